@@ -1,0 +1,267 @@
+//! One opaque error for the whole crate: what failed, what it may have changed, and what to do.
+
+mod problem;
+
+pub use problem::Problem;
+
+use crate::LockHolder;
+use std::{error::Error as StdError, fmt, path::PathBuf, sync::Arc};
+
+/// Any error that a caller's closure returns: `?` takes all of them.
+pub type BoxError = Box<dyn StdError + Send + Sync>;
+
+/// What went wrong. Cheap to clone; ask it with the predicates.
+#[derive(Clone)]
+pub struct Error(Arc<Inner>);
+
+struct Inner {
+    kind: Kind,
+    effect: Effect,
+}
+
+/// What the failed call may have changed: whether trying again is safe.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Effect {
+    /// Nothing was changed.
+    None,
+    /// The change was made; only what follows it failed.
+    Applied,
+    /// Whether the change was made is not known.
+    Unknown,
+}
+
+/// The cases, private so that they can grow; a predicate tells each apart.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Kind {
+    #[error("{}", problem::Listing(.0))]
+    Rules(Vec<Problem>),
+    #[error("{0}")]
+    Params(String),
+    #[error("{0}")]
+    Config(String),
+    #[error("{what} `{name}` {why}")]
+    Name {
+        what: &'static str,
+        name: String,
+        why: String,
+    },
+    #[error("the lock of {document} is held by {holder}")]
+    LockHeld {
+        document: String,
+        holder: LockHolder,
+    },
+    #[error("{document}: the lock is no longer held by this guard ({why}); nothing was written")]
+    LockLost { document: String, why: &'static str },
+    #[error(
+        "{document}: conflict, the file was changed by somebody else since this guard read it; nothing was written"
+    )]
+    Conflict { document: String },
+    #[error(
+        "{document}: fenced, a later holder of the lock (fence {stored}) has saved since this guard got fence {own}; nothing was written"
+    )]
+    Fenced {
+        document: String,
+        own: u64,
+        stored: u64,
+    },
+    #[error("{folder}: holds a READONLY marker, which forbids locks and writes")]
+    ReadOnly { folder: String },
+    #[error("{document}: no such document")]
+    NotFound { document: String },
+    #[error("{document}: the document exists already")]
+    AlreadyExists { document: String },
+    #[error("{document}: {message}")]
+    Document { document: String, message: String },
+    #[error(
+        "{document}: {bytes} bytes are over the limit of {limit} (StoreBuilder::max_document_bytes)"
+    )]
+    TooLarge {
+        document: String,
+        bytes: u64,
+        limit: u64,
+    },
+    #[error("{path}: cannot {action}: {source}")]
+    Io {
+        path: PathBuf,
+        action: &'static str,
+        source: std::io::Error,
+    },
+    #[error("the server is unavailable: {message}")]
+    Unavailable { message: String },
+    #[error("the server refused: {message}")]
+    Server { message: String },
+    #[error("{0}")]
+    Caller(BoxError),
+}
+
+impl Error {
+    pub(crate) fn new(kind: Kind) -> Self {
+        Self::with_effect(kind, Effect::None)
+    }
+
+    pub(crate) fn with_effect(kind: Kind, effect: Effect) -> Self {
+        Self(Arc::new(Inner { kind, effect }))
+    }
+
+    pub(crate) fn kind(&self) -> &Kind {
+        &self.0.kind
+    }
+
+    /// Whether the rules file has problems; [`Error::problems`] lists them.
+    #[must_use]
+    pub fn is_rules(&self) -> bool {
+        matches!(self.kind(), Kind::Rules(_))
+    }
+
+    /// Whether a task, a controller or a param does not fit the rules.
+    #[must_use]
+    pub fn is_params(&self) -> bool {
+        matches!(self.kind(), Kind::Params(_))
+    }
+
+    /// Whether a builder was given something that cannot work.
+    #[must_use]
+    pub fn is_config(&self) -> bool {
+        matches!(self.kind(), Kind::Config(_))
+    }
+
+    /// Whether a run id or another name may not be part of a path.
+    #[must_use]
+    pub fn is_invalid_name(&self) -> bool {
+        matches!(self.kind(), Kind::Name { .. })
+    }
+
+    /// Whether somebody else holds the lock; [`Error::lock_holder`] names the holder.
+    #[must_use]
+    pub fn is_lock_held(&self) -> bool {
+        matches!(self.kind(), Kind::LockHeld { .. })
+    }
+
+    /// Whether the guard's lock ran out or was taken away.
+    #[must_use]
+    pub fn is_lock_lost(&self) -> bool {
+        matches!(self.kind(), Kind::LockLost { .. })
+    }
+
+    /// Whether the file is not the one the guard had read.
+    #[must_use]
+    pub fn is_conflict(&self) -> bool {
+        matches!(self.kind(), Kind::Conflict { .. })
+    }
+
+    /// Whether a later holder of the lock has saved already.
+    #[must_use]
+    pub fn is_fenced(&self) -> bool {
+        matches!(self.kind(), Kind::Fenced { .. })
+    }
+
+    /// Whether a `READONLY` marker refused it.
+    #[must_use]
+    pub fn is_read_only(&self) -> bool {
+        matches!(self.kind(), Kind::ReadOnly { .. })
+    }
+
+    /// Whether the document does not exist.
+    #[must_use]
+    pub fn is_not_found(&self) -> bool {
+        matches!(self.kind(), Kind::NotFound { .. })
+    }
+
+    /// Whether the document was there already.
+    #[must_use]
+    pub fn is_already_exists(&self) -> bool {
+        matches!(self.kind(), Kind::AlreadyExists { .. })
+    }
+
+    /// Whether the document's text or value cannot be used: not JSON, `NaN`, or another shape than `T`.
+    #[must_use]
+    pub fn is_document(&self) -> bool {
+        matches!(self.kind(), Kind::Document { .. })
+    }
+
+    /// Whether the document is over the store's size limit.
+    #[must_use]
+    pub fn is_too_large(&self) -> bool {
+        matches!(self.kind(), Kind::TooLarge { .. })
+    }
+
+    /// Whether a file operation failed.
+    #[must_use]
+    pub fn is_io(&self) -> bool {
+        matches!(self.kind(), Kind::Io { .. })
+    }
+
+    /// Whether the server could not be reached or did not answer in time.
+    #[must_use]
+    pub fn is_unavailable(&self) -> bool {
+        matches!(self.kind(), Kind::Unavailable { .. })
+    }
+
+    /// Whether the server answered with an error.
+    #[must_use]
+    pub fn is_server(&self) -> bool {
+        matches!(self.kind(), Kind::Server { .. })
+    }
+
+    /// Whether the same call may succeed later without anything being mended: the lock is held, or the server is away.
+    #[must_use]
+    pub fn is_retryable(&self) -> bool {
+        self.effect() != Effect::Applied
+            && (self.is_lock_held() || self.is_unavailable() || self.is_io())
+    }
+
+    /// What the failed call may have changed.
+    #[must_use]
+    pub fn effect(&self) -> Effect {
+        self.0.effect
+    }
+
+    /// Who holds the lock, and for how long, where that was the reason.
+    #[must_use]
+    pub fn lock_holder(&self) -> Option<&LockHolder> {
+        match self.kind() {
+            Kind::LockHeld { holder, .. } => Some(holder),
+            _ => None,
+        }
+    }
+
+    /// Everything that is wrong with the rules file; empty for other errors.
+    #[must_use]
+    pub fn problems(&self) -> &[Problem] {
+        match self.kind() {
+            Kind::Rules(problems) => problems,
+            _ => &[],
+        }
+    }
+
+    /// The closure's own error, where it was the caller's closure that failed.
+    #[must_use]
+    pub fn caller(&self) -> Option<&(dyn StdError + 'static)> {
+        match self.kind() {
+            Kind::Caller(e) => Some(&**e),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self.kind(), f)
+    }
+}
+
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Error")
+            .field("kind", self.kind())
+            .field("effect", &self.effect())
+            .finish()
+    }
+}
+
+impl StdError for Error {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        self.kind().source()
+    }
+}

@@ -1,0 +1,62 @@
+//! Every bound of the library, with its unit.
+//!
+//! Each loop, retry, list and payload has one; running out is an error, never a hang.
+
+use std::time::Duration;
+
+/// Bytes of a rules file, its text before parsing.
+pub const MAX_RULES_BYTES: usize = 4 * 1024 * 1024;
+/// Controllers in a rules file.
+pub const MAX_CONTROLLERS: usize = 4_096;
+/// Tasks (rules) in a rules file.
+pub const MAX_TASKS: usize = 4_096;
+/// Bytes of one key template.
+pub const MAX_TEMPLATE_BYTES: usize = 1_024;
+/// Problems reported for one rules file; what is past them is counted.
+pub const MAX_PROBLEMS: usize = 100;
+/// Bytes of one param value, as it stands in a key.
+pub const MAX_PARAM_BYTES: usize = 256;
+/// Values in one list param.
+pub const MAX_PARAM_VALUES: usize = 1_000;
+/// Keys that one expansion may give, so that one commit stays a bounded server-side step.
+pub const MAX_KEYS: usize = 10_000;
+/// Keys in one `UNLINK` or `HDEL` of a script: Lua's `unpack` fails at 8,000 values, so the design's 1,000 leaves room.
+pub const UNLINK_CHUNK: usize = 1_000;
+
+/// A cached entry's life where the rules name none: 72 h.
+pub const DEFAULT_ENTRY_TTL: Duration = Duration::from_secs(72 * 3_600);
+/// A lock's life where the store names none.
+pub const DEFAULT_LOCK_TTL: Duration = Duration::from_secs(60);
+/// How long `lock()` waits for another holder.
+pub const DEFAULT_LOCK_WAIT: Duration = Duration::from_secs(10);
+/// Between two tries for a held lock: the first pause; it grows to [`LOCK_POLL_MAX`] and is jittered.
+pub const LOCK_POLL_MIN: Duration = Duration::from_millis(2);
+/// Between two tries for a held lock: the longest pause.
+pub const LOCK_POLL_MAX: Duration = Duration::from_millis(50);
+
+/// Time to open a connection, TLS and AUTH included.
+pub const DEFAULT_CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
+/// Time to wait for a reply.
+pub const DEFAULT_RESPONSE_TIMEOUT: Duration = Duration::from_secs(1);
+/// Connections of one cache: more threads than that wait for a free one.
+pub const DEFAULT_POOL_SIZE: u32 = 16;
+
+/// Bytes of a document that is read or written, unless the store says otherwise.
+pub const DEFAULT_MAX_DOCUMENT_BYTES: u64 = 32 * 1024 * 1024;
+/// From this size on a value travels by a plain `SET` into a staging key, since servers hash every byte of a script's arguments.
+pub const STAGING_BYTES: usize = 8 * 1024;
+/// The life of a staging key.
+pub const STAGING_TTL: Duration = Duration::from_secs(60);
+
+/// Bytes of one path component: what common file systems allow.
+pub const MAX_NAME_BYTES: usize = 255;
+/// How long a save waits for the OS lock on a document's sidecar, which others hold for some file operations only.
+pub const SIDECAR_WAIT: Duration = Duration::from_secs(5);
+/// Between two tries for the sidecar's OS lock.
+pub const SIDECAR_POLL: Duration = Duration::from_millis(1);
+/// Tries to read a file whose stamp changes while it is read.
+pub const READ_ATTEMPTS: u32 = 8;
+/// Actions that one protocol run may take; more is a bug, found by the run itself.
+pub const MAX_STEPS: u32 = 100_000;
+/// The highest fence: what a signed 64-bit counter of the server can hold, less one to grow by.
+pub const MAX_FENCE: u64 = i64::MAX as u64 - 1;

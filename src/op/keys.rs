@@ -1,0 +1,35 @@
+//! The names of the keys that belong to a value key: all in its hash slot.
+
+use std::sync::Arc;
+
+/// An entry's value key and the hash that holds what is in flight for it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Entry {
+    pub(crate) value: String,
+    /// `leases(V)`; entries of one run share it.
+    pub(crate) leases: Arc<str>,
+}
+
+/// The part of `key` that a Cluster hashes, where it has a hash tag: between the first `{` and the next `}`, if not empty.
+pub(crate) fn hash_tag(key: &str) -> Option<&str> {
+    let open = key.find('{')? + 1;
+    let len = key[open..].find('}')?;
+    (len > 0).then(|| &key[open..open + len])
+}
+
+/// `sibling(V, name)`: `V:name` where V has a hash tag, `{V}:name` where it has none.
+pub(crate) fn sibling(key: &str, name: &str) -> String {
+    match hash_tag(key) {
+        Some(_) => format!("{key}:{name}"),
+        None => format!("{{{key}}}:{name}"),
+    }
+}
+
+/// `leases(V)` on a single server; `first_param` is the value of V's first placeholder.
+pub(crate) fn leases(key: &str, first_param: Option<&str>) -> String {
+    match (hash_tag(key), first_param) {
+        (Some(tag), _) => format!("{{{tag}}}:cachetx:leases"),
+        (None, Some(value)) => format!("cachetx:leases:{value}"),
+        (None, None) => "cachetx:leases".to_owned(),
+    }
+}

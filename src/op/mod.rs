@@ -1,0 +1,127 @@
+//! The server operations as data: keys, arguments, typed replies. No I/O.
+//!
+//! Each operation is one atomic step on the server and means the same in every engine.
+
+pub(crate) mod keys;
+pub(crate) mod stamp;
+
+pub(crate) use keys::Entry;
+pub(crate) use stamp::Stamp;
+
+use crate::Error;
+use std::sync::Arc;
+
+/// A document's bytes, shared between the file write and the commit.
+pub(crate) type Bytes = Arc<[u8]>;
+
+/// A lock and the value that shows who holds it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Lock {
+    pub(crate) key: String,
+    /// Compared whole.
+    pub(crate) value: String,
+}
+
+/// The own entry of a commit.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Own {
+    pub(crate) entry: Entry,
+    pub(crate) bytes: Bytes,
+    pub(crate) stamp: Stamp,
+    pub(crate) ttl_ms: u64,
+}
+
+/// Why an operation has no reply.
+#[derive(Clone, Debug)]
+pub(crate) enum Fault {
+    /// Surely not executed: never sent, or the server answered with an error before its first write.
+    NotDone(Error),
+    /// Sent, and no answer came: it may have been executed.
+    Unknown(Error),
+}
+
+impl Fault {
+    pub(crate) fn into_error(self) -> Error {
+        match self {
+            Self::NotDone(e) | Self::Unknown(e) => e,
+        }
+    }
+}
+
+/// An operation that knows its own reply's type.
+pub(crate) trait Ask {
+    type Reply;
+    fn into_op(self) -> Op;
+    /// `None` where an engine answered another operation: a bug of that engine.
+    fn reply(reply: Reply) -> Option<Self::Reply>;
+}
+
+macro_rules! operations {
+    ($($(#[$doc:meta])* $name:ident { $($(#[$field_doc:meta])* $field:ident: $type:ty),* $(,)? } -> $reply:ident { $($replies:tt)* })*) => {
+        $(
+            $(#[$doc])*
+            #[derive(Clone, Debug, PartialEq, Eq)]
+            pub(crate) struct $name { $($(#[$field_doc])* pub(crate) $field: $type),* }
+            #[derive(Clone, Debug, PartialEq, Eq)]
+            pub(crate) enum $reply { $($replies)* }
+            impl Ask for $name {
+                type Reply = $reply;
+                fn into_op(self) -> Op { Op::$name(self) }
+                fn reply(reply: Reply) -> Option<$reply> {
+                    match reply { Reply::$name(r) => Some(r), _ => None }
+                }
+            }
+        )*
+        #[derive(Clone, Debug, PartialEq, Eq)]
+        pub(crate) enum Op { $($name($name)),* }
+        #[derive(Clone, Debug, PartialEq, Eq)]
+        pub(crate) enum Reply { $($name($reply)),* }
+        impl Op {
+            /// The operation's name, which is also its Lua file's.
+            pub(crate) fn name(&self) -> &'static str {
+                match self { $(Self::$name(_) => stringify!($name)),* }
+            }
+        }
+    };
+}
+
+operations! {
+    /// Takes the lock where it is free or already holds this very value, and gives the next fence.
+    Acquire {
+        lock: Lock,
+        /// `sibling(lock, fence)`.
+        fence_key: String,
+        ttl_ms: u64,
+        /// The highest fence the caller has seen in storage: the next one is above it.
+        floor: u64,
+    } -> AcquireReply { Acquired { fence: u64 }, Held { value: String, left_ms: u64 } }
+
+    /// Gives the lock its whole TTL again, where it is still the caller's.
+    Renew { lock: Lock, fence_key: String, ttl_ms: u64 } -> RenewReply { Done, Lost }
+
+    /// Frees the lock, where it is still the caller's.
+    Release { lock: Lock } -> ReleaseReply { Done, Lost }
+
+    /// Sets the own entries, deletes the dependents and releases the locks, if the locks are still the caller's.
+    Commit {
+        /// 128 random bits in hex.
+        id: String,
+        locks: Vec<Lock>,
+        own: Vec<Own>,
+        dependents: Vec<Entry>,
+        release: bool,
+    } -> CommitReply { Committed { removed: u64 }, Replayed, Lost { removed: u64 } }
+
+    /// Deletes entries; works on a full server.
+    Invalidate {
+        entries: Vec<Entry>,
+        /// Released too, where it still holds that value.
+        release: Option<Lock>,
+    } -> InvalidateReply { Removed(u64) }
+
+    /// The stamp entry and the value, in one plain `MGET`.
+    Read { entry: Entry } -> ReadReply { Found { voucher: Option<Vec<u8>>, value: Option<Vec<u8>> } }
+
+    /// An operator's: deletes locks whoever holds them, in one plain `UNLINK`. Fences stay.
+    ClearLocks { locks: Vec<String> } -> ClearLocksReply { Cleared(u64) }
+}
