@@ -13,6 +13,7 @@ mod rules;
 mod store;
 #[cfg(feature = "testing")]
 pub mod testing;
+mod token;
 
 pub use error::{BoxError, Effect, Error, Problem};
 

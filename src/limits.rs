@@ -56,7 +56,12 @@ pub const SIDECAR_WAIT: Duration = Duration::from_secs(5);
 pub const SIDECAR_POLL: Duration = Duration::from_millis(1);
 /// Tries to read a file whose stamp changes while it is read.
 pub const READ_ATTEMPTS: u32 = 8;
+/// Between two of them; it grows with each.
+pub const READ_PAUSE: Duration = Duration::from_millis(1);
+/// A save's modification time lies this much above the last one, in ns: the first that the file system keeps apart.
+/// 1 us for most; 1 ms; 2 s for those with times of one or two seconds.
+pub const MTIME_STEPS_NS: [i64; 3] = [1_000, 1_000_000, 2_000_000_000];
 /// Actions that one protocol run may take; more is a bug, found by the run itself.
-pub const MAX_STEPS: u32 = 100_000;
+pub const MAX_STEPS: u32 = 10_000_000;
 /// The highest fence: what a signed 64-bit counter of the server can hold, less one to grow by.
 pub const MAX_FENCE: u64 = i64::MAX as u64 - 1;

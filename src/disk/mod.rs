@@ -1,1 +1,126 @@
-//! disk
+//! Runs file actions, one system-call boundary each, inside one root folder.
+//!
+//! A document lives at `<root>/<folder>/<file>`: two single path components, each opened relative to its parent's
+//! descriptor with `O_NOFOLLOW`. So neither a symbolic link nor a `..` can lead out of the root, and no path is resolved twice.
+//!
+//! Beside a document stand, hidden by a leading dot:
+//! - its *sidecar* `.<file>.cachetx`: the OS lock of writers, the last fence and the last modification time;
+//! - for the length of a save, a temporary file `.<file>.<token>.tmp`, locked by its writer while that lives.
+
+mod folder;
+mod read;
+mod root;
+mod session;
+mod sidecar;
+mod temp;
+
+pub(crate) use root::Root;
+pub(crate) use session::Session;
+
+use crate::op::{Bytes, Stamp};
+use std::sync::Arc;
+
+/// The marker that forbids locks and writes in its folder.
+pub(crate) const READ_ONLY_MARKER: &str = "READONLY";
+
+/// Where a document lives below the root: two path components that were checked.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Place {
+    pub(crate) folder: Arc<str>,
+    pub(crate) file: Arc<str>,
+}
+
+/// What may be asked of a disk; as data, so that a simulated one can answer too.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum FileAction {
+    /// Is the folder there, and does it hold the `READONLY` marker?
+    LookAtFolder,
+    /// Makes the folder where it is missing.
+    MakeFolder,
+    /// Makes a new folder's name durable.
+    SyncRoot,
+    /// The document's stamp, if it exists.
+    Stat,
+    /// The document's stamp and bytes.
+    Read,
+    /// What the sidecar says, without its lock: a hint.
+    PeekSidecar,
+    /// Takes the sidecar's OS lock, unless somebody has it.
+    LockSidecar,
+    /// Needs the lock.
+    WriteSidecar(Sidecar),
+    UnlockSidecar,
+    /// Writes a new temporary file, with the document's mode.
+    WriteTemp(Bytes),
+    /// Sets the temporary file's modification time and reads back what the file system kept of it.
+    StampTemp {
+        mtime_ns: i64,
+    },
+    SyncTemp,
+    DiscardTemp,
+    /// The temporary file becomes the document.
+    Rename,
+    /// Deletes the document.
+    Unlink,
+    SyncFolder,
+    /// Deletes the temporary files of this document whose writers are dead.
+    Sweep,
+}
+
+impl FileAction {
+    /// A stable name: for logs, and for tests that stop at it.
+    pub(crate) fn name(&self) -> &'static str {
+        match self {
+            Self::LookAtFolder => "look-at-folder",
+            Self::MakeFolder => "make-folder",
+            Self::SyncRoot => "sync-root",
+            Self::Stat => "stat",
+            Self::Read => "read",
+            Self::PeekSidecar => "peek-sidecar",
+            Self::LockSidecar => "lock-sidecar",
+            Self::WriteSidecar(_) => "write-sidecar",
+            Self::UnlockSidecar => "unlock-sidecar",
+            Self::WriteTemp(_) => "write-temp",
+            Self::StampTemp { .. } => "stamp-temp",
+            Self::SyncTemp => "sync-temp",
+            Self::DiscardTemp => "discard-temp",
+            Self::Rename => "rename",
+            Self::Unlink => "unlink",
+            Self::SyncFolder => "sync-folder",
+            Self::Sweep => "sweep",
+        }
+    }
+}
+
+/// What a sidecar holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Sidecar {
+    /// The fence of the last writer.
+    pub(crate) fence: u64,
+    /// The modification time that the last save gave; it outlives the document's deletion, so that stamps never come back.
+    pub(crate) mtime_ns: i64,
+}
+
+/// What a file action answers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Got {
+    Nothing,
+    Folder(Folder),
+    Stamp(Option<Stamp>),
+    /// The document's bytes, and the stamp that held still while they were read.
+    File(Stamp, Bytes),
+    Missing,
+    /// The file changed while it was read.
+    Torn,
+    Sidecar(Sidecar),
+    /// Somebody else has the sidecar's OS lock.
+    Busy,
+}
+
+/// What `LookAtFolder` sees.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Folder {
+    Missing,
+    ReadOnly,
+    Writable,
+}

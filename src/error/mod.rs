@@ -5,17 +5,21 @@ mod problem;
 pub use problem::Problem;
 
 use crate::LockHolder;
-use std::{error::Error as StdError, fmt, path::PathBuf, sync::Arc};
+use std::{
+    error::Error as StdError,
+    fmt,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 /// Any error that a caller's closure returns: `?` takes all of them.
 pub type BoxError = Box<dyn StdError + Send + Sync>;
 
 /// What went wrong. Cheap to clone; ask it with the predicates.
 #[derive(Clone)]
-pub struct Error(Arc<Inner>);
-
-struct Inner {
-    kind: Kind,
+pub struct Error {
+    kind: Arc<Kind>,
     effect: Effect,
 }
 
@@ -81,7 +85,7 @@ pub(crate) enum Kind {
         bytes: u64,
         limit: u64,
     },
-    #[error("{path}: cannot {action}: {source}")]
+    #[error("cannot {action} {}: {source}", path.display())]
     Io {
         path: PathBuf,
         action: &'static str,
@@ -91,21 +95,29 @@ pub(crate) enum Kind {
     Unavailable { message: String },
     #[error("the server refused: {message}")]
     Server { message: String },
+    #[error("{document}: another process held the sidecar's OS lock for over {} s; nothing was written", .waited.as_secs())]
+    SidecarBusy { document: String, waited: Duration },
     #[error("{0}")]
     Caller(BoxError),
+    #[error("a bug in cachetx: {0}")]
+    Internal(String),
 }
 
 impl Error {
     pub(crate) fn new(kind: Kind) -> Self {
-        Self::with_effect(kind, Effect::None)
+        Self {
+            kind: Arc::new(kind),
+            effect: Effect::None,
+        }
     }
 
-    pub(crate) fn with_effect(kind: Kind, effect: Effect) -> Self {
-        Self(Arc::new(Inner { kind, effect }))
+    /// The same error, with what it may have changed.
+    pub(crate) fn effect_is(self, effect: Effect) -> Self {
+        Self { effect, ..self }
     }
 
     pub(crate) fn kind(&self) -> &Kind {
-        &self.0.kind
+        &self.kind
     }
 
     /// Whether the rules file has problems; [`Error::problems`] lists them.
@@ -192,6 +204,12 @@ impl Error {
         matches!(self.kind(), Kind::Io { .. })
     }
 
+    /// Whether another process kept a document's files busy for too long.
+    #[must_use]
+    pub fn is_busy(&self) -> bool {
+        matches!(self.kind(), Kind::SidecarBusy { .. })
+    }
+
     /// Whether the server could not be reached or did not answer in time.
     #[must_use]
     pub fn is_unavailable(&self) -> bool {
@@ -204,17 +222,18 @@ impl Error {
         matches!(self.kind(), Kind::Server { .. })
     }
 
-    /// Whether the same call may succeed later without anything being mended: the lock is held, or the server is away.
+    /// Whether the same call may succeed later without anything being mended: somebody else holds the lock or the
+    /// files, or the server is away.
     #[must_use]
     pub fn is_retryable(&self) -> bool {
         self.effect() != Effect::Applied
-            && (self.is_lock_held() || self.is_unavailable() || self.is_io())
+            && (self.is_lock_held() || self.is_unavailable() || self.is_busy())
     }
 
     /// What the failed call may have changed.
     #[must_use]
     pub fn effect(&self) -> Effect {
-        self.0.effect
+        self.effect
     }
 
     /// Who holds the lock, and for how long, where that was the reason.
@@ -243,6 +262,15 @@ impl Error {
             _ => None,
         }
     }
+}
+
+/// A file operation that failed, as this crate's error.
+pub(crate) fn io_error(path: &Path, action: &'static str, source: std::io::Error) -> Error {
+    Error::new(Kind::Io {
+        path: path.to_owned(),
+        action,
+        source,
+    })
 }
 
 impl fmt::Display for Error {

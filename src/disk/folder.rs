@@ -1,0 +1,58 @@
+//! Small steps inside an open folder, all relative to its descriptor.
+
+use crate::{Result, error::io_error, op::Stamp};
+use rustix::{
+    fs::{AtFlags, Dir, FileType, Mode, OFlags, Stat},
+    io::Errno,
+};
+use std::{fs::File, path::Path};
+
+/// Opens one component. `NONBLOCK` so that a FIFO in a document's place is refused instead of waited for.
+pub(super) fn open_at(dir: &File, name: &str, flags: OFlags, mode: Mode) -> Result<File, Errno> {
+    let flags = flags | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
+    rustix::io::retry_on_intr(|| rustix::fs::openat(dir, name, flags, mode)).map(File::from)
+}
+
+pub(super) fn stat_at(dir: &File, name: &str) -> Result<Option<Stat>, Errno> {
+    match rustix::fs::statat(dir, name, AtFlags::SYMLINK_NOFOLLOW) {
+        Ok(stat) => Ok(Some(stat)),
+        Err(Errno::NOENT) => Ok(None),
+        Err(e) => Err(e),
+    }
+}
+
+/// The stat fields differ in type between platforms, so the casts are needed on some of them only.
+#[allow(clippy::unnecessary_cast, clippy::cast_lossless)]
+pub(super) fn stamp(stat: &Stat) -> Stamp {
+    Stamp {
+        mtime_ns: (stat.st_mtime as i64)
+            .saturating_mul(1_000_000_000)
+            .saturating_add(stat.st_mtime_nsec as i64),
+        size: stat.st_size as u64,
+        inode: stat.st_ino as u64,
+    }
+}
+
+pub(super) fn file_type(stat: &Stat) -> FileType {
+    FileType::from_raw_mode(stat.st_mode)
+}
+
+pub(super) fn is_link(dir: &File, name: &str) -> bool {
+    matches!(stat_at(dir, name), Ok(Some(stat)) if file_type(&stat) == FileType::Symlink)
+}
+
+pub(super) fn is_file(dir: &File, name: &str) -> bool {
+    matches!(stat_at(dir, name), Ok(Some(stat)) if file_type(&stat) == FileType::RegularFile)
+}
+
+/// The names in a folder, in no order; those that are not UTF-8 are none of ours.
+pub(super) fn names(dir: &File, path: &Path) -> Result<Vec<String>> {
+    let failed = |e: Errno| io_error(path, "list the folder", e.into());
+    let mut names = Vec::new();
+    for entry in Dir::read_from(dir).map_err(failed)? {
+        if let Ok(name) = entry.map_err(failed)?.file_name().to_str() {
+            names.push(name.to_owned());
+        }
+    }
+    Ok(names)
+}

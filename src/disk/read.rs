@@ -1,0 +1,72 @@
+//! Reading a document whole, with the stamp that held still meanwhile.
+
+use super::{Got, folder};
+use crate::{
+    Error, Result,
+    error::{Kind, io_error},
+    op::Stamp,
+};
+use rustix::{
+    fs::{FileType, Mode, OFlags, Stat},
+    io::Errno,
+};
+use std::{fs::File, io::Read, path::Path};
+
+pub(super) fn stat(dir: &File, path: &Path, file: &str) -> Result<Option<Stamp>> {
+    let stat = folder::stat_at(dir, file).map_err(|e| io_error(path, "stat", e.into()))?;
+    stat.map(|stat| plain_file(path, &stat).map(|()| folder::stamp(&stat)))
+        .transpose()
+}
+
+pub(super) fn read(dir: &File, path: &Path, file: &str, max_bytes: u64) -> Result<Got> {
+    let open = match folder::open_at(dir, file, OFlags::RDONLY, Mode::empty()) {
+        Ok(open) => open,
+        Err(Errno::NOENT) => return Ok(Got::Missing),
+        Err(e) if folder::is_link(dir, file) => {
+            log::debug!("{}: {e}", path.display());
+            return Err(not_plain(path, "a symbolic link, which is not followed"));
+        }
+        Err(e) => return Err(io_error(path, "open", e.into())),
+    };
+    let before = rustix::fs::fstat(&open).map_err(|e| io_error(path, "stat", e.into()))?;
+    plain_file(path, &before)?;
+    let before = folder::stamp(&before);
+    too_large(path, before.size, max_bytes)?;
+    let mut bytes = Vec::with_capacity(before.size as usize);
+    (&open)
+        .take(max_bytes.saturating_add(1))
+        .read_to_end(&mut bytes)
+        .map_err(|e| io_error(path, "read", e))?;
+    let after = rustix::fs::fstat(&open).map_err(|e| io_error(path, "stat", e.into()))?;
+    if folder::stamp(&after) != before || bytes.len() as u64 != before.size {
+        return Ok(Got::Torn);
+    }
+    Ok(Got::File(before, bytes.into()))
+}
+
+pub(super) fn too_large(path: &Path, bytes: u64, limit: u64) -> Result<()> {
+    if bytes <= limit {
+        return Ok(());
+    }
+    Err(Error::new(Kind::TooLarge {
+        document: path.display().to_string(),
+        bytes,
+        limit,
+    }))
+}
+
+fn plain_file(path: &Path, stat: &Stat) -> Result<()> {
+    match folder::file_type(stat) {
+        FileType::RegularFile => Ok(()),
+        FileType::Directory => Err(not_plain(path, "a directory")),
+        FileType::Symlink => Err(not_plain(path, "a symbolic link, which is not followed")),
+        _ => Err(not_plain(path, "not a plain file")),
+    }
+}
+
+fn not_plain(path: &Path, what: &str) -> Error {
+    Error::new(Kind::Document {
+        document: path.display().to_string(),
+        message: format!("is {what}; a document is a plain file"),
+    })
+}

@@ -1,0 +1,196 @@
+use super::{
+    FileAction, Folder, Got, Place, READ_ONLY_MARKER, Root, folder, read, sidecar,
+    temp::{self, Temp},
+};
+use crate::{
+    Error, Result,
+    error::{Kind, io_error},
+};
+use rustix::{
+    fs::{AtFlags, Mode},
+    io::Errno,
+};
+use std::{
+    collections::HashMap,
+    fs::File,
+    io,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+/// The open files of one protocol run. Dropping it lets every OS lock go.
+#[derive(Debug)]
+pub(crate) struct Session {
+    root: Arc<Root>,
+    open: HashMap<Place, Open>,
+}
+
+/// What a run has open for one document.
+#[derive(Debug, Default)]
+struct Open {
+    folder: Option<File>,
+    temp: Option<Temp>,
+    sidecar: Option<File>,
+}
+
+impl Session {
+    pub(crate) fn new(root: Arc<Root>) -> Self {
+        Self {
+            root,
+            open: HashMap::new(),
+        }
+    }
+
+    /// Performs one action on one document.
+    pub(crate) fn perform(&mut self, place: &Place, action: &FileAction) -> Result<Got> {
+        let open = self.open.entry(place.clone()).or_default();
+        if open.folder.is_none() {
+            open.folder = self.root.folder(&place.folder)?;
+        }
+        match action {
+            FileAction::MakeFolder => return make_folder(&self.root, place, open),
+            FileAction::SyncRoot => {
+                return step(
+                    &self.root.path,
+                    "sync the root folder",
+                    self.root.dir.sync_all(),
+                );
+            }
+            FileAction::LookAtFolder => return look_at(&self.root, place, open),
+            _ => {}
+        }
+        let Some(dir) = &open.folder else {
+            return without_folder(&self.root, place, action);
+        };
+        let folder_path = self.root.path.join(&*place.folder);
+        let path = folder_path.join(&*place.file);
+        let file = &*place.file;
+        match action {
+            FileAction::Stat => read::stat(dir, &path, file).map(Got::Stamp),
+            FileAction::Read => read::read(dir, &path, file, self.root.max_bytes),
+            FileAction::PeekSidecar => sidecar::peek(dir, file)
+                .map(|content| Got::Sidecar(content.unwrap_or_default()))
+                .map_err(|e| io_error(&path, "read the sidecar of", e)),
+            FileAction::LockSidecar => {
+                let locked = sidecar::try_lock(dir, file)
+                    .map_err(|e| io_error(&path, "lock the sidecar of", e))?;
+                let Some(locked) = locked else {
+                    return Ok(Got::Busy);
+                };
+                let content = sidecar::read(&locked)
+                    .map_err(|e| io_error(&path, "read the sidecar of", e))?;
+                open.sidecar = Some(locked);
+                Ok(Got::Sidecar(content))
+            }
+            FileAction::WriteSidecar(content) => {
+                let sidecar = open.sidecar.as_ref().ok_or_else(|| out_of_order(&path))?;
+                step(
+                    &path,
+                    "write the sidecar of",
+                    sidecar::write(sidecar, content),
+                )
+            }
+            FileAction::UnlockSidecar => {
+                open.sidecar = None;
+                Ok(Got::Nothing)
+            }
+            FileAction::WriteTemp(bytes) => {
+                read::too_large(&path, bytes.len() as u64, self.root.max_bytes)?;
+                let document =
+                    folder::stat_at(dir, file).map_err(|e| io_error(&path, "stat", e.into()))?;
+                let temp = Temp::write(dir, file, document.as_ref(), bytes)
+                    .map_err(|e| io_error(&path, "write a temporary file beside", e))?;
+                open.temp = Some(temp);
+                Ok(Got::Nothing)
+            }
+            FileAction::StampTemp { mtime_ns } => held(&path, &open.temp)?
+                .set_mtime(*mtime_ns)
+                .map(|stamp| Got::Stamp(Some(stamp)))
+                .map_err(|e| io_error(&path, "set the time of the temporary file beside", e)),
+            FileAction::SyncTemp => {
+                let temp = held(&path, &open.temp)?;
+                step(&path, "sync the temporary file beside", temp.sync())
+            }
+            FileAction::DiscardTemp => {
+                let Some(temp) = open.temp.take() else {
+                    return Ok(Got::Nothing);
+                };
+                let done = temp.discard(dir).map_err(io::Error::from);
+                step(&path, "remove the temporary file beside", done)
+            }
+            FileAction::Rename => {
+                let temp = held(&path, &open.temp)?;
+                let done = temp.rename(dir, file);
+                if done.is_ok() {
+                    open.temp = None;
+                }
+                step(&path, "rename the temporary file to", done)
+            }
+            FileAction::Unlink => {
+                let done = rustix::fs::unlinkat(dir, file, AtFlags::empty());
+                step(&path, "delete", done.map_err(io::Error::from))
+            }
+            FileAction::SyncFolder => step(&folder_path, "sync the folder", dir.sync_all()),
+            FileAction::Sweep => temp::sweep(dir, &folder_path, file).map(|()| Got::Nothing),
+            FileAction::MakeFolder | FileAction::SyncRoot | FileAction::LookAtFolder => {
+                Err(out_of_order(&path))
+            }
+        }
+    }
+}
+
+fn step(path: &Path, action: &'static str, done: io::Result<()>) -> Result<Got> {
+    done.map(|()| Got::Nothing)
+        .map_err(|e| io_error(path, action, e))
+}
+
+fn held<'a>(path: &Path, temp: &'a Option<Temp>) -> Result<&'a Temp> {
+    temp.as_ref().ok_or_else(|| out_of_order(path))
+}
+
+/// A protocol asked for a step whose first half it had not asked for.
+fn out_of_order(path: &Path) -> Error {
+    io_error(path, "go on with", io::Error::other("steps out of order"))
+}
+
+fn path_of(root: &Root, place: &Place) -> PathBuf {
+    root.path.join(&*place.folder).join(&*place.file)
+}
+
+fn look_at(root: &Root, place: &Place, open: &Open) -> Result<Got> {
+    let Some(dir) = &open.folder else {
+        return Ok(Got::Folder(Folder::Missing));
+    };
+    match folder::stat_at(dir, READ_ONLY_MARKER) {
+        Ok(None) => Ok(Got::Folder(Folder::Writable)),
+        Ok(Some(_)) => Ok(Got::Folder(Folder::ReadOnly)),
+        Err(e) => Err(io_error(
+            &root.path.join(&*place.folder),
+            "look for the READONLY marker in",
+            e.into(),
+        )),
+    }
+}
+
+fn make_folder(root: &Root, place: &Place, open: &mut Open) -> Result<Got> {
+    let path = root.path.join(&*place.folder);
+    match rustix::fs::mkdirat(&root.dir, &*place.folder, Mode::from_raw_mode(0o777)) {
+        Ok(()) | Err(Errno::EXIST) => {}
+        Err(e) => return Err(io_error(&path, "make the run folder", e.into())),
+    }
+    open.folder = root.folder(&place.folder)?;
+    Ok(Got::Nothing)
+}
+
+/// What reading actions see where the folder itself is missing; the others cannot go on.
+fn without_folder(root: &Root, place: &Place, action: &FileAction) -> Result<Got> {
+    match action {
+        FileAction::Stat => Ok(Got::Stamp(None)),
+        FileAction::Read => Ok(Got::Missing),
+        FileAction::PeekSidecar => Ok(Got::Sidecar(super::Sidecar::default())),
+        FileAction::DiscardTemp | FileAction::UnlockSidecar | FileAction::Sweep => Ok(Got::Nothing),
+        _ => Err(Error::new(Kind::NotFound {
+            document: path_of(root, place).display().to_string(),
+        })),
+    }
+}

@@ -1,0 +1,127 @@
+//! The sidecar's content: one line of fixed length, so that writing it over leaves nothing of the old one.
+
+use super::{Sidecar, folder};
+use crate::limits::MAX_FENCE;
+use rustix::{
+    fs::{Mode, OFlags},
+    io::Errno,
+};
+use std::{
+    fs::{File, TryLockError},
+    io,
+    os::unix::fs::{FileExt, MetadataExt},
+};
+use xxhash_rust::xxh3::xxh3_64;
+
+const MAGIC: &str = "cachetx 1";
+const LINE_BYTES: usize = 69;
+
+pub(super) fn name(file: &str) -> String {
+    format!(".{file}.cachetx")
+}
+
+fn line(content: &Sidecar) -> String {
+    let body = format!(
+        "{MAGIC} {:020} {:020}",
+        content.fence,
+        content.mtime_ns.max(0)
+    );
+    let digest = xxh3_64(body.as_bytes());
+    format!("{body} {digest:016x}\n")
+}
+
+/// `None` for anything but a whole line: an empty new sidecar, or one that a power loss tore.
+fn parse(text: &[u8]) -> Option<Sidecar> {
+    let text = std::str::from_utf8(text).ok()?;
+    let mut words = text.strip_prefix(MAGIC)?.split_ascii_whitespace();
+    let content = Sidecar {
+        fence: words.next()?.parse().ok().filter(|f| *f <= MAX_FENCE)?,
+        mtime_ns: words.next()?.parse().ok()?,
+    };
+    (line(&content) == text).then_some(content)
+}
+
+/// A damaged sidecar counts as empty: the stamp check guards the file without it.
+pub(super) fn read(file: &File) -> io::Result<Sidecar> {
+    let mut text = [0; LINE_BYTES + 1];
+    let mut len = 0;
+    while len < text.len() {
+        match file.read_at(&mut text[len..], len as u64)? {
+            0 => break,
+            n => len += n,
+        }
+    }
+    Ok(parse(&text[..len]).unwrap_or_else(|| {
+        if len > 0 {
+            log::warn!("a sidecar is damaged and taken as empty; its fence is lost, the stamp check still holds");
+        }
+        Sidecar::default()
+    }))
+}
+
+pub(super) fn write(file: &File, content: &Sidecar) -> io::Result<()> {
+    file.write_all_at(line(content).as_bytes(), 0)?;
+    file.set_len(LINE_BYTES as u64)
+}
+
+/// Opens the sidecar without its lock, if there is one.
+pub(super) fn peek(dir: &File, file: &str) -> Result<Option<Sidecar>, io::Error> {
+    match folder::open_at(dir, &name(file), OFlags::RDONLY, Mode::empty()) {
+        Ok(sidecar) => read(&sidecar).map(Some),
+        Err(Errno::NOENT) => Ok(None),
+        Err(e) => Err(e.into()),
+    }
+}
+
+/// The sidecar with its OS lock, or `None` where somebody else has it, or where the file that was locked is no longer
+/// the one that the name leads to: whoever comes next would lock another one.
+pub(super) fn try_lock(dir: &File, file: &str) -> io::Result<Option<File>> {
+    let name = name(file);
+    let sidecar = folder::open_at(
+        dir,
+        &name,
+        OFlags::RDWR | OFlags::CREATE,
+        Mode::from_raw_mode(0o666),
+    )?;
+    match sidecar.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => return Ok(None),
+        Err(TryLockError::Error(e)) => return Err(e),
+    }
+    let named = folder::stat_at(dir, &name)?.map(|stat| folder::stamp(&stat).inode);
+    Ok((named == Some(sidecar.metadata()?.ino())).then_some(sidecar))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_line_has_the_stated_length_and_reads_back() {
+        for content in [
+            Sidecar::default(),
+            Sidecar {
+                fence: MAX_FENCE,
+                mtime_ns: i64::MAX,
+            },
+        ] {
+            assert_eq!(line(&content).len(), LINE_BYTES);
+            assert_eq!(parse(line(&content).as_bytes()), Some(content));
+        }
+    }
+
+    #[test]
+    fn any_damage_is_noticed() {
+        let whole = line(&Sidecar {
+            fence: 17,
+            mtime_ns: 1_700_000_000_000_000_000,
+        });
+        assert_eq!(parse(b""), None);
+        for at in 0..whole.len() {
+            let mut torn = whole.clone().into_bytes();
+            torn[at] ^= 1;
+            assert_eq!(parse(&torn), None, "byte {at} changed");
+            assert_eq!(parse(&whole.as_bytes()[..at]), None, "cut at {at}");
+        }
+    }
+}

@@ -1,0 +1,193 @@
+//! Taking, renewing and letting go of a document's lock.
+
+use super::{
+    run::{Io, Run},
+    value,
+};
+use crate::{
+    Error, Result,
+    disk::{Place, Sidecar},
+    error::{Effect, Kind},
+    limits,
+    op::{
+        Acquire, AcquireReply, Bytes, Fault, Lock, Release, ReleaseReply, Renew, RenewReply, Stamp,
+    },
+};
+use backon::{BackoffBuilder, ExponentialBuilder};
+use std::time::Duration;
+
+/// What somebody who wants a document's lock brings along.
+#[derive(Clone, Debug)]
+pub(crate) struct Claim {
+    /// For messages.
+    pub(crate) document: String,
+    pub(crate) place: Place,
+    pub(crate) lock_key: String,
+    pub(crate) fence_key: String,
+    pub(crate) ttl: Duration,
+    /// 128 random bits.
+    pub(crate) token: String,
+    /// `host:pid`.
+    pub(crate) owner: String,
+    pub(crate) seed: u64,
+    /// How long to wait for another holder; zero is one try.
+    pub(crate) wait: Duration,
+    pub(crate) expect: Expect,
+}
+
+/// What the claimant wants to find in the document's place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Expect {
+    Document,
+    /// To make one.
+    Nothing,
+}
+
+/// A lock that was taken, and the document as it was then.
+#[derive(Clone, Debug)]
+pub(crate) struct Held {
+    pub(crate) lock: Lock,
+    pub(crate) fence: u64,
+    /// By the driver's clock that counts suspended time too; the server's TTL began later, so this is on the safe side.
+    pub(crate) expires: Duration,
+    pub(crate) read: Option<(Stamp, Bytes)>,
+    /// What the sidecar said: a later stamp must be above it.
+    pub(crate) last_mtime_ns: i64,
+}
+
+/// Takes the lock, then reads the file itself: never the server's copy, never a snapshot.
+pub(crate) fn take(claim: Claim) -> Run<Held> {
+    Run::new(|io| async move {
+        let there =
+            io.writable_folder(&claim.place).await? && io.stat(&claim.place).await?.is_some();
+        as_expected(&claim, there)?;
+        let sidecar = io.peek_sidecar(&claim.place).await?;
+        let (lock, fence, asked_at) = acquire(&io, &claim, sidecar.fence).await?;
+        match look(&io, &claim).await {
+            Ok((read, sidecar)) => Ok(Held {
+                lock,
+                fence,
+                expires: asked_at + claim.ttl,
+                read,
+                last_mtime_ns: sidecar.mtime_ns,
+            }),
+            Err(e) => {
+                let_go(&io, &claim.document, lock).await;
+                Err(e)
+            }
+        }
+    })
+}
+
+/// Gives the lock its whole TTL again; the new moment of its end.
+pub(crate) fn renew(
+    document: String,
+    lock: Lock,
+    fence_key: String,
+    ttl: Duration,
+) -> Run<Duration> {
+    Run::new(move |io| async move {
+        let asked_at = io.now().boot;
+        let ttl_ms = millis(ttl);
+        match io
+            .server(Renew {
+                lock,
+                fence_key,
+                ttl_ms,
+            })
+            .await
+        {
+            Ok(RenewReply::Done) => Ok(asked_at + ttl),
+            Ok(RenewReply::Lost) => Err(Error::new(Kind::LockLost {
+                document,
+                why: "it ran out or was cleared",
+            })),
+            Err(fault) => Err(fault.into_error()),
+        }
+    })
+}
+
+/// Frees the lock; a failure is logged and left to the lock's TTL.
+pub(crate) fn release(document: String, lock: Lock) -> Run<()> {
+    Run::new(|io| async move {
+        let_go(&io, &document, lock).await;
+        Ok(())
+    })
+}
+
+pub(super) async fn let_go(io: &Io, document: &str, lock: Lock) {
+    match io.server(Release { lock }).await {
+        Ok(ReleaseReply::Done) => {}
+        Ok(ReleaseReply::Lost) => log::debug!("{document}: the lock was gone when it was released"),
+        Err(fault) => log::warn!(
+            "{document}: the lock could not be released and is left to its TTL: {}",
+            fault.into_error()
+        ),
+    }
+}
+
+pub(super) fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
+fn as_expected(claim: &Claim, there: bool) -> Result<()> {
+    let document = claim.document.clone();
+    match (claim.expect, there) {
+        (Expect::Document, false) => Err(Error::new(Kind::NotFound { document })),
+        (Expect::Nothing, true) => Err(Error::new(Kind::AlreadyExists { document })),
+        _ => Ok(()),
+    }
+}
+
+/// The document and its sidecar, once the lock is held.
+async fn look(io: &Io, claim: &Claim) -> Result<(Option<(Stamp, Bytes)>, Sidecar)> {
+    let read = io.read_file(&claim.place).await?;
+    as_expected(claim, read.is_some())?;
+    Ok((read, io.peek_sidecar(&claim.place).await?))
+}
+
+/// Asks until the lock is free or the wait is over; the lock, its fence, and when it was asked for.
+async fn acquire(io: &Io, claim: &Claim, floor: u64) -> Result<(Lock, u64, Duration)> {
+    let until = io.now().boot + claim.wait;
+    let mut pauses = ExponentialBuilder::new()
+        .with_min_delay(limits::LOCK_POLL_MIN)
+        .with_max_delay(limits::LOCK_POLL_MAX)
+        .with_factor(1.5)
+        .with_jitter()
+        .with_jitter_seed(claim.seed)
+        .without_max_times()
+        .build();
+    loop {
+        let asked_at = io.now().boot;
+        let lock = Lock {
+            key: claim.lock_key.clone(),
+            value: value::compose(&claim.token, &claim.owner, io.now(), claim.ttl),
+        };
+        let asked = Acquire {
+            lock: lock.clone(),
+            fence_key: claim.fence_key.clone(),
+            ttl_ms: millis(claim.ttl),
+            floor,
+        };
+        match io.server(asked).await {
+            Ok(AcquireReply::Acquired { fence }) => return Ok((lock, fence, asked_at)),
+            Ok(AcquireReply::Held { value, left_ms }) => {
+                let pause = pauses.next().unwrap_or(limits::LOCK_POLL_MAX);
+                let left = until.saturating_sub(io.now().boot);
+                if left.is_zero() {
+                    return Err(Error::new(Kind::LockHeld {
+                        document: claim.document.clone(),
+                        holder: value::holder(&value, left_ms),
+                    }));
+                }
+                io.sleep(pause.min(left)).await;
+            }
+            Err(Fault::NotDone(e)) => return Err(e),
+            Err(Fault::Unknown(e)) => {
+                // It may be ours now: nobody else could use it until its TTL.
+                let_go(io, &claim.document, lock).await;
+                return Err(e.effect_is(Effect::Unknown));
+            }
+        }
+    }
+}

@@ -1,0 +1,52 @@
+use crate::Error;
+
+/// What an acknowledged save came to. The file has the new content in every case.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Outcome {
+    /// What became of the entries on the server.
+    pub cache: CacheOutcome,
+    /// Whether the new content would survive a power loss.
+    pub durability: Durability,
+}
+
+/// What became of the entries on the server.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum CacheOutcome {
+    /// In one atomic step: the own entry set, the dependents deleted, the lock released.
+    Committed {
+        /// Dependents that were there and are gone; 0 where only the repeat of a lost reply was answered.
+        removed: u64,
+    },
+    /// The own entry and the dependents are deleted, and nothing was set: the lock was lost meanwhile, or the server
+    /// refused the commit (it is full, say) but not the deletion. Readers go to the file.
+    Invalidated {
+        /// Entries that were there and are gone.
+        removed: u64,
+    },
+    /// The server did not take it, or did not say so. Readers of the document are right, since they compare stamps;
+    /// dependents may be stale until their TTL.
+    Deferred {
+        /// Why.
+        cause: Error,
+    },
+}
+
+impl CacheOutcome {
+    /// Whether the entries are known to be right: committed or invalidated.
+    #[must_use]
+    pub fn is_settled(&self) -> bool {
+        !matches!(self, Self::Deferred { .. })
+    }
+}
+
+/// Whether the new content would survive a power loss.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Durability {
+    /// The file and the folder that names it were synced.
+    Synced,
+    /// The file was synced and renamed, so everybody sees it; syncing the folder failed.
+    Unknown,
+}

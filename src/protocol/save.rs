@@ -1,0 +1,229 @@
+//! Saving a document: a durable file, then one atomic step on the server.
+
+use super::{
+    lock::let_go,
+    outcome::{CacheOutcome, Durability, Outcome},
+    run::{Io, Run},
+};
+use crate::{
+    Error, Result,
+    disk::{FileAction, Place, Sidecar},
+    error::Kind,
+    op::{Bytes, Commit, CommitReply, Entry, Fault, Invalidate, InvalidateReply, Lock, Own, Stamp},
+};
+use std::time::Duration;
+
+/// Everything a save needs, worked out before the first byte is written.
+#[derive(Clone, Debug)]
+pub(crate) struct Plan {
+    /// For messages.
+    pub(crate) document: String,
+    pub(crate) place: Place,
+    /// 128 random bits that name this save, so that its repeat is recognised.
+    pub(crate) id: String,
+    pub(crate) bytes: Bytes,
+    pub(crate) own: Entry,
+    pub(crate) ttl_ms: u64,
+    pub(crate) dependents: Vec<Entry>,
+    pub(crate) writer: Writer,
+    /// Whether the lock goes with the commit.
+    pub(crate) release: bool,
+    /// How long after its first try the commit may be tried again.
+    pub(crate) patience: Duration,
+}
+
+/// What a writer must show to be let at the file.
+#[derive(Clone, Debug)]
+pub(crate) struct Writer {
+    pub(crate) lock: Lock,
+    pub(crate) fence: u64,
+    /// When the lock ends, by the driver's clock.
+    pub(crate) expires: Duration,
+    /// The stamp that it read; `None` where it makes the document.
+    pub(crate) read: Option<Stamp>,
+    /// The highest modification time it knows of.
+    pub(crate) last_mtime_ns: i64,
+}
+
+/// A save that went through.
+#[derive(Clone, Debug)]
+pub(crate) struct Saved {
+    pub(crate) outcome: Outcome,
+    /// The document's stamp now.
+    pub(crate) stamp: Stamp,
+    /// Whether the lock is known to be somebody else's, or nobody's, without this save having released it.
+    pub(crate) lock_lost: bool,
+}
+
+/// An error means that nothing was changed; after the rename there is none.
+pub(crate) fn save(plan: Plan) -> Run<Saved> {
+    Run::new(|io| async move {
+        if plan.writer.read.is_none() {
+            io.disk(&plan.place, FileAction::MakeFolder).await?;
+            io.disk(&plan.place, FileAction::SyncRoot).await?;
+        }
+        let stamp = match publish(&io, &plan).await {
+            Ok(stamp) => stamp,
+            Err(e) => {
+                discard(&io, &plan).await;
+                return Err(e);
+            }
+        };
+        // The file is the commit point: from here on nothing fails the save.
+        let durability = settle(&io, &plan.document, &plan.place).await;
+        let (cache, lock_lost) = commit(&io, &plan, stamp).await;
+        Ok(Saved {
+            outcome: Outcome { cache, durability },
+            stamp,
+            lock_lost,
+        })
+    })
+}
+
+async fn publish(io: &Io, plan: &Plan) -> Result<Stamp> {
+    let place = &plan.place;
+    let write = FileAction::WriteTemp(plan.bytes.clone());
+    io.disk(place, write).await?;
+    let mut stamp = io.stamp_temp(place, plan.writer.last_mtime_ns).await?;
+    io.disk(place, FileAction::SyncTemp).await?;
+
+    let sidecar = admit(io, &plan.document, place, &plan.writer).await?;
+    if sidecar.mtime_ns >= stamp.mtime_ns {
+        // A document was made and deleted here since this writer looked.
+        stamp = io.stamp_temp(place, sidecar.mtime_ns).await?;
+        io.disk(place, FileAction::SyncTemp).await?;
+    }
+    let next = Sidecar {
+        fence: plan.writer.fence,
+        mtime_ns: stamp.mtime_ns,
+    };
+    io.disk(place, FileAction::WriteSidecar(next)).await?;
+    io.disk(place, FileAction::Rename).await?;
+    Ok(stamp)
+}
+
+/// Takes the sidecar's OS lock and checks that this writer may still write. The order of the checks is the order of what
+/// the caller would want to know: who was faster, then that the file is another one, then that time is over.
+pub(super) async fn admit(
+    io: &Io,
+    document: &str,
+    place: &Place,
+    writer: &Writer,
+) -> Result<Sidecar> {
+    let document = || document.to_owned();
+    let sidecar = io.lock_sidecar(place).await?;
+    io.writable_folder(place).await?;
+    if sidecar.fence > writer.fence {
+        return Err(Error::new(Kind::Fenced {
+            document: document(),
+            own: writer.fence,
+            stored: sidecar.fence,
+        }));
+    }
+    let stamp = io.stat(place).await?;
+    if cfg!(not(cachetx_without_stamp_check)) && stamp != writer.read {
+        return Err(Error::new(Kind::Conflict {
+            document: document(),
+        }));
+    }
+    if io.now().boot >= writer.expires {
+        return Err(Error::new(Kind::LockLost {
+            document: document(),
+            why: "its time to live is over",
+        }));
+    }
+    Ok(sidecar)
+}
+
+async fn discard(io: &Io, plan: &Plan) {
+    for action in [FileAction::DiscardTemp, FileAction::UnlockSidecar] {
+        if let Err(e) = io.disk(&plan.place, action).await {
+            log::warn!("{}: {e}; the next save removes it", plan.document);
+        }
+    }
+}
+
+/// After the file was shown: sweeps, lets the sidecar go, and makes the folder's change durable.
+pub(super) async fn settle(io: &Io, document: &str, place: &Place) -> Durability {
+    for action in [FileAction::Sweep, FileAction::UnlockSidecar] {
+        if let Err(e) = io.disk(place, action).await {
+            log::warn!("{document}: {e}");
+        }
+    }
+    match io.disk(place, FileAction::SyncFolder).await {
+        Ok(_) => Durability::Synced,
+        Err(e) => {
+            log::error!(
+                "{document}: saved and visible, but whether it would survive a power loss is unknown: {e}"
+            );
+            Durability::Unknown
+        }
+    }
+}
+
+/// The atomic step, and whether the lock turned out to be lost.
+async fn commit(io: &Io, plan: &Plan, stamp: Stamp) -> (CacheOutcome, bool) {
+    let until = io.now().boot + plan.patience;
+    let cause = loop {
+        let commit = Commit {
+            id: plan.id.clone(),
+            locks: vec![plan.writer.lock.clone()],
+            own: vec![Own {
+                entry: plan.own.clone(),
+                bytes: plan.bytes.clone(),
+                stamp,
+                ttl_ms: plan.ttl_ms,
+            }],
+            dependents: plan.dependents.clone(),
+            release: plan.release,
+        };
+        match io.server(commit).await {
+            Ok(CommitReply::Committed { removed }) => {
+                return (CacheOutcome::Committed { removed }, false);
+            }
+            Ok(CommitReply::Replayed) => return (CacheOutcome::Committed { removed: 0 }, false),
+            Ok(CommitReply::Lost { removed }) => {
+                return (CacheOutcome::Invalidated { removed }, true);
+            }
+            // The id makes asking again safe, while there is time.
+            Err(Fault::Unknown(_)) if io.now().boot < until => {}
+            Err(fault) => break fault.into_error(),
+        }
+    };
+    if !cause.is_server() {
+        return (CacheOutcome::Deferred { cause }, false);
+    }
+    // The server answers but does not take the commit: it may be full. Deleting is always safe, and allowed even then.
+    let entries = std::iter::once(&plan.own).chain(&plan.dependents);
+    let lock = plan.release.then(|| plan.writer.lock.clone());
+    match invalidate(io, &plan.document, entries.cloned().collect(), lock).await {
+        CacheOutcome::Invalidated { removed } => {
+            log::warn!(
+                "{}: the commit was refused, so its entries were deleted instead: {cause}",
+                plan.document
+            );
+            (CacheOutcome::Invalidated { removed }, false)
+        }
+        _ => (CacheOutcome::Deferred { cause }, false),
+    }
+}
+
+/// Deletes entries and lets the lock go in the same step; alone, where the step fails.
+pub(super) async fn invalidate(
+    io: &Io,
+    document: &str,
+    entries: Vec<Entry>,
+    lock: Option<Lock>,
+) -> CacheOutcome {
+    let release = lock.clone();
+    match io.server(Invalidate { entries, release }).await {
+        Ok(InvalidateReply::Removed(removed)) => CacheOutcome::Invalidated { removed },
+        Err(fault) => {
+            let cause = fault.into_error();
+            if let (Some(lock), true) = (lock, cause.is_server()) {
+                let_go(io, document, lock).await;
+            }
+            CacheOutcome::Deferred { cause }
+        }
+    }
+}

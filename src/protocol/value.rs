@@ -1,0 +1,74 @@
+//! The value of a lock: who holds it, in the form that other programs of the domain read.
+
+use super::run::Now;
+use crate::LockHolder;
+use serde::{Deserialize, Serialize};
+use std::time::Duration;
+
+/// As much of a foreign lock's value as is worth showing.
+const SHOWN_CHARS: usize = 80;
+
+/// A compact JSON object. The server's TTL decides when it ends; the times are for people.
+#[derive(Serialize)]
+struct Value<'a> {
+    token: &'a str,
+    owner: &'a str,
+    /// Seconds since 1970, when it was asked for.
+    acquired_at: i64,
+    /// Seconds since 1970, if it is not renewed.
+    expires_at: i64,
+    /// Seconds, rounded up.
+    ttl: i64,
+}
+
+pub(super) fn compose(token: &str, owner: &str, now: Now, ttl: Duration) -> String {
+    let acquired_at = now.wall_ns.div_euclid(1_000_000_000);
+    let ttl = i64::try_from(ttl.as_millis().div_ceil(1_000)).unwrap_or(i64::MAX);
+    let value = Value {
+        token,
+        owner,
+        acquired_at,
+        expires_at: acquired_at.saturating_add(ttl),
+        ttl,
+    };
+    // Strings and integers always serialize; the token alone would be a lock too.
+    serde_json::to_string(&value).unwrap_or_else(|_| token.to_owned())
+}
+
+pub(super) fn holder(value: &str, left_ms: u64) -> LockHolder {
+    #[derive(Deserialize)]
+    struct Foreign {
+        owner: String,
+    }
+    let owner = serde_json::from_str(value)
+        .map(|f: Foreign| f.owner)
+        .unwrap_or_else(|_| value.to_owned());
+    LockHolder {
+        owner: owner.chars().take(SHOWN_CHARS).collect(),
+        remaining: Duration::from_millis(left_ms),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_value_names_its_owner_and_a_foreign_one_is_shown_as_it_is() {
+        let now = Now {
+            wall_ns: 1_700_000_000_900_000_000,
+            boot: Duration::ZERO,
+        };
+        let value = compose("ab", "host:7", now, Duration::from_millis(1_500));
+        assert_eq!(
+            value,
+            r#"{"token":"ab","owner":"host:7","acquired_at":1700000000,"expires_at":1700000002,"ttl":2}"#
+        );
+        assert_eq!(holder(&value, 1_500).owner, "host:7");
+        assert_eq!(holder("somebody else", 5).owner, "somebody else");
+        assert_eq!(
+            holder(&"é".repeat(500), 5).owner.chars().count(),
+            SHOWN_CHARS
+        );
+    }
+}

@@ -1,0 +1,21 @@
+//! Random names: from the operating system, never from a clock.
+
+use std::io;
+
+/// 64 random bits as 16 hex digits: the name of a temporary file.
+pub(crate) fn hex_64() -> io::Result<String> {
+    let mut bytes = [0; 8];
+    getrandom::fill(&mut bytes).map_err(io::Error::other)?;
+    Ok(format!("{:016x}", u64::from_ne_bytes(bytes)))
+}
+
+pub(crate) fn is_hex_64(text: &str) -> bool {
+    text.len() == 16 && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
+}
+
+/// 128 random bits as 32 hex digits: a lock's token, a commit id.
+pub(crate) fn hex_128() -> io::Result<String> {
+    let mut bytes = [0; 16];
+    getrandom::fill(&mut bytes).map_err(io::Error::other)?;
+    Ok(format!("{:032x}", u128::from_ne_bytes(bytes)))
+}
