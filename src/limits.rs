@@ -27,6 +27,10 @@ pub const UNLINK_CHUNK: usize = 1_000;
 pub const DEFAULT_ENTRY_TTL: Duration = Duration::from_secs(72 * 3_600);
 /// A lock's life where the store names none.
 pub const DEFAULT_LOCK_TTL: Duration = Duration::from_secs(60);
+/// The shortest life of a lock that a store takes.
+pub const MIN_LOCK_TTL: Duration = Duration::from_millis(1);
+/// The longest: 30 days.
+pub const MAX_LOCK_TTL: Duration = Duration::from_secs(30 * 24 * 3_600);
 /// How long `lock()` waits for another holder.
 pub const DEFAULT_LOCK_WAIT: Duration = Duration::from_secs(10);
 /// Between two tries for a held lock: the first pause; it grows to [`LOCK_POLL_MAX`] and is jittered.

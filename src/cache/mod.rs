@@ -1,1 +1,155 @@
-//! cache
+//! Keys and values: rules, an engine and what they have done so far.
+
+mod builder;
+mod stats;
+
+pub use builder::CacheBuilder;
+pub use stats::Stats;
+
+use crate::{
+    EngineReport, KeyList, Params, Result, Rules,
+    engine::Performer,
+    op::{Ask, Entry, Fault, Invalidate, InvalidateReply, keys},
+    protocol::CacheOutcome,
+};
+use stats::Counters;
+use std::{sync::Arc, time::Duration};
+
+/// A rules file and a server. Cheap to clone; clones share connections and counters.
+///
+/// # Examples
+///
+/// ```no_run
+/// use cachetx::{Cache, Params, Rules};
+///
+/// let rules = Rules::from_path("rules/nodb.json")?;
+/// let cache = Cache::builder(rules).url("redis://127.0.0.1/").open()?;
+/// let params = Params::new().with("run_id", "copacetic-sled");
+/// let outcome = cache.invalidate(["build_soils"], &params)?;
+/// assert!(outcome.is_settled());
+/// # Ok::<(), cachetx::Error>(())
+/// ```
+#[derive(Clone)]
+pub struct Cache(Arc<Inner>);
+
+struct Inner {
+    rules: Rules,
+    engine: Box<dyn Performer>,
+    counters: Counters,
+    response_timeout: Duration,
+}
+
+impl Cache {
+    /// Starts with the rules; a URL and [`CacheBuilder::open`] make it whole.
+    pub fn builder(rules: Rules) -> CacheBuilder {
+        CacheBuilder::new(rules)
+    }
+
+    /// The rules in force.
+    #[must_use]
+    pub fn rules(&self) -> &Rules {
+        &self.0.rules
+    }
+
+    /// What boot found and loaded; `None` while the server was never reached.
+    #[must_use]
+    pub fn report(&self) -> Option<EngineReport> {
+        self.0.engine.report()
+    }
+
+    /// What this cache has done since it was opened.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        self.0.counters.read(self.0.engine.counters())
+    }
+
+    /// Deletes the entries that the tasks make out of date, in one atomic step; it works on a full server too.
+    ///
+    /// # Errors
+    ///
+    /// An unknown task, or a param that is missing or may not stand in a key: nothing was deleted. A server that is away
+    /// is no error but [`CacheOutcome::Deferred`].
+    pub fn invalidate(
+        &self,
+        tasks: impl IntoIterator<Item: AsRef<str>>,
+        params: &Params,
+    ) -> Result<CacheOutcome> {
+        let keys = self.rules().expand(tasks, params)?;
+        let asked = Invalidate {
+            entries: entries(&keys),
+            release: None,
+        };
+        let outcome = match self.ask(asked) {
+            Ok(InvalidateReply::Removed(removed)) => CacheOutcome::Invalidated { removed },
+            Err(fault) => CacheOutcome::Deferred {
+                cause: fault.into_error(),
+            },
+        };
+        self.note("an invalidation", &outcome);
+        Ok(outcome)
+    }
+
+    /// Runs one operation outside a protocol.
+    pub(crate) fn ask<A: Ask>(&self, op: A) -> Result<A::Reply, Fault> {
+        let reply = self.0.engine.perform(&op.into_op())?;
+        A::reply(reply).ok_or_else(|| Fault::Unknown(crate::protocol::mismatch("an engine")))
+    }
+
+    pub(crate) fn engine(&self) -> &dyn Performer {
+        &*self.0.engine
+    }
+
+    pub(crate) fn counters(&self) -> &Counters {
+        &self.0.counters
+    }
+
+    pub(crate) fn response_timeout(&self) -> Duration {
+        self.0.response_timeout
+    }
+
+    /// Counts an outcome, and says so where something was put off.
+    pub(crate) fn note(&self, what: &str, outcome: &CacheOutcome) {
+        let counters = &self.0.counters;
+        match outcome {
+            CacheOutcome::Committed { .. } => counters.commits.add(),
+            CacheOutcome::Invalidated { .. } => counters.invalidations.add(),
+            CacheOutcome::Deferred { cause } => {
+                counters.deferred.add();
+                log::warn!(
+                    "{what}: the server did not take it, so dependents may be stale until their TTL, and a lock is left to its own: {cause}"
+                );
+            }
+        }
+    }
+}
+
+impl From<&Cache> for Cache {
+    fn from(cache: &Cache) -> Self {
+        cache.clone()
+    }
+}
+
+impl std::fmt::Debug for Cache {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Cache")
+            .field("report", &self.report())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Keys with the names that belong to them; neighbours of one run share theirs.
+pub(crate) fn entries(keys: &KeyList) -> Vec<Entry> {
+    let mut entries: Vec<Entry> = Vec::with_capacity(keys.len());
+    for key in keys.entries() {
+        let leases = keys::leases(key.key, key.first_param);
+        let leases = match entries.last() {
+            Some(last) if *last.leases == *leases => last.leases.clone(),
+            _ => leases.into(),
+        };
+        entries.push(Entry {
+            value: key.key.to_owned(),
+            leases,
+        });
+    }
+    entries
+}

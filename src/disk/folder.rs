@@ -41,10 +41,6 @@ pub(super) fn is_link(dir: &File, name: &str) -> bool {
     matches!(stat_at(dir, name), Ok(Some(stat)) if file_type(&stat) == FileType::Symlink)
 }
 
-pub(super) fn is_file(dir: &File, name: &str) -> bool {
-    matches!(stat_at(dir, name), Ok(Some(stat)) if file_type(&stat) == FileType::RegularFile)
-}
-
 /// The names in a folder, in no order; those that are not UTF-8 are none of ours.
 pub(super) fn names(dir: &File, path: &Path) -> Result<Vec<String>> {
     let failed = |e: Errno| io_error(path, "list the folder", e.into());

@@ -60,23 +60,4 @@ impl Root {
             )),
         }
     }
-
-    /// The plain files of a folder that end in `suffix`, without it, in order of name; hidden ones are not listed.
-    pub(crate) fn list(&self, folder_name: &str, suffix: &str) -> Result<Vec<String>> {
-        let Some(dir) = self.folder(folder_name)? else {
-            return Ok(Vec::new());
-        };
-        let path = self.path.join(folder_name);
-        let mut names = Vec::new();
-        for name in folder::names(&dir, &path)? {
-            let Some(stem) = name.strip_suffix(suffix) else {
-                continue;
-            };
-            if !stem.is_empty() && !name.starts_with('.') && folder::is_file(&dir, &name) {
-                names.push(stem.to_owned());
-            }
-        }
-        names.sort_unstable();
-        Ok(names)
-    }
 }

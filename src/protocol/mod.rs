@@ -16,4 +16,4 @@ mod value;
 
 pub(crate) use lock::{Claim, Held};
 pub use outcome::{CacheOutcome, Durability, Outcome};
-pub(crate) use run::{Action, Answer, Io, Now, Run, Step};
+pub(crate) use run::{Action, Answer, Io, Now, Run, Step, mismatch};

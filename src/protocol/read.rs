@@ -36,3 +36,8 @@ pub(crate) fn read(document: String, place: Place, entry: Entry) -> Run<(Bytes, 
         Ok((bytes, Source::File))
     })
 }
+
+/// Whether there is a document.
+pub(crate) fn exists(place: Place) -> Run<bool> {
+    Run::new(|io| async move { Ok(io.stat(&place).await?.is_some()) })
+}

@@ -109,7 +109,7 @@ impl Io {
 }
 
 /// An answer that does not fit its question: a bug of whoever answered, told apart from a failure.
-pub(super) fn mismatch(who: &str) -> Error {
+pub(crate) fn mismatch(who: &str) -> Error {
     Error::new(Kind::Internal(format!("{who} answered another question")))
 }
 

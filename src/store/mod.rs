@@ -1,1 +1,157 @@
-//! store
+//! Documents: files below a root, each with a lock, an entry on the server and rules about what depends on it.
+
+mod builder;
+mod document;
+mod driver;
+mod locked;
+mod names;
+mod save;
+
+pub use builder::StoreBuilder;
+pub use document::Document;
+pub use locked::Locked;
+pub use save::{Save, SaveError};
+
+use crate::{
+    Cache, JsonStyle, Params, Result,
+    disk::Root,
+    op::{ClearLocks, ClearLocksReply},
+};
+use names::{Layout, Names};
+use std::{sync::Arc, time::Duration};
+
+/// Document files below one root folder, and the cache that keeps up with them. Cheap to clone.
+///
+/// # Examples
+///
+/// ```no_run
+/// use cachetx::{Cache, Document, Rules, Store};
+/// # #[derive(serde::Serialize, serde::Deserialize)] struct Climate { years: u32 }
+///
+/// let cache = Cache::builder(Rules::from_path("rules/nodb.json")?).url("redis://127.0.0.1/").open()?;
+/// let store = Store::builder(&cache).root("data/runs").open()?;
+/// let document: Document<Climate> = store.document("copacetic-sled", "climate")?;
+/// let mut climate = document.lock()?;
+/// climate.years = 30;
+/// climate.dump_and_unlock_with_transaction(["build_climate"])?;
+/// # Ok::<(), cachetx::Error>(())
+/// ```
+#[derive(Clone)]
+pub struct Store(Arc<Inner>);
+
+/// Called with the name of each step just before it is taken.
+type Trace = Arc<dyn Fn(&str) + Send + Sync>;
+
+struct Inner {
+    cache: Cache,
+    root: Arc<Root>,
+    layout: Layout,
+    lock_ttl: Duration,
+    lock_wait: Duration,
+    style: JsonStyle,
+    /// For locks: `host:pid`, so that an operator finds the holder. The pid is asked for at each lock, since it may fork.
+    host: String,
+    trace: Option<Trace>,
+}
+
+impl Store {
+    /// Starts with a cache (by value or by reference); [`StoreBuilder::open`] makes it whole.
+    pub fn builder(cache: impl Into<Cache>) -> StoreBuilder {
+        StoreBuilder::new(cache.into())
+    }
+
+    /// The cache behind it.
+    #[must_use]
+    pub fn cache(&self) -> &Cache {
+        &self.0.cache
+    }
+
+    /// A handle on a run's document; nothing is read and nothing needs to exist yet.
+    ///
+    /// # Errors
+    ///
+    /// A run id that may not be a folder's name or a part of a key, a controller that the rules do not have, or one whose
+    /// key has more placeholders than the run ([`Store::document_with`] takes those).
+    pub fn document<T>(&self, run: &str, controller: &str) -> Result<Document<T>> {
+        self.document_with(run, controller, Params::new())
+    }
+
+    /// The same for a controller whose key, or whose tasks' keys, have more placeholders than the run.
+    ///
+    /// # Errors
+    ///
+    /// As [`Store::document`].
+    pub fn document_with<T>(
+        &self,
+        run: &str,
+        controller: &str,
+        params: Params,
+    ) -> Result<Document<T>> {
+        let names = self.names(run, controller, params)?;
+        Ok(Document::new(self.clone(), Arc::new(names)))
+    }
+
+    /// The controllers of which the run has a document, in the order of the rules. A controller whose key has more
+    /// placeholders than the run is not looked for.
+    ///
+    /// # Errors
+    ///
+    /// A run id that is none, or a folder that cannot be looked into.
+    pub fn documents(&self, run: &str) -> Result<Vec<String>> {
+        self.0.layout.check_run(run)?;
+        let mut found = Vec::new();
+        for names in self.plain_names(run) {
+            let document: Document<()> = Document::new(self.clone(), Arc::new(names?));
+            if document.exists()? {
+                found.push(document.controller().to_owned());
+            }
+        }
+        Ok(found)
+    }
+
+    /// An operator's: frees the locks of all the run's documents, whoever holds them; how many there were. A holder that
+    /// is still at work is not harmed and does no harm: whoever of two holders saves second is refused.
+    ///
+    /// A controller whose key has more placeholders than the run is left out: [`Document::clear_lock`].
+    ///
+    /// # Errors
+    ///
+    /// A run id that is none, or a server that is away.
+    pub fn clear_locks(&self, run: &str) -> Result<u64> {
+        self.0.layout.check_run(run)?;
+        let locks: Result<Vec<_>> = self
+            .plain_names(run)
+            .map(|names| names.map(|n| n.lock_key))
+            .collect();
+        self.clear(locks?)
+    }
+
+    fn clear(&self, locks: Vec<String>) -> Result<u64> {
+        let asked = ClearLocks { locks };
+        match self.cache().ask(asked) {
+            Ok(ClearLocksReply::Cleared(cleared)) => Ok(cleared),
+            Err(fault) => Err(fault.into_error()),
+        }
+    }
+
+    fn names(&self, run: &str, controller: &str, params: Params) -> Result<Names> {
+        Names::new(self.cache().rules(), &self.0.layout, run, controller, params)
+    }
+
+    /// The names of all documents that the run alone identifies.
+    fn plain_names(&self, run: &str) -> impl Iterator<Item = Result<Names>> {
+        let (rules, layout) = (self.cache().rules(), &self.0.layout);
+        rules
+            .controllers()
+            .filter(|controller| layout.needs_only_the_run(rules, controller))
+            .map(move |controller| self.names(run, controller, Params::new()))
+    }
+}
+
+impl std::fmt::Debug for Store {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Store")
+            .field("root", &self.0.root)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,66 @@
+use crate::engine;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+/// What a cache has done since it was opened.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Stats {
+    /// Saves whose entry was set and whose dependents were deleted in one step.
+    pub commits: u64,
+    /// Saves and invalidations that only deleted.
+    pub invalidations: u64,
+    /// Saves and invalidations that the server did not take.
+    pub deferred: u64,
+    /// Locks found lost when they were renewed or committed.
+    pub locks_lost: u64,
+    /// Documents read from the server's copy.
+    pub reads_from_server: u64,
+    /// Documents read from their file.
+    pub reads_from_file: u64,
+    /// Requests sent to the server, a pipeline counted once.
+    pub round_trips: u64,
+    /// Scripts loaded again since a server had lost them.
+    pub reloads: u64,
+    /// Connections opened again since a server or the network had closed them.
+    pub reconnects: u64,
+}
+
+/// A count that threads share.
+#[derive(Default)]
+pub(crate) struct Counter(AtomicU64);
+
+impl Counter {
+    pub(crate) fn add(&self) {
+        self.0.fetch_add(1, Relaxed);
+    }
+
+    fn get(&self) -> u64 {
+        self.0.load(Relaxed)
+    }
+}
+
+#[derive(Default)]
+pub(crate) struct Counters {
+    pub(crate) commits: Counter,
+    pub(crate) invalidations: Counter,
+    pub(crate) deferred: Counter,
+    pub(crate) locks_lost: Counter,
+    pub(crate) reads_from_server: Counter,
+    pub(crate) reads_from_file: Counter,
+}
+
+impl Counters {
+    pub(super) fn read(&self, engine: engine::Counts) -> Stats {
+        Stats {
+            commits: self.commits.get(),
+            invalidations: self.invalidations.get(),
+            deferred: self.deferred.get(),
+            locks_lost: self.locks_lost.get(),
+            reads_from_server: self.reads_from_server.get(),
+            reads_from_file: self.reads_from_file.get(),
+            round_trips: engine.round_trips,
+            reloads: engine.reloads,
+            reconnects: engine.reconnects,
+        }
+    }
+}

@@ -1,0 +1,132 @@
+use super::{Inner, Store, Trace, names::Layout};
+use crate::{Cache, Error, JsonStyle, Result, disk::Root, error::Kind, limits};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+/// Where a [`Store`] keeps its documents, and how it locks them. Every option states its default.
+#[must_use = "a builder does nothing until it is opened"]
+pub struct StoreBuilder {
+    cache: Cache,
+    root: Option<PathBuf>,
+    run_param: String,
+    layout: String,
+    lock_key: Option<String>,
+    lock_ttl: Duration,
+    lock_wait: Duration,
+    max_document_bytes: u64,
+    style: JsonStyle,
+    trace: Option<Trace>,
+}
+
+impl StoreBuilder {
+    pub(super) fn new(cache: Cache) -> Self {
+        Self {
+            cache,
+            root: None,
+            run_param: "run_id".to_owned(),
+            layout: "{run_id}/{controller}.nodb".to_owned(),
+            lock_key: None,
+            lock_ttl: limits::DEFAULT_LOCK_TTL,
+            lock_wait: limits::DEFAULT_LOCK_WAIT,
+            max_document_bytes: limits::DEFAULT_MAX_DOCUMENT_BYTES,
+            style: JsonStyle::default(),
+            trace: None,
+        }
+    }
+
+    /// The folder that holds the run folders; it is made where it is missing. No default.
+    pub fn root(mut self, root: impl AsRef<Path>) -> Self {
+        self.root = Some(root.as_ref().to_owned());
+        self
+    }
+
+    /// The placeholder that a run id fills; `run_id` by default. The layout has to use the same name.
+    pub fn run_param(mut self, name: impl Into<String>) -> Self {
+        self.run_param = name.into();
+        self
+    }
+
+    /// Where a document lives below the root: a folder and a file name; `{run_id}/{controller}.nodb` by default. The
+    /// folder is the run param alone; the file name has `{controller}` and every further placeholder of the keys of
+    /// controllers that are documents, so that no two documents share a file.
+    pub fn layout(mut self, layout: impl Into<String>) -> Self {
+        self.layout = layout.into();
+        self
+    }
+
+    /// The key of a document's lock, for programs that share it, such as `nodb-lock:{run_id}:{controller}.nodb`; by
+    /// default a sibling of the value's key.
+    pub fn lock_key(mut self, template: impl Into<String>) -> Self {
+        self.lock_key = Some(template.into());
+        self
+    }
+
+    /// How long a lock lives unless it is renewed; 60 s by default. Milliseconds count; from 1 ms to 30 days.
+    pub fn lock_ttl(mut self, ttl: Duration) -> Self {
+        self.lock_ttl = ttl;
+        self
+    }
+
+    /// How long [`Document::lock`](crate::Document::lock) waits for another holder; 10 s by default, zero is one try.
+    pub fn lock_wait(mut self, wait: Duration) -> Self {
+        self.lock_wait = wait;
+        self
+    }
+
+    /// Bytes that a document may have, to be read or written; 32 MiB by default.
+    pub fn max_document_bytes(mut self, bytes: u64) -> Self {
+        self.max_document_bytes = bytes;
+        self
+    }
+
+    /// How documents are written; compact by default.
+    pub fn style(mut self, style: JsonStyle) -> Self {
+        self.style = style;
+        self
+    }
+
+    /// Calls `trace` with the name of each step, such as `disk.rename` or `server.Commit`, just before it is taken: to
+    /// count them, or to stop a test there.
+    #[cfg(feature = "testing")]
+    pub fn trace(mut self, trace: impl Fn(&str) + Send + Sync + 'static) -> Self {
+        self.trace = Some(Arc::new(trace));
+        self
+    }
+
+    /// Opens the root.
+    ///
+    /// # Errors
+    ///
+    /// An option that cannot work, or a root that cannot be made or opened.
+    pub fn open(self) -> Result<Store> {
+        let Some(root) = &self.root else {
+            return Err(Error::new(Kind::Config(
+                "no root: give StoreBuilder::root the folder that holds the run folders".to_owned(),
+            )));
+        };
+        if self.lock_ttl < limits::MIN_LOCK_TTL || self.lock_ttl > limits::MAX_LOCK_TTL {
+            return Err(Error::new(Kind::Config(format!(
+                "a lock's TTL is from {:?} to {:?}, not {:?}",
+                limits::MIN_LOCK_TTL,
+                limits::MAX_LOCK_TTL,
+                self.lock_ttl
+            ))));
+        }
+        let layout = Layout::new(self.run_param, &self.layout, self.lock_key.as_deref())?;
+        let root = Arc::new(Root::open(root, self.max_document_bytes)?);
+        let host = rustix::system::uname();
+        Ok(Store(Arc::new(Inner {
+            cache: self.cache,
+            root,
+            layout,
+            lock_ttl: self.lock_ttl,
+            lock_wait: self.lock_wait,
+            style: self.style,
+            host: host.nodename().to_string_lossy().into_owned(),
+            trace: self.trace,
+        })))
+    }
+}

@@ -1,0 +1,236 @@
+use super::{Save, Store, locked::{Hold, Locked}, names::Names};
+use crate::{
+    BoxError, Error, Outcome, Params, Result,
+    cache::entries,
+    error::Kind,
+    json,
+    protocol::{self, Claim, lock::Expect},
+    token,
+};
+use serde::{Serialize, de::DeserializeOwned};
+use std::{fmt, io, marker::PhantomData, sync::Arc, time::Duration};
+
+/// A handle on one document. Cheap to clone; `T` may be any serde type, [`RawObject`](crate::RawObject) among them.
+pub struct Document<T> {
+    store: Store,
+    names: Arc<Names>,
+    /// `fn() -> T` keeps the handle `Send + Sync + Clone` whatever `T` is.
+    content: PhantomData<fn() -> T>,
+}
+
+impl<T> Document<T> {
+    pub(super) fn new(store: Store, names: Arc<Names>) -> Self {
+        Self {
+            store,
+            names,
+            content: PhantomData,
+        }
+    }
+
+    /// The key under which the server has the document's bytes, for any client to `GET`.
+    #[must_use]
+    pub fn cache_key(&self) -> &str {
+        &self.names.entry.value
+    }
+
+    /// The controller's name.
+    #[must_use]
+    pub fn controller(&self) -> &str {
+        &self.names.controller
+    }
+
+    /// The same document with more params, which every save's tasks use from now on.
+    ///
+    /// # Errors
+    ///
+    /// A param that may not stand in a key, where the document's own names have it.
+    pub fn with_params(self, more: Params) -> Result<Self> {
+        let mut params = more;
+        for (name, value) in self.names.params.iter() {
+            params = params.with(name, value.clone());
+        }
+        let run = &*self.names.place.folder;
+        let names = self.store.names(run, &self.names.controller, params)?;
+        Ok(Self::new(self.store, Arc::new(names)))
+    }
+
+    /// Whether the document's file is there.
+    ///
+    /// # Errors
+    ///
+    /// Something else than a plain file in its place, or a folder that cannot be looked into.
+    pub fn exists(&self) -> Result<bool> {
+        self.store.drive(protocol::read::exists(self.names.place.clone()))
+    }
+
+    /// Deletes the document's file under its lock, then its entry and everything that depends on it or that the tasks
+    /// make out of date.
+    ///
+    /// # Errors
+    ///
+    /// No such document, a lock that is held, a `READONLY` marker, an unknown task, or a file operation that failed:
+    /// nothing was deleted.
+    pub fn delete(&self, tasks: impl IntoIterator<Item: AsRef<str>>) -> Result<Outcome> {
+        let names = &self.names;
+        let rules = self.store.cache().rules();
+        let dependents = rules.expand_for(&names.controller, tasks, &names.params)?;
+        let mut hold = self.take(self.store.0.lock_wait, Expect::Document)?.0;
+        let mut gone = entries(&dependents);
+        gone.push(names.entry.clone());
+        let outcome = self.store.drive(protocol::delete::delete(protocol::delete::Plan {
+            document: names.document.clone(),
+            place: names.place.clone(),
+            entries: gone,
+            writer: hold.writer()?,
+        }))?;
+        hold.let_go_of();
+        self.store.cache().note(&names.document, &outcome.cache);
+        Ok(outcome)
+    }
+
+    /// An operator's: frees the document's lock, whoever holds it; whether there was one. See [`Store::clear_locks`].
+    ///
+    /// # Errors
+    ///
+    /// A server that is away.
+    pub fn clear_lock(&self) -> Result<bool> {
+        let cleared = self.store.clear(vec![self.names.lock_key.clone()])?;
+        Ok(cleared > 0)
+    }
+
+    /// Takes the lock; the bytes that the file had then.
+    fn take(&self, wait: Duration, expect: Expect) -> Result<(Hold, Option<crate::op::Bytes>)> {
+        let inner = &self.store.0;
+        let token = token::hex_128().map_err(no_randomness)?;
+        let seed = u64::from_str_radix(&token[..16], 16).unwrap_or_default();
+        let held = self.store.drive(protocol::lock::take(Claim {
+            document: self.names.document.clone(),
+            place: self.names.place.clone(),
+            lock_key: self.names.lock_key.clone(),
+            fence_key: self.names.fence_key.clone(),
+            ttl: inner.lock_ttl,
+            token,
+            owner: format!("{}:{}", inner.host, std::process::id()),
+            seed,
+            wait,
+            expect,
+        }))?;
+        Ok(Hold::new(self.store.clone(), self.names.clone(), held))
+    }
+}
+
+impl<T: Serialize> Document<T> {
+    /// Writes a document that does not exist yet, under its lock; the run folder is made where it is missing.
+    ///
+    /// # Errors
+    ///
+    /// A document that exists already, and everything that can stop a save before its file is there: nothing was changed.
+    pub fn create(&self, value: &T) -> Result<Outcome> {
+        let mut hold = self.take(self.store.0.lock_wait, Expect::Nothing)?.0;
+        hold.save(value, &Save::new(), true)
+    }
+}
+
+impl<T: DeserializeOwned> Document<T> {
+    /// Takes the lock and reads the file, waiting for another holder as long as the store says (10 s by default).
+    ///
+    /// # Errors
+    ///
+    /// [`Error::is_lock_held`] names the holder and the time left; no such document; a file that is not JSON, or not a
+    /// `T`; a `READONLY` marker; a server that is away.
+    pub fn lock(&self) -> Result<Locked<T>> {
+        self.lock_timeout(self.store.0.lock_wait)
+    }
+
+    /// The same with one try.
+    ///
+    /// # Errors
+    ///
+    /// As [`Document::lock`].
+    pub fn try_lock(&self) -> Result<Locked<T>> {
+        self.lock_timeout(Duration::ZERO)
+    }
+
+    /// The same with a wait of its own.
+    ///
+    /// # Errors
+    ///
+    /// As [`Document::lock`].
+    pub fn lock_timeout(&self, wait: Duration) -> Result<Locked<T>> {
+        let (hold, bytes) = self.take(wait, Expect::Document)?;
+        // From here on the hold lets the lock go, whatever happens.
+        let bytes = bytes.unwrap_or_default();
+        let value = json::parse(&self.names.document, &bytes)?;
+        Ok(Locked::new(value, hold.outer_of(&bytes)))
+    }
+}
+
+impl<T: Serialize + DeserializeOwned> Document<T> {
+    /// Locks, lets the closure change the document, and saves it; on an error or a panic the lock is let go of and nothing
+    /// is saved.
+    ///
+    /// # Errors
+    ///
+    /// The closure's own error, handed back through [`Error::caller`]; and as [`Document::lock`] and
+    /// [`Locked::dump_and_unlock`].
+    pub fn locked<R>(&self, change: impl FnOnce(&mut T) -> Result<R, BoxError>) -> Result<R> {
+        self.locked_with(Save::new(), change).map(|(result, _)| result)
+    }
+
+    /// The same with tasks, and the outcome back.
+    ///
+    /// # Errors
+    ///
+    /// As [`Document::locked`].
+    pub fn locked_with<R>(
+        &self,
+        save: Save,
+        change: impl FnOnce(&mut T) -> Result<R, BoxError>,
+    ) -> Result<(R, Outcome)> {
+        let mut locked = self.lock()?;
+        let result = change(&mut locked).map_err(|e| Error::new(Kind::Caller(e)))?;
+        let outcome = locked.dump_and_unlock_with(save)?;
+        Ok((result, outcome))
+    }
+}
+
+impl<T: DeserializeOwned + Send + Sync + 'static> Document<T> {
+    /// The document as its file has it: from the server's copy where that carries the file's stamp and its digest fits,
+    /// else from the file. So a reader that can see the file is right whatever the server holds.
+    ///
+    /// # Errors
+    ///
+    /// No such document, or a file that cannot be read, is not JSON, or not a `T`. A server that is away is none.
+    pub fn read(&self) -> Result<Arc<T>> {
+        let names = &self.names;
+        let (bytes, source) = self.store.drive(protocol::read::read(
+            names.document.clone(),
+            names.place.clone(),
+            names.entry.clone(),
+        ))?;
+        let counters = self.store.cache().counters();
+        match source {
+            protocol::read::Source::Server => counters.reads_from_server.add(),
+            protocol::read::Source::File => counters.reads_from_file.add(),
+        }
+        json::parse(&names.document, &bytes).map(Arc::new)
+    }
+}
+
+pub(super) fn no_randomness(e: io::Error) -> Error {
+    Error::new(Kind::Config(format!(
+        "the operating system gives no random numbers: {e}"
+    )))
+}
+
+impl<T> Clone for Document<T> {
+    fn clone(&self) -> Self {
+        Self::new(self.store.clone(), self.names.clone())
+    }
+}
+
+impl<T> fmt::Debug for Document<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Document").field(&self.names.document).finish()
+    }
+}

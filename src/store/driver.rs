@@ -1,0 +1,58 @@
+//! The blocking driver: performs the action, resumes with the answer.
+
+use super::Store;
+use crate::{
+    Result,
+    disk::Session,
+    protocol::{Action, Answer, Now, Run, Step},
+};
+use std::{
+    thread,
+    time::{Duration, SystemTime},
+};
+
+impl Store {
+    pub(super) fn drive<D>(&self, mut run: Run<D>) -> Result<D> {
+        let mut files = Session::new(self.0.root.clone());
+        let mut answer = None;
+        loop {
+            let action = match run.resume(answer.take(), now()) {
+                Step::Done(done) => return done,
+                Step::Do(action) => action,
+            };
+            if let Some(trace) = &self.0.trace {
+                trace(&action.name());
+            }
+            answer = Some(match action {
+                Action::Server(op) => Answer::Server(self.cache().engine().perform(&op)),
+                Action::Disk(place, action) => Answer::Disk(files.perform(&place, &action)),
+                Action::Sleep(pause) => {
+                    thread::sleep(pause);
+                    Answer::Slept
+                }
+            });
+        }
+    }
+}
+
+pub(super) fn now() -> Now {
+    let wall = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    Now {
+        wall_ns: wall.map_or(0, |since| i64::try_from(since.as_nanos()).unwrap_or(i64::MAX)),
+        boot: boot_time(),
+    }
+}
+
+/// A clock that goes on while the machine sleeps, as the server's does.
+fn boot_time() -> Duration {
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    const CLOCK: rustix::time::ClockId = rustix::time::ClockId::Boottime;
+    // Elsewhere the monotonic clock is the nearest: on macOS it counts sleep too.
+    #[cfg(not(any(target_os = "linux", target_os = "android")))]
+    const CLOCK: rustix::time::ClockId = rustix::time::ClockId::Monotonic;
+    let time = rustix::time::clock_gettime(CLOCK);
+    Duration::new(
+        u64::try_from(time.tv_sec).unwrap_or(0),
+        u32::try_from(time.tv_nsec).unwrap_or(0),
+    )
+}

@@ -1,0 +1,266 @@
+use super::{Save, SaveError, Store, document::no_randomness, driver::now, names::Names};
+use crate::{
+    Error, Outcome, Result,
+    cache::entries,
+    error::Kind,
+    json::{self, Outer},
+    op::{Bytes, Lock, Stamp},
+    protocol::{self, Held, lock, save::{Plan, Writer}},
+    token,
+};
+use serde::Serialize;
+use std::{
+    fmt,
+    ops::{Deref, DerefMut},
+    sync::Arc,
+    time::Duration,
+};
+
+/// A locked document: the data, and the right to save it. Dropping it lets the lock go without saving.
+///
+/// It has no lifetime, so it can be moved anywhere. Methods beside the saves are associated functions
+/// (`Locked::renew(&mut guard)`), so that they never hide one of `T`'s.
+#[must_use = "dropping it releases the lock without saving"]
+pub struct Locked<T> {
+    value: T,
+    hold: Hold,
+}
+
+impl<T> Locked<T> {
+    pub(super) fn new(value: T, hold: Hold) -> Self {
+        Self { value, hold }
+    }
+
+    /// Lets the lock go without saving, and gives the data back.
+    pub fn unlock(this: Self) -> T {
+        let Self { value, hold } = this;
+        drop(hold);
+        value
+    }
+
+    /// Gives the lock its whole TTL again.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::is_lock_lost`] where it ran out or was cleared; a server that is away, which leaves it as it was.
+    pub fn renew(this: &mut Self) -> Result<()> {
+        this.hold.renew()
+    }
+
+    /// Whether the lock is known to be lost, or has run out by this machine's clock. A save then fails.
+    #[must_use]
+    pub fn is_lost(this: &Self) -> bool {
+        Self::remaining(this).is_zero()
+    }
+
+    /// How long the lock surely lives unless it is renewed.
+    #[must_use]
+    pub fn remaining(this: &Self) -> Duration {
+        this.hold.expires.saturating_sub(now().boot)
+    }
+}
+
+impl<T: Serialize> Locked<T> {
+    /// Writes the file, sets the entry, deletes what depends on this document by the rules' `depends_on`, and lets the lock
+    /// go.
+    ///
+    /// # Errors
+    ///
+    /// See [`Locked::dump_and_unlock_with`].
+    pub fn dump_and_unlock(self) -> Result<Outcome, SaveError<T>> {
+        self.dump_and_unlock_with(Save::new())
+    }
+
+    /// The same, and deletes what the tasks make out of date, all in one atomic step on the server.
+    ///
+    /// # Errors
+    ///
+    /// See [`Locked::dump_and_unlock_with`].
+    pub fn dump_and_unlock_with_transaction(
+        self,
+        tasks: impl IntoIterator<Item: AsRef<str>>,
+    ) -> Result<Outcome, SaveError<T>> {
+        self.dump_and_unlock_with(Save::new().tasks(tasks))
+    }
+
+    /// The same with everything a [`Save`] can say.
+    ///
+    /// # Errors
+    ///
+    /// Only before the new file is there: an unknown task, data that JSON cannot hold (`NaN`), a full disk, a `READONLY`
+    /// marker, or a guard that may no longer write ([`Error::is_conflict`], [`Error::is_fenced`],
+    /// [`Error::is_lock_lost`]). Nothing was changed, and the error gives the guard back. Once the file is there no
+    /// trouble of the server's makes a save fail: [`Outcome::cache`] tells.
+    pub fn dump_and_unlock_with(mut self, save: Save) -> Result<Outcome, SaveError<T>> {
+        match self.hold.save(&self.value, &save, true) {
+            Ok(outcome) => Ok(outcome),
+            Err(e) => Err(SaveError::new(e, self)),
+        }
+    }
+
+    /// Saves and keeps the lock.
+    ///
+    /// # Errors
+    ///
+    /// As [`Locked::dump_and_unlock_with`].
+    pub fn dump(this: &mut Self, save: Save) -> Result<Outcome> {
+        this.hold.save(&this.value, &save, false)
+    }
+}
+
+impl<T> Deref for Locked<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.value
+    }
+}
+
+impl<T> DerefMut for Locked<T> {
+    fn deref_mut(&mut self) -> &mut T {
+        &mut self.value
+    }
+}
+
+impl<T: fmt::Debug> fmt::Debug for Locked<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Locked")
+            .field("document", &self.hold.names.document)
+            .field("value", &self.value)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The lock behind a guard, and what the guard has seen of the file.
+pub(super) struct Hold {
+    store: Store,
+    names: Arc<Names>,
+    /// `None` once it was let go of.
+    lock: Option<Lock>,
+    fence: u64,
+    expires: Duration,
+    read: Option<Stamp>,
+    last_mtime_ns: i64,
+    outer: Outer,
+}
+
+impl Hold {
+    pub(super) fn new(store: Store, names: Arc<Names>, held: Held) -> (Self, Option<Bytes>) {
+        let (read, bytes) = held.read.unzip();
+        let hold = Self {
+            store,
+            names,
+            lock: Some(held.lock),
+            fence: held.fence,
+            expires: held.expires,
+            last_mtime_ns: held.last_mtime_ns.max(read.map_or(0, |stamp| stamp.mtime_ns)),
+            read,
+            outer: Outer::default(),
+        };
+        (hold, bytes)
+    }
+
+    /// Remembers the white space around the file's JSON, which a save keeps.
+    pub(super) fn outer_of(mut self, bytes: &[u8]) -> Self {
+        self.outer = Outer::of(bytes);
+        self
+    }
+
+    pub(super) fn writer(&self) -> Result<Writer> {
+        let lock = self.lock.clone().ok_or_else(|| self.lost())?;
+        Ok(Writer {
+            lock,
+            fence: self.fence,
+            expires: self.expires,
+            read: self.read,
+            last_mtime_ns: self.last_mtime_ns,
+        })
+    }
+
+    /// Forgets the lock: it was released by the server's step, or is left to its TTL.
+    pub(super) fn let_go_of(&mut self) {
+        self.lock = None;
+    }
+
+    fn lost(&self) -> Error {
+        Error::new(Kind::LockLost {
+            document: self.names.document.clone(),
+            why: "it was found lost before",
+        })
+    }
+
+    pub(super) fn save<T: Serialize>(
+        &mut self,
+        value: &T,
+        save: &Save,
+        release: bool,
+    ) -> Result<Outcome> {
+        let (names, cache) = (&self.names, self.store.cache());
+        let mut params = save.params.clone();
+        for (name, value) in names.params.iter() {
+            if params.get(name).is_none() {
+                params = params.with(name, value.clone());
+            }
+        }
+        let dependents = cache.rules().expand_for(&names.controller, &save.tasks, &params)?;
+        let bytes = json::to_bytes(&names.document, value, self.store.0.style, &self.outer)?;
+        let saved = self.store.drive(protocol::save::save(Plan {
+            document: names.document.clone(),
+            place: names.place.clone(),
+            id: token::hex_128().map_err(no_randomness)?,
+            bytes: bytes.into(),
+            own: names.entry.clone(),
+            ttl_ms: u64::try_from(names.ttl.as_millis()).unwrap_or(u64::MAX),
+            dependents: entries(&dependents),
+            writer: self.writer()?,
+            release,
+            patience: cache.response_timeout(),
+        }))?;
+        cache.note(&names.document, &saved.outcome.cache);
+        if saved.lock_lost {
+            cache.counters().locks_lost.add();
+            log::warn!("{}: saved, but the lock was lost meanwhile", names.document);
+        }
+        self.read = Some(saved.stamp);
+        self.last_mtime_ns = saved.stamp.mtime_ns;
+        if release || saved.lock_lost {
+            self.let_go_of();
+            self.expires = Duration::ZERO;
+        }
+        Ok(saved.outcome)
+    }
+
+    fn renew(&mut self) -> Result<()> {
+        let lock = self.lock.clone().ok_or_else(|| self.lost())?;
+        let names = &self.names;
+        let run = lock::renew(
+            names.document.clone(),
+            lock,
+            names.fence_key.clone(),
+            self.store.0.lock_ttl,
+        );
+        match self.store.drive(run) {
+            Ok(expires) => {
+                self.expires = expires;
+                Ok(())
+            }
+            Err(e) => {
+                if e.is_lock_lost() {
+                    self.store.cache().counters().locks_lost.add();
+                    self.let_go_of();
+                    self.expires = Duration::ZERO;
+                }
+                Err(e)
+            }
+        }
+    }
+}
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        if let Some(lock) = self.lock.take() {
+            // The protocol logs a failure and leaves the lock to its TTL.
+            let _ = self.store.drive(lock::release(self.names.document.clone(), lock));
+        }
+    }
+}

@@ -1,0 +1,101 @@
+use super::Locked;
+use crate::{Error, Params};
+use std::fmt;
+
+/// What one save says beyond the document: its tasks, and params that only it has.
+///
+/// # Examples
+///
+/// ```
+/// use cachetx::{Params, Save};
+///
+/// let save = Save::new()
+///     .tasks(["build_climate"])
+///     .params(Params::new().with("scenario", ["burned", "unburned"]));
+/// # let _ = save;
+/// ```
+#[derive(Clone, Debug, Default)]
+#[must_use = "it is an argument of a save"]
+pub struct Save {
+    pub(super) tasks: Vec<String>,
+    pub(super) params: Params,
+}
+
+impl Save {
+    /// A save without tasks: only what depends on the document itself is deleted.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds tasks whose rules say what is out of date afterwards.
+    pub fn tasks(mut self, tasks: impl IntoIterator<Item: AsRef<str>>) -> Self {
+        let tasks = tasks.into_iter().map(|task| task.as_ref().to_owned());
+        self.tasks.extend(tasks);
+        self
+    }
+
+    /// Params for the tasks' keys, before those of the document where both have a name. The document's own names stay.
+    pub fn params(mut self, params: Params) -> Self {
+        self.params = params;
+        self
+    }
+}
+
+/// A save that failed before it changed anything: the error, and the guard back. The lock is still held, so the data is
+/// not lost and the save may be tried again; dropping it, or turning it into an [`Error`] with `?`, lets the lock go.
+pub struct SaveError<T>(Box<(Error, Locked<T>)>);
+
+impl<T> SaveError<T> {
+    pub(super) fn new(error: Error, locked: Locked<T>) -> Self {
+        Self(Box::new((error, locked)))
+    }
+
+    /// Why nothing was saved.
+    #[must_use]
+    pub fn error(&self) -> &Error {
+        &self.0.0
+    }
+
+    /// The error and the guard.
+    #[must_use]
+    pub fn into_parts(self) -> (Error, Locked<T>) {
+        *self.0
+    }
+
+    /// The guard, to try again.
+    #[must_use]
+    pub fn into_locked(self) -> Locked<T> {
+        self.0.1
+    }
+
+    /// The data; the lock is let go.
+    #[must_use]
+    pub fn into_value(self) -> T {
+        Locked::unlock(self.0.1)
+    }
+}
+
+impl<T> fmt::Debug for SaveError<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("SaveError").field(self.error()).finish()
+    }
+}
+
+impl<T> fmt::Display for SaveError<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self.error(), f)
+    }
+}
+
+impl<T> std::error::Error for SaveError<T> {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.error().source()
+    }
+}
+
+/// Keeps the error and lets the lock go.
+impl<T> From<SaveError<T>> for Error {
+    fn from(failed: SaveError<T>) -> Self {
+        failed.0.0
+    }
+}

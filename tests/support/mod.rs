@@ -1,0 +1,194 @@
+//! What the tests share: a rules file, a private server with a store on it, and child processes of the test binary itself.
+#![allow(dead_code)] // each test binary uses its own part
+
+use cachetx::{
+    Cache, CacheBuilder, Document, Rules, Store, StoreBuilder,
+    testing::{Server, ServerBinary},
+};
+use serde::{Deserialize, Serialize};
+use std::{
+    path::PathBuf,
+    process::{Command, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
+use tempfile::TempDir;
+
+pub const RUN: &str = "copacetic-sled";
+
+/// `climate` has a dependent by `depends_on` (wepp); the task adds two (ash, soils).
+pub const RULES: &str = r#"{
+  "version": "1.1",
+  "cache_keys": {
+    "climate": { "key": "nodb_cache:{{{run_id}}}:climate", "ttl_seconds": 1000 },
+    "wepp": "nodb_cache:{{{run_id}}}:wepp",
+    "ash": "nodb_cache:{{{run_id}}}:ash",
+    "soils": "nodb_cache:{{{run_id}}}:soils"
+  },
+  "depends_on": { "wepp": ["climate"] },
+  "rules": { "build_climate": { "invalidates_cache": ["ash", "soils"] } }
+}"#;
+
+pub fn key(controller: &str) -> String {
+    format!("nodb_cache:{{{RUN}}}:{controller}")
+}
+
+pub fn rules() -> Rules {
+    Rules::from_json(RULES).expect("the tests' rules compile")
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Climate {
+    pub years: u64,
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub note: String,
+}
+
+impl Climate {
+    pub fn of(years: u64) -> Self {
+        Self {
+            years,
+            ..Self::default()
+        }
+    }
+
+    pub fn bytes(&self) -> Vec<u8> {
+        serde_json::to_vec(self).expect("it serializes")
+    }
+}
+
+/// Any server; the tests need at least one.
+pub fn any_binary() -> &'static ServerBinary {
+    ServerBinary::any().expect("no server found: run `make servers`")
+}
+
+/// A server and a folder of its own.
+pub struct World {
+    pub server: Server,
+    pub root: TempDir,
+}
+
+impl World {
+    pub fn start() -> Self {
+        Self::on(any_binary())
+    }
+
+    pub fn on(binary: &ServerBinary) -> Self {
+        Self {
+            server: Server::start(binary).expect("the server starts"),
+            root: TempDir::new().expect("a temporary folder"),
+        }
+    }
+
+    pub fn cache_builder(&self) -> CacheBuilder {
+        Cache::builder(rules()).url(self.server.url())
+    }
+
+    pub fn cache(&self) -> Cache {
+        self.cache_builder().open().expect("the cache opens")
+    }
+
+    pub fn store_builder(&self) -> StoreBuilder {
+        Store::builder(self.cache()).root(self.root.path())
+    }
+
+    pub fn store(&self) -> Store {
+        self.store_builder().open().expect("the store opens")
+    }
+
+    pub fn climate(&self, store: &Store) -> Document<Climate> {
+        store.document(RUN, "climate").expect("a document")
+    }
+
+    /// A plain client.
+    pub fn redis(&self) -> redis::Connection {
+        redis::Client::open(self.server.url())
+            .and_then(|client| client.get_connection())
+            .expect("a connection")
+    }
+
+    pub fn run_folder(&self) -> PathBuf {
+        self.root.path().join(RUN)
+    }
+
+    pub fn file(&self) -> PathBuf {
+        self.run_folder().join("climate.nodb")
+    }
+
+    pub fn on_disk(&self) -> Climate {
+        let text = std::fs::read(self.file()).expect("the document is there");
+        serde_json::from_slice(&text).expect("it is whole")
+    }
+
+    /// What dead writers left.
+    pub fn temporary_files(&self) -> Vec<String> {
+        std::fs::read_dir(self.run_folder())
+            .expect("the run folder")
+            .map(|entry| entry.expect("an entry").file_name().to_string_lossy().into_owned())
+            .filter(|name| name.ends_with(".tmp"))
+            .collect()
+    }
+
+    /// Puts something under each dependent, as programs that derive values do.
+    pub fn warm(&self) {
+        for controller in ["wepp", "ash", "soils"] {
+            set(&mut self.redis(), &key(controller), b"derived");
+        }
+    }
+
+    pub fn dependents(&self) -> usize {
+        let mut redis = self.redis();
+        ["wepp", "ash", "soils"]
+            .iter()
+            .filter(|controller| get(&mut redis, &key(controller)).is_some())
+            .count()
+    }
+}
+
+pub fn get(redis: &mut redis::Connection, key: &str) -> Option<Vec<u8>> {
+    redis::cmd("GET").arg(key).query(redis).expect("GET")
+}
+
+pub fn set(redis: &mut redis::Connection, key: &str, value: &[u8]) {
+    redis::cmd("SET").arg(key).arg(value).exec(redis).expect("SET");
+}
+
+pub fn pttl(redis: &mut redis::Connection, key: &str) -> i64 {
+    redis::cmd("PTTL").arg(key).query(redis).expect("PTTL")
+}
+
+/// Runs `test` on a fresh world for every server that was found, and says which.
+pub fn on_every_server(test: impl Fn(&World)) {
+    let binaries = ServerBinary::all();
+    assert!(!binaries.is_empty(), "no server found: run `make servers`");
+    for binary in binaries {
+        eprintln!("on {binary}");
+        test(&World::on(binary));
+    }
+}
+
+/// Waits until `done`, for a bounded time.
+pub fn until(what: &str, mut done: impl FnMut() -> bool) {
+    let end = Instant::now() + Duration::from_secs(30);
+    while !done() {
+        assert!(Instant::now() < end, "waited too long until {what}");
+        thread::sleep(Duration::from_millis(1));
+    }
+}
+
+/// This test binary again, running one ignored test of its own with these variables.
+pub fn child(test: &str, variables: &[(&str, String)]) -> Command {
+    let mut command = Command::new(std::env::current_exe().expect("the test binary"));
+    command
+        .args(["--exact", test, "--ignored", "--nocapture", "--test-threads=1"])
+        .envs(variables.iter().map(|(name, value)| (name, value)))
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null());
+    command
+}
+
+/// A variable that a parent gave; `None` where the test was not started by one.
+pub fn given(name: &str) -> Option<String> {
+    std::env::var(name).ok()
+}
