@@ -16,6 +16,10 @@ pub mod testing;
 mod token;
 
 pub use error::{BoxError, Effect, Error, Problem};
+pub use rules::{
+    Key, KeyIter, KeyList, NO_TASKS, ParamValue, Params, Rules, RulesBuilder, SlotCheck,
+    SlotFinding, Slots, UnknownTasks,
+};
 
 /// The crate's result: its one [`Error`] unless said otherwise.
 pub type Result<T, E = Error> = std::result::Result<T, E>;

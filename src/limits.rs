@@ -22,7 +22,11 @@ pub const MAX_PARAM_VALUES: usize = 1_000;
 pub const MAX_KEYS: usize = 10_000;
 /// Keys in one `UNLINK` or `HDEL` of a script: Lua's `unpack` fails at 8,000 values, so the design's 1,000 leaves room.
 pub const UNLINK_CHUNK: usize = 1_000;
+/// Bytes of all keys that one expansion may give.
+pub const MAX_KEYS_BYTES: usize = 64 * 1024 * 1024;
 
+/// The longest life that rules may give an entry: ten years.
+pub const MAX_TTL: Duration = Duration::from_secs(10 * 365 * 24 * 3_600);
 /// A cached entry's life where the rules name none: 72 h.
 pub const DEFAULT_ENTRY_TTL: Duration = Duration::from_secs(72 * 3_600);
 /// A lock's life where the store names none.

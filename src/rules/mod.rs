@@ -1,1 +1,356 @@
-//! rules
+//! The rules file, compiled: which keys a task invalidates.
+//!
+//! `json` gives values their places, `parse` their shape, `compile` resolves names (`graph` orders them, `template` reads the
+//! keys, `overlap` proves that no two can be equal), `expand` makes keys. `report` collects all problems of a file.
+
+mod compile;
+mod expand;
+mod graph;
+mod json;
+mod key_list;
+mod overlap;
+mod params;
+mod parse;
+mod report;
+mod set;
+mod slots;
+mod source;
+mod suggest;
+mod template;
+
+pub use key_list::{Iter as KeyIter, Key, KeyList};
+pub use params::{ParamValue, Params};
+pub use slots::{SlotCheck, SlotFinding, Slots};
+pub(crate) use template::Template;
+
+use crate::{
+    Error, Problem, Result,
+    error::Kind,
+    limits::{DEFAULT_ENTRY_TTL, MAX_TASKS},
+};
+use compile::Compiled;
+use set::Union;
+use std::{fmt, path::Path, str::FromStr, sync::Arc, time::Duration};
+
+/// "No tasks": a bare `[]` does not say what type its elements would have.
+pub const NO_TASKS: [&str; 0] = [];
+
+/// A compiled rules file. Immutable, and cheap to clone.
+///
+/// # Examples
+/// ```
+/// use cachetx::{Params, Rules};
+///
+/// let rules = Rules::from_json(
+///     r#"{ "version": "1.0",
+///          "cache_keys": { "climate": "nodb_cache:{run_id}:climate", "wepp": "nodb_cache:{run_id}:wepp" },
+///          "rules": { "build_climate": { "invalidates_cache": ["climate", "wepp"] } } }"#,
+/// )?;
+/// let params = Params::new().with("run_id", "copacetic-sled");
+/// let keys = rules.expand(["build_climate"], &params)?;
+/// assert!(keys.iter().eq(["nodb_cache:copacetic-sled:climate", "nodb_cache:copacetic-sled:wepp"]));
+/// # Ok::<(), cachetx::Error>(())
+/// ```
+#[derive(Clone)]
+pub struct Rules {
+    compiled: Arc<Compiled>,
+    unknown_tasks: UnknownTasks,
+}
+
+/// What an expansion does with a task that has no rule.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum UnknownTasks {
+    /// It is an error: a misspelt task would leave stale entries behind.
+    #[default]
+    Refuse,
+    /// It expands to nothing.
+    Ignore,
+}
+
+/// Options for loading rules.
+///
+/// # Examples
+/// ```
+/// use cachetx::{Params, Rules, UnknownTasks};
+///
+/// let rules = Rules::builder()
+///     .unknown_tasks(UnknownTasks::Ignore)
+///     .from_json(r#"{ "version": "1.0", "cache_keys": {}, "rules": {} }"#)?;
+/// assert!(rules.expand(["a_task_of_tomorrow"], &Params::new())?.is_empty());
+/// # Ok::<(), cachetx::Error>(())
+/// ```
+#[derive(Clone, Debug, Default)]
+pub struct RulesBuilder {
+    unknown_tasks: UnknownTasks,
+}
+
+impl RulesBuilder {
+    /// What an expansion does with a task that has no rule; refuses it by default.
+    #[must_use]
+    pub fn unknown_tasks(mut self, unknown_tasks: UnknownTasks) -> Self {
+        self.unknown_tasks = unknown_tasks;
+        self
+    }
+
+    /// Reads and compiles a file.
+    ///
+    /// # Errors
+    /// The file cannot be read ([`Error::is_io`]), or has problems ([`Error::problems`] lists all of them).
+    pub fn from_path(self, path: impl AsRef<Path>) -> Result<Rules> {
+        let path = path.as_ref();
+        let text = source::read(path)?;
+        self.compile(&path.display().to_string(), &text)
+    }
+
+    /// Compiles a text.
+    ///
+    /// # Errors
+    /// The text has problems: [`Error::problems`] lists all of them.
+    pub fn from_json(self, text: &str) -> Result<Rules> {
+        source::check_size(source::NO_FILE, text.len() as u64)?;
+        self.compile(source::NO_FILE, text)
+    }
+
+    fn compile(self, file: &str, text: &str) -> Result<Rules> {
+        let compiled =
+            compile::compile(file, text).map_err(|problems| Error::new(Kind::Rules(problems)))?;
+        Ok(Rules {
+            compiled: Arc::new(compiled),
+            unknown_tasks: self.unknown_tasks,
+        })
+    }
+}
+
+/// Loading.
+impl Rules {
+    /// Reads and compiles a file.
+    ///
+    /// # Errors
+    /// The file cannot be read ([`Error::is_io`]), or has problems ([`Error::problems`] lists all of them).
+    pub fn from_path(path: impl AsRef<Path>) -> Result<Self> {
+        Self::builder().from_path(path)
+    }
+
+    /// Compiles a text.
+    ///
+    /// # Errors
+    /// The text has problems: [`Error::problems`] lists all of them.
+    pub fn from_json(text: &str) -> Result<Self> {
+        Self::builder().from_json(text)
+    }
+
+    /// Options for loading.
+    #[must_use]
+    pub fn builder() -> RulesBuilder {
+        RulesBuilder::default()
+    }
+}
+
+impl FromStr for Rules {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        Self::from_json(text)
+    }
+}
+
+/// Expanding.
+impl Rules {
+    /// All keys that the tasks invalidate.
+    ///
+    /// # Errors
+    /// A task is unknown, a param is missing or may not stand in a key, or there would be more than
+    /// [`MAX_KEYS`](crate::limits::MAX_KEYS) keys ([`Error::is_params`]).
+    pub fn expand(
+        &self,
+        tasks: impl IntoIterator<Item: AsRef<str>>,
+        params: &Params,
+    ) -> Result<KeyList> {
+        let mut union = Union::none();
+        self.add_tasks(&mut union, tasks)?;
+        let all = self.compiled.controllers.len();
+        expand::keys(&self.compiled, union.iter(all), params)
+    }
+
+    /// What a save of the controller `own` deletes: all that the tasks invalidate and all that depends on `own`, without
+    /// `own`'s entry, which the save sets.
+    ///
+    /// # Errors
+    /// As [`expand`](Self::expand); also where `own` is unknown, or its placeholders have several values.
+    ///
+    /// # Examples
+    /// ```
+    /// use cachetx::{NO_TASKS, Params, Rules};
+    ///
+    /// let rules = Rules::from_json(
+    ///     r#"{ "version": "1.1",
+    ///          "cache_keys": { "climate": "{run}:climate", "wepp": "{run}:wepp" },
+    ///          "depends_on": { "wepp": ["climate"] },
+    ///          "rules": {} }"#,
+    /// )?;
+    /// let keys = rules.expand_for("climate", NO_TASKS, &Params::new().with("run", "r"))?;
+    /// assert!(keys.iter().eq(["r:wepp"]));
+    /// # Ok::<(), cachetx::Error>(())
+    /// ```
+    pub fn expand_for(
+        &self,
+        own: &str,
+        tasks: impl IntoIterator<Item: AsRef<str>>,
+        params: &Params,
+    ) -> Result<KeyList> {
+        let own = self.controller(own)?;
+        // Also says that the own entry is one entry, so that leaving the controller out leaves out exactly it.
+        expand::check_single(&self.compiled, own, params)?;
+        let mut union = Union::none();
+        self.add_tasks(&mut union, tasks)?;
+        union.add(&self.compiled.dependents[own]);
+        union.remove(own);
+        let all = self.compiled.controllers.len();
+        expand::keys(&self.compiled, union.iter(all), params)
+    }
+
+    /// The one key of a controller's entry.
+    ///
+    /// # Errors
+    /// The controller is unknown, or a param is missing, has several values, or may not stand in a key.
+    pub fn key(&self, controller: &str, params: &Params) -> Result<String> {
+        expand::key(&self.compiled, self.controller(controller)?, params)
+    }
+
+    fn add_tasks(
+        &self,
+        union: &mut Union,
+        tasks: impl IntoIterator<Item: AsRef<str>>,
+    ) -> Result<()> {
+        for (given, task) in tasks.into_iter().enumerate() {
+            if given == MAX_TASKS {
+                return Err(Error::new(Kind::Params(format!(
+                    "over the limit of {MAX_TASKS} tasks for one expansion"
+                ))));
+            }
+            match (self.task(task.as_ref()), self.unknown_tasks) {
+                (Ok(index), _) => union.add(&self.compiled.tasks[index].invalidates),
+                (Err(error), UnknownTasks::Refuse) => return Err(error),
+                (Err(_), UnknownTasks::Ignore) => {}
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Looking around.
+impl Rules {
+    /// What is doubtful in the file but no error.
+    #[must_use]
+    pub fn warnings(&self) -> &[Problem] {
+        &self.compiled.warnings
+    }
+
+    /// The tasks in the order of declaration.
+    pub fn tasks(&self) -> impl ExactSizeIterator<Item = &str> {
+        self.compiled.tasks.iter().map(|task| &*task.name)
+    }
+
+    /// The controllers in the order of declaration.
+    pub fn controllers(&self) -> impl ExactSizeIterator<Item = &str> {
+        self.compiled.names.iter().map(|name| &**name)
+    }
+
+    /// Whether a controller of this name is declared.
+    #[must_use]
+    pub fn has_controller(&self, name: &str) -> bool {
+        self.compiled.controller_by_name.contains_key(name)
+    }
+
+    /// Whether a task of this name has a rule.
+    #[must_use]
+    pub fn has_task(&self, name: &str) -> bool {
+        self.compiled.task_by_name.contains_key(name)
+    }
+
+    /// The controllers whose entries a task makes out of date, in the order of declaration.
+    ///
+    /// # Errors
+    /// The task is unknown.
+    pub fn invalidated_by(&self, task: &str) -> Result<Vec<&str>> {
+        let task = &self.compiled.tasks[self.task(task)?];
+        Ok(self.names(task.invalidates.iter()))
+    }
+
+    /// The controllers that are derived from this one, over any number of steps, in the order of declaration.
+    ///
+    /// # Errors
+    /// The controller is unknown.
+    pub fn dependents(&self, controller: &str) -> Result<Vec<&str>> {
+        let dependents = &self.compiled.dependents[self.controller(controller)?];
+        Ok(self.names(dependents.iter()))
+    }
+
+    /// The placeholders of a controller's key, each once, in order.
+    ///
+    /// # Errors
+    /// The controller is unknown.
+    pub fn placeholders(&self, controller: &str) -> Result<Vec<&str>> {
+        let controller = &self.compiled.controllers[self.controller(controller)?];
+        let axes = controller.axes.iter();
+        Ok(axes.map(|param| &*self.compiled.params[*param]).collect())
+    }
+
+    /// How long a controller's entries live: what it says itself, else the file's default, else
+    /// [`DEFAULT_ENTRY_TTL`].
+    ///
+    /// # Errors
+    /// The controller is unknown.
+    pub fn ttl(&self, controller: &str) -> Result<Duration> {
+        let controller = &self.compiled.controllers[self.controller(controller)?];
+        let ttl = controller.ttl.or(self.compiled.default_ttl);
+        Ok(ttl.unwrap_or(DEFAULT_ENTRY_TTL))
+    }
+
+    /// Which tasks, and which saves without tasks, are proven to stay in one Cluster hash slot.
+    #[must_use]
+    pub fn slot_check(&self) -> SlotCheck {
+        slots::check(&self.compiled)
+    }
+
+    fn names(&self, controllers: impl Iterator<Item = usize>) -> Vec<&str> {
+        controllers
+            .map(|index| &*self.compiled.names[index])
+            .collect()
+    }
+
+    fn controller(&self, name: &str) -> Result<usize> {
+        match self.compiled.controller_by_name.get(name) {
+            Some(index) => Ok(*index),
+            None => Err(unknown("controller", name, self.controllers())),
+        }
+    }
+
+    fn task(&self, name: &str) -> Result<usize> {
+        match self.compiled.task_by_name.get(name) {
+            Some(index) => Ok(*index),
+            None => Err(unknown("task", name, self.tasks())),
+        }
+    }
+}
+
+fn unknown<'c>(what: &str, name: &str, candidates: impl Iterator<Item = &'c str>) -> Error {
+    let shown: String = name.chars().take(60).collect();
+    let mut message = format!("unknown {what} `{}`", shown.escape_debug());
+    if let Some(suggestion) = suggest::did_you_mean(name, candidates) {
+        message.push_str("; ");
+        message.push_str(&suggestion);
+    }
+    Error::new(Kind::Params(message))
+}
+
+impl fmt::Debug for Rules {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Rules")
+            .field("controllers", &self.controllers().len())
+            .field("tasks", &self.tasks().len())
+            .field("unknown_tasks", &self.unknown_tasks)
+            .finish()
+    }
+}

@@ -1,0 +1,320 @@
+//! Resolves the names of a draft and works out, once, what every task invalidates.
+
+use super::{
+    graph,
+    json::Text,
+    overlap,
+    parse::{self, Draft},
+    report::Report,
+    set::Set,
+    template::Template,
+};
+use crate::{
+    Problem,
+    limits::{MAX_CONTROLLERS, MAX_TASKS},
+};
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
+/// Compiled rules: names are indices, in the order of declaration.
+pub(super) struct Compiled {
+    /// The controllers' names, shared with the key lists made from these rules.
+    pub(super) names: Arc<[Box<str>]>,
+    pub(super) controllers: Vec<Controller>,
+    pub(super) controller_by_name: HashMap<Box<str>, usize>,
+    /// Every placeholder's name, once.
+    pub(super) params: Vec<Box<str>>,
+    /// Every pair of a placeholder and what follows it, once: what a value is checked for.
+    pub(super) holes: Vec<Hole>,
+    pub(super) tasks: Vec<Task>,
+    pub(super) task_by_name: HashMap<Box<str>, usize>,
+    /// For each controller, what is derived from it, over any number of steps; without itself.
+    pub(super) dependents: Vec<Set>,
+    pub(super) default_ttl: Option<Duration>,
+    pub(super) warnings: Vec<Problem>,
+}
+
+pub(super) struct Controller {
+    pub(super) template: Template,
+    /// The hole of each piece of the template.
+    pub(super) holes: Box<[usize]>,
+    /// The distinct placeholders in order: the axes of the product where params are lists.
+    pub(super) axes: Box<[usize]>,
+    /// How many pieces take each axis's value.
+    pub(super) uses: Box<[usize]>,
+    pub(super) literal_bytes: usize,
+    pub(super) ttl: Option<Duration>,
+    /// Whose other keys a value could imitate; checked for each key. `None` for nearly all templates.
+    pub(super) guard: Option<Box<overlap::Guard>>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) struct Hole {
+    pub(super) param: usize,
+    pub(super) until: Option<char>,
+}
+
+pub(super) struct Task {
+    pub(super) name: Box<str>,
+    /// All it invalidates: cascade, except and includes worked in.
+    pub(super) invalidates: Set,
+}
+
+/// Compiles a text; on failure everything that is wrong with it.
+pub(super) fn compile(file: &str, source: &str) -> Result<Compiled, Vec<Problem>> {
+    let mut report = Report::new(file, source);
+    let compiled = parse::draft(source, &mut report).and_then(|draft| link(&draft, &mut report));
+    let failed = report.has_problems();
+    let (problems, warnings) = report.finish();
+    match compiled {
+        Some(compiled) if !failed => Ok(Compiled {
+            warnings,
+            ..compiled
+        }),
+        _ => Err(problems),
+    }
+}
+
+fn link(draft: &Draft<'_>, report: &mut Report<'_>) -> Option<Compiled> {
+    for (count, limit, what, span) in [
+        (
+            draft.controllers.len(),
+            MAX_CONTROLLERS,
+            "controllers",
+            draft.controllers.get(MAX_CONTROLLERS).map(|c| &c.name.span),
+        ),
+        (
+            draft.tasks.len(),
+            MAX_TASKS,
+            "tasks",
+            draft.tasks.get(MAX_TASKS).map(|t| &t.name.span),
+        ),
+    ] {
+        if let Some(span) = span {
+            report.problem(
+                span.clone(),
+                format!("{count} {what} are over the limit of {limit}"),
+                Some("split the file by what is invalidated together".to_owned()),
+            );
+            // Past a limit nothing is worked out: the limit is there so that this stays bounded.
+            return None;
+        }
+    }
+    let templates = templates(draft, report);
+    let guards = overlap::check(draft, &templates, report);
+    let controllers = Names::new(draft.controllers.iter().map(|c| &c.name), "controller");
+    let tasks = Names::new(draft.tasks.iter().map(|t| &t.name), "task");
+    let dependents = dependents(draft, &controllers, report);
+    let invalidates = graph::tasks(draft, &controllers, &tasks, &dependents, report)?;
+    if report.has_problems() {
+        return None;
+    }
+
+    let mut params = Interned::default();
+    let mut holes = Interned::default();
+    let compiled = templates
+        .into_iter()
+        .flatten()
+        .zip(&draft.controllers)
+        .zip(guards)
+        .map(|((template, declared), guard)| {
+            let of_template: Vec<Hole> = template
+                .pieces
+                .iter()
+                .map(|piece| Hole {
+                    param: params.index(piece.name.clone()),
+                    until: piece.until,
+                })
+                .collect();
+            let (axes, uses) = axes(&of_template);
+            Controller {
+                holes: of_template
+                    .into_iter()
+                    .map(|hole| holes.index(hole))
+                    .collect(),
+                axes,
+                uses,
+                literal_bytes: template.literal_bytes(),
+                template,
+                ttl: declared.ttl,
+                guard,
+            }
+        })
+        .collect();
+    Some(Compiled {
+        names: draft
+            .controllers
+            .iter()
+            .map(|c| Box::from(&*c.name.text))
+            .collect(),
+        controllers: compiled,
+        controller_by_name: controllers.by_name(),
+        params: params.items,
+        holes: holes.items,
+        tasks: draft
+            .tasks
+            .iter()
+            .zip(invalidates)
+            .map(|(task, invalidates)| Task {
+                name: Box::from(&*task.name.text),
+                invalidates,
+            })
+            .collect(),
+        task_by_name: tasks.by_name(),
+        dependents,
+        default_ttl: draft.default_ttl,
+        warnings: Vec::new(),
+    })
+}
+
+/// The distinct params of a template in order, and how often each is used.
+fn axes(holes: &[Hole]) -> (Box<[usize]>, Box<[usize]>) {
+    let (mut axes, mut uses): (Vec<usize>, Vec<usize>) = Default::default();
+    for hole in holes {
+        match axes.iter().position(|axis| *axis == hole.param) {
+            Some(axis) => uses[axis] += 1,
+            None => {
+                axes.push(hole.param);
+                uses.push(1);
+            }
+        }
+    }
+    (axes.into(), uses.into())
+}
+
+/// Gives equal things the same index.
+struct Interned<T> {
+    items: Vec<T>,
+    index: HashMap<T, usize>,
+}
+
+impl<T> Default for Interned<T> {
+    fn default() -> Self {
+        Self {
+            items: Vec::new(),
+            index: HashMap::new(),
+        }
+    }
+}
+
+impl<T: Clone + Eq + std::hash::Hash> Interned<T> {
+    fn index(&mut self, item: T) -> usize {
+        match self.index.get(&item) {
+            Some(index) => *index,
+            None => {
+                let index = self.items.len();
+                self.items.push(item.clone());
+                self.index.insert(item, index);
+                index
+            }
+        }
+    }
+}
+
+/// Each controller's template; `None` where it is broken, which has then been reported.
+fn templates(draft: &Draft<'_>, report: &mut Report<'_>) -> Vec<Option<Template>> {
+    draft
+        .controllers
+        .iter()
+        .map(|controller| {
+            let text = &controller.template;
+            match Template::parse_all(&text.text) {
+                Ok(template) => Some(template),
+                Err(faults) => {
+                    for fault in faults {
+                        let message = format!(
+                            "{}, in the key of `{}`",
+                            fault.message, controller.name.text
+                        );
+                        report.problem(text.part(fault.at), message, fault.help);
+                    }
+                    None
+                }
+            }
+        })
+        .collect()
+}
+
+/// For each controller, all that is derived from it.
+fn dependents(draft: &Draft<'_>, controllers: &Names<'_>, report: &mut Report<'_>) -> Vec<Set> {
+    let count = draft.controllers.len();
+    let mut edges: Vec<Vec<graph::Edge>> = vec![Vec::new(); count];
+    for (derived, sources) in &draft.depends_on {
+        let derived = controllers.resolve(derived, "in `depends_on`", report);
+        for source in sources {
+            let source_index = controllers.resolve(source, "in `depends_on`", report);
+            if let (Some(derived), Some(source_index)) = (derived, source_index) {
+                edges[derived].push(graph::Edge {
+                    to: source_index,
+                    span: source.span.clone(),
+                });
+            }
+        }
+    }
+    let name = |index: usize| &*draft.controllers[index].name.text;
+    let order = graph::order(&edges, &name, "`depends_on`", report);
+    // The order has what something is derived from before it; so going backwards, everything derived from a
+    // controller is complete when the controller's turn comes.
+    let mut dependents = vec![Set::none(count); count];
+    for derived in order.into_iter().rev() {
+        let own = dependents[derived].clone();
+        for edge in &edges[derived] {
+            dependents[edge.to].insert(derived);
+            dependents[edge.to].add(&own);
+        }
+    }
+    dependents
+}
+
+/// Declared names, to be looked up.
+pub(super) struct Names<'d> {
+    index: HashMap<&'d str, usize>,
+    /// In order of declaration, so that of two equally near suggestions the same one always wins.
+    list: Vec<&'d str>,
+    what: &'static str,
+}
+
+impl<'d> Names<'d> {
+    fn new(names: impl Iterator<Item = &'d Text<'d>>, what: &'static str) -> Self {
+        let list: Vec<&str> = names.map(|name| &*name.text).collect();
+        let index = list
+            .iter()
+            .enumerate()
+            .map(|(n, name)| (*name, n))
+            .collect();
+        Self { index, list, what }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.list.len()
+    }
+
+    pub(super) fn resolve(
+        &self,
+        name: &Text<'_>,
+        place: &str,
+        report: &mut Report<'_>,
+    ) -> Option<usize> {
+        let found = self.index.get(&*name.text).copied();
+        if found.is_none() {
+            let otherwise = match (self.what, &*name.text) {
+                (_, "*") => "`*` stands for all controllers in `invalidates_cache` only",
+                ("task", _) => "give it a rule under `rules`",
+                _ => "declare it under `cache_keys`",
+            };
+            let help = report.suggest(&name.text, self.list.iter().copied(), otherwise);
+            report.problem(
+                name.span.clone(),
+                format!("unknown {} `{}` {place}", self.what, name.text),
+                help,
+            );
+        }
+        found
+    }
+
+    fn by_name(&self) -> HashMap<Box<str>, usize> {
+        self.index
+            .iter()
+            .map(|(name, index)| (Box::from(*name), *index))
+            .collect()
+    }
+}

@@ -1,0 +1,251 @@
+//! From a set of controllers and params to keys: everything is checked and counted before the first key is made.
+
+use super::{
+    KeyList,
+    compile::{Compiled, Controller},
+    params::{self, Params},
+};
+use crate::{
+    Error, Result,
+    error::Kind,
+    limits::{MAX_KEYS, MAX_KEYS_BYTES},
+};
+use std::collections::HashSet;
+
+/// The keys of some controllers, which come in the order of declaration.
+pub(super) fn keys(
+    rules: &Compiled,
+    controllers: impl Iterator<Item = usize> + Clone,
+    params: &Params,
+) -> Result<KeyList> {
+    let mut bound = Bound::new(rules, params);
+    let (mut count, mut bytes) = (0_usize, 0_usize);
+    for index in controllers.clone() {
+        let (keys, text) = bound.bind(index)?;
+        count = count.saturating_add(keys);
+        bytes = bytes.saturating_add(text);
+    }
+    if count > MAX_KEYS {
+        return refuse(format!(
+            "{count} keys are over the limit of {MAX_KEYS} for one expansion; give fewer values in list params"
+        ));
+    }
+    if bytes > MAX_KEYS_BYTES {
+        return refuse(format!(
+            "keys of {bytes} bytes in all are over the limit of {MAX_KEYS_BYTES} for one expansion"
+        ));
+    }
+    let mut list = KeyList::with_capacity(count, bytes, rules.names.clone());
+    for index in controllers {
+        bound.write(index, &mut list)?;
+    }
+    Ok(list)
+}
+
+/// The one key of a controller.
+pub(super) fn key(rules: &Compiled, index: usize, params: &Params) -> Result<String> {
+    check_single(rules, index, params)?;
+    let mut bound = Bound::new(rules, params);
+    let (_, bytes) = bound.bind(index)?;
+    let mut text = String::with_capacity(bytes);
+    bound.append(&rules.controllers[index], &mut text);
+    guard(rules, index, &text)?;
+    Ok(text)
+}
+
+/// Whether the params give a controller exactly one key.
+pub(super) fn check_single(rules: &Compiled, index: usize, params: &Params) -> Result<()> {
+    let mut axes = rules.controllers[index].axes.iter();
+    axes.try_for_each(|axis| {
+        params::single(params, &rules.params[*axis], || user(rules, index)).map(drop)
+    })
+}
+
+fn refuse<T>(message: String) -> Result<T> {
+    Err(Error::new(Kind::Params(message)))
+}
+
+/// What an error says of the template that a param is for.
+fn user(rules: &Compiled, index: usize) -> String {
+    format!(
+        "the key of `{}` (`{}`)",
+        rules.names[index], rules.controllers[index].template.source
+    )
+}
+
+fn guard(rules: &Compiled, index: usize, key: &str) -> Result<()> {
+    let refused = rules.controllers[index]
+        .guard
+        .as_ref()
+        .and_then(|guard| guard.refuses(key, rules));
+    match refused {
+        None => Ok(()),
+        Some(why) => refuse(format!(
+            "these params make {} `{}`, {why}; choose other values",
+            user(rules, index),
+            key.escape_debug()
+        )),
+    }
+}
+
+/// The params of one expansion, looked up once each.
+struct Bound<'a> {
+    rules: &'a Compiled,
+    params: &'a Params,
+    /// By param.
+    values: Vec<Values<'a>>,
+    /// By hole: whether the values have been checked for it.
+    checked: Vec<bool>,
+    /// By param: which of its values the next key has.
+    chosen: Vec<usize>,
+}
+
+enum Values<'a> {
+    /// Not looked up yet; `bind` leaves none of these to a template that it was asked about.
+    Unknown,
+    One(&'a str),
+    Many {
+        list: Vec<&'a str>,
+        bytes: usize,
+    },
+}
+
+impl<'a> Bound<'a> {
+    fn new(rules: &'a Compiled, params: &'a Params) -> Self {
+        Self {
+            rules,
+            params,
+            values: rules.params.iter().map(|_| Values::Unknown).collect(),
+            checked: vec![false; rules.holes.len()],
+            chosen: vec![0; rules.params.len()],
+        }
+    }
+
+    /// Looks up and checks what a controller's template needs: how many keys it gives, and their bytes.
+    fn bind(&mut self, index: usize) -> Result<(usize, usize)> {
+        let rules = self.rules;
+        let controller = &rules.controllers[index];
+        for hole in &controller.holes {
+            if !self.checked[*hole] {
+                self.check(index, *hole)?;
+                self.checked[*hole] = true;
+            }
+        }
+        let count = controller.axes.iter().fold(1_usize, |count, axis| {
+            count.saturating_mul(self.values[*axis].len())
+        });
+        let mut bytes = controller.literal_bytes.saturating_mul(count);
+        for (axis, uses) in controller.axes.iter().zip(&controller.uses) {
+            let values = &self.values[*axis];
+            // Each of the values stands in an equal part of the keys.
+            let of_axis = (count / values.len()).saturating_mul(values.bytes());
+            bytes = bytes.saturating_add(of_axis.saturating_mul(*uses));
+        }
+        Ok((count, bytes))
+    }
+
+    #[cold]
+    fn check(&mut self, index: usize, hole: usize) -> Result<()> {
+        let rules = self.rules;
+        let hole = rules.holes[hole];
+        let name = &rules.params[hole.param];
+        if matches!(self.values[hole.param], Values::Unknown) {
+            let given = params::values(self.params, name, || user(rules, index))?;
+            self.values[hole.param] = Values::new(given);
+        }
+        let values = &self.values[hole.param];
+        (0..values.len())
+            .try_for_each(|n| params::check(name, values.get(n), hole.until, || user(rules, index)))
+    }
+
+    /// Appends all keys of a controller that was bound; the last placeholder varies fastest.
+    fn write(&mut self, index: usize, list: &mut KeyList) -> Result<()> {
+        let rules = self.rules;
+        let controller = &rules.controllers[index];
+        loop {
+            let start = list.buffer().len();
+            let first = self.append(controller, list.buffer());
+            if controller.guard.is_some() {
+                guard(rules, index, &list.buffer()[start..])?;
+            }
+            list.end_key(index, first);
+            if !self.next_choice(controller) {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Appends one key; the place of its first placeholder's value.
+    fn append(&self, controller: &Controller, text: &mut String) -> (usize, usize) {
+        let mut first = (0, 0);
+        for (n, (piece, hole)) in controller
+            .template
+            .pieces
+            .iter()
+            .zip(&controller.holes)
+            .enumerate()
+        {
+            let param = self.rules.holes[*hole].param;
+            let value = self.values[param].get(self.chosen[param]);
+            text.push_str(&piece.literal);
+            if n == 0 {
+                first = (text.len(), value.len());
+            }
+            text.push_str(value);
+        }
+        text.push_str(&controller.template.tail);
+        first
+    }
+
+    /// Turns to the next combination of values; false when all have been, and then at the first one again.
+    fn next_choice(&mut self, controller: &Controller) -> bool {
+        for axis in controller.axes.iter().rev() {
+            self.chosen[*axis] += 1;
+            if self.chosen[*axis] < self.values[*axis].len() {
+                return true;
+            }
+            self.chosen[*axis] = 0;
+        }
+        false
+    }
+}
+
+impl<'a> Values<'a> {
+    /// The values without repeats, so that keys have none.
+    fn new(given: &'a [String]) -> Self {
+        if let [one] = given {
+            return Self::One(one);
+        }
+        let mut seen = HashSet::with_capacity(given.len());
+        let list: Vec<&str> = given
+            .iter()
+            .map(String::as_str)
+            .filter(|value| seen.insert(*value))
+            .collect();
+        let bytes = list.iter().map(|value| value.len()).sum();
+        Self::Many { list, bytes }
+    }
+
+    fn len(&self) -> usize {
+        match self {
+            Self::Many { list, .. } => list.len(),
+            Self::One(_) | Self::Unknown => 1,
+        }
+    }
+
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Unknown => 0,
+            Self::One(value) => value.len(),
+            Self::Many { bytes, .. } => *bytes,
+        }
+    }
+
+    fn get(&self, n: usize) -> &'a str {
+        match self {
+            Self::Unknown => "",
+            Self::One(value) => value,
+            Self::Many { list, .. } => list[n],
+        }
+    }
+}

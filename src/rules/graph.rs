@@ -1,0 +1,163 @@
+//! Orders what depends on what, finds cycles, and closes the tasks' sets over both.
+
+use super::{compile::Names, json::Text, parse::Draft, report::Report, set::Set};
+use std::ops::Range;
+
+/// "This one needs `to`", and where the file says so.
+#[derive(Clone)]
+pub(super) struct Edge {
+    pub(super) to: usize,
+    pub(super) span: Range<usize>,
+}
+
+/// The nodes, each after all that its edges lead to. A cycle is reported with its path where it closes.
+pub(super) fn order<'n>(
+    edges: &[Vec<Edge>],
+    name: &dyn Fn(usize) -> &'n str,
+    what: &str,
+    report: &mut Report<'_>,
+) -> Vec<usize> {
+    #[derive(Clone, Copy, PartialEq)]
+    enum State {
+        New,
+        Open,
+        Done,
+    }
+    let mut state = vec![State::New; edges.len()];
+    let mut order = Vec::with_capacity(edges.len());
+    // The path from the start to here, each with its next edge: no recursion, so a long chain costs no stack.
+    let mut path: Vec<(usize, usize)> = Vec::new();
+    for start in 0..edges.len() {
+        if state[start] != State::New {
+            continue;
+        }
+        state[start] = State::Open;
+        path.push((start, 0));
+        while let Some((node, next)) = path.last_mut() {
+            let Some(edge) = edges[*node].get(*next) else {
+                state[*node] = State::Done;
+                order.push(*node);
+                path.pop();
+                continue;
+            };
+            *next += 1;
+            match state[edge.to] {
+                State::New => {
+                    state[edge.to] = State::Open;
+                    path.push((edge.to, 0));
+                }
+                State::Open => {
+                    let cycle = path
+                        .iter()
+                        .map(|(node, _)| *node)
+                        .skip_while(|node| *node != edge.to)
+                        .chain([edge.to]);
+                    let message = format!("a cycle in {what}: {}", arrows(cycle, name));
+                    report.problem(
+                        edge.span.clone(),
+                        message,
+                        Some("take one of these steps away".to_owned()),
+                    );
+                }
+                State::Done => {}
+            }
+        }
+    }
+    order
+}
+
+/// `a -> b -> a`, cut in the middle where it is long.
+fn arrows<'n>(nodes: impl Iterator<Item = usize>, name: &dyn Fn(usize) -> &'n str) -> String {
+    const SHOWN: usize = 16;
+    let names: Vec<String> = nodes.map(|node| format!("`{}`", name(node))).collect();
+    if names.len() <= SHOWN {
+        return names.join(" -> ");
+    }
+    let (head, tail) = (&names[..SHOWN / 2], &names[names.len() - SHOWN / 2..]);
+    format!(
+        "{} -> … {} more … -> {}",
+        head.join(" -> "),
+        names.len() - SHOWN,
+        tail.join(" -> ")
+    )
+}
+
+/// What each task invalidates, all worked in; `None` where anything is wrong.
+pub(super) fn tasks(
+    draft: &Draft<'_>,
+    controllers: &Names<'_>,
+    names: &Names<'_>,
+    dependents: &[Set],
+    report: &mut Report<'_>,
+) -> Option<Vec<Set>> {
+    let mut invalidates: Vec<Set> = Vec::with_capacity(draft.tasks.len());
+    let mut edges: Vec<Vec<Edge>> = Vec::with_capacity(draft.tasks.len());
+    for task in &draft.tasks {
+        let place = format!("in the rule of `{}`", task.name.text);
+        let mut set = named(&task.invalidates, controllers, &place, report);
+        if task.cascade {
+            for index in set.clone().iter() {
+                set.add(&dependents[index]);
+            }
+        }
+        for name in &task.except {
+            let Some(index) = controllers.resolve(name, &place, report) else {
+                continue;
+            };
+            if !set.contains(index) {
+                report.warning(
+                    name.span.clone(),
+                    format!(
+                        "`{}` is excepted, but the rule does not invalidate it",
+                        name.text
+                    ),
+                    None,
+                );
+            }
+            set.remove(index);
+        }
+        invalidates.push(set);
+        edges.push(
+            task.includes
+                .iter()
+                .filter_map(|name| {
+                    let to = names.resolve(name, &place, report)?;
+                    let span = name.span.clone();
+                    Some(Edge { to, span })
+                })
+                .collect(),
+        );
+    }
+    let name = |index: usize| &*draft.tasks[index].name.text;
+    for task in order(&edges, &name, "`includes`", report) {
+        for edge in &edges[task] {
+            // `order` has what is included first, so its set is complete; in a cycle it is not, but that is refused.
+            let included = invalidates[edge.to].clone();
+            invalidates[task].add(&included);
+        }
+    }
+    (!report.has_problems()).then_some(invalidates)
+}
+
+/// The controllers that a rule lists.
+fn named(list: &[Text<'_>], controllers: &Names<'_>, place: &str, report: &mut Report<'_>) -> Set {
+    if list.iter().any(|name| name.text == "*") {
+        for other in list.iter().filter(|name| name.text != "*") {
+            if controllers.resolve(other, place, report).is_some() {
+                report.warning(
+                    other.span.clone(),
+                    format!("`{}` is part of `*` already", other.text),
+                    None,
+                );
+            }
+        }
+        return Set::all(controllers.len());
+    }
+    let mut set = Set::none(controllers.len());
+    for name in list {
+        if let Some(index) = controllers.resolve(name, place, report) {
+            set.insert(index);
+        }
+    }
+    set
+}

@@ -1,0 +1,159 @@
+//! Keys in one text buffer, so that a list of any length costs two allocations.
+
+use std::{fmt, iter::FusedIterator, sync::Arc};
+
+/// The keys that an expansion gave: in the order in which the rules declare the controllers, without duplicates.
+#[derive(Clone, Default)]
+pub struct KeyList {
+    text: String,
+    spots: Vec<Spot>,
+    names: Arc<[Box<str>]>,
+}
+
+/// One key's place in the buffer.
+#[derive(Clone, Copy)]
+struct Spot {
+    end: u32,
+    controller: u32,
+    first_start: u32,
+    /// Zero where the template has no placeholder: no value is empty.
+    first_len: u32,
+}
+
+/// One key of a [`KeyList`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Key<'a> {
+    /// The key on the server.
+    pub key: &'a str,
+    /// The controller whose entry it is.
+    pub controller: &'a str,
+    /// Its Cluster hash slot.
+    pub slot: u16,
+    /// The value of the template's first placeholder, which names the hash of leases.
+    pub(crate) first_param: Option<&'a str>,
+}
+
+impl KeyList {
+    pub(super) fn with_capacity(keys: usize, bytes: usize, names: Arc<[Box<str>]>) -> Self {
+        Self {
+            text: String::with_capacity(bytes),
+            spots: Vec::with_capacity(keys),
+            names,
+        }
+    }
+
+    /// The buffer to append the next key to; [`KeyList::end_key`] ends it.
+    pub(super) fn buffer(&mut self) -> &mut String {
+        &mut self.text
+    }
+
+    /// Ends the key; `first` is the place of the first placeholder's value: its start and length in the buffer.
+    pub(super) fn end_key(&mut self, controller: usize, first: (usize, usize)) {
+        // The buffer is bounded by limits::MAX_KEYS_BYTES and controllers by MAX_CONTROLLERS: nothing is cut here.
+        self.spots.push(Spot {
+            end: self.text.len() as u32,
+            controller: controller as u32,
+            first_start: first.0 as u32,
+            first_len: first.1 as u32,
+        });
+    }
+
+    /// How many keys there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.spots.len()
+    }
+
+    /// Whether there is no key.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.spots.is_empty()
+    }
+
+    /// The keys.
+    #[must_use]
+    pub fn iter(&self) -> Iter<'_> {
+        Iter { list: self, at: 0 }
+    }
+
+    /// The keys with their controllers and hash slots; a slot is worked out when its entry is asked for.
+    pub fn entries(&self) -> impl ExactSizeIterator<Item = Key<'_>> {
+        (0..self.spots.len()).map(|index| {
+            let key = self.key(index);
+            let spot = self.spots[index];
+            let first = spot.first_start as usize..(spot.first_start + spot.first_len) as usize;
+            Key {
+                key,
+                controller: &self.names[spot.controller as usize],
+                slot: super::slots::slot(key),
+                first_param: (!first.is_empty()).then(|| &self.text[first]),
+            }
+        })
+    }
+
+    fn key(&self, index: usize) -> &str {
+        let start = match index.checked_sub(1) {
+            Some(before) => self.spots[before].end,
+            None => 0,
+        };
+        &self.text[start as usize..self.spots[index].end as usize]
+    }
+}
+
+impl fmt::Debug for KeyList {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self).finish()
+    }
+}
+
+/// Equal keys in the same order, of the same controllers.
+impl PartialEq for KeyList {
+    fn eq(&self, other: &Self) -> bool {
+        self.text == other.text
+            && self.len() == other.len()
+            && self.spots.iter().zip(&other.spots).all(|(mine, theirs)| {
+                mine.end == theirs.end
+                    && self.names[mine.controller as usize]
+                        == other.names[theirs.controller as usize]
+            })
+    }
+}
+
+impl Eq for KeyList {}
+
+impl<'a> IntoIterator for &'a KeyList {
+    type Item = &'a str;
+    type IntoIter = Iter<'a>;
+
+    fn into_iter(self) -> Iter<'a> {
+        self.iter()
+    }
+}
+
+/// The keys of a [`KeyList`].
+#[derive(Clone, Debug)]
+pub struct Iter<'a> {
+    list: &'a KeyList,
+    at: usize,
+}
+
+impl<'a> Iterator for Iter<'a> {
+    type Item = &'a str;
+
+    fn next(&mut self) -> Option<&'a str> {
+        if self.at == self.list.len() {
+            return None;
+        }
+        self.at += 1;
+        Some(self.list.key(self.at - 1))
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        let left = self.list.len() - self.at;
+        (left, Some(left))
+    }
+}
+
+impl ExactSizeIterator for Iter<'_> {}
+impl FusedIterator for Iter<'_> {}

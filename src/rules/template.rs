@@ -1,0 +1,304 @@
+//! Key templates: `nodb_cache:{run_id}:climate`, with `{{` and `}}` for literal braces.
+
+use super::params::{Params, check, single};
+use crate::{Result, limits::MAX_TEMPLATE_BYTES};
+use std::ops::Range;
+
+/// A literal and the placeholder after it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Piece {
+    pub(super) literal: Box<str>,
+    pub(super) name: Box<str>,
+    /// The character that ends the placeholder's value, which therefore may not stand in it: this is what makes two
+    /// different values give two different keys. `None` at the template's end.
+    pub(super) until: Option<char>,
+}
+
+/// A parsed template: pieces, then a last literal.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Template {
+    pub(super) source: Box<str>,
+    pub(super) pieces: Box<[Piece]>,
+    pub(super) tail: Box<str>,
+}
+
+/// Something wrong in a template, and where in it.
+pub(super) struct Fault {
+    pub(super) at: Range<usize>,
+    pub(super) message: String,
+    pub(super) help: Option<String>,
+}
+
+const BRACES: &str = "write `{{` and `}}` for literal braces";
+
+impl Template {
+    /// Parses a template of the store's own (a lock key, a file layout); the error is one sentence.
+    pub(crate) fn parse(source: &str) -> Result<Self, String> {
+        Self::parse_all(source).map_err(|faults| {
+            faults
+                .iter()
+                .map(|fault| match &fault.help {
+                    Some(help) => format!("{} ({help})", fault.message),
+                    None => fault.message.clone(),
+                })
+                .collect::<Vec<_>>()
+                .join("; ")
+        })
+    }
+
+    /// Parses a template and reports everything that is wrong with it.
+    pub(super) fn parse_all(source: &str) -> Result<Self, Vec<Fault>> {
+        let mut scan = Scan::default();
+        if source.is_empty() {
+            scan.fault(0..0, "the template is empty", None);
+        } else if source.len() > MAX_TEMPLATE_BYTES {
+            scan.fault(
+                0..source.len(),
+                format!(
+                    "the template has {} bytes, over the limit of {MAX_TEMPLATE_BYTES}",
+                    source.len()
+                ),
+                None,
+            );
+        } else {
+            scan.run(source);
+        }
+        if !scan.faults.is_empty() {
+            return Err(scan.faults);
+        }
+        let template = scan.finish(source);
+        match template.slot_fault() {
+            None => Ok(template),
+            Some(message) => Err(vec![Fault {
+                at: 0..source.len(),
+                message,
+                help: Some(
+                    "put the braces around something that is not empty, or leave them out"
+                        .to_owned(),
+                ),
+            }]),
+        }
+    }
+
+    /// The placeholders in order, repeats included.
+    pub(crate) fn placeholders(&self) -> impl ExactSizeIterator<Item = &str> {
+        self.pieces.iter().map(|piece| &*piece.name)
+    }
+
+    /// The text for exactly one value of each placeholder.
+    ///
+    /// # Errors
+    /// A param is missing, has several values, or may not stand in this template.
+    pub(crate) fn fill(&self, params: &Params) -> Result<String> {
+        let user = || format!("template `{}`", self.source);
+        let mut text = String::with_capacity(self.source.len() + 32 * self.pieces.len());
+        for piece in &self.pieces {
+            text.push_str(&piece.literal);
+            let value = single(params, &piece.name, user)?;
+            check(&piece.name, value, piece.until, user)?;
+            text.push_str(value);
+        }
+        text.push_str(&self.tail);
+        Ok(text)
+    }
+
+    /// Bytes of the literals.
+    pub(super) fn literal_bytes(&self) -> usize {
+        let pieces: usize = self.pieces.iter().map(|piece| piece.literal.len()).sum();
+        pieces + self.tail.len()
+    }
+
+    /// Whether some values give this text (values of a repeated placeholder are not compared).
+    pub(super) fn matches(&self, text: &str) -> bool {
+        let mut rest = text;
+        for piece in &self.pieces {
+            let Some(after) = rest.strip_prefix(&*piece.literal) else {
+                return false;
+            };
+            let end = match piece.until {
+                Some(until) => match after.find(until) {
+                    Some(end) => end,
+                    None => return false,
+                },
+                None => after.len(),
+            };
+            let value = &after[..end];
+            if value.is_empty() || value.contains(forbidden) {
+                return false;
+            }
+            rest = &after[end..];
+        }
+        rest == &*self.tail
+    }
+
+    /// The hash tag of every key of this template, itself as a template: equal tags give equal slots for equal params.
+    pub(super) fn hash_tag(&self) -> Option<String> {
+        match self.braces() {
+            Braces::Tag(tag) => Some(tag),
+            Braces::None | Braces::Broken => None,
+        }
+    }
+
+    fn slot_fault(&self) -> Option<String> {
+        match self.braces() {
+            Braces::Broken => Some(
+                "keys of this template have a `}` but no hash tag, so entries beside the value would get another slot"
+                    .to_owned(),
+            ),
+            Braces::Tag(_) | Braces::None => None,
+        }
+    }
+
+    /// Redis hashes what stands between the first `{` and the next `}`, unless that is empty. Values have no braces, so
+    /// the literals alone decide.
+    fn braces(&self) -> Braces {
+        let mut tag: Option<String> = None;
+        let mut closing = false;
+        let mut literals = self
+            .pieces
+            .iter()
+            .map(|piece| (&*piece.literal, Some(&*piece.name)))
+            .chain([(&*self.tail, None)]);
+        literals
+            .by_ref()
+            .find_map(|(literal, name)| {
+                for character in literal.chars() {
+                    match (character, &mut tag) {
+                        ('{', None) => tag = Some(String::new()),
+                        ('}', Some(tag)) => {
+                            return Some(if tag.is_empty() {
+                                Braces::Broken
+                            } else {
+                                Braces::Tag(std::mem::take(tag))
+                            });
+                        }
+                        ('}', None) => closing = true,
+                        ('{', Some(tag)) => tag.push_str("{{"),
+                        (other, Some(tag)) => tag.push(other),
+                        (_, None) => {}
+                    }
+                }
+                if let (Some(name), Some(tag)) = (name, &mut tag) {
+                    tag.push('{');
+                    tag.push_str(name);
+                    tag.push('}');
+                }
+                None
+            })
+            // `a{b` alone is harmless: `{a{b}:stamp` has the tag `a{b`, the whole value key.
+            .unwrap_or(if closing {
+                Braces::Broken
+            } else {
+                Braces::None
+            })
+    }
+}
+
+enum Braces {
+    None,
+    Tag(String),
+    /// No tag, yet a `}`: wrapping such a key in braces would not make it its own tag.
+    Broken,
+}
+
+/// What no value may hold, whatever the template.
+pub(super) fn forbidden(character: char) -> bool {
+    matches!(character, '{' | '}') || character.is_control()
+}
+
+#[derive(Default)]
+struct Scan {
+    pieces: Vec<Piece>,
+    literal: String,
+    faults: Vec<Fault>,
+}
+
+impl Scan {
+    fn fault(&mut self, at: Range<usize>, message: impl Into<String>, help: Option<&str>) {
+        self.faults.push(Fault {
+            at,
+            message: message.into(),
+            help: help.map(str::to_owned),
+        });
+    }
+
+    fn run(&mut self, source: &str) {
+        let mut at = 0;
+        while let Some(character) = source[at..].chars().next() {
+            let rest = &source[at..];
+            let next = at + character.len_utf8();
+            match character {
+                '{' | '}' if rest[1..].starts_with(character) => {
+                    self.literal.push(character);
+                    at = next + 1;
+                    continue;
+                }
+                '{' => match rest[1..].find(['{', '}']) {
+                    Some(len) if rest[1 + len..].starts_with('}') => {
+                        let end = next + len + 1;
+                        self.placeholder(&rest[1..=len], at..end);
+                        at = end;
+                        continue;
+                    }
+                    _ => self.fault(at..next, "this `{` is not closed", Some(BRACES)),
+                },
+                '}' => self.fault(at..next, "this `}` closes nothing", Some(BRACES)),
+                control if control.is_control() => self.fault(
+                    at..next,
+                    format!(
+                        "control character {} in a template",
+                        control.escape_unicode()
+                    ),
+                    None,
+                ),
+                other => self.literal.push(other),
+            }
+            at = next;
+        }
+    }
+
+    fn placeholder(&mut self, name: &str, at: Range<usize>) {
+        if name.is_empty() {
+            self.fault(at, "a placeholder without a name", Some(BRACES));
+            return;
+        }
+        if !name
+            .chars()
+            .all(|character| character.is_alphanumeric() || matches!(character, '_' | '-'))
+        {
+            self.fault(
+                at,
+                format!("`{name}` is no placeholder name"),
+                Some("use letters, digits, `_` and `-`"),
+            );
+            return;
+        }
+        if self.literal.is_empty() && !self.pieces.is_empty() {
+            self.fault(
+                at.clone(),
+                format!("nothing stands between `{{{name}}}` and the placeholder before it"),
+                Some("two pairs of values could give the same key: put a character between them, such as `:`"),
+            );
+        }
+        let literal = std::mem::take(&mut self.literal);
+        if let (Some(before), Some(first)) = (self.pieces.last_mut(), literal.chars().next()) {
+            before.until = Some(first);
+        }
+        self.pieces.push(Piece {
+            literal: literal.into(),
+            name: name.into(),
+            until: None,
+        });
+    }
+
+    fn finish(mut self, source: &str) -> Template {
+        if let (Some(last), Some(first)) = (self.pieces.last_mut(), self.literal.chars().next()) {
+            last.until = Some(first);
+        }
+        Template {
+            source: source.into(),
+            pieces: self.pieces.into(),
+            tail: self.literal.into(),
+        }
+    }
+}
