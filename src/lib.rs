@@ -14,6 +14,7 @@ mod store;
 #[cfg(feature = "testing")]
 pub mod testing;
 
+pub use engine::{Engine, EngineReport};
 pub use error::{BoxError, Effect, Error, Problem};
 
 /// The crate's result: its one [`Error`] unless said otherwise.
