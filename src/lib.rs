@@ -15,6 +15,7 @@ mod store;
 pub mod testing;
 mod token;
 
+pub use engine::{Engine, EngineReport};
 pub use error::{BoxError, Effect, Error, Problem};
 pub use rules::{
     Key, KeyIter, KeyList, NO_TASKS, ParamValue, Params, Rules, RulesBuilder, SlotCheck,

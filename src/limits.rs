@@ -49,6 +49,13 @@ pub const DEFAULT_RESPONSE_TIMEOUT: Duration = Duration::from_secs(1);
 /// Connections of one cache: more threads than that wait for a free one.
 pub const DEFAULT_POOL_SIZE: u32 = 16;
 
+/// An idle connection is probed after so long, so that one whose server vanished is found.
+pub const TCP_KEEPALIVE: Duration = Duration::from_secs(60);
+/// Times that an operation is sent: once, and once more where a connection from the pool turns out to be closed.
+pub const SEND_ATTEMPTS: u32 = 2;
+/// Bytes of memory that a connection keeps for packing its next request.
+pub const WARM_BUFFER_BYTES: usize = 512 * 1024;
+
 /// Bytes of a document that is read or written, unless the store says otherwise.
 pub const DEFAULT_MAX_DOCUMENT_BYTES: u64 = 32 * 1024 * 1024;
 /// From this size on a value travels by a plain `SET` into a staging key, since servers hash every byte of a script's arguments.

@@ -1,9 +1,36 @@
 //! Runs server operations and heals what a server forgets; decides nothing.
 
+mod boot;
+mod call;
+mod connection;
+mod counters;
+mod reply;
+mod script;
+mod source;
+#[cfg(all(test, feature = "testing"))]
+mod tests;
+mod wire;
+
+pub use boot::EngineReport;
+pub(crate) use connection::ServerConfig;
+pub(crate) use counters::Counters;
+pub(crate) use script::ScriptEngine;
+
 use crate::op::{Fault, Op, Reply};
 
+/// How operations run on the server.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Engine {
+    /// The best one that the server allows. The default.
+    #[default]
+    Auto,
+    /// Lua scripts (EVALSHA), loaded at boot and again whenever the server has lost them.
+    Script,
+}
+
 /// What runs an operation as one atomic step.
-pub(crate) trait Engine: Send + Sync + 'static {
+pub(crate) trait Performer: Send + Sync + 'static {
     /// Runs `op`. A lost reply is [`Fault::Unknown`], never "not done".
     fn perform(&self, op: &Op) -> Result<Reply, Fault>;
 }

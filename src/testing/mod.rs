@@ -1,1 +1,14 @@
-//! testing
+//! What the library's own tests use and its users can (feature `testing`).
+//!
+//! - [`Server`]: a private throw-away Redis or Valkey, ended with the test, even one that is killed.
+//! - [`ServerBinary`]: the servers that this machine has (`make servers` fetches them).
+//! - [`Proxy`]: stands between a client and a server; counts round trips on the wire, and loses replies on demand.
+
+mod binary;
+mod proxy;
+mod server;
+mod wire;
+
+pub use binary::{Flavour, ServerBinary};
+pub use proxy::{Proxy, Traffic};
+pub use server::{Server, ServerOptions};

@@ -1,0 +1,51 @@
+-- Takes the lock where it is free or already holds this very value (an acquire whose reply was lost), and gives the next
+-- fence, max(stored, floor) + 1, exactly in 64 bits.
+--
+-- Checked before the first write: the types of both keys, the numbers. Written: fence, then lock.
+--
+-- KEYS
+--   lock       the lock
+--   fence      sibling(lock, fence): the last fence given, a decimal number
+-- ARGV
+--   value      the lock's value, compared whole
+--   ttl_ms     the lock's life in ms; the fence lives twice as long
+--   floor      the highest fence that the caller has seen in storage, a decimal number
+-- Replies
+--   acquired   fence (decimal)
+--   held       value, left_ms (decimal; -1 where the lock never expires)
+
+--@include limits
+--@include decimal
+--@include ttl
+
+local lock, fence = KEYS[1], KEYS[2]
+local value, ttl, floor = ARGV[1], ARGV[2], ARGV[3]
+
+local holder = redis.call('GET', lock)
+if holder and holder ~= value then
+    return { 'held', holder, string.format('%.0f', redis.call('PTTL', lock)) }
+end
+if not is_ttl(ttl) then
+    return redis.error_reply('CACHETX the time to live is out of bounds')
+end
+local stored = redis.call('GET', fence) or '0'
+if not is_decimal(stored) then
+    return redis.error_reply('CACHETX the stored fence is not a decimal number')
+end
+if not is_decimal(floor) then
+    return redis.error_reply('CACHETX the floor of the fence is not a decimal number')
+end
+local raised = less(stored, floor)
+if less(MAX_FENCE, raised and floor or stored) then
+    return redis.error_reply('CACHETX the fence cannot grow any more')
+end
+
+local fence_ttl = string.format('%.0f', 2 * tonumber(ttl))
+if raised then
+    redis.call('SET', fence, floor)
+end
+redis.call('INCR', fence)
+redis.call('PEXPIRE', fence, fence_ttl)
+redis.call('SET', lock, value, 'PX', ttl)
+-- INCR's own reply is a Lua number, which is exact up to 2^53 only.
+return { 'acquired', redis.call('GET', fence) }

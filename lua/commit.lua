@@ -1,0 +1,134 @@
+-- Sets the own entries, deletes the dependents and releases the locks, if all locks are still the caller's.
+--
+-- An own stamp that carries this commit's id shows that the commit has run: nothing but the release is done again. Where
+-- a lock is lost, what would have been set or deleted is deleted: that is always safe.
+--
+-- Checked before the first write: the types of all keys that are read, the locks, the numbers, the staged values, and
+-- memory. Written: delete (what is in flight, own entries, dependents), then set, then release; cut anywhere, entries are
+-- absent and the locks held.
+--
+-- KEYS
+--   lock*      for each lock: the lock
+--   value*     for each own entry: its value key, followed by
+--   stamp*       sibling(value, stamp)
+--   leases*      leases(value)
+--   staging*     sibling(value, id): where a staged value waits
+--   group*     for each group of dependents: the leases key that they share
+--   dependent* all dependents' value keys, group after group
+-- ARGV
+--   id         the commit id
+--   release    1: release the locks, 0: keep them
+--   token      the token of own marks, empty where there are none
+--   locks      how many locks
+--   owns       how many own entries
+--   groups     how many groups of dependents
+--   lock*      for each lock: its value, compared whole
+--   bytes*     for each own entry: the value (empty where it is staged), followed by
+--   staged*      1: the value waits under the staging key, 0: it is here
+--   voucher*     what the stamp key is set to
+--   ttl_ms*      the life of both in ms
+--   count*     for each group: how many dependents it has
+-- Replies
+--   committed  removed (decimal): dependents that were there
+--   replayed
+--   lost       removed (decimal): dependents that were there
+
+--@include limits
+--@include ttl
+--@include unlink
+--@include in_flight
+
+local id, release, token = ARGV[1], ARGV[2] == '1', ARGV[3]
+local locks, owns, groups = tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6])
+local first_dependent = locks + 4 * owns + groups + 1
+
+-- The indexes of own entry i's first key and first argument.
+local function own_key(i)
+    return locks + 4 * (i - 1) + 1
+end
+local function own_arg(i)
+    return 6 + locks + 4 * (i - 1) + 1
+end
+
+local held, all_held = {}, true
+for i = 1, locks do
+    held[i] = redis.call('GET', KEYS[i]) == ARGV[6 + i]
+    all_held = all_held and held[i]
+end
+local function release_held()
+    for i = 1, locks do
+        if release and held[i] then
+            redis.call('UNLINK', KEYS[i])
+        end
+    end
+end
+
+local replayed = false
+for i = 1, owns do
+    local voucher = redis.call('GET', KEYS[own_key(i) + 1])
+    if voucher and string.match(voucher, '^[^:]*:([^:]*):') == id then
+        replayed = true
+    end
+end
+if replayed then
+    for i = 1, owns do
+        if ARGV[own_arg(i) + 1] == '1' then
+            redis.call('UNLINK', KEYS[own_key(i) + 3])
+        end
+    end
+    release_held()
+    return { 'replayed' }
+end
+
+local flights = {}
+for i = 1, owns do
+    add_in_flight(flights, KEYS[own_key(i) + 2], own_key(i), own_key(i), token)
+end
+local first = first_dependent
+for i = 1, groups do
+    local last = first + tonumber(ARGV[6 + locks + 4 * owns + i]) - 1
+    add_in_flight(flights, KEYS[locks + 4 * owns + i], first, last, token)
+    first = last + 1
+end
+
+if not all_held then
+    drop(flights)
+    for i = 1, owns do
+        redis.call('UNLINK', KEYS[own_key(i)], KEYS[own_key(i) + 1], KEYS[own_key(i) + 3])
+    end
+    local removed = unlink(first_dependent, #KEYS)
+    release_held()
+    return { 'lost', string.format('%.0f', removed) }
+end
+
+for i = 1, owns do
+    if not is_ttl(ARGV[own_arg(i) + 3]) then
+        return redis.error_reply('CACHETX the time to live is out of bounds')
+    end
+    if ARGV[own_arg(i) + 1] == '1' and redis.call('EXISTS', KEYS[own_key(i) + 3]) == 0 then
+        return redis.error_reply('CACHETX a staged value is missing')
+    end
+end
+if REFUSE_OOM and owns > 0 then
+    -- A full server looks at the first write only, and does not mind a deletion. This writes nothing: it is refused there.
+    redis.call('SETRANGE', KEYS[own_key(1) + 1], 0, '')
+end
+
+drop(flights)
+for i = 1, owns do
+    redis.call('UNLINK', KEYS[own_key(i)], KEYS[own_key(i) + 1])
+end
+local removed = unlink(first_dependent, #KEYS)
+for i = 1, owns do
+    local key, arg = own_key(i), own_arg(i)
+    local ttl = ARGV[arg + 3]
+    if ARGV[arg + 1] == '1' then
+        redis.call('RENAME', KEYS[key + 3], KEYS[key])
+        redis.call('PEXPIRE', KEYS[key], ttl)
+    else
+        redis.call('SET', KEYS[key], ARGV[arg], 'PX', ttl)
+    end
+    redis.call('SET', KEYS[key + 1], ARGV[arg + 2], 'PX', ttl)
+end
+release_held()
+return { 'committed', string.format('%.0f', removed) }

@@ -1,0 +1,28 @@
+-- Finds what is in flight for the entries KEYS[first] to KEYS[last]: all leases (l:), and the marks (w:) with this token
+-- where it is not empty. Writes nothing; drop() does.
+local function add_in_flight(flights, leases, first, last, token)
+    if redis.call('EXISTS', leases) == 0 then
+        return
+    end
+    local mark = 'w:' .. token .. ':'
+    for from = first, last, UNLINK_CHUNK do
+        local to = math.min(from + UNLINK_CHUNK - 1, last)
+        local found = redis.call('HMGET', leases, unpack(KEYS, from, to))
+        local fields = {}
+        for i = 1, to - from + 1 do
+            local text = found[i]
+            if text and (string.sub(text, 1, 2) == 'l:' or (token ~= '' and string.sub(text, 1, #mark) == mark)) then
+                fields[#fields + 1] = KEYS[from + i - 1]
+            end
+        end
+        if #fields > 0 then
+            flights[#flights + 1] = { leases, fields }
+        end
+    end
+end
+
+local function drop(flights)
+    for _, flight in ipairs(flights) do
+        redis.call('HDEL', flight[1], unpack(flight[2]))
+    end
+end

@@ -1,0 +1,270 @@
+//! Lays an operation's keys and arguments out as its Lua file's header says.
+
+use super::{
+    source::{Script, ScriptName},
+    wire::Packed,
+};
+use crate::{
+    limits,
+    op::{
+        Acquire, Commit, Entry, Invalidate, Op, Own, Release, Renew, keys::sibling, stamp::voucher,
+    },
+};
+
+/// Takes keys and arguments, in order, each with the name that the Lua header gives it.
+trait Sink {
+    fn key(&mut self, name: &'static str, key: &str);
+    fn arg(&mut self, name: &'static str, arg: &[u8]);
+
+    fn number(&mut self, name: &'static str, value: u64) {
+        self.arg(name, value.to_string().as_bytes());
+    }
+}
+
+/// An operation that is a script, with what has to be worked out once.
+pub(super) struct Call<'a> {
+    pub(super) name: ScriptName,
+    op: &'a Op,
+    /// Per own entry: its staging key, and what its stamp key is set to.
+    owns: Vec<(String, String)>,
+    groups: Vec<Group<'a>>,
+}
+
+/// Entries that share a leases key.
+struct Group<'a> {
+    leases: &'a str,
+    entries: Vec<&'a Entry>,
+}
+
+impl<'a> Call<'a> {
+    /// `None` for an operation that is a plain command.
+    pub(super) fn new(op: &'a Op) -> Option<Self> {
+        let (name, owns, entries): (_, &[Own], &[Entry]) = match op {
+            Op::Acquire(_) => (ScriptName::Acquire, &[], &[]),
+            Op::Renew(_) => (ScriptName::Renew, &[], &[]),
+            Op::Release(_) => (ScriptName::Release, &[], &[]),
+            Op::Commit(op) => (ScriptName::Commit, &op.own, &op.dependents),
+            Op::Invalidate(op) => (ScriptName::Invalidate, &[], &op.entries),
+            Op::Read(_) | Op::ClearLocks(_) => return None,
+        };
+        let id = match op {
+            Op::Commit(op) => op.id.as_str(),
+            _ => "",
+        };
+        let owns = owns.iter().map(|own| {
+            let staging = sibling(&own.entry.value, id);
+            (staging, voucher(&own.stamp, id, &own.bytes))
+        });
+        Some(Self {
+            name,
+            op,
+            owns: owns.collect(),
+            groups: group(entries),
+        })
+    }
+
+    /// Packs the values that travel by a plain `SET`; says how many there are.
+    pub(super) fn pack_staging(&self, packed: &mut Packed) -> usize {
+        let Op::Commit(op) = self.op else { return 0 };
+        let ttl = limits::STAGING_TTL.as_millis().to_string();
+        let mut staged = 0;
+        for (own, (staging, _)) in op.own.iter().zip(&self.owns) {
+            if is_staged(own) {
+                let key = staging.as_bytes();
+                packed.bytes.reserve(own.bytes.len() + key.len() + 64);
+                packed.request(&[b"SET", key, &own.bytes, b"PX", ttl.as_bytes()]);
+                staged += 1;
+            }
+        }
+        staged
+    }
+
+    /// Packs `EVALSHA`.
+    pub(super) fn pack(&self, script: &Script, packed: &mut Packed) {
+        self.pack_as(b"EVALSHA", script.sha.as_bytes(), packed);
+    }
+
+    /// Packs `EVAL`: where scripts cannot be loaded.
+    pub(super) fn pack_whole(&self, script: &Script, packed: &mut Packed) {
+        self.pack_as(b"EVAL", script.text.as_bytes(), packed);
+    }
+
+    fn pack_as(&self, command: &[u8], script: &[u8], packed: &mut Packed) {
+        let mut size = Size::default();
+        self.lay_out(&mut size);
+        packed.bytes.reserve(size.bytes + script.len() + 128);
+        packed.begin(3 + size.keys + size.args);
+        packed.arg(command);
+        packed.arg(script);
+        packed.number_arg(size.keys);
+        self.lay_out(packed);
+    }
+
+    fn lay_out(&self, sink: &mut impl Sink) {
+        match self.op {
+            Op::Acquire(op) => acquire(op, sink),
+            Op::Renew(op) => renew(op, sink),
+            Op::Release(op) => release(op, sink),
+            Op::Commit(op) => self.commit(op, sink),
+            Op::Invalidate(op) => self.invalidate(op, sink),
+            Op::Read(_) | Op::ClearLocks(_) => {}
+        }
+    }
+
+    fn commit(&self, op: &Commit, sink: &mut impl Sink) {
+        for lock in &op.locks {
+            sink.key("lock", &lock.key);
+        }
+        for (own, (staging, _)) in op.own.iter().zip(&self.owns) {
+            sink.key("value", &own.entry.value);
+            sink.key("stamp", &sibling(&own.entry.value, "stamp"));
+            sink.key("leases", &own.entry.leases);
+            sink.key("staging", staging);
+        }
+        self.group_keys("dependent", sink);
+        sink.arg("id", op.id.as_bytes());
+        sink.number("release", u64::from(op.release));
+        sink.arg("token", b"");
+        sink.number("locks", op.locks.len() as u64);
+        sink.number("owns", op.own.len() as u64);
+        sink.number("groups", self.groups.len() as u64);
+        for lock in &op.locks {
+            sink.arg("lock", lock.value.as_bytes());
+        }
+        for (own, (_, voucher)) in op.own.iter().zip(&self.owns) {
+            let staged = is_staged(own);
+            sink.arg("bytes", if staged { b"" } else { &own.bytes });
+            sink.number("staged", u64::from(staged));
+            sink.arg("voucher", voucher.as_bytes());
+            sink.number("ttl_ms", own.ttl_ms);
+        }
+        self.group_counts(sink);
+    }
+
+    fn invalidate(&self, op: &Invalidate, sink: &mut impl Sink) {
+        if let Some(lock) = &op.release {
+            sink.key("lock", &lock.key);
+        }
+        self.group_keys("entry", sink);
+        sink.number("locks", op.release.iter().len() as u64);
+        sink.number("groups", self.groups.len() as u64);
+        if let Some(lock) = &op.release {
+            sink.arg("lock", lock.value.as_bytes());
+        }
+        self.group_counts(sink);
+    }
+
+    fn group_keys(&self, name: &'static str, sink: &mut impl Sink) {
+        for group in &self.groups {
+            sink.key("group", group.leases);
+        }
+        for entry in self.groups.iter().flat_map(|group| &group.entries) {
+            sink.key(name, &entry.value);
+        }
+    }
+
+    fn group_counts(&self, sink: &mut impl Sink) {
+        for group in &self.groups {
+            sink.number("count", group.entries.len() as u64);
+        }
+    }
+
+    /// The names of all keys and of all arguments.
+    #[cfg(test)]
+    pub(super) fn names(&self) -> (Vec<&'static str>, Vec<&'static str>) {
+        let mut names = Names::default();
+        self.lay_out(&mut names);
+        (names.keys, names.args)
+    }
+}
+
+fn acquire(op: &Acquire, sink: &mut impl Sink) {
+    sink.key("lock", &op.lock.key);
+    sink.key("fence", &op.fence_key);
+    sink.arg("value", op.lock.value.as_bytes());
+    sink.number("ttl_ms", op.ttl_ms);
+    sink.number("floor", op.floor);
+}
+
+fn renew(op: &Renew, sink: &mut impl Sink) {
+    sink.key("lock", &op.lock.key);
+    sink.key("fence", &op.fence_key);
+    sink.arg("value", op.lock.value.as_bytes());
+    sink.number("ttl_ms", op.ttl_ms);
+}
+
+fn release(op: &Release, sink: &mut impl Sink) {
+    sink.key("lock", &op.lock.key);
+    sink.arg("value", op.lock.value.as_bytes());
+}
+
+fn is_staged(own: &Own) -> bool {
+    own.bytes.len() >= limits::STAGING_BYTES
+}
+
+/// Groups stand in the order of their first entries.
+fn group(entries: &[Entry]) -> Vec<Group<'_>> {
+    let mut groups: Vec<Group<'_>> = Vec::new();
+    let mut places = std::collections::HashMap::new();
+    for entry in entries {
+        let place = *places.entry(&*entry.leases).or_insert_with(|| {
+            groups.push(Group {
+                leases: &entry.leases,
+                entries: Vec::new(),
+            });
+            groups.len() - 1
+        });
+        groups[place].entries.push(entry);
+    }
+    groups
+}
+
+#[derive(Default)]
+struct Size {
+    keys: usize,
+    args: usize,
+    bytes: usize,
+}
+
+/// A length's digits, markers and line ends.
+const FRAME_BYTES: usize = 16;
+
+impl Sink for Size {
+    fn key(&mut self, _: &'static str, key: &str) {
+        self.keys += 1;
+        self.bytes += key.len() + FRAME_BYTES;
+    }
+
+    fn arg(&mut self, _: &'static str, arg: &[u8]) {
+        self.args += 1;
+        self.bytes += arg.len() + FRAME_BYTES;
+    }
+}
+
+impl Sink for Packed {
+    fn key(&mut self, _: &'static str, key: &str) {
+        Self::arg(self, key.as_bytes());
+    }
+
+    fn arg(&mut self, _: &'static str, arg: &[u8]) {
+        Self::arg(self, arg);
+    }
+}
+
+#[cfg(test)]
+#[derive(Default)]
+struct Names {
+    keys: Vec<&'static str>,
+    args: Vec<&'static str>,
+}
+
+#[cfg(test)]
+impl Sink for Names {
+    fn key(&mut self, name: &'static str, _: &str) {
+        self.keys.push(name);
+    }
+
+    fn arg(&mut self, name: &'static str, _: &[u8]) {
+        self.args.push(name);
+    }
+}

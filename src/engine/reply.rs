@@ -1,0 +1,97 @@
+//! Turns what a server answered into typed replies.
+
+use super::connection::{Failure, nonsense, refused, text};
+use crate::{
+    error::Error,
+    op::{
+        AcquireReply, ClearLocksReply, CommitReply, InvalidateReply, Op, ReadReply, ReleaseReply,
+        RenewReply, Reply,
+    },
+};
+use redis::Value;
+
+/// The reply of `op`, from what its script or command answered.
+pub(super) fn typed(op: &Op, value: Value) -> Result<Reply, Failure> {
+    match value {
+        Value::ServerError(error) => Err(Failure::Refused(server_error(&error))),
+        Value::Int(n) if matches!(op, Op::ClearLocks(_)) => Ok(Reply::ClearLocks(
+            ClearLocksReply::Cleared(n.unsigned_abs()),
+        )),
+        Value::Array(parts) => {
+            let parts: Option<Vec<_>> = parts.into_iter().map(part).collect();
+            parts
+                .and_then(|parts| typed_array(op, parts))
+                .ok_or_else(|| nonsense(op.name()))
+        }
+        _ => Err(nonsense(op.name())),
+    }
+}
+
+pub(super) fn server_error(error: &redis::ServerError) -> Error {
+    refused(&text(error.code(), error.details()), error.code())
+}
+
+/// The code of an error reply: `NOSCRIPT`.
+pub(super) fn code(value: &Value) -> Option<&str> {
+    match value {
+        Value::ServerError(error) => Some(error.code()),
+        _ => None,
+    }
+}
+
+type Part = Option<Vec<u8>>;
+
+fn part(value: Value) -> Option<Part> {
+    match value {
+        Value::BulkString(bytes) => Some(Some(bytes)),
+        Value::Nil => Some(None),
+        _ => None,
+    }
+}
+
+fn typed_array(op: &Op, parts: Vec<Part>) -> Option<Reply> {
+    let mut parts = parts.into_iter();
+    if matches!(op, Op::Read(_)) {
+        let (voucher, value) = (parts.next()?, parts.next()?);
+        return Some(Reply::Read(ReadReply::Found { voucher, value }));
+    }
+    let word = parts.next()??;
+    let reply = match (op, word.as_slice()) {
+        (Op::Acquire(_), b"acquired") => Reply::Acquire(AcquireReply::Acquired {
+            fence: number(parts.next())?,
+        }),
+        (Op::Acquire(_), b"held") => Reply::Acquire(AcquireReply::Held {
+            value: String::from_utf8_lossy(&parts.next()??).into_owned(),
+            left_ms: left_ms(parts.next())?,
+        }),
+        (Op::Renew(_), b"done") => Reply::Renew(RenewReply::Done),
+        (Op::Renew(_), b"lost") => Reply::Renew(RenewReply::Lost),
+        (Op::Release(_), b"done") => Reply::Release(ReleaseReply::Done),
+        (Op::Release(_), b"lost") => Reply::Release(ReleaseReply::Lost),
+        (Op::Commit(_), b"committed") => Reply::Commit(CommitReply::Committed {
+            removed: number(parts.next())?,
+        }),
+        (Op::Commit(_), b"replayed") => Reply::Commit(CommitReply::Replayed),
+        (Op::Commit(_), b"lost") => Reply::Commit(CommitReply::Lost {
+            removed: number(parts.next())?,
+        }),
+        (Op::Invalidate(_), b"removed") => {
+            Reply::Invalidate(InvalidateReply::Removed(number(parts.next())?))
+        }
+        _ => return None,
+    };
+    parts.next().is_none().then_some(reply)
+}
+
+fn number(part: Option<Part>) -> Option<u64> {
+    std::str::from_utf8(&part??).ok()?.parse().ok()
+}
+
+/// PTTL's answer: -1 is a lock that somebody set without a life, so that no wait is long enough.
+fn left_ms(part: Option<Part>) -> Option<u64> {
+    let left: i64 = std::str::from_utf8(&part??).ok()?.parse().ok()?;
+    Some(match left {
+        -1 => u64::MAX,
+        left => u64::try_from(left).unwrap_or(0),
+    })
+}

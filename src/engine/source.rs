@@ -1,0 +1,212 @@
+//! Puts the Lua files together into scripts.
+
+use crate::limits;
+use std::sync::OnceLock;
+
+/// How a script is written for a server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Dialect {
+    /// With a `#!lua` line, whose flags let the server refuse a script before it starts: Redis from 7.0, Valkey.
+    Flagged,
+    /// Without: Redis 6.2 takes such a line for a syntax error.
+    Plain,
+}
+
+/// An operation that is a script.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ScriptName {
+    Acquire,
+    Renew,
+    Release,
+    Commit,
+    Invalidate,
+}
+
+/// One operation's Lua file, which may include others by a line `--@include <name>`, and the flags that it runs with.
+struct File {
+    name: ScriptName,
+    text: &'static str,
+    /// `allow-oom` only where nothing is stored: a full server has to refuse what sets, and must not refuse what frees.
+    flags: &'static str,
+}
+
+const FILES: [File; 5] = [
+    File {
+        name: ScriptName::Acquire,
+        text: include_str!("../../lua/acquire.lua"),
+        flags: "",
+    },
+    File {
+        name: ScriptName::Renew,
+        text: include_str!("../../lua/renew.lua"),
+        flags: " flags=allow-oom",
+    },
+    File {
+        name: ScriptName::Release,
+        text: include_str!("../../lua/release.lua"),
+        flags: " flags=allow-oom",
+    },
+    File {
+        name: ScriptName::Commit,
+        text: include_str!("../../lua/commit.lua"),
+        flags: "",
+    },
+    File {
+        name: ScriptName::Invalidate,
+        text: include_str!("../../lua/invalidate.lua"),
+        flags: " flags=allow-oom",
+    },
+];
+
+const LIBRARY: [(&str, &str); 4] = [
+    ("decimal", include_str!("../../lua/lib/decimal.lua")),
+    ("in_flight", include_str!("../../lua/lib/in_flight.lua")),
+    ("ttl", include_str!("../../lua/lib/ttl.lua")),
+    ("unlink", include_str!("../../lua/lib/unlink.lua")),
+];
+
+const INCLUDE: &str = "--@include ";
+
+/// A script as the server gets it.
+#[derive(Clone, Debug)]
+pub(crate) struct Script {
+    pub(crate) name: ScriptName,
+    pub(crate) text: String,
+    /// SHA-1 of the text in lower-case hex, as EVALSHA wants it.
+    pub(crate) sha: String,
+}
+
+/// All scripts in one dialect.
+#[derive(Clone, Debug)]
+pub(crate) struct Scripts {
+    pub(crate) dialect: Dialect,
+    scripts: Vec<Script>,
+}
+
+impl Scripts {
+    /// The library's scripts, assembled at the first use.
+    pub(crate) fn of(dialect: Dialect) -> &'static Self {
+        static FLAGGED: OnceLock<Scripts> = OnceLock::new();
+        static PLAIN: OnceLock<Scripts> = OnceLock::new();
+        let cell = match dialect {
+            Dialect::Flagged => &FLAGGED,
+            Dialect::Plain => &PLAIN,
+        };
+        cell.get_or_init(|| Self::assemble(dialect, |_, text| text.to_owned()))
+    }
+
+    /// `edit` sees each operation's own text first; tests break it there.
+    pub(super) fn assemble(dialect: Dialect, edit: impl Fn(ScriptName, &str) -> String) -> Self {
+        let scripts = FILES.iter().map(|file| {
+            let text = assemble(dialect, file.flags, &edit(file.name, file.text));
+            Script {
+                name: file.name,
+                sha: sha1_smol::Sha1::from(&text).digest().to_string(),
+                text,
+            }
+        });
+        Self {
+            dialect,
+            scripts: scripts.collect(),
+        }
+    }
+
+    pub(crate) fn get(&self, name: ScriptName) -> &Script {
+        // FILES is in the order of the names; a test holds it to that.
+        &self.scripts[name as usize]
+    }
+
+    pub(crate) fn iter(&self) -> impl ExactSizeIterator<Item = &Script> {
+        self.scripts.iter()
+    }
+}
+
+impl ScriptName {
+    /// The name of the Lua file.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Acquire => "acquire",
+            Self::Renew => "renew",
+            Self::Release => "release",
+            Self::Commit => "commit",
+            Self::Invalidate => "invalidate",
+        }
+    }
+
+    /// The Lua file's text, as it is in the repository.
+    #[cfg(test)]
+    pub(super) fn file(self) -> &'static str {
+        FILES[self as usize].text
+    }
+}
+
+fn assemble(dialect: Dialect, flags: &str, text: &str) -> String {
+    let mut script = match dialect {
+        Dialect::Flagged => format!("#!lua{flags}\n"),
+        Dialect::Plain => String::new(),
+    };
+    for line in text.lines() {
+        match line.strip_prefix(INCLUDE) {
+            Some("limits") => script.push_str(&limits_text(dialect)),
+            Some(name) => library(name).lines().for_each(|l| push(&mut script, l)),
+            None => push(&mut script, line),
+        }
+    }
+    script
+}
+
+/// Headers are for people: servers need not hash and keep them.
+fn push(script: &mut String, line: &str) {
+    if !line.is_empty() && !line.trim_start().starts_with("--") {
+        script.push_str(line);
+        script.push('\n');
+    }
+}
+
+/// What Lua has to know of `limits`, so that each number stands in one place.
+fn limits_text(dialect: Dialect) -> String {
+    format!(
+        "local UNLINK_CHUNK, MAX_FENCE, REFUSE_OOM = {}, '{}', {}\n",
+        limits::UNLINK_CHUNK,
+        limits::MAX_FENCE,
+        dialect == Dialect::Plain,
+    )
+}
+
+fn library(name: &str) -> &'static str {
+    let found = LIBRARY.iter().find(|(n, _)| *n == name);
+    // A name that is not there fails the test that assembles everything; the server would call it a missing function.
+    found.map_or("", |(_, text)| text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_and_library_fit_together() {
+        for (index, file) in FILES.iter().enumerate() {
+            assert_eq!(file.name as usize, index);
+            let includes = file.text.lines().filter_map(|l| l.strip_prefix(INCLUDE));
+            for include in includes.filter(|name| *name != "limits") {
+                assert!(!library(include).is_empty(), "{include}");
+            }
+            let op = format!("{:?}", file.name).to_lowercase();
+            assert_eq!(op, file.name.as_str());
+        }
+    }
+
+    #[test]
+    fn dialects_differ_in_what_a_full_server_needs() {
+        let flagged = Scripts::of(Dialect::Flagged);
+        let plain = Scripts::of(Dialect::Plain);
+        let first = |scripts: &'static Scripts, name| scripts.get(name).text.lines().next();
+        assert_eq!(first(flagged, ScriptName::Commit), Some("#!lua"));
+        assert_eq!(
+            first(flagged, ScriptName::Invalidate),
+            Some("#!lua flags=allow-oom")
+        );
+        assert!(plain.iter().all(|script| !script.text.contains("#!")));
+        assert!(flagged.iter().all(|script| script.sha.len() == 40));
+    }
+}

@@ -1,0 +1,278 @@
+//! commit: what it sets, deletes, releases and replies.
+
+use super::*;
+use crate::{
+    engine::source::{Dialect, ScriptName},
+    limits::{STAGING_BYTES, UNLINK_CHUNK},
+    op::{Read, ReadReply, stamp::voucher},
+};
+
+const STAMP: &str = "{own}:stamp";
+const LEASES: &str = "cachetx:leases:run";
+
+fn fill(bed: &mut Bed, keys: &[String]) {
+    for keys in keys.chunks(1_000) {
+        let mut line = vec!["MSET"];
+        keys.iter()
+            .for_each(|key| line.extend([key.as_str(), "old"]));
+        bed.cmd::<()>(&line);
+    }
+}
+
+#[test]
+fn a_commit_sets_deletes_and_releases() {
+    on_every_server(|bed| {
+        bed.hold();
+        fill(bed, &["own", "a", "b", "other"].map(str::to_owned));
+        let ask = commit(b"new", &["a", "b", "absent"]);
+        let vouched = voucher(&ask.own[0].stamp, "c1", b"new");
+        assert_eq!(bed.run(ask), committed(2));
+        assert_eq!(bed.get("own").as_deref(), Some("new"));
+        assert_eq!(bed.get(STAMP).as_ref(), Some(&vouched));
+        for key in ["own", STAMP] {
+            assert!((99_000..=100_000).contains(&bed.pttl(key)), "{key}");
+        }
+        let left: Vec<_> = bed.dump().into_keys().collect();
+        assert_eq!(left, ["other", "own", "{l}:fence", STAMP]);
+        let ReadReply::Found { voucher, value } = bed.run(Read {
+            entry: entry("own"),
+        });
+        assert_eq!(voucher, Some(vouched.into_bytes()));
+        assert_eq!(value.as_deref(), Some(&b"new"[..]));
+        let absent = Read { entry: entry("a") };
+        let nothing = ReadReply::Found {
+            voucher: None,
+            value: None,
+        };
+        assert_eq!(bed.run(absent), nothing);
+    });
+}
+
+#[test]
+fn a_commit_keeps_the_lock_where_it_is_not_to_release_it() {
+    on_every_server(|bed| {
+        bed.hold();
+        let ask = Commit {
+            release: false,
+            ..commit(b"\xff\x00", &[])
+        };
+        assert_eq!(bed.run(ask.clone()), committed(0));
+        assert!(bed.exists("l"));
+        let value: Vec<u8> = bed.cmd(&["GET", "own"]);
+        assert_eq!(value, b"\xff\x00");
+        // A repeat changes nothing, but for the release if that is wanted.
+        let before = bed.dump();
+        assert_eq!(bed.run(ask.clone()), CommitReply::Replayed);
+        assert_eq!(bed.dump(), before);
+        let again = Commit {
+            release: true,
+            ..ask
+        };
+        assert_eq!(bed.run(again), CommitReply::Replayed);
+        assert!(!bed.exists("l"));
+    });
+}
+
+#[test]
+fn a_replay_takes_nobodys_lock_away_and_deletes_nothing() {
+    on_every_server(|bed| {
+        bed.hold();
+        let big = vec![b'x'; STAGING_BYTES];
+        assert_eq!(bed.run(commit(&big, &["a"])), committed(0));
+        bed.cmd::<()>(&["SET", "l", "you"]);
+        bed.cmd::<()>(&["SET", "a", "filled since"]);
+        assert_eq!(bed.run(commit(&big, &["a"])), CommitReply::Replayed);
+        assert_eq!(bed.get("l").as_deref(), Some("you"));
+        assert!(bed.exists("a") && !bed.exists("{own}:c1"));
+    });
+}
+
+fn a_lost_lock_deletes(bed: &mut Bed) {
+    fill(bed, &["own", STAMP, "a", "b"].map(str::to_owned));
+    for (holder, bytes) in [(None, 10), (Some("you"), 10), (Some("you"), STAGING_BYTES)] {
+        fill(bed, &["own", STAMP, "a"].map(str::to_owned));
+        if let Some(holder) = holder {
+            bed.cmd::<()>(&["SET", "l", holder]);
+        }
+        let reply = bed.run(commit(&vec![b'x'; bytes], &["a", "absent"]));
+        assert_eq!(reply, CommitReply::Lost { removed: 1 });
+        let left: Vec<_> = bed.dump().into_keys().collect();
+        match holder {
+            None => assert_eq!(left, ["b"]),
+            Some(_) => assert_eq!(left, ["b", "l"]),
+        }
+    }
+}
+
+#[test]
+fn a_lost_lock_deletes_everything_and_sets_nothing() {
+    on_every_server(a_lost_lock_deletes);
+}
+
+#[test]
+fn without_the_lock_check_that_test_fails() {
+    let broken = |dialect: Dialect| {
+        Scripts::assemble(dialect, |name, text| {
+            if name != ScriptName::Commit {
+                return text.to_owned();
+            }
+            let mutated = text.replace("if not all_held then", "if false then");
+            assert_ne!(mutated, text);
+            mutated
+        })
+    };
+    for binary in servers() {
+        let mut bed = Bed::new(Server::start(binary).unwrap());
+        bed.engine =
+            ScriptEngine::with_scripts(ServerConfig::new(bed.server.url()), broken).unwrap();
+        let caught = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            a_lost_lock_deletes(&mut bed);
+        }));
+        assert!(caught.is_err(), "{binary}");
+    }
+}
+
+#[test]
+fn several_documents_are_committed_or_lost_together() {
+    on_every_server(|bed| {
+        bed.run(acquire("l", "me", 0));
+        bed.run(acquire("m", "me", 0));
+        let ask = Commit {
+            locks: vec![lock("l", "me"), lock("m", "me")],
+            own: vec![
+                own("own", b"1"),
+                own("{tag}own", &vec![b'2'; STAGING_BYTES]),
+            ],
+            ..commit(b"", &["a", "{tag}b", "c"])
+        };
+        fill(bed, &["a", "{tag}b", "c"].map(str::to_owned));
+        assert_eq!(bed.run(ask.clone()), committed(3));
+        assert_eq!(bed.get("own").as_deref(), Some("1"));
+        assert_eq!(bed.get("{tag}own").map(|v| v.len()), Some(STAGING_BYTES));
+        assert!(bed.pttl("{tag}own") > 99_000);
+        assert!(!bed.exists("l") && !bed.exists("m"));
+
+        // The one that is still held is released, and nothing is set.
+        bed.run(acquire("l", "me", 0));
+        let lost = Commit {
+            id: "c2".to_owned(),
+            ..ask
+        };
+        assert_eq!(bed.run(lost), CommitReply::Lost { removed: 0 });
+        assert!(!bed.exists("l") && !bed.exists("own") && !bed.exists("{tag}own:stamp"));
+    });
+}
+
+#[test]
+fn any_number_of_dependents_goes_in_chunks() {
+    on_every_server(|bed| {
+        for count in [
+            0,
+            1,
+            UNLINK_CHUNK - 1,
+            UNLINK_CHUNK,
+            UNLINK_CHUNK + 1,
+            10_000,
+        ] {
+            let keys: Vec<String> = (0..count).map(|i| format!("dependent{i}")).collect();
+            fill(bed, &keys);
+            bed.hold();
+            let ask = Commit {
+                id: format!("c{count}"),
+                dependents: keys.iter().map(|key| entry(key)).collect(),
+                ..commit(b"new", &[])
+            };
+            assert_eq!(bed.run(ask.clone()), committed(count as u64));
+            assert_eq!(bed.cmd::<usize>(&["DBSIZE"]), 3);
+
+            // The same where something is in flight for each.
+            for keys in keys.chunks(1_000) {
+                let mut line = vec!["HSET", LEASES];
+                keys.iter()
+                    .for_each(|key| line.extend([key.as_str(), "l:t:1"]));
+                bed.cmd::<()>(&line);
+            }
+            bed.hold();
+            let ask = Commit {
+                id: format!("d{count}"),
+                ..ask
+            };
+            assert_eq!(bed.run(ask), committed(0));
+            assert!(!bed.exists(LEASES));
+        }
+    });
+}
+
+#[test]
+fn leases_are_dropped_and_marks_of_others_stay() {
+    on_every_server(|bed| {
+        bed.hold();
+        bed.cmd::<()>(&["HSET", LEASES, "own", "l:t:9", "a", "l:u:9", "b", "w:t:9"]);
+        bed.cmd::<()>(&["HSET", LEASES, "c", "w:*:9", "other", "l:t:9"]);
+        bed.cmd::<()>(&["HSET", "{tag}:cachetx:leases", "{tag}d", "l:t:9"]);
+        let ask = commit(b"new", &["a", "b", "{tag}d", "c"]);
+        assert_eq!(bed.run(ask), committed(0));
+        let left: BTreeMap<String, String> = bed.cmd(&["HGETALL", LEASES]);
+        assert_eq!(left.keys().collect::<Vec<_>>(), ["b", "c", "other"]);
+        assert!(!bed.exists("{tag}:cachetx:leases"));
+
+        // A lost lock drops leases too.
+        bed.cmd::<()>(&["HSET", LEASES, "own", "l:t:9"]);
+        let lost = Commit {
+            id: "c2".to_owned(),
+            ..commit(b"new", &[])
+        };
+        assert_eq!(bed.run(lost), CommitReply::Lost { removed: 0 });
+        assert!(!bed.cmd::<bool>(&["HEXISTS", LEASES, "own"]));
+    });
+}
+
+#[test]
+fn marks_with_the_own_token_are_dropped() {
+    // No operation gives a token yet: the script gets one here.
+    let scripts = |dialect| {
+        Scripts::assemble(dialect, |name, text| match name {
+            ScriptName::Commit => text.replace("ARGV[2] == '1', ARGV[3]", "ARGV[2] == '1', 'tok'"),
+            _ => text.to_owned(),
+        })
+    };
+    on_every_server(|bed| {
+        bed.engine =
+            ScriptEngine::with_scripts(ServerConfig::new(bed.server.url()), scripts).unwrap();
+        bed.hold();
+        let marks = [
+            "own", "w:tok:9", "a", "w:tok2:9", "b", "w:*:9", "c", "w:to:9",
+        ];
+        bed.cmd::<()>(&[&["HSET", LEASES], &marks[..]].concat());
+        assert_eq!(bed.run(commit(b"new", &["a", "b", "c"])), committed(0));
+        let left: Vec<String> = bed.cmd(&["HKEYS", LEASES]);
+        assert_eq!(left, ["a", "b", "c"]);
+    });
+}
+
+#[test]
+fn values_are_staged_from_the_limit_on_and_nothing_stays_behind() {
+    on_every_server(|bed| {
+        for bytes in [
+            0,
+            1,
+            STAGING_BYTES - 1,
+            STAGING_BYTES,
+            STAGING_BYTES + 1,
+            4 << 20,
+        ] {
+            bed.hold();
+            let value: Vec<u8> = (0..bytes).map(|i| (i % 251) as u8).collect();
+            let ask = Commit {
+                id: format!("c{bytes}"),
+                ..commit(&value, &["a"])
+            };
+            let before = bed.engine.counters().round_trips();
+            assert_eq!(bed.run(ask), committed(0));
+            assert_eq!(bed.engine.counters().round_trips(), before + 1);
+            assert_eq!(bed.cmd::<Vec<u8>>(&["GET", "own"]), value);
+            assert!((99_000..=100_000).contains(&bed.pttl("own")));
+            assert_eq!(bed.cmd::<usize>(&["DBSIZE"]), 3);
+        }
+    });
+}

@@ -1,0 +1,160 @@
+//! acquire, renew, release, clear.
+
+use super::*;
+use crate::{
+    limits::MAX_FENCE,
+    op::{ClearLocks, ClearLocksReply, Release, ReleaseReply, Renew, RenewReply},
+};
+
+const FENCE: &str = "{l}:fence";
+
+fn fence(reply: AcquireReply) -> u64 {
+    match reply {
+        AcquireReply::Acquired { fence } => fence,
+        held @ AcquireReply::Held { .. } => panic!("{held:?}"),
+    }
+}
+
+#[test]
+fn the_lock_is_taken_once_and_a_lost_reply_is_mended() {
+    on_every_server(|bed| {
+        assert_eq!(fence(bed.run(acquire("l", "me", 0))), 1);
+        assert_eq!(bed.get("l").as_deref(), Some("me"));
+        assert!((59_000..=60_000).contains(&bed.pttl("l")));
+        assert!((119_000..=120_000).contains(&bed.pttl(FENCE)));
+
+        let AcquireReply::Held { value, left_ms } = bed.run(acquire("l", "you", 0)) else {
+            panic!("the lock was given twice");
+        };
+        assert_eq!(value, "me");
+        assert!((59_000..=60_000).contains(&left_ms));
+        assert_eq!(bed.get(FENCE).as_deref(), Some("1"));
+
+        // My own value: the reply was lost. It lives its whole life again, and the fence grows.
+        bed.cmd::<()>(&["PEXPIRE", "l", "5000"]);
+        assert_eq!(fence(bed.run(acquire("l", "me", 0))), 2);
+        assert!(bed.pttl("l") > 59_000);
+
+        bed.cmd::<()>(&["SET", "l", "forever"]);
+        let AcquireReply::Held { left_ms, .. } = bed.run(acquire("l", "you", 0)) else {
+            panic!("a lock without a life was taken over");
+        };
+        assert_eq!(left_ms, u64::MAX);
+    });
+}
+
+#[test]
+fn the_fence_is_above_the_stored_one_and_the_floor_exactly() {
+    on_every_server(|bed| {
+        let max = MAX_FENCE;
+        for (stored, floor, expected) in [
+            (None, 0, 1),
+            (None, 41, 42),
+            (Some("7"), 3, 8),
+            (Some("7"), 9, 10),
+            (Some("9"), 10, 11),
+            (Some("9007199254740992"), 0, 9_007_199_254_740_993),
+            (None, 9_007_199_254_740_993, 9_007_199_254_740_994),
+            (
+                Some("9007199254740993"),
+                9_007_199_254_740_992,
+                9_007_199_254_740_994,
+            ),
+            (None, max, max + 1),
+            (Some("9223372036854775806"), 5, max + 1),
+        ] {
+            bed.cmd::<()>(&["DEL", "l", FENCE]);
+            if let Some(stored) = stored {
+                bed.cmd::<()>(&["SET", FENCE, stored]);
+            }
+            assert_eq!(fence(bed.run(acquire("l", "me", floor))), expected);
+            assert_eq!(bed.get(FENCE), Some(expected.to_string()));
+            assert!(bed.pttl(FENCE) > 119_000);
+        }
+    });
+}
+
+#[test]
+fn the_fence_never_goes_down() {
+    on_every_server(|bed| {
+        let mut last = 0;
+        for (value, floor) in [("a", 0), ("a", 100), ("b", 3), ("b", 0), ("c", 101)] {
+            bed.cmd::<()>(&["DEL", "l"]);
+            let next = fence(bed.run(acquire("l", value, floor)));
+            assert!(next > last && next > floor);
+            last = next;
+        }
+    });
+}
+
+#[test]
+fn what_cannot_be_a_fence_or_a_life_is_refused_before_any_write() {
+    on_every_server(|bed| {
+        let dump = |bed: &mut Bed| bed.dump();
+        for stored in ["x", "1e3", "-1", "01", "", " 1", "99999999999999999999"] {
+            bed.cmd::<()>(&["SET", FENCE, stored]);
+            let before = dump(bed);
+            let message = refusal(bed.try_run(acquire("l", "me", 0)));
+            assert!(message.contains("CACHETX the stored fence"), "{message}");
+            assert_eq!(dump(bed), before);
+        }
+        bed.cmd::<()>(&["SET", FENCE, "9223372036854775807"]);
+        let message = refusal(bed.try_run(acquire("l", "me", 0)));
+        assert!(message.contains("cannot grow"), "{message}");
+        let message = refusal(bed.try_run(acquire("l", "me", u64::MAX)));
+        assert!(message.contains("floor"), "{message}");
+        for ttl_ms in [0, u64::MAX, 10_u64.pow(15)] {
+            let ask = Acquire {
+                ttl_ms,
+                ..acquire("l", "me", 0)
+            };
+            let message = refusal(bed.try_run(ask));
+            assert!(message.contains("time to live"), "{message}");
+        }
+        assert!(!bed.exists("l"));
+    });
+}
+
+#[test]
+fn renew_and_release_touch_the_callers_own_lock_only() {
+    on_every_server(|bed| {
+        let mine = bed.hold();
+        let theirs = lock("l", "you");
+        let renew = |lock: &Lock| Renew {
+            lock: lock.clone(),
+            fence_key: FENCE.to_owned(),
+            ttl_ms: 90_000,
+        };
+        let release = |lock: &Lock| Release { lock: lock.clone() };
+
+        assert_eq!(bed.run(renew(&theirs)), RenewReply::Lost);
+        assert!(bed.pttl("l") <= 60_000);
+        assert_eq!(bed.run(renew(&mine)), RenewReply::Done);
+        assert!(bed.pttl("l") > 89_000 && bed.pttl(FENCE) > 179_000);
+
+        assert_eq!(bed.run(release(&theirs)), ReleaseReply::Lost);
+        assert!(bed.exists("l"));
+        assert_eq!(bed.run(release(&mine)), ReleaseReply::Done);
+        assert!(!bed.exists("l"));
+        assert_eq!(bed.run(release(&mine)), ReleaseReply::Lost);
+        assert_eq!(bed.run(renew(&mine)), RenewReply::Lost);
+        assert_eq!(bed.get(FENCE).as_deref(), Some("1"));
+    });
+}
+
+#[test]
+fn clearing_takes_locks_from_anybody_and_leaves_fences() {
+    on_every_server(|bed| {
+        let none = ClearLocks { locks: vec![] };
+        assert_eq!(bed.run(none), ClearLocksReply::Cleared(0));
+        bed.hold();
+        let locks: Vec<String> = (0..2_500).map(|i| format!("lock{i}")).collect();
+        for key in &locks[..1_700] {
+            bed.cmd::<()>(&["SET", key, "x"]);
+        }
+        let all = locks.into_iter().chain(["l".to_owned()]).collect();
+        let clear = ClearLocks { locks: all };
+        assert_eq!(bed.run(clear), ClearLocksReply::Cleared(1_701));
+        assert_eq!(bed.dump().keys().collect::<Vec<_>>(), [FENCE]);
+    });
+}

@@ -1,0 +1,213 @@
+//! The engine on real servers: every test runs on each server that this machine has, in one of its own.
+
+mod commit;
+//mod faults;
+//mod headers;
+//mod invalidate;
+mod locks;
+//mod transport;
+//mod whole;
+
+use super::{Performer as _, ScriptEngine, ServerConfig, source::Scripts};
+use crate::{
+    op::{
+        Acquire, AcquireReply, Ask, Commit, CommitReply, Entry, Fault, Invalidate, InvalidateReply,
+        Lock, Own, Stamp,
+        keys::{leases, sibling},
+    },
+    testing::{Server, ServerBinary, ServerOptions},
+};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Once},
+};
+
+/// What the tests are made for; what is missing is skipped by name.
+const EXPECTED: [&str; 4] = ["redis-6.2", "redis-7.0", "redis-8.2", "valkey-9.1"];
+
+/// A server of the test's own, and an engine on it.
+struct Bed {
+    server: Server,
+    engine: ScriptEngine,
+    /// A plain connection, to prepare and to look.
+    plain: redis::Connection,
+}
+
+/// Runs `test` on every server.
+fn on_every_server(test: impl Fn(&mut Bed)) {
+    on_every_server_with(|_| Some(ServerOptions::new()), test);
+}
+
+/// The same with options; `None` skips a server, and says why itself.
+fn on_every_server_with(
+    options: impl Fn(&ServerBinary) -> Option<ServerOptions>,
+    test: impl Fn(&mut Bed),
+) {
+    for binary in servers() {
+        if let Some(options) = options(binary) {
+            let mut bed = Bed::new(options.start(binary).unwrap());
+            eprintln!("on {binary}");
+            test(&mut bed);
+        }
+    }
+}
+
+fn servers() -> &'static [ServerBinary] {
+    static TOLD: Once = Once::new();
+    let all = ServerBinary::all();
+    TOLD.call_once(|| {
+        for name in EXPECTED {
+            if !all.iter().any(|b| b.to_string().starts_with(name)) {
+                eprintln!("skipped: no {name} on this machine (make servers)");
+            }
+        }
+    });
+    assert!(
+        !all.is_empty(),
+        "no server on this machine: run make servers"
+    );
+    all
+}
+
+impl Bed {
+    fn new(server: Server) -> Self {
+        let engine = ScriptEngine::open(ServerConfig::new(server.url())).unwrap();
+        let plain = plain(&server.unix_url());
+        Self {
+            server,
+            engine,
+            plain,
+        }
+    }
+
+    fn run<A: Ask>(&self, ask: A) -> A::Reply {
+        run(&self.engine, ask).unwrap()
+    }
+
+    fn try_run<A: Ask>(&self, ask: A) -> Result<A::Reply, Fault> {
+        run(&self.engine, ask)
+    }
+
+    /// A command that must work, on the plain connection.
+    fn cmd<T: redis::FromRedisValue>(&mut self, line: &[&str]) -> T {
+        cmd(&mut self.plain, line)
+    }
+
+    fn get(&mut self, key: &str) -> Option<String> {
+        self.cmd(&["GET", key])
+    }
+
+    fn pttl(&mut self, key: &str) -> i64 {
+        self.cmd(&["PTTL", key])
+    }
+
+    fn exists(&mut self, key: &str) -> bool {
+        self.cmd(&["EXISTS", key])
+    }
+
+    /// Every key with its content and with whether it expires.
+    fn dump(&mut self) -> BTreeMap<String, (Vec<u8>, bool)> {
+        let keys: Vec<String> = self.cmd(&["KEYS", "*"]);
+        let entries = keys.into_iter().map(|key| {
+            let content = self.cmd(&["DUMP", &key]);
+            let expires = self.pttl(&key) > 0;
+            (key, (content, expires))
+        });
+        entries.collect()
+    }
+
+    /// Takes `lock("l")` as its holder.
+    fn hold(&mut self) -> Lock {
+        let reply = self.run(acquire("l", "me", 0));
+        assert!(matches!(reply, AcquireReply::Acquired { .. }), "{reply:?}");
+        lock("l", "me")
+    }
+}
+
+fn run<A: Ask>(engine: &ScriptEngine, ask: A) -> Result<A::Reply, Fault> {
+    let reply = engine.perform(&ask.into_op())?;
+    Ok(A::reply(reply).expect("the reply of the operation"))
+}
+
+fn plain(url: &str) -> redis::Connection {
+    let client = redis::Client::open(url).unwrap();
+    client.get_connection().unwrap()
+}
+
+fn cmd<T: redis::FromRedisValue>(connection: &mut redis::Connection, line: &[&str]) -> T {
+    let mut command = redis::cmd(line[0]);
+    command.arg(&line[1..]);
+    command
+        .query(connection)
+        .unwrap_or_else(|e| panic!("{line:?}: {e}"))
+}
+
+fn lock(key: &str, value: &str) -> Lock {
+    Lock {
+        key: key.to_owned(),
+        value: value.to_owned(),
+    }
+}
+
+fn acquire(key: &str, value: &str, floor: u64) -> Acquire {
+    Acquire {
+        lock: lock(key, value),
+        fence_key: sibling(key, "fence"),
+        ttl_ms: 60_000,
+        floor,
+    }
+}
+
+fn entry(value: &str) -> Entry {
+    Entry {
+        value: value.to_owned(),
+        leases: Arc::from(leases(value, Some("run"))),
+    }
+}
+
+fn own(value: &str, bytes: &[u8]) -> Own {
+    Own {
+        entry: entry(value),
+        bytes: Arc::from(bytes),
+        stamp: Stamp {
+            mtime_ns: 5,
+            size: bytes.len() as u64,
+            inode: 7,
+        },
+        ttl_ms: 100_000,
+    }
+}
+
+/// A commit of "own" under the lock of [`Bed::hold`].
+fn commit(bytes: &[u8], dependents: &[&str]) -> Commit {
+    Commit {
+        id: "c1".to_owned(),
+        locks: vec![lock("l", "me")],
+        own: vec![own("own", bytes)],
+        dependents: dependents.iter().map(|value| entry(value)).collect(),
+        release: true,
+    }
+}
+
+fn invalidate(values: &[&str]) -> Invalidate {
+    Invalidate {
+        entries: values.iter().map(|value| entry(value)).collect(),
+        release: None,
+    }
+}
+
+fn committed(removed: u64) -> CommitReply {
+    CommitReply::Committed { removed }
+}
+
+fn removed(removed: u64) -> InvalidateReply {
+    InvalidateReply::Removed(removed)
+}
+
+/// The message of a refusal that surely did nothing.
+fn refusal<T: std::fmt::Debug>(result: Result<T, Fault>) -> String {
+    match result {
+        Err(Fault::NotDone(e)) => e.to_string(),
+        other => panic!("a refusal was expected: {other:?}"),
+    }
+}

@@ -1,0 +1,262 @@
+//! Stands between a client and a server.
+
+use super::wire::Requests;
+use rustix::{io::Errno, net::RecvFlags};
+use std::{
+    io::{self, Read as _, Write as _},
+    net::{Shutdown, SocketAddr, TcpListener, TcpStream},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
+    time::Duration,
+};
+
+const BUFFER_BYTES: usize = 64 * 1024;
+
+/// What has passed a [`Proxy`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Traffic {
+    /// Connections that clients opened.
+    pub connections: u64,
+    /// Requests, those of one pipeline counted each. Not counted where the stream is TLS.
+    pub requests: u64,
+    /// Times a client sent something after it was sent something, or for the first time: what a client waited for.
+    pub round_trips: u64,
+    /// Bytes that clients sent.
+    pub bytes_up: u64,
+    /// Bytes that the server sent.
+    pub bytes_down: u64,
+}
+
+/// Forwards TCP to a server, counts what passes, and loses or delays it on demand.
+///
+/// Counting starts with the connection's set-up, so use [`reset`](Self::reset) once it is warm.
+///
+/// # Examples
+/// ```
+/// use cachetx::testing::{Proxy, Server, ServerBinary};
+///
+/// if let Some(binary) = ServerBinary::any() {
+///     let server = Server::start(binary)?;
+///     let proxy = Proxy::start(server.port())?;
+///     assert_eq!(proxy.traffic().round_trips, 0);
+///     println!("connect to {}", proxy.url());
+/// }
+/// # Ok::<(), std::io::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct Proxy {
+    port: u16,
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    state: Mutex<State>,
+    stopped: AtomicBool,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    traffic: Traffic,
+    fault: Option<Fault>,
+    delay: Duration,
+    open: Vec<TcpStream>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fault {
+    DropReply,
+    SwallowReply,
+    DropRequest,
+}
+
+impl Proxy {
+    /// Forwards a free port of 127.0.0.1 to `server_port` of 127.0.0.1.
+    ///
+    /// # Errors
+    /// No port can be bound.
+    pub fn start(server_port: u16) -> io::Result<Self> {
+        let listener = TcpListener::bind("127.0.0.1:0")?;
+        let port = listener.local_addr()?.port();
+        let shared = Arc::new(Shared::default());
+        let accepting = Arc::clone(&shared);
+        thread::spawn(move || {
+            for client in listener.incoming().flatten() {
+                if accepting.stopped.load(Ordering::SeqCst) {
+                    return;
+                }
+                // A server that is down shows as a connection that is closed at once.
+                if let Ok(server) = TcpStream::connect(("127.0.0.1", server_port)) {
+                    let _ = accepting.join(client, server);
+                }
+            }
+        });
+        Ok(Self { port, shared })
+    }
+
+    /// The port that clients connect to.
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// The URL that clients connect to.
+    #[must_use]
+    pub fn url(&self) -> String {
+        format!("redis://127.0.0.1:{}/", self.port)
+    }
+
+    /// What has passed since the start or the last [`reset`](Self::reset).
+    #[must_use]
+    pub fn traffic(&self) -> Traffic {
+        self.shared.lock().traffic
+    }
+
+    /// Counts from zero again.
+    pub fn reset(&self) {
+        self.shared.lock().traffic = Traffic::default();
+    }
+
+    /// Loses the next reply and closes its connection: the server did the work, and the client sees the end of the stream.
+    pub fn drop_next_reply(&self) {
+        self.shared.lock().fault = Some(Fault::DropReply);
+    }
+
+    /// Loses the next reply and leaves its connection open: the client waits until its time-out.
+    pub fn swallow_next_reply(&self) {
+        self.shared.lock().fault = Some(Fault::SwallowReply);
+    }
+
+    /// Loses the next request and closes its connection: the server never sees it.
+    pub fn drop_next_request(&self) {
+        self.shared.lock().fault = Some(Fault::DropRequest);
+    }
+
+    /// Holds every reply back for so long; zero ends it.
+    pub fn delay_replies(&self, delay: Duration) {
+        self.shared.lock().delay = delay;
+    }
+
+    /// Closes every open connection.
+    pub fn disconnect(&self) {
+        for stream in self.shared.lock().open.drain(..) {
+            let _ = stream.shutdown(Shutdown::Both);
+        }
+    }
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        self.shared.stopped.store(true, Ordering::SeqCst);
+        // Wakes the accepting thread up.
+        let address = SocketAddr::from(([127, 0, 0, 1], self.port));
+        let _ = TcpStream::connect(address);
+        self.disconnect();
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn join(self: &Arc<Self>, client: TcpStream, server: TcpStream) -> io::Result<()> {
+        client.set_nodelay(true)?;
+        server.set_nodelay(true)?;
+        let (client_back, server_back) = (client.try_clone()?, server.try_clone()?);
+        {
+            let mut state = self.lock();
+            state.traffic.connections += 1;
+            state.open.push(client.try_clone()?);
+            state.open.push(server.try_clone()?);
+        }
+        // Whether the last bytes went to the client: what comes next from it is a new round trip.
+        let down = Arc::new(AtomicBool::new(true));
+        let (up_shared, up_down) = (Arc::clone(self), Arc::clone(&down));
+        thread::spawn(move || up_shared.up(client, server, &up_down));
+        let shared = Arc::clone(self);
+        thread::spawn(move || shared.down(server_back, client_back, &down));
+        Ok(())
+    }
+
+    fn up(&self, client: TcpStream, mut server: TcpStream, down: &AtomicBool) {
+        let mut requests = Requests::default();
+        while let Some(burst) = read_burst(&client, &mut requests) {
+            {
+                let mut state = self.lock();
+                state.traffic.bytes_up += burst.len() as u64;
+                state.traffic.requests += requests.take();
+                state.traffic.round_trips += u64::from(down.swap(false, Ordering::SeqCst));
+                if state.fault == Some(Fault::DropRequest) {
+                    state.fault = None;
+                    break;
+                }
+            }
+            if server.write_all(&burst).is_err() {
+                break;
+            }
+        }
+        close(&client, &server);
+    }
+
+    fn down(&self, mut server: TcpStream, mut client: TcpStream, down: &AtomicBool) {
+        let mut buffer = vec![0; BUFFER_BYTES];
+        while let Ok(n @ 1..) = server.read(&mut buffer) {
+            let delay = {
+                let mut state = self.lock();
+                state.traffic.bytes_down += n as u64;
+                match state.fault {
+                    Some(Fault::DropReply) => {
+                        state.fault = None;
+                        break;
+                    }
+                    Some(Fault::SwallowReply) => {
+                        state.fault = None;
+                        continue;
+                    }
+                    Some(Fault::DropRequest) | None => state.delay,
+                }
+            };
+            thread::sleep(delay);
+            down.store(true, Ordering::SeqCst);
+            if client.write_all(&buffer[..n]).is_err() {
+                break;
+            }
+        }
+        close(&client, &server);
+    }
+}
+
+/// Reads until a request ends and nothing more is waiting, so that a pipeline is passed on as a whole: otherwise its first
+/// reply could come before its last request went, and count as a round trip. `None` at the end of the stream.
+fn read_burst(client: &TcpStream, requests: &mut Requests) -> Option<Vec<u8>> {
+    let mut burst = Vec::new();
+    let mut buffer = vec![0; BUFFER_BYTES];
+    loop {
+        let complete = !burst.is_empty() && requests.at_end();
+        // A flag of this one call: the socket's own mode is shared with the thread that writes to it.
+        let flags = match complete {
+            true => RecvFlags::DONTWAIT,
+            false => RecvFlags::empty(),
+        };
+        match rustix::net::recv(&*client, &mut buffer[..], flags) {
+            Ok((0, _)) => return None,
+            Ok((n, _)) => {
+                requests.feed(&buffer[..n]);
+                burst.extend_from_slice(&buffer[..n]);
+            }
+            Err(e) if e == Errno::AGAIN => return Some(burst),
+            Err(e) if e == Errno::INTR => {}
+            Err(_) => return None,
+        }
+    }
+}
+
+fn close(client: &TcpStream, server: &TcpStream) {
+    let _ = client.shutdown(Shutdown::Both);
+    let _ = server.shutdown(Shutdown::Both);
+}
