@@ -5,6 +5,7 @@ mod cache;
 mod disk;
 mod engine;
 mod error;
+mod json;
 pub mod limits;
 mod op;
 mod protocol;
@@ -15,6 +16,7 @@ mod store;
 pub mod testing;
 
 pub use error::{BoxError, Effect, Error, Problem};
+pub use raw::RawObject;
 
 /// The crate's result: its one [`Error`] unless said otherwise.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
