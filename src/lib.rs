@@ -5,6 +5,7 @@ mod cache;
 mod disk;
 mod engine;
 mod error;
+mod json;
 pub mod limits;
 mod op;
 mod protocol;
@@ -17,10 +18,16 @@ mod token;
 
 pub use engine::{Engine, EngineReport};
 pub use error::{BoxError, Effect, Error, Problem};
+pub use cache::{Cache, CacheBuilder, Stats};
+pub use json::Style as JsonStyle;
+pub use protocol::{CacheOutcome, Durability, Outcome};
+pub use raw::RawObject;
 pub use rules::{
     Key, KeyIter, KeyList, NO_TASKS, ParamValue, Params, Rules, RulesBuilder, SlotCheck,
     SlotFinding, Slots, UnknownTasks,
 };
+
+pub use store::{Document, Locked, Save, SaveError, Store, StoreBuilder};
 
 /// The crate's result: its one [`Error`] unless said otherwise.
 pub type Result<T, E = Error> = std::result::Result<T, E>;

@@ -58,6 +58,10 @@ pub const WARM_BUFFER_BYTES: usize = 512 * 1024;
 
 /// Bytes of a document that is read or written, unless the store says otherwise.
 pub const DEFAULT_MAX_DOCUMENT_BYTES: u64 = 32 * 1024 * 1024;
+/// Bytes of an error message about a document's content, which may quote values of any length; its middle is cut out.
+pub const MAX_MESSAGE_BYTES: usize = 1_024;
+/// Bytes of white space kept before, and after, a file's JSON text: a final line break, not padding.
+pub const MAX_OUTER_BYTES: usize = 1_024;
 /// From this size on a value travels by a plain `SET` into a staging key, since servers hash every byte of a script's arguments.
 pub const STAGING_BYTES: usize = 8 * 1024;
 /// The life of a staging key.

@@ -1,0 +1,46 @@
+//! JSON documents as bytes: reading with errors that name the place, writing that refuses what JSON cannot hold.
+//!
+//! ```text
+//! read     bytes -> T; says where and why the text is not JSON, or does not fit T
+//! write    T -> bytes; the style, and the white space around a file's JSON text
+//! finite   finds a NaN or an infinity in T, which serde_json would write as `null`
+//! ```
+
+mod finite;
+mod read;
+mod write;
+
+pub(crate) use read::{parse, without_place};
+pub(crate) use write::{Outer, Style, to_bytes, to_text};
+
+use crate::error::{Error, Kind};
+use crate::limits;
+
+/// What all of this layer's errors are: something is wrong with the named document.
+fn refuse(document: &str, message: String) -> Error {
+    Error::new(Kind::Document {
+        document: document.to_owned(),
+        message: shorten(message),
+    })
+}
+
+/// Takes the middle out of a message that is too long: serde quotes a value whole, between what is wrong and the place.
+fn shorten(message: String) -> String {
+    if message.len() <= limits::MAX_MESSAGE_BYTES {
+        return message;
+    }
+    let half = limits::MAX_MESSAGE_BYTES / 2;
+    let head = &message[..message.floor_char_boundary(half)];
+    let tail = &message[message.ceil_char_boundary(message.len() - half)..];
+    format!("{head} [...] {tail}")
+}
+
+/// A path as serde_path_to_error prints it; the root, which it prints as a dot, is `None`.
+fn path_to(path: &serde_path_to_error::Path) -> Option<String> {
+    (path.iter().len() > 0).then(|| path.to_string())
+}
+
+/// JSON's own white space, which is less than what ASCII or Unicode call so.
+fn is_white(byte: u8) -> bool {
+    matches!(byte, b' ' | b'\t' | b'\r' | b'\n')
+}

@@ -1,0 +1,154 @@
+//! Reading: serde_json does all the parsing, this adds what its messages leave out.
+//!
+//! The plain parse runs first and alone where all is well. Only an error is looked at a second time: for the path of a
+//! field that does not fit, or for the `NaN` that stands at the place where serde_json stopped.
+
+use super::{is_white, path_to, refuse};
+use crate::Result;
+use serde::de::DeserializeOwned;
+use serde_json::error::Category;
+use std::fmt;
+
+/// What Python's `json` writes for the floats that are no numbers, and no JSON parser has to read.
+const NOT_NUMBERS: [&str; 3] = ["NaN", "Infinity", "-Infinity"];
+
+/// Reads a whole document; an error says what is wrong with it, where, and what to do.
+pub(crate) fn parse<T: DeserializeOwned>(document: &str, bytes: &[u8]) -> Result<T> {
+    let text = text(bytes).map_err(|message| refuse(document, message))?;
+    serde_json::from_str(text).map_err(|e| refuse(document, explain::<T>(text, &e)))
+}
+
+/// The bytes as text, where they are text at all.
+fn text(bytes: &[u8]) -> Result<&str, String> {
+    if bytes.starts_with(b"\xef\xbb\xbf") {
+        return Err(
+            "starts with a byte order mark, which is not JSON; save it as UTF-8 without one"
+                .to_owned(),
+        );
+    }
+    let text = std::str::from_utf8(bytes).map_err(|e| {
+        let valid = str::from_utf8(&bytes[..e.valid_up_to()]).unwrap_or_default();
+        let byte = bytes[valid.len()];
+        let place = Place::of(valid, valid.len());
+        format!(
+            "not UTF-8, which JSON has to be: byte 0x{byte:02x} at {place}; convert it to UTF-8"
+        )
+    })?;
+    if text.bytes().all(is_white) {
+        return Err(
+            "empty, where a JSON value should be; restore it, or delete it and create it anew"
+                .to_owned(),
+        );
+    }
+    Ok(text)
+}
+
+fn explain<T: DeserializeOwned>(text: &str, e: &serde_json::Error) -> String {
+    let message = without_place(e);
+    match e.classify() {
+        Category::Eof => {
+            let end = Place::of(text, text.len());
+            format!("ends too early, at {end}: {message}; it was cut short, restore it")
+        }
+        Category::Data => misfit::<T>(text, e, &message),
+        Category::Syntax | Category::Io => bad_syntax(text, stopped_at(text, e), &message),
+    }
+}
+
+fn bad_syntax(text: &str, at: usize, message: &str) -> String {
+    if let Some((start, word)) = not_a_number(text, at) {
+        let place = Place::of(text, start);
+        return format!(
+            "`{word}` at {place} is not JSON; Python writes it for a float that has no value: put \
+             a number or `null` in its place; nothing was changed"
+        );
+    }
+    let advice = match message {
+        "trailing characters" => "; a document is one JSON value, remove what follows it",
+        "recursion limit exceeded" => "; it is nested too deeply to be read safely",
+        _ => "",
+    };
+    format!("not JSON: {message} at {}{advice}", Place::of(text, at))
+}
+
+/// The text is JSON but does not fit `T`: reads it again, this time keeping track of the path.
+fn misfit<T: DeserializeOwned>(text: &str, e: &serde_json::Error, message: &str) -> String {
+    let mut parser = serde_json::Deserializer::from_str(text);
+    let tracked = serde_path_to_error::deserialize::<_, T>(&mut parser);
+    let mut said = match tracked.err().and_then(|e| path_to(e.path())) {
+        Some(path) => format!("`{path}`: {message}"),
+        None => message.to_owned(),
+    };
+    // An error that a `Deserialize` of the caller's makes up itself may come without a place.
+    if e.line() > 0 {
+        let place = Place::of(text, stopped_at(text, e));
+        said.push_str(&format!(", near {place}"));
+    }
+    said
+}
+
+/// The word of [`NOT_NUMBERS`] that a parser tripped over at `at`, and where that word begins.
+fn not_a_number(text: &str, at: usize) -> Option<(usize, &'static str)> {
+    // A minus may begin a number, so a parser goes past it before it stops.
+    let start = match at.checked_sub(1) {
+        Some(before) if text.as_bytes().get(before) == Some(&b'-') => before,
+        _ => at,
+    };
+    let rest = text.get(start..)?;
+    let word = NOT_NUMBERS
+        .into_iter()
+        .find(|word| rest.starts_with(word))?;
+    let longer = rest[word.len()..].starts_with(|c: char| c.is_alphanumeric() || c == '_');
+    (!longer).then_some((start, word))
+}
+
+/// The byte that serde_json's line and column mean: its columns count bytes, and one more byte than it had passed.
+fn stopped_at(text: &str, e: &serde_json::Error) -> usize {
+    let line_start: usize = text
+        .split_inclusive('\n')
+        .take(e.line().saturating_sub(1))
+        .map(str::len)
+        .sum();
+    // Column 0 is the line break before the line.
+    (line_start + e.column()).saturating_sub(1)
+}
+
+/// serde_json's message without ` at line 1 column 2`, which is said in another form.
+pub(crate) fn without_place(e: &serde_json::Error) -> String {
+    let message = e.to_string();
+    let place = format!(" at line {} column {}", e.line(), e.column());
+    match message.strip_suffix(&place) {
+        Some(bare) => bare.to_owned(),
+        None => message,
+    }
+}
+
+/// A place in a text: line and column count from 1 and columns in characters, as editors do; bytes count from 0.
+struct Place {
+    line: usize,
+    column: usize,
+    byte: usize,
+}
+
+impl Place {
+    fn of(text: &str, byte: usize) -> Self {
+        let byte = text.floor_char_boundary(byte);
+        let before = &text[..byte];
+        let line_start = before.rfind('\n').map_or(0, |at| at + 1);
+        Self {
+            line: before.bytes().filter(|&b| b == b'\n').count() + 1,
+            column: before[line_start..].chars().count() + 1,
+            byte,
+        }
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { line, column, byte } = self;
+        write!(f, "line {line}, column {column} (byte {byte})")
+    }
+}
+
+#[cfg(test)]
+mod tests;

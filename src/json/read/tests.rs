@@ -1,0 +1,261 @@
+use super::*;
+use crate::RawObject;
+use proptest::prelude::*;
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+use serde_json::{Value, value::RawValue};
+use std::collections::BTreeMap;
+
+#[derive(Debug, Deserialize)]
+struct Climate {
+    years: u32,
+}
+
+fn said<T: DeserializeOwned>(bytes: impl AsRef<[u8]>) -> String {
+    let Err(e) = parse::<T>("climate", bytes.as_ref()) else {
+        panic!("it was read");
+    };
+    assert!(e.is_document());
+    assert_eq!(e.effect(), crate::Effect::None);
+    e.to_string()
+}
+
+#[test]
+fn what_is_wrong_is_said_with_its_place() {
+    let climate: Climate = parse("climate", b" {\"years\": 30, \"more\": 1} \n").unwrap();
+    assert_eq!(climate.years, 30);
+    for (bytes, expected) in [
+        (&b""[..], "climate: empty"),
+        (b" \n", "climate: empty"),
+        (b"\xef\xbb\xbf{}", "climate: starts with a byte order mark"),
+        (
+            b"{\"\xc3\xbc\": \"\xff\"}",
+            "byte 0xff at line 1, column 8 (byte 8); convert it",
+        ),
+        (
+            b"{\"years\"",
+            "ends too early, at line 1, column 9 (byte 8)",
+        ),
+        (
+            b"{\"years\": 1,\n",
+            "ends too early, at line 2, column 1 (byte 13)",
+        ),
+        (
+            b"{\"years\": 1}\n}",
+            "trailing characters at line 2, column 1 (byte 13); a document is one",
+        ),
+        (
+            b"{\"years\": 1\n \"a\": 2}",
+            "expected `,` or `}` at line 2, column 2 (byte 13)",
+        ),
+        (b"{\"a\": nan}", "at line 1, column 8 (byte 7)"),
+        (
+            b"{\"years\": \"many\"}",
+            "climate: `years`: invalid type: string \"many\", expected u32, near line 1, column",
+        ),
+        (
+            b"{}",
+            "climate: missing field `years`, near line 1, column 2",
+        ),
+    ] {
+        let said = said::<Climate>(bytes);
+        assert!(said.contains(expected), "{said}\n{expected}");
+    }
+}
+
+#[test]
+fn a_misfit_names_its_path() {
+    type Monthlies = BTreeMap<String, BTreeMap<String, Vec<f64>>>;
+    let e = said::<Monthlies>("{\"monthlies\": {\n\"ppts\": [1, 2, \"3\"]}}");
+    assert!(e.contains("`monthlies.ppts[2]`: invalid type"), "{e}");
+    assert!(e.contains("near line 2, column 18 (byte 33)"), "{e}");
+
+    let e = said::<BTreeMap<String, RawObject>>(r#"{"a": {"b": 1, "b": 2}}"#);
+    assert!(e.contains("`a`: the object has two members \"b\""), "{e}");
+}
+
+#[test]
+fn a_long_value_is_not_quoted_whole() {
+    let long = "é".repeat(1 << 20);
+    let e = said::<Climate>(format!("{{\"years\": \"{long}\"}}"));
+    assert!(e.len() < 2 * crate::limits::MAX_MESSAGE_BYTES);
+    assert!(
+        e.starts_with("climate: `years`: invalid type: string"),
+        "{e}"
+    );
+    assert!(
+        e.contains("expected u32, near line 1, column 1048588"),
+        "{e}"
+    );
+
+    let e = said::<RawObject>(format!("{{\"{long}\": 1, \"{long}\": 2}}"));
+    assert!(e.len() < 2 * crate::limits::MAX_MESSAGE_BYTES);
+    assert!(e.contains("two members \"é"), "{e}");
+    assert!(e.contains("at its bytes 1 and 2097160; parsers"), "{e}");
+}
+
+#[test]
+fn an_error_without_a_place_has_none_made_up() {
+    #[derive(Debug)]
+    struct Never;
+    impl<'de> Deserialize<'de> for Never {
+        fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+            IgnoredAny::deserialize(deserializer)?;
+            Err(serde::de::Error::custom("never"))
+        }
+    }
+    assert_eq!(said::<Never>("1"), "climate: never");
+}
+
+#[test]
+fn nesting_is_an_error_or_fine_but_no_overflow() {
+    let deep = format!("{}{}", "[".repeat(1 << 20), "]".repeat(1 << 20));
+    let said = said::<Value>(&deep);
+    assert!(said.contains("nested too deeply"), "{said}");
+    parse::<IgnoredAny>("d", deep.as_bytes()).unwrap();
+    parse::<RawObject>("d", format!("{{\"a\": {deep}}}").as_bytes()).unwrap();
+}
+
+#[test]
+fn python_s_words_are_named_and_only_they() {
+    for (text, expected) in [
+        ("NaN", "`NaN` at line 1, column 1 (byte 0) is not JSON"),
+        (" -Infinity", "`-Infinity` at line 1, column 2 (byte 1) is"),
+        ("[1,\n Infinity]", "`Infinity` at line 2, column 2 (byte 5)"),
+        (r#"{"é": NaN}"#, "`NaN` at line 1, column 7 (byte 7) is"),
+        (
+            r#"{"NaN": "-Infinity NaN", "b": -Infinity}"#,
+            "`-Infinity` at line 1, column 31 (byte 30)",
+        ),
+    ] {
+        let said = said::<Value>(text);
+        assert!(said.contains(expected), "{said}\n{expected}");
+    }
+    for other in ["[NaNo]", "[-NaN]", "[xNaN]", "[Infinity_]", "[-Inf]"] {
+        let said = said::<Value>(other);
+        assert!(!said.contains("Python"), "{other}: {said}");
+    }
+    parse::<Value>("d", br#"{"NaN": "Infinity"}"#).unwrap();
+}
+
+#[test]
+fn python_s_words_are_found_whatever_type_is_read() {
+    #[derive(Debug, Deserialize)]
+    #[serde(untagged)]
+    enum Either {
+        #[expect(dead_code)]
+        Number(f64),
+    }
+    /// serde_json parses each of these by code of its own.
+    fn all_types(text: &str) -> [String; 10] {
+        [
+            said::<BTreeMap<String, (u8, f64)>>(text),
+            said::<BTreeMap<String, (u8, f32)>>(text),
+            said::<BTreeMap<String, (u8, Option<f64>)>>(text),
+            said::<BTreeMap<String, (u8, u64)>>(text),
+            said::<BTreeMap<String, (u8, i128)>>(text),
+            said::<BTreeMap<String, (u8, bool)>>(text),
+            said::<BTreeMap<String, (u8, String)>>(text),
+            said::<BTreeMap<String, (u8, ())>>(text),
+            said::<BTreeMap<String, (u8, Climate)>>(text),
+            said::<BTreeMap<String, (u8, Either)>>(text),
+        ]
+    }
+    for word in NOT_NUMBERS {
+        let expected = format!("climate: `{word}` at line 2, column 3 (byte 13) is not JSON");
+        for said in all_types(&format!("{{\"é\": [1,\n  {word}]}}")) {
+            assert!(said.starts_with(&expected), "{said}");
+        }
+    }
+}
+
+/// JSON text in pieces. Each number is a piece, and no other piece begins as a number does.
+fn pieces() -> impl Strategy<Value = Vec<String>> {
+    let white = || prop::sample::select(vec!["", "", " ", "\n", "\n\t ", "\r\n"]);
+    let string = || {
+        prop::sample::select(vec![
+            r#""a""#,
+            r#""é\n""#,
+            r#""NaN""#,
+            r#""-Infinity, NaN\"""#,
+            r#""𝄞\u00e9""#,
+        ])
+    };
+    const NUMBERS: [&str; 5] = ["0", "-1", "1e-06", "250.0", "123456789012345678901234"];
+    let leaf = prop_oneof![
+        3 => prop::sample::select(&NUMBERS[..]),
+        1 => string(),
+        1 => Just("null"),
+    ];
+    let leaf = leaf.prop_map(|text| vec![text.to_owned()]);
+    let value = leaf.prop_recursive(4, 40, 5, move |inner| {
+        let element = (white(), inner, white()).prop_map(padded);
+        let member = (white(), string(), element.clone()).prop_map(|(before, name, value)| {
+            let name = format!("{before}{name}:");
+            [vec![name], value].concat()
+        });
+        prop_oneof![
+            prop::collection::vec(element, 1..5).prop_map(|all| listed("[", all, "]")),
+            prop::collection::vec(member, 1..5).prop_map(|all| listed("{", all, "}")),
+        ]
+    });
+    (white(), value, white()).prop_map(padded)
+}
+
+fn padded((before, value, after): (&str, Vec<String>, &str)) -> Vec<String> {
+    [vec![before.to_owned()], value, vec![after.to_owned()]].concat()
+}
+
+fn listed(open: &str, all: Vec<Vec<String>>, close: &str) -> Vec<String> {
+    let inside = all.join(&",".to_owned());
+    [vec![open.to_owned()], inside, vec![close.to_owned()]].concat()
+}
+
+proptest! {
+    #[test]
+    fn every_word_is_found_exactly_where_it_stands(
+        pieces in pieces(),
+        which in any::<prop::sample::Index>(),
+        word in prop::sample::select(&NOT_NUMBERS[..]),
+    ) {
+        let is_number = |n: &usize| pieces[*n].starts_with(|c: char| c == '-' || c.is_ascii_digit());
+        let numbers: Vec<usize> = (0..pieces.len()).filter(is_number).collect();
+        prop_assume!(!numbers.is_empty());
+        parse::<IgnoredAny>("d", pieces.concat().as_bytes()).unwrap();
+
+        let at = *which.get(&numbers);
+        let before = pieces[..at].concat();
+        let text = format!("{before}{word}{}", pieces[at + 1..].concat());
+        let line = before.split('\n').count();
+        let column = before.rsplit('\n').next().unwrap().chars().count() + 1;
+        let expected = format!(
+            "climate: `{word}` at line {line}, column {column} (byte {}) is not JSON",
+            before.len()
+        );
+        for said in [
+            said::<IgnoredAny>(&text),
+            said::<Value>(&text),
+            said::<Box<RawValue>>(&text),
+            said::<RawObject>(&text),
+        ] {
+            prop_assert!(said.starts_with(&expected), "{}\n{}", said, expected);
+        }
+    }
+
+    #[test]
+    fn any_bytes_give_a_value_or_an_error_that_names_the_document(bytes in any::<Vec<u8>>()) {
+        if let Err(e) = parse::<IgnoredAny>("climate", &bytes) {
+            prop_assert!(e.to_string().starts_with("climate: "));
+        }
+    }
+
+    /// Any cut of a text is refused, and every byte of it may be where the parser stops.
+    #[test]
+    fn a_cut_text_is_refused(pieces in pieces(), cut in any::<prop::sample::Index>()) {
+        let text = pieces.concat();
+        let whole = text.trim();
+        prop_assume!(!whole.starts_with(|c: char| c == '-' || c.is_ascii_digit()));
+        let cut = whole.floor_char_boundary(cut.index(whole.len()));
+        prop_assert!(parse::<Box<RawValue>>("d", &whole.as_bytes()[..cut]).is_err(), "{:?}", &whole[..cut]);
+    }
+}
