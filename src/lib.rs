@@ -16,9 +16,9 @@ mod store;
 pub mod testing;
 mod token;
 
+pub use cache::{Cache, CacheBuilder, Stats};
 pub use engine::{Engine, EngineReport};
 pub use error::{BoxError, Effect, Error, Problem};
-pub use cache::{Cache, CacheBuilder, Stats};
 pub use json::Style as JsonStyle;
 pub use protocol::{CacheOutcome, Durability, Outcome};
 pub use raw::RawObject;

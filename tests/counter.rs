@@ -27,7 +27,9 @@ fn count(world: &World, way: &str) -> Vec<Child> {
                 ("CACHETX_TEST_WAY", way.to_owned()),
                 ("CACHETX_TEST_PROCESS", n.to_string()),
             ];
-            child("counting_process", &variables).spawn().expect("a child")
+            child("counting_process", &variables)
+                .spawn()
+                .expect("a child")
         })
         .collect()
 }
@@ -45,7 +47,10 @@ fn no_update_is_lost_and_there_is_one_holder_at_any_time() {
     let world = World::start();
     let document = world.climate(&world.store());
     document.create(&Climate::of(0)).expect("created");
-    assert!(all_succeed(count(&world, "locked")), "a holder met another one");
+    assert!(
+        all_succeed(count(&world, "locked")),
+        "a holder met another one"
+    );
     assert_eq!(world.on_disk().years, INCREMENTS);
     assert_eq!(document.read().expect("read").years, INCREMENTS);
     assert!(world.temporary_files().is_empty());
@@ -57,7 +62,10 @@ fn negative_control_the_naive_way_loses_updates() {
     let document = world.climate(&world.store());
     document.create(&Climate::of(0)).expect("created");
     assert!(all_succeed(count(&world, "naive")));
-    assert!(world.on_disk().years < INCREMENTS, "the checker would notice");
+    assert!(
+        world.on_disk().years < INCREMENTS,
+        "the checker would notice"
+    );
 }
 
 /// A quarter of the work.
@@ -99,11 +107,16 @@ fn counting_process() {
 }
 
 fn locked(store: &Store, root: &Path) {
-    let document = store.document::<Climate>(RUN, "climate").expect("a document");
+    let document = store
+        .document::<Climate>(RUN, "climate")
+        .expect("a document");
     let witness = root.join("held");
     let change = |climate: &mut Climate| {
         // Fails where somebody else holds the lock too: the operating system is the witness, not the library.
-        let held = OpenOptions::new().write(true).create_new(true).open(&witness);
+        let held = OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .open(&witness);
         held.expect("the only holder");
         climate.years += 1;
         std::fs::remove_file(&witness).expect("still there");

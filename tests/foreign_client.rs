@@ -32,8 +32,13 @@ fn redis_py_sees_the_file_s_bytes_no_dependents_and_ttls() {
         command.env("PYTHONPATH", &packages).arg("-c").arg(code);
         command
     };
-    if !python("import redis").output().is_ok_and(|ran| ran.status.success()) {
-        eprintln!("SKIPPED redis_py_sees_the_file_s_bytes_no_dependents_and_ttls: no Python with redis-py (`make python`)");
+    if !python("import redis")
+        .output()
+        .is_ok_and(|ran| ran.status.success())
+    {
+        eprintln!(
+            "SKIPPED redis_py_sees_the_file_s_bytes_no_dependents_and_ttls: no Python with redis-py (`make python`)"
+        );
         return;
     }
     support::on_every_server(|world: &World| {
@@ -42,7 +47,8 @@ fn redis_py_sees_the_file_s_bytes_no_dependents_and_ttls() {
         world.warm();
         let mut held = document.lock().expect("locked");
         held.years = 30;
-        held.dump_and_unlock_with_transaction(["build_climate"]).expect("saved");
+        held.dump_and_unlock_with_transaction(["build_climate"])
+            .expect("saved");
         assert!(fs::exists(world.file()).expect("looked"));
         let ran = python(SCRIPT)
             .args([&world.server.url(), document.cache_key()])
@@ -50,7 +56,11 @@ fn redis_py_sees_the_file_s_bytes_no_dependents_and_ttls() {
             .args([key("wepp"), key("ash"), key("soils")])
             .output()
             .expect("Python runs");
-        assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
+        assert!(
+            ran.status.success(),
+            "{}",
+            String::from_utf8_lossy(&ran.stderr)
+        );
         eprint!("{}", String::from_utf8_lossy(&ran.stdout));
     });
 }

@@ -43,8 +43,8 @@ fn no_reader_takes_a_foreign_value_for_current() {
     let document = world.climate(&store);
     document.create(&Climate::of(0)).expect("created");
     let (value, stamp) = (key("climate"), key("climate") + ":stamp");
-    let mut years = 0;
-    let mut fooled = 0;
+    let mut years = 0_u64;
+    let mut fooled = 0_u64;
     let mut runner = proptest::test_runner::TestRunner::new(ProptestConfig {
         cases: 96,
         failure_persistence: None,
@@ -62,11 +62,16 @@ fn no_reader_takes_a_foreign_value_for_current() {
                 match step {
                     Step::Save => {
                         **years.borrow_mut() += 1;
-                        let save = |climate: &mut Climate| { climate.years += 1; Ok(()) };
+                        let save = |climate: &mut Climate| {
+                            climate.years += 1;
+                            Ok(())
+                        };
                         document.locked_with(Save::new(), save).expect("saved");
                         vouchers.push((now + 1, get(&mut redis, &stamp).expect("a stamp")));
                     }
-                    Step::SetOlder(back) => set(&mut redis, &value, &Climate::of(older(back)).bytes()),
+                    Step::SetOlder(back) => {
+                        set(&mut redis, &value, &Climate::of(older(back)).bytes())
+                    }
                     Step::SetNewer => set(&mut redis, &value, &Climate::of(now + 1).bytes()),
                     Step::SetOther => set(&mut redis, &value, b"{}"),
                     Step::SetOlderWithStamp(back) => {
@@ -75,19 +80,36 @@ fn no_reader_takes_a_foreign_value_for_current() {
                             set(&mut redis, &stamp, voucher);
                         }
                     }
-                    Step::DeleteValue => redis::cmd("DEL").arg(&value).exec(&mut redis).expect("DEL"),
-                    Step::DeleteStamp => redis::cmd("DEL").arg(&stamp).exec(&mut redis).expect("DEL"),
+                    Step::DeleteValue => {
+                        redis::cmd("DEL").arg(&value).exec(&mut redis).expect("DEL")
+                    }
+                    Step::DeleteStamp => {
+                        redis::cmd("DEL").arg(&stamp).exec(&mut redis).expect("DEL")
+                    }
                 }
                 let now = **years.borrow();
-                prop_assert_eq!(document.read().expect("read").years, now, "after {:?} of {:?}", step, &steps);
+                prop_assert_eq!(
+                    document.read().expect("read").years,
+                    now,
+                    "after {:?} of {:?}",
+                    step,
+                    &steps
+                );
                 // Negative control: the naive reader takes whatever is there.
                 let naive = get(&mut redis, &value);
-                **fooled.borrow_mut() += u64::from(naive.is_some_and(|bytes| bytes != Climate::of(now).bytes()));
+                **fooled.borrow_mut() +=
+                    u64::from(naive.is_some_and(|bytes| bytes != Climate::of(now).bytes()));
             }
             Ok(())
         })
         .unwrap_or_else(|e| panic!("{e}"));
     let stats = store.cache().stats();
-    assert!(stats.reads_from_server > 0, "the server's copy was used: {stats:?}");
-    assert!(fooled.into_inner() > &mut 0, "a naive reader would have been fooled");
+    assert!(
+        stats.reads_from_server > 0,
+        "the server's copy was used: {stats:?}"
+    );
+    assert!(
+        fooled.into_inner() > &mut 0,
+        "a naive reader would have been fooled"
+    );
 }

@@ -22,7 +22,19 @@ fn run_ids_that_are_no_folder_names() {
     let store = world.store();
     let outside = world.root.path().parent().expect("a parent").join("x");
     let long = "r".repeat(300);
-    for run in ["../x", "/etc", "a/../../b", "..", ".", "", ".hidden", "a/b", "nul\0", "line\nbreak", &long] {
+    for run in [
+        "../x",
+        "/etc",
+        "a/../../b",
+        "..",
+        ".",
+        "",
+        ".hidden",
+        "a/b",
+        "nul\0",
+        "line\nbreak",
+        &long,
+    ] {
         let refused = store.document::<Climate>(run, "climate").expect_err(run);
         assert!(refused.is_invalid_name(), "{run:?}: {refused}");
         says(&refused, &["run id"]);
@@ -31,11 +43,22 @@ fn run_ids_that_are_no_folder_names() {
     }
     // Fine as a folder's name, and no part of a key.
     for run in ["a{b", "a}b"] {
-        assert!(store.document::<Climate>(run, "climate").expect_err(run).is_params());
+        assert!(
+            store
+                .document::<Climate>(run, "climate")
+                .expect_err(run)
+                .is_params()
+        );
     }
     assert!(!outside.exists());
-    assert_eq!(fs::read_dir(world.root.path()).expect("the root").count(), 0, "nothing was made");
-    let unknown = store.document::<Climate>(RUN, "climat").expect_err("no such controller");
+    assert_eq!(
+        fs::read_dir(world.root.path()).expect("the root").count(),
+        0,
+        "nothing was made"
+    );
+    let unknown = store
+        .document::<Climate>(RUN, "climat")
+        .expect_err("no such controller");
     says(&unknown, &["climat", "did you mean", "climate"]);
 }
 
@@ -52,7 +75,10 @@ fn symbolic_links_lead_nowhere() {
     for refused in [
         document.lock().map(drop).expect_err("a link"),
         document.read().map(drop).expect_err("a link"),
-        document.create(&Climate::of(1)).map(drop).expect_err("a link"),
+        document
+            .create(&Climate::of(1))
+            .map(drop)
+            .expect_err("a link"),
         document.delete(NO_TASKS).map(drop).expect_err("a link"),
     ] {
         says(&refused, &[RUN, "symbolic link"]);
@@ -62,16 +88,29 @@ fn symbolic_links_lead_nowhere() {
     // The document, and its sidecar.
     fs::create_dir(world.run_folder()).expect("made");
     symlink(elsewhere.path().join("climate.nodb"), world.file()).expect("linked");
-    says(&document.lock().expect_err("a link"), &["climate.nodb", "symbolic link"]);
+    says(
+        &document.lock().expect_err("a link"),
+        &["climate.nodb", "symbolic link"],
+    );
     says(&document.read().expect_err("a link"), &["symbolic link"]);
     fs::remove_file(world.file()).expect("removed");
     let sidecar = world.run_folder().join(".climate.nodb.cachetx");
     symlink(elsewhere.path().join("planted"), &sidecar).expect("linked");
-    assert!(document.create(&Climate::of(1)).expect_err("a link").is_io());
+    assert!(
+        document
+            .create(&Climate::of(1))
+            .expect_err("a link")
+            .is_io()
+    );
     assert!(!elsewhere.path().join("planted").exists());
-    assert_eq!(fs::read(elsewhere.path().join("climate.nodb")).expect("there"), br#"{"years":1}"#);
+    assert_eq!(
+        fs::read(elsewhere.path().join("climate.nodb")).expect("there"),
+        br#"{"years":1}"#
+    );
     fs::remove_file(sidecar).expect("removed");
-    document.create(&Climate::of(1)).expect("now it can be made");
+    document
+        .create(&Climate::of(1))
+        .expect("now it can be made");
 }
 
 #[test]
@@ -88,8 +127,14 @@ fn files_that_are_no_documents() {
         (b"{\"years\": 1}{", &["trailing"]),
         (b"\xff\xfe{}", &["UTF-8"]),
         (b"{\"years\": \"many\"}", &["years"]),
-        (b"{\n\"a\": [1, NaN], \"years\": 1}", &["NaN", "line 2", "column 10"]),
-        (b"{\"years\": 1, \"b\": -Infinity}", &["-Infinity", "line 1", "column 18"]),
+        (
+            b"{\n\"a\": [1, NaN], \"years\": 1}",
+            &["NaN", "line 2", "column 10"],
+        ),
+        (
+            b"{\"years\": 1, \"b\": -Infinity}",
+            &["-Infinity", "line 1", "column 18"],
+        ),
     ];
     for (text, parts) in cases {
         fs::write(world.file(), text).expect("written");
@@ -101,18 +146,39 @@ fn files_that_are_no_documents() {
         if !text.windows(4).any(|w| w == b"many") {
             raw.lock().expect_err("no object either");
         }
-        assert_eq!(fs::read(world.file()).expect("there"), text, "the file stays as it was");
-        assert_eq!(get(&mut world.redis(), &(key("climate") + ":lock")), None, "and the lock is free");
+        assert_eq!(
+            fs::read(world.file()).expect("there"),
+            text,
+            "the file stays as it was"
+        );
+        assert_eq!(
+            get(&mut world.redis(), &(key("climate") + ":lock")),
+            None,
+            "and the lock is free"
+        );
     }
     fs::remove_file(world.file()).expect("removed");
     fs::create_dir(world.file()).expect("made");
-    says(&document.lock().expect_err("a folder"), &["climate.nodb", "directory"]);
+    says(
+        &document.lock().expect_err("a folder"),
+        &["climate.nodb", "directory"],
+    );
     says(&document.read().expect_err("a folder"), &["directory"]);
-    says(&document.create(&Climate::of(1)).expect_err("a folder"), &["directory"]);
+    says(
+        &document.create(&Climate::of(1)).expect_err("a folder"),
+        &["directory"],
+    );
     fs::remove_dir(world.file()).expect("removed");
-    let fifo = std::process::Command::new("mkfifo").arg(world.file()).status();
+    let fifo = std::process::Command::new("mkfifo")
+        .arg(world.file())
+        .status();
     if fifo.is_ok_and(|made| made.success()) {
-        says(&document.lock().expect_err("a pipe, which is not waited for"), &["plain file"]);
+        says(
+            &document
+                .lock()
+                .expect_err("a pipe, which is not waited for"),
+            &["plain file"],
+        );
     }
 }
 
@@ -138,10 +204,24 @@ fn documents_that_are_too_large() {
     assert_eq!(get(&mut world.redis(), &(key("climate") + ":lock")), None);
 
     // Who wants it can have it.
-    let cache = world.cache_builder().response_timeout(Duration::from_secs(20)).open().expect("a cache");
-    let store = Store::builder(cache).root(world.root.path()).max_document_bytes(100 << 20).open().expect("a store");
+    let cache = world
+        .cache_builder()
+        .response_timeout(Duration::from_secs(20))
+        .open()
+        .expect("a cache");
+    let store = Store::builder(cache)
+        .root(world.root.path())
+        .max_document_bytes(100 << 20)
+        .open()
+        .expect("a store");
     let document = world.climate(&store);
-    let outcome = document.locked_with(Save::new(), |climate| { climate.years = 2; Ok(()) }).expect("saved").1;
+    let outcome = document
+        .locked_with(Save::new(), |climate| {
+            climate.years = 2;
+            Ok(())
+        })
+        .expect("saved")
+        .1;
     assert!(outcome.cache.is_settled(), "{outcome:?}");
     assert_eq!(document.read().expect("read").years, 2);
     assert_eq!(store.cache().stats().reads_from_server, 1);
@@ -156,7 +236,9 @@ fn data_that_json_cannot_hold() {
     let world = World::start();
     let store = world.store();
     let document: Document<Monthlies> = store.document(RUN, "climate").expect("a document");
-    document.create(&Monthlies { ppts: vec![1.0] }).expect("created");
+    document
+        .create(&Monthlies { ppts: vec![1.0] })
+        .expect("created");
     let before = fs::read(world.file()).expect("there");
     let mut held = document.lock().expect("locked");
     held.ppts.extend([2.0, f64::NAN]);
@@ -168,8 +250,11 @@ fn data_that_json_cannot_hold() {
     held.dump_and_unlock().expect("mended and saved");
 
     // A map with keys that are no strings.
-    let document: Document<BTreeMap<Vec<u8>, u8>> = store.document(RUN, "soils").expect("a document");
-    let refused = document.create(&BTreeMap::from([(vec![1], 1)])).expect_err("no JSON");
+    let document: Document<BTreeMap<Vec<u8>, u8>> =
+        store.document(RUN, "soils").expect("a document");
+    let refused = document
+        .create(&BTreeMap::from([(vec![1], 1)]))
+        .expect_err("no JSON");
     assert!(refused.is_document(), "{refused}");
 }
 
@@ -179,26 +264,47 @@ fn params_and_tasks_that_do_not_fit_change_nothing() {
     let rules = r#"{ "version": "1.0",
         "cache_keys": { "climate": "c:{run_id}:climate", "omni": "c:{run_id}:omni:{scenario}-end" },
         "rules": { "run": { "invalidates_cache": ["omni"] } } }"#;
-    let cache = Cache::builder(rules.parse::<Rules>().expect("rules")).url(world.server.url()).open().expect("a cache");
-    let store = Store::builder(&cache).root(world.root.path()).open().expect("a store");
+    let cache = Cache::builder(rules.parse::<Rules>().expect("rules"))
+        .url(world.server.url())
+        .open()
+        .expect("a cache");
+    let store = Store::builder(&cache)
+        .root(world.root.path())
+        .open()
+        .expect("a store");
     let document = world.climate(&store);
     document.create(&Climate::of(1)).expect("created");
     let long = "s".repeat(300);
     for scenario in ["a{b", "a}b", "a-b", "nul\0", "", &long] {
         let mut held = document.lock().expect("locked");
         held.years = 2;
-        let save = Save::new().tasks(["run"]).params(Params::new().with("scenario", scenario));
+        let save = Save::new()
+            .tasks(["run"])
+            .params(Params::new().with("scenario", scenario));
         let refused = held.dump_and_unlock_with(save).expect_err(scenario);
         assert!(refused.error().is_params(), "{scenario:?}: {refused}");
         says(refused.error(), &["scenario"]);
         let params = Params::new().with("run_id", RUN).with("scenario", scenario);
-        assert!(cache.invalidate(["run"], &params).expect_err(scenario).is_params());
+        assert!(
+            cache
+                .invalidate(["run"], &params)
+                .expect_err(scenario)
+                .is_params()
+        );
     }
-    let missing = document.lock().expect("locked").dump_and_unlock_with_transaction(["run"]);
+    let missing = document
+        .lock()
+        .expect("locked")
+        .dump_and_unlock_with_transaction(["run"]);
     says(missing.expect_err("no scenario").error(), &["scenario"]);
     let many: Vec<String> = (0..10_001).map(|n| n.to_string()).collect();
     let params = Params::new().with("run_id", RUN).with("scenario", many);
-    assert!(cache.invalidate(["run"], &params).expect_err("10,001 keys").is_params());
+    assert!(
+        cache
+            .invalidate(["run"], &params)
+            .expect_err("10,001 keys")
+            .is_params()
+    );
     assert_eq!(world.on_disk().years, 1);
 }
 
@@ -206,16 +312,25 @@ fn params_and_tasks_that_do_not_fit_change_nothing() {
 fn builders_refuse_what_cannot_work() {
     let world = World::start();
     let rules = support::rules;
-    says(&Cache::builder(rules()).open().expect_err("no URL"), &["url"]);
+    says(
+        &Cache::builder(rules()).open().expect_err("no URL"),
+        &["url"],
+    );
     for url in ["", "not a url", "http://127.0.0.1/"] {
         let refused = Cache::builder(rules()).url(url).open().expect_err(url);
         assert!(refused.is_config(), "{url}: {refused}");
     }
-    let secret = Cache::builder(rules()).url("redis://:hunter2@127.0.0.1:1/").open().expect_err("nobody listens");
+    let secret = Cache::builder(rules())
+        .url("redis://:hunter2@127.0.0.1:1/")
+        .open()
+        .expect_err("nobody listens");
     assert!(secret.is_unavailable(), "{secret}");
     assert!(!format!("{secret} {secret:?}").contains("hunter2"));
     for zero in [
-        world.cache_builder().response_timeout(Duration::ZERO).open(),
+        world
+            .cache_builder()
+            .response_timeout(Duration::ZERO)
+            .open(),
         world.cache_builder().connect_timeout(Duration::ZERO).open(),
         world.cache_builder().pool_size(0).open(),
     ] {
@@ -223,7 +338,10 @@ fn builders_refuse_what_cannot_work() {
     }
     let cache = world.cache();
     let builder = || Store::builder(&cache).root(world.root.path());
-    says(&Store::builder(&cache).open().expect_err("no root"), &["root"]);
+    says(
+        &Store::builder(&cache).open().expect_err("no root"),
+        &["root"],
+    );
     for refused in [
         builder().lock_ttl(Duration::ZERO).open(),
         builder().lock_ttl(Duration::MAX).open(),
@@ -240,7 +358,13 @@ fn builders_refuse_what_cannot_work() {
     }
     let file = world.root.path().join("file");
     fs::write(&file, "").expect("written");
-    assert!(Store::builder(&cache).root(file).open().expect_err("a file").is_io());
+    assert!(
+        Store::builder(&cache)
+            .root(file)
+            .open()
+            .expect_err("a file")
+            .is_io()
+    );
 }
 
 #[test]
@@ -254,7 +378,11 @@ fn a_damaged_sidecar_is_no_obstacle() {
         held.years += 1;
         fs::write(&sidecar, damage).expect("written");
         held.dump_and_unlock().expect("saved");
-        assert!(fs::read_to_string(&sidecar).expect("mended").starts_with("cachetx 1 "));
+        assert!(
+            fs::read_to_string(&sidecar)
+                .expect("mended")
+                .starts_with("cachetx 1 ")
+        );
     }
     let mut held = document.lock().expect("locked");
     assert_eq!(held.years, 4);

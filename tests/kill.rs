@@ -29,7 +29,9 @@ fn steps(world: &World) -> Vec<String> {
 }
 
 fn change(store: &Store, years: u64) {
-    let document = store.document::<Climate>(RUN, "climate").expect("a document");
+    let document = store
+        .document::<Climate>(RUN, "climate")
+        .expect("a document");
     let save = Save::new().tasks(["build_climate"]);
     let outcome = document.locked_with(save, |climate| {
         climate.years = years;
@@ -41,13 +43,33 @@ fn change(store: &Store, years: u64) {
 #[test]
 fn at_every_step_the_file_is_whole_and_the_next_writer_gets_in() {
     let world = World::start();
-    let store = world.store_builder().lock_ttl(LOCK_TTL).open().expect("a store");
-    world.climate(&store).create(&Climate::of(1)).expect("created");
+    let store = world
+        .store_builder()
+        .lock_ttl(LOCK_TTL)
+        .open()
+        .expect("a store");
+    world
+        .climate(&store)
+        .create(&Climate::of(1))
+        .expect("created");
     let steps = steps(&world);
-    for needed in ["server.Acquire", "disk.write-temp", "disk.sync-temp", "disk.rename", "disk.sync-folder", "server.Commit"] {
-        assert!(steps.iter().any(|step| step == needed), "{needed} is missing in {steps:?}");
+    for needed in [
+        "server.Acquire",
+        "disk.write-temp",
+        "disk.sync-temp",
+        "disk.rename",
+        "disk.sync-folder",
+        "server.Commit",
+    ] {
+        assert!(
+            steps.iter().any(|step| step == needed),
+            "{needed} is missing in {steps:?}"
+        );
     }
-    let renamed = steps.iter().position(|step| step == "disk.rename").expect("renamed");
+    let renamed = steps
+        .iter()
+        .position(|step| step == "disk.rename")
+        .expect("renamed");
     let mut left_temporary_files = 0;
     for (n, step) in steps.iter().enumerate() {
         let old = 10 + 3 * n as u64;
@@ -59,21 +81,38 @@ fn at_every_step_the_file_is_whole_and_the_next_writer_gets_in() {
             ("CACHETX_TEST_STEP", n.to_string()),
             ("CACHETX_TEST_YEARS", (old + 1).to_string()),
         ];
-        let end = child("killed_writer", &variables).status().expect("a child");
+        let end = child("killed_writer", &variables)
+            .status()
+            .expect("a child");
         assert_eq!(end.signal(), Some(9), "killed before step {n}, {step}");
 
         // Killed before the step was taken: the rename itself is done only where a later one was reached.
         let expected = if n > renamed { old + 1 } else { old };
-        assert_eq!(world.on_disk().years, expected, "after a kill before {step}");
+        assert_eq!(
+            world.on_disk().years,
+            expected,
+            "after a kill before {step}"
+        );
         let document = world.climate(&store);
-        assert_eq!(document.read().expect("read").years, expected, "a reader after a kill before {step}");
+        assert_eq!(
+            document.read().expect("read").years,
+            expected,
+            "a reader after a kill before {step}"
+        );
         left_temporary_files += world.temporary_files().len();
 
         change(&store, old + 2);
         assert_eq!(world.on_disk().years, old + 2);
-        assert_eq!(world.temporary_files(), Vec::<String>::new(), "after a kill before {step}");
+        assert_eq!(
+            world.temporary_files(),
+            Vec::<String>::new(),
+            "after a kill before {step}"
+        );
     }
-    assert!(left_temporary_files > 0, "some kill left a temporary file, so that the sweep was needed");
+    assert!(
+        left_temporary_files > 0,
+        "some kill left a temporary file, so that the sweep was needed"
+    );
 }
 
 #[test]
@@ -89,7 +128,10 @@ fn killed_writer() {
     };
     let last: usize = step.parse().expect("a number");
     let reached = Mutex::new(0);
-    let cache = Cache::builder(support::rules()).url(url).open().expect("a cache");
+    let cache = Cache::builder(support::rules())
+        .url(url)
+        .open()
+        .expect("a cache");
     let store = Store::builder(cache)
         .root(root)
         .lock_ttl(LOCK_TTL)

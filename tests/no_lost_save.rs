@@ -13,7 +13,11 @@ use std::{
 use support::{Climate, RUN, World, child, given, until};
 
 /// Two holders at once: the first has read, then `event` makes its lock worthless, then the second saves.
-fn second_save_is_refused(world: &mut World, ttl: Duration, event: impl FnOnce(&mut World, &Document<Climate>)) {
+fn second_save_is_refused(
+    world: &mut World,
+    ttl: Duration,
+    event: impl FnOnce(&mut World, &Document<Climate>),
+) {
     let store = world.store_builder().lock_ttl(ttl).open().expect("a store");
     let document = world.climate(&store);
     document.create(&Climate::of(1)).expect("created");
@@ -23,13 +27,20 @@ fn second_save_is_refused(world: &mut World, ttl: Duration, event: impl FnOnce(&
     event(world, &document);
     let mut second = document.lock().expect("the second holder");
     second.years += 1;
-    second.dump_and_unlock().expect("the second save is acknowledged");
+    second
+        .dump_and_unlock()
+        .expect("the second save is acknowledged");
 
-    let refused = first.dump_and_unlock().expect_err("the first holder had not seen it");
+    let refused = first
+        .dump_and_unlock()
+        .expect_err("the first holder had not seen it");
     let error = refused.error();
     assert!(error.is_conflict() || error.is_fenced(), "{error}");
     let told = error.to_string();
-    assert!(told.contains("conflict") || told.contains("fenced"), "{told}");
+    assert!(
+        told.contains("conflict") || told.contains("fenced"),
+        "{told}"
+    );
     assert_eq!(world.on_disk().years, 2, "the acknowledged save stands");
     assert_eq!(refused.into_value().years, 100, "the data comes back");
     assert!(world.temporary_files().is_empty());
@@ -43,10 +54,16 @@ const LONG: Duration = Duration::from_secs(600);
 
 #[test]
 fn time_to_live_runs_out_during_a_pause() {
-    second_save_is_refused(&mut World::start(), Duration::from_millis(150), |world, _| {
-        let mut redis = world.redis();
-        until("the lock has run out", || support::get(&mut redis, &lock_key()).is_none());
-    });
+    second_save_is_refused(
+        &mut World::start(),
+        Duration::from_millis(150),
+        |world, _| {
+            let mut redis = world.redis();
+            until("the lock has run out", || {
+                support::get(&mut redis, &lock_key()).is_none()
+            });
+        },
+    );
 }
 
 #[test]
@@ -71,7 +88,12 @@ fn the_server_restarts_from_an_older_snapshot() {
     let document = world.climate(&store);
     document.create(&Climate::of(0)).expect("created");
     for _ in 0..3 {
-        document.locked(|climate| { climate.years += 1; Ok(()) }).expect("saved");
+        document
+            .locked(|climate| {
+                climate.years += 1;
+                Ok(())
+            })
+            .expect("saved");
     }
     save_snapshot(&world.server);
     document.delete(cachetx::NO_TASKS).expect("deleted");
@@ -81,7 +103,10 @@ fn the_server_restarts_from_an_older_snapshot() {
         world.server.kill();
         world.server.restart().expect("restarted");
         let after = support::get(&mut world.redis(), &fence);
-        assert!(after.is_some() && after < before, "the fence went back: {before:?} to {after:?}");
+        assert!(
+            after.is_some() && after < before,
+            "the fence went back: {before:?} to {after:?}"
+        );
     });
 }
 
@@ -95,7 +120,10 @@ fn save_snapshot(server: &Server) {
 fn the_fence_key_is_deleted() {
     second_save_is_refused(&mut World::start(), LONG, |world, _| {
         let keys = [lock_key(), lock_key() + ":fence"];
-        let gone: u64 = redis::cmd("DEL").arg(&keys).query(&mut world.redis()).expect("DEL");
+        let gone: u64 = redis::cmd("DEL")
+            .arg(&keys)
+            .query(&mut world.redis())
+            .expect("DEL");
         assert_eq!(gone, 2);
     });
 }
@@ -110,7 +138,12 @@ fn the_sidecar_is_deleted() {
     let mut first = document.lock().expect("the first holder");
     first.years = 100;
     document.clear_lock().expect("cleared");
-    document.locked(|climate| { climate.years += 1; Ok(()) }).expect("the second save");
+    document
+        .locked(|climate| {
+            climate.years += 1;
+            Ok(())
+        })
+        .expect("the second save");
     std::fs::remove_file(sidecar(&world)).expect("there was one");
     let refused = first.dump_and_unlock().expect_err("refused");
     assert!(refused.error().is_conflict(), "{refused}");
@@ -121,7 +154,10 @@ fn the_sidecar_is_deleted() {
     document.delete(cachetx::NO_TASKS).expect("deleted");
     second_save_is_refused(&mut world, LONG, |world, document| {
         std::fs::remove_file(sidecar(world)).expect("there was one");
-        let gone: u64 = redis::cmd("DEL").arg(lock_key() + ":fence").query(&mut world.redis()).expect("DEL");
+        let gone: u64 = redis::cmd("DEL")
+            .arg(lock_key() + ":fence")
+            .query(&mut world.redis())
+            .expect("DEL");
         assert_eq!(gone, 1);
         document.clear_lock().expect("cleared");
     });
@@ -142,14 +178,26 @@ fn a_process_is_suspended_while_it_holds_the_lock() {
     )
     .spawn()
     .expect("a child");
-    let mut said = BufReader::new(holder.stdout.take().expect("piped")).lines().map(|line| line.expect("text"));
+    let mut said = BufReader::new(holder.stdout.take().expect("piped"))
+        .lines()
+        .map(|line| line.expect("text"));
     assert!(said.any(|line| line.ends_with("LOCKED")));
 
     let pid = rustix::process::Pid::from_child(&holder);
     rustix::process::kill_process(pid, rustix::process::Signal::STOP).expect("stopped");
-    document.locked(|climate| { climate.years += 1; Ok(()) }).expect("waits for the TTL, then saves");
+    document
+        .locked(|climate| {
+            climate.years += 1;
+            Ok(())
+        })
+        .expect("waits for the TTL, then saves");
     rustix::process::kill_process(pid, rustix::process::Signal::CONT).expect("goes on");
-    holder.stdin.take().expect("piped").write_all(b"save\n").expect("told");
+    holder
+        .stdin
+        .take()
+        .expect("piped")
+        .write_all(b"save\n")
+        .expect("told");
 
     let verdict = said.find(|line| line.starts_with("REFUSED") || line.starts_with("SAVED"));
     assert!(holder.wait().expect("ends").success());
@@ -166,13 +214,18 @@ fn suspended_holder() {
     };
     let held: Result<Locked<Climate>> = (|| {
         let cache = cachetx::Cache::builder(support::rules()).url(url).open()?;
-        let store = cachetx::Store::builder(cache).root(root).lock_ttl(Duration::from_millis(500)).open()?;
+        let store = cachetx::Store::builder(cache)
+            .root(root)
+            .lock_ttl(Duration::from_millis(500))
+            .open()?;
         store.document(RUN, "climate")?.lock()
     })();
     let mut held = held.expect("locked");
     held.years = 100;
     println!("\nLOCKED");
-    std::io::stdin().read_line(&mut String::new()).expect("told to go on");
+    std::io::stdin()
+        .read_line(&mut String::new())
+        .expect("told to go on");
     match held.dump_and_unlock() {
         Err(e) if e.error().is_conflict() || e.error().is_fenced() => {
             println!("\nREFUSED {}", e.into_value().years);

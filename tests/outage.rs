@@ -56,7 +56,10 @@ fn locked(document: &Document<Climate>) -> Locked<Climate> {
 }
 
 fn save(held: Locked<Climate>) -> Outcome {
-    bounded("the save", || held.dump_and_unlock_with_transaction(["build_climate"])).expect("the save succeeds")
+    bounded("the save", || {
+        held.dump_and_unlock_with_transaction(["build_climate"])
+    })
+    .expect("the save succeeds")
 }
 
 fn is_deferred(outcome: &Outcome) -> bool {
@@ -75,19 +78,36 @@ fn killed_before_the_commit() {
     let outcome = save(held);
     assert!(is_deferred(&outcome), "{outcome:?}");
     assert_eq!(world.on_disk().years, 2);
-    assert_eq!(bounded("a read", || document.read()).expect("from the file").years, 2);
+    assert_eq!(
+        bounded("a read", || document.read())
+            .expect("from the file")
+            .years,
+        2
+    );
     assert_eq!(store.cache().stats().deferred, 1);
 
     // No lock without a server: an error that changed nothing, and at once.
     let refused = bounded("lock()", || document.lock()).expect_err("no server");
-    assert!(refused.is_unavailable() && refused.is_retryable(), "{refused}");
-    let refused = bounded("delete()", || document.delete(cachetx::NO_TASKS)).expect_err("no server");
+    assert!(
+        refused.is_unavailable() && refused.is_retryable(),
+        "{refused}"
+    );
+    let refused =
+        bounded("delete()", || document.delete(cachetx::NO_TASKS)).expect_err("no server");
     assert!(refused.is_unavailable(), "{refused}");
     assert_eq!(world.on_disk().years, 2);
 
     world.server.restart().expect("back");
-    document.locked(|climate| { climate.years = 3; Ok(()) }).expect("the same store works again");
-    assert_eq!(get(&mut world.redis(), &key("climate")), Some(Climate::of(3).bytes()));
+    document
+        .locked(|climate| {
+            climate.years = 3;
+            Ok(())
+        })
+        .expect("the same store works again");
+    assert_eq!(
+        get(&mut world.redis(), &key("climate")),
+        Some(Climate::of(3).bytes())
+    );
 }
 
 #[test]
@@ -104,7 +124,10 @@ fn killed_during_the_commit() {
     *hook.lock().expect("not poisoned") = Some(Box::new(move || cut.swallow_next_reply()));
 
     let outcome = save(held);
-    assert!(is_deferred(&outcome), "a swallowed reply is not known: {outcome:?}");
+    assert!(
+        is_deferred(&outcome),
+        "a swallowed reply is not known: {outcome:?}"
+    );
     assert_eq!(world.on_disk().years, 2);
     assert_eq!(document.read().expect("read").years, 2);
 }
@@ -122,9 +145,16 @@ fn a_cut_reply_is_asked_for_again_and_the_commit_is_recognised() {
     *hook.lock().expect("not poisoned") = Some(Box::new(move || cut.drop_next_reply()));
 
     let outcome = save(held);
-    assert!(matches!(outcome.cache, CacheOutcome::Committed { .. }), "{outcome:?}");
+    assert!(
+        matches!(outcome.cache, CacheOutcome::Committed { .. }),
+        "{outcome:?}"
+    );
     assert_eq!(world.dependents(), 0);
-    assert_eq!(get(&mut world.redis(), &(key("climate") + ":lock")), None, "released once, by the first");
+    assert_eq!(
+        get(&mut world.redis(), &(key("climate") + ":lock")),
+        None,
+        "released once, by the first"
+    );
 }
 
 #[test]
@@ -134,7 +164,11 @@ fn paused_during_the_commit() {
     let document = world.climate(&store);
     document.create(&Climate::of(1)).expect("created");
     let held = locked(&document);
-    let pid = world.server.pid().and_then(|pid| i32::try_from(pid).ok()).expect("it runs");
+    let pid = world
+        .server
+        .pid()
+        .and_then(|pid| i32::try_from(pid).ok())
+        .expect("it runs");
     *hook.lock().expect("not poisoned") = Some(Box::new(move || {
         let pid = rustix::process::Pid::from_raw(pid).expect("a pid");
         rustix::process::kill_process(pid, rustix::process::Signal::STOP).expect("paused");
@@ -145,11 +179,24 @@ fn paused_during_the_commit() {
     assert_eq!(world.on_disk().years, 2);
     let refused = bounded("lock()", || document.lock()).expect_err("no answer");
     assert!(refused.is_unavailable(), "{refused}");
-    assert_eq!(bounded("a read", || document.read()).expect("from the file").years, 2);
+    assert_eq!(
+        bounded("a read", || document.read())
+            .expect("from the file")
+            .years,
+        2
+    );
 
     world.server.resume().expect("goes on");
-    world.server.restart().expect("a fresh one: what the paused one had queued is another test's");
-    document.locked(|climate| { climate.years = 3; Ok(()) }).expect("works again");
+    world
+        .server
+        .restart()
+        .expect("a fresh one: what the paused one had queued is another test's");
+    document
+        .locked(|climate| {
+            climate.years = 3;
+            Ok(())
+        })
+        .expect("works again");
 }
 
 #[test]
@@ -160,7 +207,10 @@ fn killed_after_the_commit() {
     document.create(&Climate::of(1)).expect("created");
     world.warm();
     let outcome = save(locked(&document));
-    assert!(matches!(outcome.cache, CacheOutcome::Committed { removed: 3 }), "{outcome:?}");
+    assert!(
+        matches!(outcome.cache, CacheOutcome::Committed { removed: 3 }),
+        "{outcome:?}"
+    );
     world.server.kill();
     assert_eq!(world.on_disk().years, 2);
     assert_eq!(document.read().expect("from the file").years, 2);
@@ -175,12 +225,24 @@ fn a_full_server_deletes_where_it_cannot_set() {
         world.warm();
         let held = locked(&document);
         let mut redis = world.redis();
-        redis::cmd("CONFIG").arg("SET").arg("maxmemory").arg("1").exec(&mut redis).expect("full");
+        redis::cmd("CONFIG")
+            .arg("SET")
+            .arg("maxmemory")
+            .arg("1")
+            .exec(&mut redis)
+            .expect("full");
         let outcome = save(held);
-        assert!(matches!(outcome.cache, CacheOutcome::Invalidated { removed: 4 }), "{outcome:?}");
+        assert!(
+            matches!(outcome.cache, CacheOutcome::Invalidated { removed: 4 }),
+            "{outcome:?}"
+        );
         assert_eq!(world.dependents(), 0, "nothing stale");
         assert_eq!(get(&mut redis, &key("climate")), None);
-        assert_eq!(get(&mut redis, &(key("climate") + ":lock")), None, "the lock is let go of");
+        assert_eq!(
+            get(&mut redis, &(key("climate") + ":lock")),
+            None,
+            "the lock is let go of"
+        );
         assert_eq!(document.read().expect("from the file").years, 2);
     });
 }
@@ -206,7 +268,10 @@ fn the_lock_is_let_go_of_on_every_path() {
         Err("the closure's own error".into())
     });
     let failed = failed.expect_err("the closure failed");
-    assert_eq!(failed.caller().expect("handed back").to_string(), "the closure's own error");
+    assert_eq!(
+        failed.caller().expect("handed back").to_string(),
+        "the closure's own error"
+    );
     free("a closure that failed");
 
     let panicked = catch_unwind(AssertUnwindSafe(|| {
@@ -215,14 +280,26 @@ fn the_lock_is_let_go_of_on_every_path() {
     assert!(panicked.is_err());
     free("a closure that panicked");
 
-    let refused = document.lock().expect("locked").dump_and_unlock_with_transaction(["no_such_task"]);
+    let refused = document
+        .lock()
+        .expect("locked")
+        .dump_and_unlock_with_transaction(["no_such_task"]);
     let refused = refused.expect_err("an unknown task");
     assert!(refused.error().is_params(), "{refused}");
     let mut redis = world.redis();
-    assert!(get(&mut redis, &(key("climate") + ":lock")).is_some(), "the error gives the guard back, still locked");
-    let again = refused.into_locked().dump_and_unlock_with_transaction(["build_climate"]);
+    assert!(
+        get(&mut redis, &(key("climate") + ":lock")).is_some(),
+        "the error gives the guard back, still locked"
+    );
+    let again = refused
+        .into_locked()
+        .dump_and_unlock_with_transaction(["build_climate"]);
     again.expect("the second try");
     free("a save that was tried again");
 
-    assert_eq!(world.on_disk().years, 1, "nothing of the failed ones was saved");
+    assert_eq!(
+        world.on_disk().years,
+        1,
+        "nothing of the failed ones was saved"
+    );
 }

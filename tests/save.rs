@@ -3,7 +3,9 @@
 
 mod support;
 
-use cachetx::{CacheOutcome, Document, Durability, JsonStyle, Locked, NO_TASKS, Params, RawObject, Save};
+use cachetx::{
+    CacheOutcome, Document, Durability, JsonStyle, Locked, NO_TASKS, Params, RawObject, Save,
+};
 use std::{fs, os::unix::fs::PermissionsExt, time::Duration};
 use support::{Climate, RUN, World, get, key, on_every_server, pttl};
 
@@ -26,7 +28,12 @@ fn from_its_making_to_its_end() {
         assert!(document.read().expect_err("there is none").is_not_found());
 
         committed(&document.create(&Climate::of(1)).expect("created"));
-        assert!(document.create(&Climate::of(9)).expect_err("there is one").is_already_exists());
+        assert!(
+            document
+                .create(&Climate::of(9))
+                .expect_err("there is one")
+                .is_already_exists()
+        );
         assert_eq!(store.documents(RUN).expect("listed"), ["climate"]);
         assert_eq!(*document.read().expect("read"), Climate::of(1));
 
@@ -34,21 +41,38 @@ fn from_its_making_to_its_end() {
         let mut held = document.lock().expect("locked");
         held.years = 30;
         // With the task: its two controllers, and wepp, which depends on climate.
-        let outcome = held.dump_and_unlock_with_transaction(["build_climate"]).expect("saved");
+        let outcome = held
+            .dump_and_unlock_with_transaction(["build_climate"])
+            .expect("saved");
         assert_eq!(committed(&outcome), 3);
         assert_eq!(world.dependents(), 0);
         assert_eq!(world.on_disk(), Climate::of(30));
 
         world.warm();
         // Without: what depends on the document itself.
-        assert_eq!(committed(&document.lock().expect("locked").dump_and_unlock().expect("saved")), 1);
+        assert_eq!(
+            committed(
+                &document
+                    .lock()
+                    .expect("locked")
+                    .dump_and_unlock()
+                    .expect("saved")
+            ),
+            1
+        );
         assert_eq!(world.dependents(), 2);
 
         let mut redis = world.redis();
-        assert_eq!(get(&mut redis, &key("climate")), Some(fs::read(world.file()).expect("there")));
+        assert_eq!(
+            get(&mut redis, &key("climate")),
+            Some(fs::read(world.file()).expect("there"))
+        );
         for sibling in ["", ":stamp"] {
             let ttl = pttl(&mut redis, &(key("climate") + sibling));
-            assert!((990_000..=1_000_000).contains(&ttl), "{sibling}: {ttl} ms of the controller's 1000 s");
+            assert!(
+                (990_000..=1_000_000).contains(&ttl),
+                "{sibling}: {ttl} ms of the controller's 1000 s"
+            );
         }
         let before = store.cache().stats().reads_from_server;
         assert_eq!(document.read().expect("read").years, 30);
@@ -56,9 +80,15 @@ fn from_its_making_to_its_end() {
 
         world.warm();
         let outcome = document.delete(["build_climate"]).expect("deleted");
-        assert!(matches!(outcome.cache, CacheOutcome::Invalidated { removed: 4 }), "{outcome:?}");
+        assert!(
+            matches!(outcome.cache, CacheOutcome::Invalidated { removed: 4 }),
+            "{outcome:?}"
+        );
         assert!(!document.exists().expect("looked"));
-        assert_eq!((world.dependents(), get(&mut redis, &key("climate"))), (0, None));
+        assert_eq!(
+            (world.dependents(), get(&mut redis, &key("climate"))),
+            (0, None)
+        );
         assert!(document.delete(NO_TASKS).expect_err("gone").is_not_found());
         committed(&document.create(&Climate::of(2)).expect("made anew"));
         assert_eq!(document.read().expect("read").years, 2);
@@ -75,14 +105,23 @@ fn a_held_lock_names_its_holder_and_the_time_left() {
     assert!(Locked::remaining(&held) > Duration::from_secs(50));
     let refused = document.try_lock().expect_err("held");
     let holder = refused.lock_holder().expect("named");
-    assert!(holder.owner.ends_with(&format!(":{}", std::process::id())), "{holder}");
+    assert!(
+        holder.owner.ends_with(&format!(":{}", std::process::id())),
+        "{holder}"
+    );
     assert!((50..=60).contains(&holder.remaining.as_secs()), "{holder}");
     assert!(refused.to_string().contains(&holder.owner), "{refused}");
 
-    let waited = document.lock_timeout(Duration::from_millis(30)).expect_err("still held");
+    let waited = document
+        .lock_timeout(Duration::from_millis(30))
+        .expect_err("still held");
     assert!(waited.is_lock_held());
     let mut redis = world.redis();
-    redis::cmd("PEXPIRE").arg(key("climate") + ":lock").arg(5_000).exec(&mut redis).expect("PEXPIRE");
+    redis::cmd("PEXPIRE")
+        .arg(key("climate") + ":lock")
+        .arg(5_000)
+        .exec(&mut redis)
+        .expect("PEXPIRE");
     Locked::renew(&mut held).expect("renewed");
     assert!(pttl(&mut redis, &(key("climate") + ":lock")) > 50_000);
 
@@ -106,7 +145,9 @@ fn a_waiter_gets_the_lock_when_it_is_let_go_of() {
     held.years = 2;
     std::thread::scope(|scope| {
         let waiter = scope.spawn(|| document.lock().expect("in the end").years);
-        support::until("the waiter has asked", || store.cache().stats().round_trips > 12);
+        support::until("the waiter has asked", || {
+            store.cache().stats().round_trips > 12
+        });
         held.dump_and_unlock().expect("saved");
         assert_eq!(waiter.join().expect("it ends"), 2, "it read what was saved");
     });
@@ -139,7 +180,10 @@ fn a_lock_lost_after_the_checks_deletes_instead_of_setting() {
             if step == "server.Commit" {
                 let client = redis::Client::open(url.as_str()).expect("a client");
                 let mut redis = client.get_connection().expect("a connection");
-                redis::cmd("DEL").arg(key("climate") + ":lock").exec(&mut redis).expect("DEL");
+                redis::cmd("DEL")
+                    .arg(key("climate") + ":lock")
+                    .exec(&mut redis)
+                    .expect("DEL");
             }
         })
         .open()
@@ -149,8 +193,12 @@ fn a_lock_lost_after_the_checks_deletes_instead_of_setting() {
     world.warm();
     let mut held = world.climate(&store).lock().expect("locked");
     held.years = 2;
-    let outcome = Locked::dump(&mut held, Save::new().tasks(["build_climate"])).expect("the file is there");
-    assert!(matches!(outcome.cache, CacheOutcome::Invalidated { removed: 3 }), "{outcome:?}");
+    let outcome =
+        Locked::dump(&mut held, Save::new().tasks(["build_climate"])).expect("the file is there");
+    assert!(
+        matches!(outcome.cache, CacheOutcome::Invalidated { removed: 3 }),
+        "{outcome:?}"
+    );
     assert_eq!((world.on_disk().years, world.dependents()), (2, 0));
     assert_eq!(get(&mut world.redis(), &key("climate")), None);
     assert!(Locked::is_lost(&held));
@@ -171,13 +219,27 @@ fn a_read_only_marker_refuses_locks_and_writes() {
     assert!(refused.error().is_read_only(), "{refused}");
     assert_eq!(refused.into_value().years, 2);
     assert!(document.lock().expect_err("refused").is_read_only());
-    assert!(document.delete(NO_TASKS).expect_err("refused").is_read_only());
+    assert!(
+        document
+            .delete(NO_TASKS)
+            .expect_err("refused")
+            .is_read_only()
+    );
     let soils: Document<Climate> = world.store().document(RUN, "soils").expect("a document");
-    assert!(soils.create(&Climate::of(1)).expect_err("refused").is_read_only());
+    assert!(
+        soils
+            .create(&Climate::of(1))
+            .expect_err("refused")
+            .is_read_only()
+    );
     assert_eq!(document.read().expect("reading is fine").years, 1);
     assert!(world.temporary_files().is_empty());
     fs::remove_file(marker).expect("removed");
-    document.lock().expect("locked").dump_and_unlock().expect("saved");
+    document
+        .lock()
+        .expect("locked")
+        .dump_and_unlock()
+        .expect("saved");
 }
 
 #[test]
@@ -187,21 +249,46 @@ fn the_mode_and_the_white_space_around_the_json_are_kept() {
     fs::create_dir(world.run_folder()).expect("made");
     fs::write(world.file(), "\n{\"years\": 1}\n\n").expect("written");
     fs::set_permissions(world.file(), fs::Permissions::from_mode(0o640)).expect("set");
-    document.locked(|climate| { climate.years = 2; Ok(()) }).expect("saved");
-    assert_eq!(fs::read(world.file()).expect("there"), b"\n{\"years\":2}\n\n");
-    let mode = fs::metadata(world.file()).expect("there").permissions().mode();
+    document
+        .locked(|climate| {
+            climate.years = 2;
+            Ok(())
+        })
+        .expect("saved");
+    assert_eq!(
+        fs::read(world.file()).expect("there"),
+        b"\n{\"years\":2}\n\n"
+    );
+    let mode = fs::metadata(world.file())
+        .expect("there")
+        .permissions()
+        .mode();
     assert_eq!(mode & 0o7777, 0o640);
 
-    let pretty = world.store_builder().style(JsonStyle::Pretty).open().expect("a store");
-    world.climate(&pretty).locked(|climate| { climate.years = 3; Ok(()) }).expect("saved");
-    assert_eq!(fs::read(world.file()).expect("there"), b"\n{\n  \"years\": 3\n}\n\n");
+    let pretty = world
+        .store_builder()
+        .style(JsonStyle::Pretty)
+        .open()
+        .expect("a store");
+    world
+        .climate(&pretty)
+        .locked(|climate| {
+            climate.years = 3;
+            Ok(())
+        })
+        .expect("saved");
+    assert_eq!(
+        fs::read(world.file()).expect("there"),
+        b"\n{\n  \"years\": 3\n}\n\n"
+    );
 }
 
 #[test]
 fn a_foreign_document_keeps_every_other_byte() {
     let world = World::start();
     let store = world.store();
-    let samples = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data/Test_Watershed_15");
+    let samples =
+        std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data/Test_Watershed_15");
     let mut texts = vec![(
         "{ \"b\": 12345678901234567890123, \"a\":1e-06 ,\"wd\": \"x\", \"u\": \"\\u00e9é\", \"f\":250.0 }\n".to_owned(),
         "made up",
@@ -221,8 +308,16 @@ fn a_foreign_document_keeps_every_other_byte() {
         let (start, rest) = text.split_once("\"wd\": \"").expect("it has one");
         let (_, end) = rest.split_once('"').expect("it ends");
         let expected = format!("{start}\"wd\": \"elsewhere\"{end}");
-        assert_eq!(fs::read_to_string(world.file()).expect("there"), expected, "{name}");
-        assert_eq!(get(&mut world.redis(), &key("climate")), Some(expected.into_bytes()), "{name}");
+        assert_eq!(
+            fs::read_to_string(world.file()).expect("there"),
+            expected,
+            "{name}"
+        );
+        assert_eq!(
+            get(&mut world.redis(), &key("climate")),
+            Some(expected.into_bytes()),
+            "{name}"
+        );
     }
 }
 
@@ -232,8 +327,15 @@ fn the_lock_key_and_the_layout_are_the_callers() {
     let rules = r#"{ "version": "1.0",
         "cache_keys": { "climate": "nodb_cache:{project}:climate", "omni": "nodb_cache:{project}:omni:{scenario}" },
         "rules": { "run": { "invalidates_cache": ["omni"] } } }"#;
-    let cache = cachetx::Cache::builder(rules.parse().expect("rules")).url(world.server.url()).open().expect("a cache");
-    let builder = || cachetx::Store::builder(&cache).root(world.root.path()).run_param("project");
+    let cache = cachetx::Cache::builder(rules.parse().expect("rules"))
+        .url(world.server.url())
+        .open()
+        .expect("a cache");
+    let builder = || {
+        cachetx::Store::builder(&cache)
+            .root(world.root.path())
+            .run_param("project")
+    };
     let store = builder()
         .layout("{project}/{controller}.json")
         .lock_key("nodb-lock:{project}:{controller}.nodb")
@@ -253,21 +355,46 @@ fn the_lock_key_and_the_layout_are_the_callers() {
 
     // A controller with more placeholders: refused where documents would share a file, else a file each.
     let scenario = || Params::new().with("scenario", "burned");
-    let shared = store.document_with::<Climate>(run, "omni", scenario()).expect_err("one file for all");
+    let shared = store
+        .document_with::<Climate>(run, "omni", scenario())
+        .expect_err("one file for all");
     assert!(shared.is_config(), "{shared}");
     // A layout is one for all documents, so the others then need the placeholder too.
-    let store = builder().layout("{project}/{controller}-{scenario}.json").open().expect("a store");
-    let omni: Document<Climate> = store.document_with(run, "omni", scenario()).expect("a document");
+    let store = builder()
+        .layout("{project}/{controller}-{scenario}.json")
+        .open()
+        .expect("a store");
+    let omni: Document<Climate> = store
+        .document_with(run, "omni", scenario())
+        .expect("a document");
     omni.create(&Climate::of(3)).expect("created");
-    assert!(world.root.path().join(run).join("omni-burned.json").exists());
+    assert!(
+        world
+            .root
+            .path()
+            .join(run)
+            .join("omni-burned.json")
+            .exists()
+    );
     assert!(omni.clear_lock().is_ok_and(|was_there| !was_there));
 
     // Params of a save widen what its tasks delete.
     let mut redis = world.redis();
     for scenario in ["burned", "unburned"] {
-        support::set(&mut redis, &format!("nodb_cache:{run}:omni:{scenario}"), b"derived");
+        support::set(
+            &mut redis,
+            &format!("nodb_cache:{run}:omni:{scenario}"),
+            b"derived",
+        );
     }
-    let save = Save::new().tasks(["run"]).params(Params::new().with("scenario", ["burned", "unburned"]));
-    let (_, outcome) = document.locked_with(save, |climate| { climate.years = 5; Ok(()) }).expect("saved");
+    let save = Save::new()
+        .tasks(["run"])
+        .params(Params::new().with("scenario", ["burned", "unburned"]));
+    let (_, outcome) = document
+        .locked_with(save, |climate| {
+            climate.years = 5;
+            Ok(())
+        })
+        .expect("saved");
     assert_eq!(committed(&outcome), 2);
 }

@@ -18,7 +18,10 @@ const SAVES: u64 = 10_000;
 
 /// Saves fast, and collects every stamp: modification time, size and inode.
 fn stamps_of_fast_saves(world: &World, root: &Path) -> (usize, HashSet<(i64, i64)>) {
-    let store = Store::builder(world.cache()).root(root).open().expect("a store");
+    let store = Store::builder(world.cache())
+        .root(root)
+        .open()
+        .expect("a store");
     let document: Document<Climate> = store.document(RUN, "climate").expect("a document");
     document.create(&Climate::of(1)).expect("created");
     let path = root.join(RUN).join("climate.nodb");
@@ -58,19 +61,26 @@ fn stamps_never_repeat_over_fast_saves() {
 #[test]
 fn stamps_never_repeat_on_a_file_system_with_times_of_one_second() {
     let Some(mount) = Mount::ext4_with_small_inodes() else {
-        eprintln!("SKIPPED stamps_never_repeat_on_a_file_system_with_times_of_one_second: needs root and loop devices");
+        eprintln!(
+            "SKIPPED stamps_never_repeat_on_a_file_system_with_times_of_one_second: needs root and loop devices"
+        );
         return;
     };
     let (stamps, times) = stamps_of_fast_saves(&World::start(), &mount.point);
     assert_eq!(stamps as u64, SAVES);
-    assert!(times.iter().all(|(_, ns)| *ns == 0), "the file system's times are whole seconds");
+    assert!(
+        times.iter().all(|(_, ns)| *ns == 0),
+        "the file system's times are whole seconds"
+    );
 }
 
 #[test]
 fn negative_control_without_setting_the_time_stamps_repeat() {
     // Whole-second times make it certain; elsewhere it takes luck, so that is where the naive way is shown to fail.
     let Some(mount) = Mount::ext4_with_small_inodes() else {
-        eprintln!("SKIPPED negative_control_without_setting_the_time_stamps_repeat: needs root and loop devices");
+        eprintln!(
+            "SKIPPED negative_control_without_setting_the_time_stamps_repeat: needs root and loop devices"
+        );
         return;
     };
     let path = mount.point.join("document");
@@ -99,7 +109,9 @@ impl Mount {
         let dir = TempDir::new().ok()?;
         let (image, point) = (dir.path().join("image"), dir.path().join("mounted"));
         fs::create_dir(&point).ok()?;
-        fs::File::create(&image).and_then(|file| file.set_len(64 << 20)).ok()?;
+        fs::File::create(&image)
+            .and_then(|file| file.set_len(64 << 20))
+            .ok()?;
         run("mkfs.ext4", &["-q", "-F", "-I", "128", path(&image)])?;
         run("mount", &["-o", "loop", path(&image), path(&point)])?;
         Some(Self { point, _dir: dir })
@@ -118,6 +130,9 @@ fn path(path: &Path) -> &str {
 
 fn run(program: &str, args: &[&str]) -> Option<()> {
     let mut command = Command::new(program);
-    command.args(args).stdout(Stdio::null()).stderr(Stdio::null());
+    command
+        .args(args)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
     command.status().ok()?.success().then_some(())
 }

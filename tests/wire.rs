@@ -4,14 +4,20 @@
 mod support;
 
 use cachetx::{Cache, Store, testing::Proxy};
-use support::{Climate, World, on_every_server};
+use support::{Climate, on_every_server};
 
 #[test]
 fn the_commit_is_one_round_trip_and_the_save_two() {
     on_every_server(|world| {
         let proxy = Proxy::start(world.server.port()).expect("a proxy");
-        let cache = Cache::builder(support::rules()).url(proxy.url()).open().expect("a cache");
-        let store = Store::builder(&cache).root(world.root.path()).open().expect("a store");
+        let cache = Cache::builder(support::rules())
+            .url(proxy.url())
+            .open()
+            .expect("a cache");
+        let store = Store::builder(&cache)
+            .root(world.root.path())
+            .open()
+            .expect("a store");
         let document = world.climate(&store);
         document.create(&Climate::of(1)).expect("created");
 
@@ -24,10 +30,24 @@ fn the_commit_is_one_round_trip_and_the_save_two() {
             let mut held = document.lock().expect("locked");
             assert_eq!(proxy.traffic().round_trips, 1, "the lock");
             held.note = note.clone();
-            held.dump_and_unlock_with_transaction(["build_climate"]).expect("saved");
-            assert_eq!(proxy.traffic().round_trips, 2, "the lock and the commit, of {} bytes", note.len());
-            assert_eq!(proxy.traffic().connections, 0, "on the connection that was there");
-            assert_eq!(cache.stats().round_trips - counted, 2, "the library's own count agrees");
+            held.dump_and_unlock_with_transaction(["build_climate"])
+                .expect("saved");
+            assert_eq!(
+                proxy.traffic().round_trips,
+                2,
+                "the lock and the commit, of {} bytes",
+                note.len()
+            );
+            assert_eq!(
+                proxy.traffic().connections,
+                0,
+                "on the connection that was there"
+            );
+            assert_eq!(
+                cache.stats().round_trips - counted,
+                2,
+                "the library's own count agrees"
+            );
             assert_eq!(world.dependents(), 0);
         }
 
@@ -36,10 +56,21 @@ fn the_commit_is_one_round_trip_and_the_save_two() {
         assert_eq!(proxy.traffic().round_trips, 1, "a cold read");
 
         // After the server forgot its scripts: one more to load, one more to call.
-        redis::cmd("SCRIPT").arg("FLUSH").exec(&mut world.redis()).expect("flushed");
+        redis::cmd("SCRIPT")
+            .arg("FLUSH")
+            .exec(&mut world.redis())
+            .expect("flushed");
         proxy.reset();
-        document.lock().expect("locked").dump_and_unlock().expect("saved");
-        assert_eq!(proxy.traffic().round_trips, 6, "each of the two scripts is missed, loaded and called");
+        document
+            .lock()
+            .expect("locked")
+            .dump_and_unlock()
+            .expect("saved");
+        assert_eq!(
+            proxy.traffic().round_trips,
+            6,
+            "each of the two scripts is missed, loaded and called"
+        );
         assert_eq!(cache.stats().reloads, 2);
     });
 }

@@ -112,7 +112,9 @@ impl CacheBuilder {
             return refuse("no server: give CacheBuilder::url one, such as redis://127.0.0.1/");
         };
         if self.connect_timeout.is_zero() || self.response_timeout.is_zero() {
-            return refuse("a time-out of zero would fail every call: leave it out for the default of 1 s");
+            return refuse(
+                "a time-out of zero would fail every call: leave it out for the default of 1 s",
+            );
         }
         if self.pool_size == 0 {
             return refuse("a pool of no connections: CacheBuilder::pool_size takes at least 1");

@@ -50,7 +50,7 @@ pub(crate) struct Counters {
 }
 
 impl Counters {
-    pub(super) fn read(&self, engine: engine::Counts) -> Stats {
+    pub(super) fn read(&self, engine: &engine::Counters) -> Stats {
         Stats {
             commits: self.commits.get(),
             invalidations: self.invalidations.get(),
@@ -58,9 +58,9 @@ impl Counters {
             locks_lost: self.locks_lost.get(),
             reads_from_server: self.reads_from_server.get(),
             reads_from_file: self.reads_from_file.get(),
-            round_trips: engine.round_trips,
-            reloads: engine.reloads,
-            reconnects: engine.reconnects,
+            round_trips: engine.round_trips(),
+            reloads: engine.reloads(),
+            reconnects: engine.reconnects(),
         }
     }
 }

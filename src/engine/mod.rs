@@ -33,4 +33,9 @@ pub enum Engine {
 pub(crate) trait Performer: Send + Sync + 'static {
     /// Runs `op`. A lost reply is [`Fault::Unknown`], never "not done".
     fn perform(&self, op: &Op) -> Result<Reply, Fault>;
+
+    /// What its last boot found; `None` while no server was reached.
+    fn report(&self) -> Option<EngineReport>;
+
+    fn counters(&self) -> &Counters;
 }

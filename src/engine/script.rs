@@ -29,7 +29,7 @@ impl ScriptEngine {
     /// Connects and loads the scripts.
     pub(crate) fn open(config: ServerConfig) -> Result<Self> {
         let engine = Self::lazy(config)?;
-        engine.report()?;
+        engine.boot()?;
         Ok(engine)
     }
 
@@ -48,18 +48,11 @@ impl ScriptEngine {
         })
     }
 
-    /// What the boot found; boots where that has not happened yet.
-    pub(crate) fn report(&self) -> Result<EngineReport> {
-        let booted = self.connections.with(|session| self.booted(session));
-        match booted {
-            Ok(booted) => Ok(booted.report.clone()),
+    fn boot(&self) -> Result<()> {
+        match self.connections.with(|session| self.booted(session)) {
+            Ok(_) => Ok(()),
             Err(fault) => Err(boot::boot_error(&fault.into_error())),
         }
-    }
-
-    /// What the engine has done so far.
-    pub(crate) fn counters(&self) -> &Counters {
-        &self.counters
     }
 
     fn booted(&self, session: &mut Session<'_>) -> Result<Arc<Booted>, Failure> {
@@ -205,5 +198,14 @@ impl Performer for ScriptEngine {
             Err(Fault::Unknown(e)) if !sent => Err(Fault::NotDone(boot::boot_error(&e))),
             done => done,
         }
+    }
+
+    fn report(&self) -> Option<EngineReport> {
+        let known = self.booted.read().unwrap_or_else(PoisonError::into_inner);
+        known.as_ref().map(|booted| booted.report.clone())
+    }
+
+    fn counters(&self) -> &Counters {
+        &self.counters
     }
 }

@@ -105,9 +105,13 @@ pub(crate) enum Kind {
 
 impl Error {
     pub(crate) fn new(kind: Kind) -> Self {
+        Self::with_effect(kind, Effect::None)
+    }
+
+    pub(crate) fn with_effect(kind: Kind, effect: Effect) -> Self {
         Self {
             kind: Arc::new(kind),
-            effect: Effect::None,
+            effect,
         }
     }
 

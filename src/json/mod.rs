@@ -11,7 +11,8 @@ mod read;
 mod write;
 
 pub(crate) use read::{parse, without_place};
-pub(crate) use write::{Outer, Style, to_bytes, to_text};
+pub use write::Style;
+pub(crate) use write::{Outer, to_bytes, to_text};
 
 use crate::error::{Error, Kind};
 use crate::limits;

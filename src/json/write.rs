@@ -4,9 +4,10 @@ use super::{finite, is_white, path_to, refuse};
 use crate::{Result, limits};
 use serde::Serialize;
 
-/// How a value becomes text.
+/// How a document is written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) enum Style {
+#[non_exhaustive]
+pub enum Style {
     /// No white space at all.
     #[default]
     Compact,

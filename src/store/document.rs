@@ -1,4 +1,8 @@
-use super::{Save, Store, locked::{Hold, Locked}, names::Names};
+use super::{
+    Save, Store,
+    locked::{Hold, Locked},
+    names::Names,
+};
 use crate::{
     BoxError, Error, Outcome, Params, Result,
     cache::entries,
@@ -60,7 +64,8 @@ impl<T> Document<T> {
     ///
     /// Something else than a plain file in its place, or a folder that cannot be looked into.
     pub fn exists(&self) -> Result<bool> {
-        self.store.drive(protocol::read::exists(self.names.place.clone()))
+        self.store
+            .drive(protocol::read::exists(self.names.place.clone()))
     }
 
     /// Deletes the document's file under its lock, then its entry and everything that depends on it or that the tasks
@@ -77,12 +82,14 @@ impl<T> Document<T> {
         let mut hold = self.take(self.store.0.lock_wait, Expect::Document)?.0;
         let mut gone = entries(&dependents);
         gone.push(names.entry.clone());
-        let outcome = self.store.drive(protocol::delete::delete(protocol::delete::Plan {
-            document: names.document.clone(),
-            place: names.place.clone(),
-            entries: gone,
-            writer: hold.writer()?,
-        }))?;
+        let outcome = self
+            .store
+            .drive(protocol::delete::delete(protocol::delete::Plan {
+                document: names.document.clone(),
+                place: names.place.clone(),
+                entries: gone,
+                writer: hold.writer()?,
+            }))?;
         hold.let_go_of();
         self.store.cache().note(&names.document, &outcome.cache);
         Ok(outcome)
@@ -174,7 +181,8 @@ impl<T: Serialize + DeserializeOwned> Document<T> {
     /// The closure's own error, handed back through [`Error::caller`]; and as [`Document::lock`] and
     /// [`Locked::dump_and_unlock`].
     pub fn locked<R>(&self, change: impl FnOnce(&mut T) -> Result<R, BoxError>) -> Result<R> {
-        self.locked_with(Save::new(), change).map(|(result, _)| result)
+        self.locked_with(Save::new(), change)
+            .map(|(result, _)| result)
     }
 
     /// The same with tasks, and the outcome back.
@@ -231,6 +239,8 @@ impl<T> Clone for Document<T> {
 
 impl<T> fmt::Debug for Document<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Document").field(&self.names.document).finish()
+        f.debug_tuple("Document")
+            .field(&self.names.document)
+            .finish()
     }
 }

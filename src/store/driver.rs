@@ -38,7 +38,9 @@ impl Store {
 pub(super) fn now() -> Now {
     let wall = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
     Now {
-        wall_ns: wall.map_or(0, |since| i64::try_from(since.as_nanos()).unwrap_or(i64::MAX)),
+        wall_ns: wall.map_or(0, |since| {
+            i64::try_from(since.as_nanos()).unwrap_or(i64::MAX)
+        }),
         boot: boot_time(),
     }
 }

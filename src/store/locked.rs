@@ -5,7 +5,10 @@ use crate::{
     error::Kind,
     json::{self, Outer},
     op::{Bytes, Lock, Stamp},
-    protocol::{self, Held, lock, save::{Plan, Writer}},
+    protocol::{
+        self, Held, lock,
+        save::{Plan, Writer},
+    },
     token,
 };
 use serde::Serialize;
@@ -153,7 +156,9 @@ impl Hold {
             lock: Some(held.lock),
             fence: held.fence,
             expires: held.expires,
-            last_mtime_ns: held.last_mtime_ns.max(read.map_or(0, |stamp| stamp.mtime_ns)),
+            last_mtime_ns: held
+                .last_mtime_ns
+                .max(read.map_or(0, |stamp| stamp.mtime_ns)),
             read,
             outer: Outer::default(),
         };
@@ -202,8 +207,10 @@ impl Hold {
                 params = params.with(name, value.clone());
             }
         }
-        let dependents = cache.rules().expand_for(&names.controller, &save.tasks, &params)?;
-        let bytes = json::to_bytes(&names.document, value, self.store.0.style, &self.outer)?;
+        let dependents = cache
+            .rules()
+            .expand_for(&names.controller, &save.tasks, &params)?;
+        let bytes = json::to_bytes(&names.document, value, self.store.0.style, Some(&self.outer))?;
         let saved = self.store.drive(protocol::save::save(Plan {
             document: names.document.clone(),
             place: names.place.clone(),
@@ -260,7 +267,9 @@ impl Drop for Hold {
     fn drop(&mut self) {
         if let Some(lock) = self.lock.take() {
             // The protocol logs a failure and leaves the lock to its TTL.
-            let _ = self.store.drive(lock::release(self.names.document.clone(), lock));
+            let _ = self
+                .store
+                .drive(lock::release(self.names.document.clone(), lock));
         }
     }
 }

@@ -135,7 +135,13 @@ impl Store {
     }
 
     fn names(&self, run: &str, controller: &str, params: Params) -> Result<Names> {
-        Names::new(self.cache().rules(), &self.0.layout, run, controller, params)
+        Names::new(
+            self.cache().rules(),
+            &self.0.layout,
+            run,
+            controller,
+            params,
+        )
     }
 
     /// The names of all documents that the run alone identifies.

@@ -56,7 +56,10 @@ impl Layout {
                 "the layout's folder `{folder}` is not {{{run_param}}}, the run param alone"
             ));
         }
-        let (folder, file) = (parse("layout's folder", folder)?, parse("layout's file name", file)?);
+        let (folder, file) = (
+            parse("layout's folder", folder)?,
+            parse("layout's file name", file)?,
+        );
         if !has(&file, CONTROLLER) {
             return refuse(format!(
                 "the layout `{layout}` has no {{controller}} in its file name, so all documents would share a file"
@@ -85,14 +88,16 @@ impl Layout {
     pub(super) fn needs_only_the_run(&self, rules: &Rules, controller: &str) -> bool {
         let known = |name: &str| name == self.run_param || name == CONTROLLER;
         let key = rules.placeholders(controller);
-        key.is_ok_and(|mut names| names.all(|name| name == self.run_param))
+        key.is_ok_and(|names| names.iter().all(|name| *name == self.run_param))
             && self.file.placeholders().all(known)
             && self.lock.iter().all(|lock| lock.placeholders().all(known))
     }
 }
 
 fn has(template: &Template, name: &str) -> bool {
-    template.placeholders().any(|placeholder| placeholder == name)
+    template
+        .placeholders()
+        .any(|placeholder| placeholder == name)
 }
 
 impl Names {
@@ -106,13 +111,14 @@ impl Names {
         layout.check_run(run)?;
         let params = params.with(layout.run_param.clone(), run);
         let key = rules.key(controller, &params)?;
-        let first = rules.placeholders(controller)?.next();
-        let first_param = first.and_then(|name| params.get(name)).and_then(|value| value.as_one());
+        let placeholders = rules.placeholders(controller)?;
+        let first = placeholders.first().and_then(|name| params.get(name));
+        let first_param = first.and_then(|value| value.values().first());
 
         let named = params.clone().with(CONTROLLER, controller);
         let file = layout.file.fill(&named)?;
         component("the file name", &file)?;
-        for placeholder in rules.placeholders(controller)? {
+        for placeholder in placeholders {
             if placeholder != layout.run_param && !has(&layout.file, placeholder) {
                 return Err(Error::new(Kind::Config(format!(
                     "the key of `{controller}` has the placeholder {{{placeholder}}} and the layout's file name has not, so several documents would share one file: add it to StoreBuilder::layout"
@@ -132,7 +138,7 @@ impl Names {
                 file: file.into(),
             },
             entry: Entry {
-                leases: keys::leases(&key, first_param).into(),
+                leases: keys::leases(&key, first_param.map(String::as_str)).into(),
                 value: key,
             },
             fence_key: keys::sibling(&lock_key, "fence"),
@@ -149,7 +155,8 @@ fn component(what: &'static str, name: &str) -> Result<()> {
     } else if name.contains('/') {
         "contains `/`: it names one folder or file below the root, never a path".to_owned()
     } else if name.starts_with('.') {
-        "starts with a dot: `.` and `..` lead elsewhere, and hidden names are the library's own".to_owned()
+        "starts with a dot: `.` and `..` lead elsewhere, and hidden names are the library's own"
+            .to_owned()
     } else if name.chars().any(char::is_control) {
         "contains a control character".to_owned()
     } else if name.len() > limits::MAX_NAME_BYTES - ADDED_BYTES {

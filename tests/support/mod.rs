@@ -124,7 +124,13 @@ impl World {
     pub fn temporary_files(&self) -> Vec<String> {
         std::fs::read_dir(self.run_folder())
             .expect("the run folder")
-            .map(|entry| entry.expect("an entry").file_name().to_string_lossy().into_owned())
+            .map(|entry| {
+                entry
+                    .expect("an entry")
+                    .file_name()
+                    .to_string_lossy()
+                    .into_owned()
+            })
             .filter(|name| name.ends_with(".tmp"))
             .collect()
     }
@@ -150,7 +156,11 @@ pub fn get(redis: &mut redis::Connection, key: &str) -> Option<Vec<u8>> {
 }
 
 pub fn set(redis: &mut redis::Connection, key: &str, value: &[u8]) {
-    redis::cmd("SET").arg(key).arg(value).exec(redis).expect("SET");
+    redis::cmd("SET")
+        .arg(key)
+        .arg(value)
+        .exec(redis)
+        .expect("SET");
 }
 
 pub fn pttl(redis: &mut redis::Connection, key: &str) -> i64 {
@@ -180,7 +190,13 @@ pub fn until(what: &str, mut done: impl FnMut() -> bool) {
 pub fn child(test: &str, variables: &[(&str, String)]) -> Command {
     let mut command = Command::new(std::env::current_exe().expect("the test binary"));
     command
-        .args(["--exact", test, "--ignored", "--nocapture", "--test-threads=1"])
+        .args([
+            "--exact",
+            test,
+            "--ignored",
+            "--nocapture",
+            "--test-threads=1",
+        ])
         .envs(variables.iter().map(|(name, value)| (name, value)))
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
