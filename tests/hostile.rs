@@ -133,7 +133,7 @@ fn files_that_are_no_documents() {
         ),
         (
             b"{\"years\": 1, \"b\": -Infinity}",
-            &["-Infinity", "line 1", "column 18"],
+            &["-Infinity", "line 1", "column 19"],
         ),
     ];
     for (text, parts) in cases {
