@@ -75,8 +75,8 @@ impl RawObject {
     ///
     /// # Errors
     ///
-    /// [`is_document`](crate::Error::is_document) where the text is not JSON, is not an object, or holds two members
-    /// of one name.
+    /// [`is_document`](crate::Error::is_document) where the text is not JSON, is not an object, holds two members of
+    /// one name, or a name that is no text (half a surrogate pair, `"\ud800"`).
     pub fn from_json(text: &str) -> Result<Self> {
         json::parse("JSON text", text.as_bytes())
     }

@@ -154,6 +154,19 @@ fn the_path_is_named() {
 }
 
 #[test]
+fn a_name_that_is_a_float_is_looked_at_too() {
+    struct Keyed(f64);
+    impl Serialize for Keyed {
+        fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+            s.collect_map([(self.0, 1)])
+        }
+    }
+    check(&Keyed(0.5)).unwrap();
+    let said = check(&[Keyed(f64::NAN)]).unwrap_err();
+    assert!(said.starts_with("`[0]` is NaN"), "{said}");
+}
+
+#[test]
 fn a_serialize_that_fails_by_itself_is_an_error() {
     struct Fails;
     impl Serialize for Fails {
