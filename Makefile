@@ -1,4 +1,37 @@
-# Puts the servers that the tests run under target/servers; needs no root.
-.PHONY: servers
+# Each target sets up all it needs on a machine with Rust and Python's pip.
+.PHONY: demo test lint bench soak servers python negative-controls
+
+CARGO ?= cargo
+
+# The main job on a private server: rules, a save in a transaction, what readers see, the server killed.
+demo: servers
+	$(CARGO) build --quiet --release --features cli
+	target/release/cachetx demo
+
+# Every test, on every server that could be had, and the negative controls. Ten minutes at most on two cores.
+test: servers python
+	$(CARGO) test --all-features
+	sh scripts/negative-controls.sh
+
+lint:
+	$(CARGO) fmt --check
+	sh scripts/lint.sh
+
+# The figures of docs/benchmarks.md and the README.
+bench: servers
+	$(CARGO) bench --features testing
+
+# The long runs: more histories and cases of everything that is random.
+soak: servers python
+	CACHETX_HISTORIES=10000 PROPTEST_CASES=10000 $(CARGO) test --release --all-features
+
+# The servers that tests run, under target/servers; needs no root.
 servers:
 	@sh scripts/servers.sh
+
+# redis-py, for the test with a foreign client; without Python that test is skipped by name.
+python:
+	@sh scripts/python.sh
+
+negative-controls:
+	sh scripts/negative-controls.sh

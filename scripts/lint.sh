@@ -1,0 +1,15 @@
+#!/bin/sh
+# Clippy and rustdoc without a warning, with every feature alone and together.
+set -eu
+
+repo=$(CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd)
+cd "$repo"
+cargo=${CARGO:-cargo}
+for features in "" tls testing cli; do
+    echo "clippy, features: ${features:-none}"
+    "$cargo" clippy --quiet --all-targets --no-default-features --features "$features" -- -D warnings
+done
+echo "clippy, all features"
+"$cargo" clippy --quiet --all-targets --all-features -- -D warnings
+RUSTDOCFLAGS="-D warnings" "$cargo" doc --quiet --no-deps --all-features
+echo "lint ok"

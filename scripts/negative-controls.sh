@@ -1,0 +1,32 @@
+#!/bin/sh
+# Builds the library with one check taken out, by a --cfg flag, and sees that the test that guards it fails then.
+# Only this crate is built again: the wrapper stands in for rustc for members of the workspace and adds the flag. Each flag
+# has a wrapper of its own, since cargo keeps what different wrappers built apart.
+set -u
+
+repo=$(CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd) || exit 1
+cd "$repo" || exit 1
+log=$(mktemp) || exit 1
+trap 'rm -f "$log"' EXIT
+failed=0
+
+# control <flag> <test binary>: the binary has to compile, run, and fail.
+control() {
+    wrapper=$repo/target/weakened/$1
+    mkdir -p "$repo/target/weakened"
+    # shellcheck disable=SC2016 # the wrapper expands these, not this script
+    printf '#!/bin/sh\nrustc=$1\nshift\nexec "$rustc" "$@" --cfg %s\n' "$1" >"$wrapper"
+    chmod +x "$wrapper"
+    RUSTC_WORKSPACE_WRAPPER=$wrapper ${CARGO:-cargo} test --all-features --test "$2" --no-fail-fast >"$log" 2>&1
+    if grep -q '^test result: FAILED' "$log"; then
+        tests=$(sed -n 's/^test \(.*\) \.\.\. FAILED$/\1/p' "$log" | tr '\n' ' ')
+        echo "negative control ok: with $1, $2 fails: $tests"
+    else
+        echo "negative control FAILED: with $1, $2 does not fail:"
+        tail -n 40 "$log"
+        failed=1
+    fi
+}
+
+control cachetx_without_stamp_check no_lost_save
+exit "$failed"
