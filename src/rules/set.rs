@@ -57,10 +57,6 @@ impl Union {
         }
     }
 
-    pub(super) fn insert(&mut self, index: usize) {
-        self.0[index / 64] |= 1 << (index % 64);
-    }
-
     pub(super) fn remove(&mut self, index: usize) {
         self.0[index / 64] &= !(1 << (index % 64));
     }

@@ -102,6 +102,14 @@ impl Template {
         Ok(text)
     }
 
+    /// The literals in order, each with what ends the placeholder after it; the last one has none.
+    pub(super) fn parts(&self) -> impl Iterator<Item = (&str, Option<char>)> {
+        let pieces = self.pieces.iter();
+        pieces
+            .map(|piece| (&*piece.literal, piece.until))
+            .chain([(&*self.tail, None)])
+    }
+
     /// Bytes of the literals.
     pub(super) fn literal_bytes(&self) -> usize {
         let pieces: usize = self.pieces.iter().map(|piece| piece.literal.len()).sum();

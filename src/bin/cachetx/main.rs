@@ -1,1 +1,62 @@
-fn main() {}
+//! The command line of cachetx. Exit codes: 0 fine, 1 problems found, 2 wrong usage.
+
+mod output;
+mod rules;
+mod rules_check;
+mod rules_expand;
+
+use clap::{Parser, Subcommand, ValueEnum};
+use std::process::ExitCode;
+
+/// Save a JSON document and invalidate everything derived from it.
+#[derive(Parser)]
+#[command(name = "cachetx", version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Check and expand rules files
+    #[command(subcommand)]
+    Rules(rules::Command),
+}
+
+/// How results are written to standard output.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// For people
+    #[default]
+    Text,
+    /// For programs
+    Json,
+}
+
+/// How a command ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Exit {
+    Fine = 0,
+    Problems = 1,
+    Usage = 2,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(exit as u8)
+    }
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let ran = match cli.command {
+        Command::Rules(command) => rules::run(command),
+    };
+    match ran {
+        Ok(exit) => exit.into(),
+        Err(error) => {
+            output::complain(&format!("cannot write: {error}"));
+            Exit::Usage.into()
+        }
+    }
+}

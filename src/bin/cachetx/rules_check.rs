@@ -1,0 +1,115 @@
+//! `cachetx rules check FILE…`: everything that is wrong or doubtful, by file.
+
+use crate::{
+    Exit, Format,
+    output::{self, Severity, render},
+};
+use cachetx::{Error, Problem, Rules};
+use serde_json::{Value, json};
+use std::path::{Path, PathBuf};
+
+#[derive(clap::Args)]
+pub(crate) struct Arguments {
+    /// Rules files
+    #[arg(required = true)]
+    files: Vec<PathBuf>,
+    /// How to write the findings
+    #[arg(long, value_enum, default_value_t)]
+    format: Format,
+}
+
+/// What was found in one file.
+struct Findings {
+    problems: Vec<Problem>,
+    warnings: Vec<Problem>,
+}
+
+pub(crate) fn run(arguments: &Arguments) -> std::io::Result<Exit> {
+    let mut exit = Exit::Fine;
+    let mut text = String::new();
+    let mut list = Vec::new();
+    for file in &arguments.files {
+        match findings(file) {
+            Ok(found) => {
+                if !found.problems.is_empty() {
+                    exit = exit.max(Exit::Problems);
+                }
+                match arguments.format {
+                    Format::Json => list.push(as_json(file, &found)),
+                    Format::Text => text.push_str(&as_text(file, &found)),
+                }
+            }
+            // A file that cannot be read is a wrong argument; the others are still checked.
+            Err(error) => {
+                output::complain(&error.to_string());
+                exit = Exit::Usage;
+            }
+        }
+    }
+    match arguments.format {
+        Format::Json => output::write_json(&Value::Array(list))?,
+        Format::Text => output::write(&text)?,
+    }
+    Ok(exit)
+}
+
+fn findings(file: &Path) -> Result<Findings, Error> {
+    match Rules::from_path(file) {
+        Ok(rules) => Ok(Findings {
+            problems: Vec::new(),
+            warnings: rules.warnings().to_vec(),
+        }),
+        Err(error) if error.is_rules() => Ok(Findings {
+            problems: error.problems().to_vec(),
+            warnings: Vec::new(),
+        }),
+        Err(error) => Err(error),
+    }
+}
+
+fn as_text(file: &Path, found: &Findings) -> String {
+    let source = std::fs::read_to_string(file).ok();
+    let shown = |problems: &[Problem], severity| -> String {
+        problems
+            .iter()
+            .map(|problem| render(problem, severity, source.as_deref(), &std::io::stdout()))
+            .collect()
+    };
+    let mut text = shown(&found.problems, Severity::Error);
+    text.push_str(&shown(&found.warnings, Severity::Warning));
+    let count = |n: usize, word: &str| match n {
+        1 => format!("1 {word}"),
+        n => format!("{n} {word}s"),
+    };
+    let verdict = format!(
+        "{}: {}, {}\n",
+        file.display(),
+        count(found.problems.len(), "problem"),
+        count(found.warnings.len(), "warning")
+    );
+    text + &verdict
+}
+
+fn as_json(file: &Path, found: &Findings) -> Value {
+    let list = |problems: &[Problem]| -> Vec<Value> {
+        problems
+            .iter()
+            .map(|problem| {
+                json!({
+                    "file": problem.file,
+                    "line": problem.line,
+                    "column": problem.column,
+                    "span": { "start": problem.span.start, "end": problem.span.end },
+                    "text": problem.text,
+                    "message": problem.message,
+                    "help": problem.help,
+                })
+            })
+            .collect()
+    };
+    json!({
+        "file": file.display().to_string(),
+        "problems": list(&found.problems),
+        "warnings": list(&found.warnings),
+    })
+}
