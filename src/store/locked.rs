@@ -210,7 +210,12 @@ impl Hold {
         let dependents = cache
             .rules()
             .expand_for(&names.controller, &save.tasks, &params)?;
-        let bytes = json::to_bytes(&names.document, value, self.store.0.style, Some(&self.outer))?;
+        let bytes = json::to_bytes(
+            &names.document,
+            value,
+            self.store.0.style,
+            Some(&self.outer),
+        )?;
         let saved = self.store.drive(protocol::save::save(Plan {
             document: names.document.clone(),
             place: names.place.clone(),

@@ -1,5 +1,6 @@
 //! The command line of cachetx. Exit codes: 0 fine, 1 problems found, 2 wrong usage.
 
+mod demo;
 mod output;
 mod rules;
 mod rules_check;
@@ -18,6 +19,7 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
+    Demo(demo::Arguments),
     /// Check and expand rules files
     #[command(subcommand)]
     Rules(rules::Command),
@@ -50,6 +52,7 @@ impl From<Exit> for ExitCode {
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let ran = match cli.command {
+        Command::Demo(arguments) => demo::run(&arguments),
         Command::Rules(command) => rules::run(command),
     };
     match ran {

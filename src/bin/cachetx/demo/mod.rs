@@ -4,8 +4,14 @@ mod run_folder;
 mod story;
 
 use crate::{Exit, Format, output};
-use cachetx::{BoxError, Document, RawObject, Rules, Store, testing::{Server, ServerBinary}};
-use std::{path::PathBuf, time::{Duration, Instant}};
+use cachetx::{
+    BoxError, Document, RawObject, Rules, Store,
+    testing::{Server, ServerBinary},
+};
+use std::{
+    path::PathBuf,
+    time::{Duration, Instant},
+};
 use story::{Story, Transaction};
 
 const RULES: &str = include_str!("../../../../rules/nodb.json");
@@ -72,16 +78,24 @@ fn play(arguments: &Arguments) -> Result<Story, BoxError> {
     let climate: Document<RawObject> = store.document(&run, CONTROLLER)?;
     let mut keys = Vec::new();
     for controller in rules.controllers() {
-        keys.push(store.document::<RawObject>(&run, controller)?.cache_key().to_owned());
+        keys.push(
+            store
+                .document::<RawObject>(&run, controller)?
+                .cache_key()
+                .to_owned(),
+        );
     }
     let before = present(&keys)?;
     let seen_before = years(&climate)?;
 
     let transaction = save(&store, &climate, || {})?;
     let after = present(&keys)?;
-    let deleted = std::iter::zip(&keys, std::iter::zip(before.iter().copied(), after.iter().copied()))
-        .filter_map(|(key, (before, after))| (before && !after).then(|| key.clone()))
-        .collect();
+    let deleted = std::iter::zip(
+        &keys,
+        std::iter::zip(before.iter().copied(), after.iter().copied()),
+    )
+    .filter_map(|(key, (before, after))| (before && !after).then(|| key.clone()))
+    .collect();
     let seen_after = years(&climate)?;
 
     let without_server = save(&store, &climate, || server.kill())?;
@@ -90,7 +104,11 @@ fn play(arguments: &Arguments) -> Result<Story, BoxError> {
         run,
         documents: documents.len(),
         task: TASK,
-        controllers: rules.invalidated_by(TASK)?.into_iter().map(str::to_owned).collect(),
+        controllers: rules
+            .invalidated_by(TASK)?
+            .into_iter()
+            .map(str::to_owned)
+            .collect(),
         field: FIELD,
         warm: count(&before),
         seen_before,
@@ -112,7 +130,10 @@ fn count(present: &[bool]) -> usize {
 fn warm(store: &Store, run: &str, rules: &Rules, documents: &[String]) -> Result<(), BoxError> {
     let mut order = Vec::new();
     for controller in documents {
-        order.push((std::cmp::Reverse(rules.dependents(controller)?.len()), controller));
+        order.push((
+            std::cmp::Reverse(rules.dependents(controller)?.len()),
+            controller,
+        ));
     }
     order.sort_by_key(|(dependents, _)| *dependents);
     for (_, controller) in order {

@@ -33,8 +33,13 @@ pub(super) struct Story {
 
 fn outcome(cache: &CacheOutcome) -> (&'static str, String) {
     match cache {
-        CacheOutcome::Committed { removed } => ("committed", format!("committed, {removed} dependents deleted")),
-        CacheOutcome::Invalidated { removed } => ("invalidated", format!("{removed} entries deleted")),
+        CacheOutcome::Committed { removed } => (
+            "committed",
+            format!("committed, {removed} dependents deleted"),
+        ),
+        CacheOutcome::Invalidated { removed } => {
+            ("invalidated", format!("{removed} entries deleted"))
+        }
         CacheOutcome::Deferred { cause } => ("deferred", format!("deferred, since {cause}")),
         _ => ("other", format!("{cache:?}")),
     }
@@ -44,9 +49,22 @@ impl fmt::Display for Story {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let millis = |took: Duration| took.as_secs_f64() * 1e3;
         let (saved, away) = (&self.transaction, &self.without_server);
-        writeln!(f, "server   a private {}, run folder {} with {} documents", self.server, self.run, self.documents)?;
-        writeln!(f, "rule     {} invalidates {}", self.task, self.controllers.join(", "))?;
-        writeln!(f, "before   {} entries on the server; a reader of climate sees {} = {}", self.warm, self.field, self.seen_before)?;
+        writeln!(
+            f,
+            "server   a private {}, run folder {} with {} documents",
+            self.server, self.run, self.documents
+        )?;
+        writeln!(
+            f,
+            "rule     {} invalidates {}",
+            self.task,
+            self.controllers.join(", ")
+        )?;
+        writeln!(
+            f,
+            "before   {} entries on the server; a reader of climate sees {} = {}",
+            self.warm, self.field, self.seen_before
+        )?;
         writeln!(
             f,
             "save     climate with {}: {}; {} round trips (lock, commit), {:.1} ms with the durable file write",
@@ -58,10 +76,24 @@ impl fmt::Display for Story {
         for key in &self.deleted {
             writeln!(f, "deleted  {key}")?;
         }
-        writeln!(f, "after    {} entries on the server; a reader of climate sees {} = {}", self.left, self.field, self.seen_after)?;
+        writeln!(
+            f,
+            "after    {} entries on the server; a reader of climate sees {} = {}",
+            self.left, self.field, self.seen_after
+        )?;
         writeln!(f, "killed   the server, while climate was locked again")?;
-        writeln!(f, "save     climate with {}: the file is written, the cache is {} ({:.1} ms)", self.task, outcome(&away.cache).1, millis(away.took))?;
-        writeln!(f, "after    a reader of climate sees {} = {}, from the file", self.field, self.seen_without_server)
+        writeln!(
+            f,
+            "save     climate with {}: the file is written, the cache is {} ({:.1} ms)",
+            self.task,
+            outcome(&away.cache).1,
+            millis(away.took)
+        )?;
+        writeln!(
+            f,
+            "after    a reader of climate sees {} = {}, from the file",
+            self.field, self.seen_without_server
+        )
     }
 }
 
