@@ -1,5 +1,27 @@
-//! cachetx
+//! Save a JSON document and invalidate everything derived from it: one durable file write, then one atomic step on Redis or
+//! Valkey that sets the document's cache entry, deletes every dependent and releases the lock.
+//!
+//! - [`Rules`] say which entries a task makes out of date; they compile into key lists ([`KeyList`]) for [`Params`].
+//! - [`Cache`] is rules and a server; it loads its scripts at boot ([`EngineReport`]) and counts what it does ([`Stats`]).
+//! - [`Store`] is a folder of documents and a cache. [`Document`] is a handle on one, [`Locked`] the right to save it,
+//!   [`Save`] what one save adds, [`Outcome`] what it came to.
+//! - [`RawObject`] keeps a foreign document byte for byte but for the members that are set.
+//! - [`Error`] is the one error; [`limits`] has every bound.
+//! - [`testing`](crate::testing) (feature `testing`): a private throw-away server, a proxy that counts and cuts, strategies.
+//!
+//! # Examples
+//!
+//! ```
+//! use cachetx::{Params, Rules};
+//!
+//! let rules = Rules::from_path("rules/nodb.json")?;
+//! let params = Params::new().with("run_id", "copacetic-sled");
+//! let keys = rules.expand_for("climate", ["build_climate"], &params)?;
+//! assert!(keys.iter().any(|key| key == "nodb_cache:{copacetic-sled}:wepp"));
+//! # Ok::<(), cachetx::Error>(())
+//! ```
 #![cfg_attr(docsrs, feature(doc_cfg))]
+#![cfg_attr(not(feature = "testing"), allow(rustdoc::broken_intra_doc_links))]
 
 mod cache;
 mod disk;
@@ -13,6 +35,7 @@ mod raw;
 mod rules;
 mod store;
 #[cfg(feature = "testing")]
+#[cfg_attr(docsrs, doc(cfg(feature = "testing")))]
 pub mod testing;
 mod token;
 
@@ -52,3 +75,8 @@ impl std::fmt::Display for LockHolder {
         )
     }
 }
+
+/// The README's program runs as a test.
+#[cfg(all(doctest, feature = "testing"))]
+#[doc = include_str!("../README.md")]
+struct Readme;
