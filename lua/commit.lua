@@ -35,6 +35,7 @@
 
 --@include limits
 --@include ttl
+--@include write
 --@include unlink
 --@include in_flight
 
@@ -58,7 +59,7 @@ end
 local function release_held()
     for i = 1, locks do
         if release and held[i] then
-            redis.call('UNLINK', KEYS[i])
+            write('UNLINK', KEYS[i])
         end
     end
 end
@@ -71,13 +72,15 @@ for i = 1, owns do
     end
 end
 if replayed then
-    for i = 1, owns do
-        if ARGV[own_arg(i) + 1] == '1' then
-            redis.call('UNLINK', KEYS[own_key(i) + 3])
+    return attempt(function()
+        for i = 1, owns do
+            if ARGV[own_arg(i) + 1] == '1' then
+                write('UNLINK', KEYS[own_key(i) + 3])
+            end
         end
-    end
-    release_held()
-    return { 'replayed' }
+        release_held()
+        return { 'replayed' }
+    end)
 end
 
 local flights = {}
@@ -92,13 +95,15 @@ for i = 1, groups do
 end
 
 if not all_held then
-    drop(flights)
-    for i = 1, owns do
-        redis.call('UNLINK', KEYS[own_key(i)], KEYS[own_key(i) + 1], KEYS[own_key(i) + 3])
-    end
-    local removed = unlink(first_dependent, #KEYS)
-    release_held()
-    return { 'lost', string.format('%.0f', removed) }
+    return attempt(function()
+        drop(flights)
+        for i = 1, owns do
+            write('UNLINK', KEYS[own_key(i)], KEYS[own_key(i) + 1], KEYS[own_key(i) + 3])
+        end
+        local removed = unlink(first_dependent, #KEYS)
+        release_held()
+        return { 'lost', string.format('%.0f', removed) }
+    end)
 end
 
 for i = 1, owns do
@@ -114,21 +119,23 @@ if REFUSE_OOM and owns > 0 then
     redis.call('SETRANGE', KEYS[own_key(1) + 1], 0, '')
 end
 
-drop(flights)
-for i = 1, owns do
-    redis.call('UNLINK', KEYS[own_key(i)], KEYS[own_key(i) + 1])
-end
-local removed = unlink(first_dependent, #KEYS)
-for i = 1, owns do
-    local key, arg = own_key(i), own_arg(i)
-    local ttl = ARGV[arg + 3]
-    if ARGV[arg + 1] == '1' then
-        redis.call('RENAME', KEYS[key + 3], KEYS[key])
-        redis.call('PEXPIRE', KEYS[key], ttl)
-    else
-        redis.call('SET', KEYS[key], ARGV[arg], 'PX', ttl)
+return attempt(function()
+    drop(flights)
+    for i = 1, owns do
+        write('UNLINK', KEYS[own_key(i)], KEYS[own_key(i) + 1])
     end
-    redis.call('SET', KEYS[key + 1], ARGV[arg + 2], 'PX', ttl)
-end
-release_held()
-return { 'committed', string.format('%.0f', removed) }
+    local removed = unlink(first_dependent, #KEYS)
+    for i = 1, owns do
+        local key, arg = own_key(i), own_arg(i)
+        local ttl = ARGV[arg + 3]
+        if ARGV[arg + 1] == '1' then
+            write('RENAME', KEYS[key + 3], KEYS[key])
+            write('PEXPIRE', KEYS[key], ttl)
+        else
+            write('SET', KEYS[key], ARGV[arg], 'PX', ttl)
+        end
+        write('SET', KEYS[key + 1], ARGV[arg + 2], 'PX', ttl)
+    end
+    release_held()
+    return { 'committed', string.format('%.0f', removed) }
+end)

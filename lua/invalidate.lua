@@ -17,6 +17,7 @@
 --   removed    removed (decimal): values that were there
 
 --@include limits
+--@include write
 --@include unlink
 --@include in_flight
 
@@ -32,9 +33,11 @@ for i = 1, groups do
     first = last + 1
 end
 
-drop(flights)
-local removed = unlink(first_entry, #KEYS)
-if held then
-    redis.call('UNLINK', KEYS[1])
-end
-return { 'removed', string.format('%.0f', removed) }
+return attempt(function()
+    drop(flights)
+    local removed = unlink(first_entry, #KEYS)
+    if held then
+        write('UNLINK', KEYS[1])
+    end
+    return { 'removed', string.format('%.0f', removed) }
+end)

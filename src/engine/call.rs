@@ -28,6 +28,7 @@ pub(super) struct Call<'a> {
     /// Per own entry: its staging key, and what its stamp key is set to.
     owns: Vec<(String, String)>,
     groups: Vec<Group<'a>>,
+    staging_bytes: usize,
 }
 
 /// Entries that share a leases key.
@@ -37,8 +38,8 @@ struct Group<'a> {
 }
 
 impl<'a> Call<'a> {
-    /// `None` for an operation that is a plain command.
-    pub(super) fn new(op: &'a Op) -> Option<Self> {
+    /// `None` for an operation that is a plain command. Values of `staging_bytes` and more are staged.
+    pub(super) fn new(op: &'a Op, staging_bytes: usize) -> Option<Self> {
         let (name, owns, entries): (_, &[Own], &[Entry]) = match op {
             Op::Acquire(_) => (ScriptName::Acquire, &[], &[]),
             Op::Renew(_) => (ScriptName::Renew, &[], &[]),
@@ -60,6 +61,7 @@ impl<'a> Call<'a> {
             op,
             owns: owns.collect(),
             groups: group(entries),
+            staging_bytes,
         })
     }
 
@@ -69,7 +71,7 @@ impl<'a> Call<'a> {
         let ttl = limits::STAGING_TTL.as_millis().to_string();
         let mut staged = 0;
         for (own, (staging, _)) in op.own.iter().zip(&self.owns) {
-            if is_staged(own) {
+            if self.is_staged(own) {
                 let key = staging.as_bytes();
                 packed.bytes.reserve(own.bytes.len() + key.len() + 64);
                 packed.request(&[b"SET", key, &own.bytes, b"PX", ttl.as_bytes()]);
@@ -132,7 +134,7 @@ impl<'a> Call<'a> {
             sink.arg("lock", lock.value.as_bytes());
         }
         for (own, (_, voucher)) in op.own.iter().zip(&self.owns) {
-            let staged = is_staged(own);
+            let staged = self.is_staged(own);
             sink.arg("bytes", if staged { b"" } else { &own.bytes });
             sink.number("staged", u64::from(staged));
             sink.arg("voucher", voucher.as_bytes());
@@ -152,6 +154,10 @@ impl<'a> Call<'a> {
             sink.arg("lock", lock.value.as_bytes());
         }
         self.group_counts(sink);
+    }
+
+    fn is_staged(&self, own: &Own) -> bool {
+        own.bytes.len() >= self.staging_bytes
     }
 
     fn group_keys(&self, name: &'static str, sink: &mut impl Sink) {
@@ -196,10 +202,6 @@ fn renew(op: &Renew, sink: &mut impl Sink) {
 fn release(op: &Release, sink: &mut impl Sink) {
     sink.key("lock", &op.lock.key);
     sink.arg("value", op.lock.value.as_bytes());
-}
-
-fn is_staged(own: &Own) -> bool {
-    own.bytes.len() >= limits::STAGING_BYTES
 }
 
 /// Groups stand in the order of their first entries.

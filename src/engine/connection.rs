@@ -67,12 +67,27 @@ impl ServerConfig {
                 "the server URL `{shown}` needs the feature `tls`"
             )));
         }
+        if matches!(info.addr(), redis::ConnectionAddr::TcpTls { .. }) {
+            provide_crypto();
+        }
         match &self.tls_root_ca {
             None => Client::open(info).map_err(bad_url),
             Some(path) => with_root_ca(info, path),
         }
     }
 }
+
+/// The client takes rustls's default provider and panics where there is none, or several; a program's own choice stays.
+#[cfg(feature = "tls")]
+fn provide_crypto() {
+    if rustls::crypto::CryptoProvider::get_default().is_none() {
+        // An error means that another thread was faster.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+    }
+}
+
+#[cfg(not(feature = "tls"))]
+fn provide_crypto() {}
 
 #[cfg(feature = "tls")]
 fn with_root_ca(info: redis::ConnectionInfo, path: &std::path::Path) -> Result<Client> {
@@ -83,17 +98,25 @@ fn with_root_ca(info: redis::ConnectionInfo, path: &std::path::Path) -> Result<C
             source,
         })
     })?;
+    let unusable = |why: String| {
+        let path = path.display();
+        Error::new(Kind::Config(format!(
+            "{path}: not usable as TLS root certificates: {why}"
+        )))
+    };
+    // The client takes a file without any for an empty list, and then trusts nobody.
+    if !root_cert.windows(PEM.len()).any(|window| window == PEM) {
+        return Err(unusable("no certificate in it".to_owned()));
+    }
     let certificates = redis::TlsCertificates {
         client_tls: None,
         root_cert: Some(root_cert),
     };
-    Client::build_with_tls(info, certificates).map_err(|e| {
-        Error::new(Kind::Config(format!(
-            "{}: not usable as TLS root certificates: {e}",
-            path.display()
-        )))
-    })
+    Client::build_with_tls(info, certificates).map_err(|e| unusable(e.to_string()))
 }
+
+#[cfg(feature = "tls")]
+const PEM: &[u8] = b"-----BEGIN CERTIFICATE-----";
 
 #[cfg(not(feature = "tls"))]
 fn with_root_ca(_: redis::ConnectionInfo, path: &std::path::Path) -> Result<Client> {
@@ -184,7 +207,9 @@ impl Connections {
                 None => match self.connect(failure.is_some() || slot.failed) {
                     Ok(connection) => connection,
                     // What was sent on the closed one may have been executed.
-                    Err(e) if failure.is_some() => return Err(Fault::Unknown(e)),
+                    Err(e) if failure.is_some() => {
+                        return Err(Fault::Unknown(with_unknown_effect(&e)));
+                    }
                     Err(e) => return Err(Fault::NotDone(e)),
                 },
             };
@@ -211,11 +236,12 @@ impl Connections {
                     slot.failed = false;
                     slot.trim();
                     return done.map_err(|failed| match failed {
-                        Failure::Refused(error) if failure.is_some() => {
-                            Fault::Unknown(with_unknown_effect(&error))
+                        Failure::Refused(error) if failure.is_none() => Fault::NotDone(error),
+                        // Refused now, and before that sent on a connection that was closed.
+                        Failure::Refused(error) => Fault::Unknown(with_unknown_effect(&error)),
+                        Failure::Midway(error) | Failure::Lost { error, .. } => {
+                            Fault::Unknown(error)
                         }
-                        Failure::Refused(error) => Fault::NotDone(error),
-                        Failure::Lost { error, .. } => Fault::Unknown(error),
                     });
                 }
             }
@@ -235,6 +261,10 @@ impl Connections {
             let address = self.shown_url();
             match e.code() {
                 Some(code) => refused(&format!("{address}: {}", text(code, e.detail())), code),
+                None if e.kind() == redis::ErrorKind::AuthenticationFailed => {
+                    let message = format!("{address}: {e}");
+                    Error::new(Kind::Server { message })
+                }
                 None => unavailable(format!("cannot connect to {address}: {e}"), Effect::None),
             }
         };
@@ -252,6 +282,8 @@ impl Connections {
 pub(super) enum Failure {
     /// The server answered with an error: nothing was done.
     Refused(Error),
+    /// The server answered with an error after the first of several writes: what was written stays.
+    Midway(Error),
     /// No answer, and the connection is of no use any more.
     Lost {
         error: Error,
@@ -329,13 +361,26 @@ pub(super) fn nonsense(why: &str) -> Failure {
 
 /// A server's error reply: a server that is there but cannot work now is unavailable.
 pub(super) fn refused(message: &str, code: &str) -> Error {
+    // Redis 6.2 wraps what fails inside of a script: `ERR Error running script …: READONLY …`.
+    let wrapped = code == "ERR" && message.contains("Error running script");
+    let away = |word: &&str| code == *word || (wrapped && message.contains(*word));
     let message = message.to_owned();
-    match code {
-        "LOADING" | "MASTERDOWN" | "READONLY" | "CLUSTERDOWN" | "TRYAGAIN" | "BUSY"
-        | "NOREPLICAS" => unavailable(message, Effect::None),
-        _ => Error::new(Kind::Server { message }),
+    match AWAY.iter().any(|word| away(&word)) {
+        true => unavailable(message, Effect::None),
+        false => Error::new(Kind::Server { message }),
     }
 }
+
+/// The codes of a server that loads, follows a lost or another primary, has too few replicas, or runs a slow script.
+const AWAY: [&str; 7] = [
+    "LOADING",
+    "MASTERDOWN",
+    "READONLY",
+    "CLUSTERDOWN",
+    "TRYAGAIN",
+    "BUSY",
+    "NOREPLICAS",
+];
 
 /// An error reply as the server wrote it.
 pub(super) fn text(code: &str, detail: Option<&str>) -> String {
@@ -349,9 +394,16 @@ fn unavailable(message: String, effect: Effect) -> Error {
     Error::with_effect(Kind::Unavailable { message }, effect)
 }
 
+/// The same failure where something may have been done before it.
 fn with_unknown_effect(error: &Error) -> Error {
-    let message = error.to_string();
-    Error::with_effect(Kind::Server { message }, Effect::Unknown)
+    match error.kind() {
+        Kind::Unavailable { message } => unavailable(message.clone(), Effect::Unknown),
+        Kind::Server { message } => {
+            let message = message.clone();
+            Error::with_effect(Kind::Server { message }, Effect::Unknown)
+        }
+        _ => unavailable(error.to_string(), Effect::Unknown),
+    }
 }
 
 /// A place in the pool. Its connection is made by the thread that needs it, so that a failure is that thread's own and

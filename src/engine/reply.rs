@@ -2,7 +2,7 @@
 
 use super::connection::{Failure, nonsense, refused, text};
 use crate::{
-    error::Error,
+    error::{Effect, Error, Kind},
     op::{
         AcquireReply, ClearLocksReply, CommitReply, InvalidateReply, Op, ReadReply, ReleaseReply,
         RenewReply, Reply,
@@ -13,7 +13,7 @@ use redis::Value;
 /// The reply of `op`, from what its script or command answered.
 pub(super) fn typed(op: &Op, value: Value) -> Result<Reply, Failure> {
     match value {
-        Value::ServerError(error) => Err(Failure::Refused(server_error(&error))),
+        Value::ServerError(error) => Err(failure(&error)),
         Value::Int(n) if matches!(op, Op::ClearLocks(_)) => Ok(Reply::ClearLocks(
             ClearLocksReply::Cleared(n.unsigned_abs()),
         )),
@@ -24,6 +24,19 @@ pub(super) fn typed(op: &Op, value: Value) -> Result<Reply, Failure> {
                 .ok_or_else(|| nonsense(op.name()))
         }
         _ => Err(nonsense(op.name())),
+    }
+}
+
+fn failure(error: &redis::ServerError) -> Failure {
+    match error.details() {
+        Some(details) if error.code() == "CACHETX" && details.starts_with("midway") => {
+            let message = text(error.code(), error.details());
+            Failure::Midway(Error::with_effect(
+                Kind::Server { message },
+                Effect::Unknown,
+            ))
+        }
+        _ => Failure::Refused(server_error(error)),
     }
 }
 

@@ -21,6 +21,8 @@ pub(crate) struct ScriptEngine {
     connections: Connections,
     counters: Arc<Counters>,
     assemble: Assemble,
+    /// `limits::STAGING_BYTES`; the measurement of that limit sets others.
+    staging_bytes: usize,
     /// Empty until the first boot, and again after the server turned out not to be the one that was booted.
     booted: RwLock<Option<Arc<Booted>>>,
 }
@@ -38,12 +40,18 @@ impl ScriptEngine {
         Self::with_scripts(config, |dialect| Scripts::of(dialect).clone())
     }
 
+    #[cfg(test)]
+    pub(super) fn stage_from(&mut self, bytes: usize) {
+        self.staging_bytes = bytes;
+    }
+
     pub(super) fn with_scripts(config: ServerConfig, assemble: Assemble) -> Result<Self> {
         let counters = Arc::new(Counters::default());
         Ok(Self {
             connections: Connections::new(config, Arc::clone(&counters))?,
             counters,
             assemble,
+            staging_bytes: limits::STAGING_BYTES,
             booted: RwLock::new(None),
         })
     }
@@ -178,7 +186,7 @@ fn is_staging_missing(reply: &Value) -> bool {
 
 impl Performer for ScriptEngine {
     fn perform(&self, op: &Op) -> Result<Reply, Fault> {
-        let call = Call::new(op);
+        let call = Call::new(op, self.staging_bytes);
         let mut sent = false;
         let done = self.connections.with(|session| {
             // A boot that fails has sent nothing of the operation.

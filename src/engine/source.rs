@@ -58,11 +58,12 @@ const FILES: [File; 5] = [
     },
 ];
 
-const LIBRARY: [(&str, &str); 4] = [
+const LIBRARY: [(&str, &str); 5] = [
     ("decimal", include_str!("../../lua/lib/decimal.lua")),
     ("in_flight", include_str!("../../lua/lib/in_flight.lua")),
     ("ttl", include_str!("../../lua/lib/ttl.lua")),
     ("unlink", include_str!("../../lua/lib/unlink.lua")),
+    ("write", include_str!("../../lua/lib/write.lua")),
 ];
 
 const INCLUDE: &str = "--@include ";

@@ -1,12 +1,12 @@
 //! The engine on real servers: every test runs on each server that this machine has, in one of its own.
 
 mod commit;
-//mod faults;
-//mod headers;
-//mod invalidate;
+mod faults;
+mod headers;
+mod invalidate;
 mod locks;
-//mod transport;
-//mod whole;
+mod transport;
+mod whole;
 
 use super::{Performer as _, ScriptEngine, ServerConfig, source::Scripts};
 use crate::{

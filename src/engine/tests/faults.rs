@@ -1,0 +1,330 @@
+//! Scripts that are lost or denied, connections that break, servers that halt.
+
+use super::*;
+use crate::{
+    Effect,
+    limits::STAGING_BYTES,
+    op::{Read, ReadReply},
+    testing::Proxy,
+};
+use std::time::{Duration, Instant};
+
+fn read(key: &str) -> Read {
+    Read { entry: entry(key) }
+}
+
+fn unknown<T: std::fmt::Debug>(result: Result<T, Fault>) -> crate::Error {
+    match result {
+        Err(Fault::Unknown(e)) => {
+            assert_eq!(e.effect(), Effect::Unknown);
+            e
+        }
+        other => panic!("an unknown outcome was expected: {other:?}"),
+    }
+}
+
+fn not_done<T: std::fmt::Debug>(result: Result<T, Fault>) -> crate::Error {
+    match result {
+        Err(Fault::NotDone(e)) => {
+            assert_eq!(e.effect(), Effect::None);
+            e
+        }
+        other => panic!("nothing was to be done: {other:?}"),
+    }
+}
+
+#[test]
+fn lost_scripts_are_loaded_again() {
+    on_every_server(|bed| {
+        for (id, bytes) in [("c1", 10), ("c2", STAGING_BYTES)] {
+            bed.hold();
+            bed.cmd::<()>(&["SCRIPT", "FLUSH"]);
+            let (reloads, trips) = counts(bed);
+            let ask = Commit {
+                id: id.to_owned(),
+                ..commit(&vec![b'x'; bytes], &[])
+            };
+            assert_eq!(bed.run(ask), committed(0));
+            // The call, the load, the call again.
+            assert_eq!(counts(bed), (reloads + 1, trips + 3));
+            assert_eq!(bed.get("own").map(|v| v.len()), Some(bytes));
+            assert_eq!(bed.run(invalidate(&["own"])), removed(1));
+            assert_eq!(bed.engine.counters().reloads(), reloads + 2);
+        }
+    });
+}
+
+fn counts(bed: &Bed) -> (u64, u64) {
+    let counters = bed.engine.counters();
+    (counters.reloads(), counters.round_trips())
+}
+
+#[test]
+fn where_script_is_denied_scripts_are_sent_whole() {
+    let users = |_: &ServerBinary| {
+        let rule = "bob on >pw ~* +@all -script -info";
+        Some(
+            ServerOptions::new()
+                .user("default on nopass ~* +@all")
+                .user(rule),
+        )
+    };
+    on_every_server_with(users, |bed| {
+        let usual = bed.engine.report().unwrap();
+        bed.cmd::<()>(&["SCRIPT", "FLUSH"]);
+        let url = bed.server.url_as("bob", "pw");
+        bed.engine = ScriptEngine::open(ServerConfig::new(url)).unwrap();
+        let report = bed.engine.report().unwrap();
+        assert!(!report.loaded && report.warnings.len() == 1, "{report}");
+        assert_eq!(report.flagged, usual.flagged);
+        assert_eq!((&*report.flavour, &*report.version), ("unknown", "unknown"));
+        for (id, bytes) in [("c1", 10), ("c2", STAGING_BYTES)] {
+            bed.hold();
+            let ask = Commit {
+                id: id.to_owned(),
+                ..commit(&vec![b'x'; bytes], &[])
+            };
+            assert_eq!(bed.run(ask), committed(0));
+        }
+        // EVAL leaves the script with the server.
+        let before = counts(bed);
+        bed.hold();
+        assert_eq!(counts(bed), (before.0, before.1 + 1));
+    });
+}
+
+#[test]
+fn where_eval_is_denied_too_the_error_says_so() {
+    let users = |_: &ServerBinary| {
+        let rule = "bob on >pw ~* +@all -script -eval";
+        Some(
+            ServerOptions::new()
+                .user("default on nopass ~* +@all")
+                .user(rule),
+        )
+    };
+    on_every_server_with(users, |bed| {
+        bed.cmd::<()>(&["SCRIPT", "FLUSH"]);
+        let url = bed.server.url_as("bob", "pw");
+        let engine = ScriptEngine::open(ServerConfig::new(url)).unwrap();
+        let error = not_done(run(&engine, acquire("l", "me", 0)));
+        assert!(
+            error.is_server() && error.to_string().contains("NOPERM"),
+            "{error}"
+        );
+    });
+}
+
+#[test]
+fn a_staged_value_that_is_lost_on_the_way_is_sent_again() {
+    use crate::engine::source::ScriptName;
+    // A commit that loses the staged value itself, the first time.
+    let losing = |dialect| {
+        Scripts::assemble(dialect, |name, text| match name {
+            ScriptName::Commit => text.replace(
+                "for i = 1, owns do\n    if not is_ttl",
+                "if redis.call('SETNX', 'once', 1) == 1 then redis.call('DEL', KEYS[5]) end\n\
+                 for i = 1, owns do\n    if not is_ttl",
+            ),
+            _ => text.to_owned(),
+        })
+    };
+    on_every_server(|bed| {
+        bed.engine =
+            ScriptEngine::with_scripts(ServerConfig::new(bed.server.url()), losing).unwrap();
+        bed.hold();
+        let trips = counts(bed).1;
+        assert_eq!(
+            bed.run(commit(&vec![b'x'; STAGING_BYTES], &[])),
+            committed(0)
+        );
+        assert_eq!(counts(bed).1, trips + 2);
+        assert_eq!(bed.get("own").map(|v| v.len()), Some(STAGING_BYTES));
+    });
+}
+
+#[test]
+fn a_staged_value_that_stays_away_is_an_error_before_any_write() {
+    let users = |_: &ServerBinary| {
+        let rule = "bob on >pw ~* +@all -set";
+        Some(
+            ServerOptions::new()
+                .user("default on nopass ~* +@all")
+                .user(rule),
+        )
+    };
+    on_every_server_with(users, |bed| {
+        bed.hold();
+        bed.cmd::<()>(&["MSET", "own", "old", "a", "old"]);
+        let before = bed.dump();
+        let url = bed.server.url_as("bob", "pw");
+        let engine = ScriptEngine::open(ServerConfig::new(url)).unwrap();
+        let error = not_done(run(&engine, commit(&vec![b'x'; STAGING_BYTES], &["a"])));
+        // The server's own reason, not the script's "missing".
+        assert!(error.to_string().contains("NOPERM"), "{error}");
+        assert_eq!(bed.dump(), before);
+    });
+}
+
+#[test]
+fn a_restarted_server_is_found_again() {
+    on_every_server(|bed| {
+        bed.hold();
+        bed.server.restart().unwrap();
+        let reply = bed.run(acquire("l", "me", 0));
+        assert_eq!(reply, AcquireReply::Acquired { fence: 1 });
+        let counters = bed.engine.counters();
+        assert_eq!((counters.reconnects(), counters.reloads()), (1, 1));
+    });
+}
+
+#[test]
+fn a_killed_connection_is_opened_again() {
+    on_every_server(|bed| {
+        for id in ["c1", "c2"] {
+            bed.hold();
+            bed.cmd::<()>(&["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"]);
+            let ask = Commit {
+                id: id.to_owned(),
+                ..commit(&vec![b'x'; STAGING_BYTES], &[])
+            };
+            assert_eq!(bed.run(ask), committed(0));
+        }
+        assert_eq!(bed.engine.counters().reconnects(), 2);
+    });
+}
+
+#[test]
+fn a_server_that_is_away_is_told_at_once_and_can_come_later() {
+    on_every_server(|bed| {
+        let config = ServerConfig::new(bed.server.url());
+        bed.server.kill();
+        let started = Instant::now();
+        let opened = ScriptEngine::open(config.clone()).map(|_| ());
+        assert!(opened.is_err_and(|e| e.is_unavailable() && e.effect() == Effect::None));
+        let engine = ScriptEngine::lazy(config).unwrap();
+        for _ in 0..3 {
+            assert!(not_done(run(&engine, acquire("l", "me", 0))).is_unavailable());
+            assert!(not_done(run(&engine, read("own"))).is_unavailable());
+        }
+        assert!(started.elapsed() < Duration::from_millis(900));
+        bed.server.restart().unwrap();
+        assert!(run(&engine, acquire("l", "me", 0)).is_ok());
+        assert!(engine.report().unwrap().loaded);
+    });
+}
+
+#[test]
+fn a_halted_server_costs_the_time_out_and_the_connection() {
+    on_every_server(|bed| {
+        bed.cmd::<()>(&["MSET", "first", "1", "second", "2"]);
+        let mut config = ServerConfig::new(bed.server.url());
+        config.response_timeout = Duration::from_millis(150);
+        let engine = ScriptEngine::open(config).unwrap();
+        bed.server.pause().unwrap();
+        for big in [false, true] {
+            let started = Instant::now();
+            let bytes = if big { 8 << 20 } else { 10 };
+            let error = match big {
+                false => unknown(run(&engine, read("first"))),
+                true => unknown(run(&engine, commit(&vec![b'x'; bytes], &[]))),
+            };
+            assert!(
+                error.is_unavailable() && error.to_string().contains("in time"),
+                "{error}"
+            );
+            assert!(started.elapsed() < Duration::from_millis(900));
+        }
+        bed.server.resume().unwrap();
+        // Its answer to the first request must not be taken for that to the second.
+        let ReadReply::Found { value, .. } = run(&engine, read("second")).unwrap();
+        assert_eq!(value.as_deref(), Some(&b"2"[..]));
+        assert!(engine.counters().reconnects() >= 1);
+    });
+}
+
+#[test]
+fn a_lost_reply_on_a_new_connection_is_unknown_and_never_sent_twice() {
+    on_every_server(|bed| {
+        let proxy = Proxy::start(bed.server.port()).unwrap();
+        let engine = ScriptEngine::lazy(ServerConfig::new(proxy.url())).unwrap();
+        proxy.drop_next_reply();
+        let error = unknown(run(&engine, read("own")));
+        assert!(error.is_unavailable());
+        assert_eq!(proxy.traffic().connections, 1);
+        // The boot's reply is lost: the operation was never sent.
+        proxy.drop_next_reply();
+        assert!(not_done(run(&engine, acquire("l", "me", 0))).is_unavailable());
+        assert!(!bed.exists("l"));
+    });
+}
+
+#[test]
+fn a_lost_reply_on_a_used_connection_is_mended_by_one_repeat() {
+    on_every_server(|bed| {
+        let proxy = Proxy::start(bed.server.port()).unwrap();
+        bed.engine = ScriptEngine::open(ServerConfig::new(proxy.url())).unwrap();
+        bed.hold();
+        bed.cmd::<()>(&["SET", "a", "old"]);
+        proxy.drop_next_reply();
+        assert_eq!(bed.run(commit(b"new", &["a"])), CommitReply::Replayed);
+        assert_eq!(bed.get("own").as_deref(), Some("new"));
+        assert!(!bed.exists("a") && !bed.exists("l"));
+    });
+}
+
+#[test]
+fn a_repeat_that_cannot_connect_leaves_the_outcome_unknown() {
+    on_every_server(|bed| {
+        bed.hold();
+        bed.server.kill();
+        assert!(unknown(bed.try_run(invalidate(&["own"]))).is_unavailable());
+        assert!(not_done(bed.try_run(invalidate(&["own"]))).is_unavailable());
+    });
+}
+
+#[test]
+fn a_loading_or_following_server_is_unavailable() {
+    on_every_server(|bed| {
+        bed.hold();
+        bed.cmd::<()>(&["REPLICAOF", "127.0.0.1", "1"]);
+        for result in [
+            bed.try_run(acquire("m", "me", 0)).map(|_| ()),
+            bed.try_run(commit(b"new", &["a"])).map(|_| ()),
+            bed.try_run(invalidate(&["l"])).map(|_| ()),
+        ] {
+            let error = not_done(result);
+            assert!(error.is_unavailable(), "{error}");
+            let text = error.to_string();
+            assert!(
+                text.contains("READONLY") || text.contains("MASTERDOWN"),
+                "{text}"
+            );
+        }
+    });
+}
+
+#[test]
+fn a_pool_that_is_in_use_is_an_error_in_bounded_time() {
+    let Some(binary) = ServerBinary::any() else {
+        return;
+    };
+    let server = Server::start(binary).unwrap();
+    let mut config = ServerConfig::new(server.url());
+    config.pool_size = 1;
+    config.connect_timeout = Duration::from_millis(50);
+    config.response_timeout = Duration::from_millis(400);
+    let engine = ScriptEngine::open(config).unwrap();
+    server.pause().unwrap();
+    std::thread::scope(|scope| {
+        // Both find the server halted; one of them may find the only connection in use before that.
+        let calls: Vec<_> = (0..3)
+            .map(|_| scope.spawn(|| run(&engine, read("own"))))
+            .collect();
+        let results: Vec<_> = calls.into_iter().map(|call| call.join().unwrap()).collect();
+        let busy = |r: &Result<_, Fault>| matches!(r, Err(Fault::NotDone(e)) if e.to_string().contains("in use"));
+        assert!(results.iter().all(Result::is_err));
+        assert!(results.iter().any(busy), "{results:?}");
+    });
+    server.resume().unwrap();
+}

@@ -1,0 +1,102 @@
+//! The headers of the Lua files against the Rust side, and the digests against the servers.
+
+use super::*;
+use crate::{
+    engine::{
+        call::Call,
+        source::{Dialect, ScriptName},
+    },
+    op::{Op, Release, Renew},
+};
+use std::collections::BTreeSet;
+
+/// The names in one section of a header; a `*` marks what comes any number of times, and drops here.
+fn section(file: &str, title: &str) -> Vec<String> {
+    let header = file.lines().take_while(|line| line.starts_with("--"));
+    let lines = header.map(|line| line.trim_start_matches("--"));
+    lines
+        .skip_while(|line| line.trim() != title)
+        .skip(1)
+        .take_while(|line| line.starts_with("   "))
+        .filter_map(|line| line.split_whitespace().next())
+        .map(|name| name.trim_end_matches('*').to_owned())
+        .collect()
+}
+
+fn call_of(name: ScriptName) -> Op {
+    match name {
+        ScriptName::Acquire => acquire("l", "me", 0).into_op(),
+        ScriptName::Renew => Renew {
+            lock: lock("l", "me"),
+            fence_key: "f".to_owned(),
+            ttl_ms: 1,
+        }
+        .into_op(),
+        ScriptName::Release => Release {
+            lock: lock("l", "me"),
+        }
+        .into_op(),
+        ScriptName::Commit => commit(b"x", &["a"]).into_op(),
+        ScriptName::Invalidate => Invalidate {
+            release: Some(lock("l", "me")),
+            ..invalidate(&["a"])
+        }
+        .into_op(),
+    }
+}
+
+#[test]
+fn headers_list_the_keys_and_arguments_that_are_sent() {
+    for script in Scripts::of(Dialect::Plain).iter() {
+        let (file, op) = (script.name.file(), call_of(script.name));
+        let (keys, args) = Call::new(&op, usize::MAX).unwrap().names();
+        assert_eq!(section(file, "KEYS"), keys, "{:?}", script.name);
+        assert_eq!(section(file, "ARGV"), args, "{:?}", script.name);
+    }
+}
+
+#[test]
+fn headers_list_the_replies_that_are_given_and_understood() {
+    for script in Scripts::of(Dialect::Plain).iter() {
+        let file = script.name.file();
+        let listed: BTreeSet<_> = section(file, "Replies").into_iter().collect();
+        let given: BTreeSet<_> = script
+            .text
+            .split("return { '")
+            .skip(1)
+            .filter_map(|rest| rest.split('\'').next())
+            .map(str::to_owned)
+            .collect();
+        assert_eq!(listed, given, "{:?}", script.name);
+        assert!(!listed.is_empty());
+        let understands = |word: &String| {
+            [0, 1, 2].into_iter().any(|numbers| {
+                let mut parts = vec![redis::Value::BulkString(word.clone().into_bytes())];
+                parts.resize(1 + numbers, redis::Value::BulkString(b"1".to_vec()));
+                let reply = redis::Value::Array(parts);
+                crate::engine::reply::typed(&call_of(script.name), reply).is_ok()
+            })
+        };
+        assert!(listed.iter().all(understands), "{listed:?}");
+    }
+}
+
+#[test]
+fn digests_are_the_servers_own() {
+    on_every_server(|bed| {
+        let report = bed.engine.report().unwrap();
+        assert_eq!(report.scripts.len(), 5);
+        for (name, sha) in &report.scripts {
+            let there: Vec<bool> = bed.cmd(&["SCRIPT", "EXISTS", sha]);
+            assert_eq!(there, [true], "{name}");
+        }
+        // What the server says of itself, and the dialect that it turned out to understand.
+        let binary = bed.server.binary();
+        let version = binary.version();
+        assert_eq!(report.flagged, version.0 >= 7, "{report}");
+        let shown = format!("{}-{}", report.flavour, report.version);
+        assert_eq!(shown, binary.to_string());
+        assert!(report.loaded && report.warnings.is_empty() && report.engine == "script");
+        assert!(report.to_string().contains(&report.scripts[0].1));
+    });
+}

@@ -1,0 +1,147 @@
+//! Nothing or all of it: what is refused has written nothing, and what breaks off says so.
+
+use super::*;
+use crate::{
+    limits::STAGING_BYTES,
+    op::{Op, Release, ReleaseReply, Renew, RenewReply},
+};
+
+const LEASES: &str = "cachetx:leases:run";
+
+fn ops(bytes: usize) -> Vec<Op> {
+    let renew = Renew {
+        lock: lock("l", "me"),
+        fence_key: "{l}:fence".to_owned(),
+        ttl_ms: 60_000,
+    };
+    let mut with_lock = invalidate(&["a", "b"]);
+    with_lock.release = Some(lock("l", "me"));
+    vec![
+        acquire("l", "me", 9).into_op(),
+        renew.into_op(),
+        Release {
+            lock: lock("l", "me"),
+        }
+        .into_op(),
+        commit(&vec![b'x'; bytes], &["a", "b"]).into_op(),
+        with_lock.into_op(),
+    ]
+}
+
+/// What each script reads, so that the wrong type there is found before it writes.
+fn reads(op: &Op, key: &str) -> bool {
+    match op {
+        Op::Acquire(_) => matches!(key, "l" | "{l}:fence"),
+        Op::Renew(_) | Op::Release(_) => key == "l",
+        Op::Commit(_) => matches!(key, "l" | "{own}:stamp" | LEASES),
+        Op::Invalidate(_) => matches!(key, "l" | LEASES),
+        Op::Read(_) | Op::ClearLocks(_) => false,
+    }
+}
+
+#[test]
+fn a_key_of_the_wrong_type_is_refused_before_any_write() {
+    on_every_server(|bed| {
+        for key in ["l", "{l}:fence", "{own}:stamp", LEASES] {
+            for op in ops(10).into_iter().filter(|op| reads(op, key)) {
+                bed.cmd::<()>(&["FLUSHDB"]);
+                bed.hold();
+                bed.cmd::<()>(&["MSET", "own", "old", "a", "old", "b", "old"]);
+                bed.cmd::<()>(&["HSET", LEASES, "a", "l:t:9"]);
+                bed.cmd::<()>(&["DEL", key]);
+                bed.cmd::<()>(&["RPUSH", key, "x"]);
+                let before = bed.dump();
+                let message = refusal(bed.engine.perform(&op));
+                assert!(message.contains("WRONGTYPE"), "{key}: {message}");
+                assert_eq!(bed.dump(), before, "{key}, {}", op.name());
+            }
+        }
+    });
+}
+
+#[test]
+fn own_entries_of_any_type_are_replaced() {
+    on_every_server(|bed| {
+        bed.hold();
+        bed.cmd::<()>(&["RPUSH", "own", "x"]);
+        bed.cmd::<()>(&["RPUSH", "a", "x"]);
+        assert_eq!(bed.run(commit(b"new", &["a"])), committed(1));
+        assert_eq!(bed.get("own").as_deref(), Some("new"));
+    });
+}
+
+#[test]
+fn a_full_server_refuses_a_commit_before_any_write_and_invalidates() {
+    on_every_server(|bed| {
+        for bytes in [10, STAGING_BYTES] {
+            bed.cmd::<()>(&["FLUSHDB"]);
+            bed.hold();
+            bed.cmd::<()>(&["MSET", "own", "old", "a", "old", "b", "old"]);
+            bed.cmd::<()>(&["HSET", LEASES, "a", "l:t:9"]);
+            let before = bed.dump();
+            bed.cmd::<()>(&["CONFIG", "SET", "maxmemory", "1"]);
+            let [acquire, renew, release, commit, invalidate] = &ops(bytes)[..] else {
+                panic!("five operations");
+            };
+            for op in [acquire, commit] {
+                let message = refusal(bed.engine.perform(op));
+                assert!(message.contains("OOM"), "{message}");
+                assert_eq!(bed.dump(), before, "{}", op.name());
+            }
+            let reply = bed.engine.perform(renew).unwrap();
+            assert_eq!(reply, crate::op::Reply::Renew(RenewReply::Done));
+            let reply = bed.engine.perform(invalidate).unwrap();
+            assert_eq!(reply, crate::op::Reply::Invalidate(removed(2)));
+            assert!(!bed.exists("a") && !bed.exists("l") && !bed.exists(LEASES));
+            let reply = bed.engine.perform(release).unwrap();
+            assert_eq!(reply, crate::op::Reply::Release(ReleaseReply::Lost));
+            bed.cmd::<()>(&["CONFIG", "SET", "maxmemory", "0"]);
+        }
+    });
+}
+
+#[test]
+fn without_its_first_no_op_the_plain_commit_writes_on_a_full_server() {
+    use crate::engine::source::{Dialect, ScriptName};
+    let naive = |_| {
+        Scripts::assemble(Dialect::Plain, |name, text| match name {
+            ScriptName::Commit => text.replace("if REFUSE_OOM and", "if false and"),
+            _ => text.to_owned(),
+        })
+    };
+    on_every_server(|bed| {
+        bed.engine =
+            ScriptEngine::with_scripts(ServerConfig::new(bed.server.url()), naive).unwrap();
+        bed.hold();
+        bed.cmd::<()>(&["MSET", "own", "old", "a", "old"]);
+        bed.cmd::<()>(&["CONFIG", "SET", "maxmemory", "1"]);
+        let _ = bed.try_run(commit(b"new", &["a"]));
+        assert!(!bed.exists("a"), "what the test above must catch");
+    });
+}
+
+#[test]
+fn an_inner_command_that_is_denied_midway_is_not_taken_for_nothing_done() {
+    let users = |_: &ServerBinary| {
+        let rule = "bob on >pw ~* +@all -set";
+        Some(
+            ServerOptions::new()
+                .user("default on nopass ~* +@all")
+                .user(rule),
+        )
+    };
+    on_every_server_with(users, |bed| {
+        bed.hold();
+        bed.cmd::<()>(&["MSET", "own", "old", "a", "old"]);
+        let url = bed.server.url_as("bob", "pw");
+        let engine = ScriptEngine::open(ServerConfig::new(url)).unwrap();
+        let fault = run(&engine, commit(b"new", &["a"])).unwrap_err();
+        let Fault::Unknown(error) = fault else {
+            panic!("{fault:?}");
+        };
+        assert!(error.is_server() && error.effect() == crate::Effect::Unknown);
+        assert!(error.to_string().contains("midway"), "{error}");
+        // Absent, never stale, and the lock is held.
+        assert!(!bed.exists("own") && !bed.exists("a") && bed.exists("l"));
+    });
+}
