@@ -13,7 +13,7 @@
 //! let rules = Rules::from_path("rules/nodb.json")?;
 //! TestRunner::default().run(&strategies::params(&rules), |params| {
 //!     for entry in rules.expand(["build_climate"], &params)?.entries() {
-//!         prop_assert!(entry.key.starts_with("nodb_cache:{"));
+//!         prop_assert!(entry.key.starts_with("nodb_cache:"));
 //!         prop_assert!(entry.controller != "topaz");
 //!     }
 //!     Ok(())
