@@ -17,7 +17,10 @@ use super::{
     report::Report,
     template::{Piece, Template, forbidden},
 };
-use std::collections::{HashMap, VecDeque};
+use std::{
+    collections::{HashMap, VecDeque},
+    ops::Range,
+};
 
 /// The names of siblings in use; besides, a commit id: 32 hex digits.
 const SIBLINGS: [&str; 5] = ["stamp", "leases", "lock", "fence", "lock:fence"];
@@ -51,6 +54,11 @@ pub(super) fn check(
             let template = template.as_ref()?;
             Some(Known {
                 controller,
+                span: draft.controllers[controller]
+                    .template
+                    .as_ref()?
+                    .span
+                    .clone(),
                 template,
                 word: atoms(template),
                 tagged: template.hash_tag().is_some(),
@@ -68,13 +76,11 @@ pub(super) fn check(
         match outcome {
             Ok(Ok(guard)) => guards[this.controller] = guard.map(Box::new),
             Ok(Err(Fault { message, help })) => {
-                let text = &draft.controllers[this.controller].template;
-                report.problem(text.span.clone(), message, Some(help));
+                report.problem(this.span.clone(), message, Some(help));
             }
             Err(OutOfSteps) => {
-                let text = &draft.controllers[this.controller].template;
                 report.problem(
-                    text.span.clone(),
+                    this.span.clone(),
                     "the templates are too much alike to prove that their keys differ",
                     Some("begin or end each template with a literal of its own".to_owned()),
                 );
@@ -95,6 +101,8 @@ struct OutOfSteps;
 /// A template that could be read.
 struct Known<'d> {
     controller: usize,
+    /// Where the file has it.
+    span: Range<usize>,
     template: &'d Template,
     word: Vec<Atom>,
     tagged: bool,
