@@ -17,6 +17,7 @@ use super::{
     report::Report,
     template::{Piece, Template, forbidden},
 };
+use crate::limits::MAX_COMPARE_STEPS;
 use std::{
     collections::{HashMap, VecDeque},
     ops::Range,
@@ -28,10 +29,6 @@ const COMMIT_ID_DIGITS: usize = 32;
 
 /// The hash of leases on a single server, with and without a value after it; with a hash tag before it in other cases.
 const LEASES: &str = "cachetx:leases";
-
-/// Steps that all comparisons of one file may take. Real files take a few for each pair of alike templates; only one that is
-/// made to be hard gets here.
-const MAX_STEPS: usize = 10_000_000;
 
 /// What a key of a template must be compared with, whenever one is made.
 pub(super) struct Guard {
@@ -402,7 +399,7 @@ struct Search {
 impl Search {
     fn new() -> Self {
         Self {
-            steps_left: MAX_STEPS,
+            steps_left: MAX_COMPARE_STEPS,
             from: HashMap::new(),
             queue: VecDeque::new(),
         }
