@@ -2,19 +2,24 @@
 
 mod boot;
 mod call;
-mod connection;
+mod config;
 mod counters;
+mod node;
+mod plain;
+mod refusal;
 mod reply;
 mod script;
+mod served;
+mod session;
 mod source;
 #[cfg(all(test, feature = "testing"))]
 mod tests;
 mod wire;
 
 pub use boot::EngineReport;
-pub(crate) use connection::ServerConfig;
+pub(crate) use config::ServerConfig;
 pub(crate) use counters::Counters;
-pub(crate) use script::ScriptEngine;
+pub(crate) use served::ServerEngine;
 
 use crate::op::{Fault, Op, Reply};
 
