@@ -4,12 +4,14 @@
 mod naive;
 
 use cachetx::{
-    KeyList, NO_TASKS, ParamValue, Params, Rules,
-    testing::{RulesFile, RulesTask, strategies},
+    KeyList, NO_TASKS, ParamValue, Params, Rules, Slots,
+    testing::{RulesFile, RulesTask, RulesVersion, strategies},
 };
 use proptest::{
     prelude::*,
     sample::{Index, subsequence},
+    strategy::ValueTree,
+    test_runner::TestRunner,
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -238,6 +240,79 @@ fn decode(text: &str) -> Vec<u8> {
         }
     }
     bytes
+}
+
+/// Properties say nothing about what their strategies never make.
+#[test]
+fn the_strategies_reach_what_the_properties_are_about() {
+    let mut runner = TestRunner::deterministic();
+    let mut seen: BTreeMap<&str, usize> = BTreeMap::new();
+    for _ in 0..300 {
+        let mut sample = |what, found: bool| *seen.entry(what).or_default() += usize::from(found);
+        let (file, rules, params) = draw(&mut runner, &case(strategies::params));
+        let any_task = |has: &dyn Fn(&RulesTask) -> bool| file.tasks.iter().any(has);
+        sample("version 1.0", file.version == RulesVersion::V1_0);
+        sample("version 1.1", file.version == RulesVersion::V1_1);
+        sample(
+            "all",
+            any_task(&|task| task.invalidates.contains(&"*".to_owned())),
+        );
+        sample("except", any_task(&|task| !task.except.is_empty()));
+        sample("no cascade", any_task(&|task| task.cascade == Some(false)));
+        sample(
+            "included twice removed",
+            any_task(&|task| {
+                let included = |it: &&RulesTask| task.includes.contains(&it.name);
+                file.tasks
+                    .iter()
+                    .filter(included)
+                    .any(|it| !it.includes.is_empty())
+            }),
+        );
+        let chain = |name| rules.dependents(name).is_ok_and(|found| found.len() > 2);
+        sample("a chain", rules.controllers().any(chain));
+        sample(
+            "TTL",
+            file.controllers.iter().any(|it| it.ttl_seconds.is_some()),
+        );
+        sample(
+            "hash tag",
+            rules
+                .slot_check()
+                .controllers
+                .iter()
+                .any(|it| matches!(&it.slots, Slots::One { tag: Some(tag) } if tag.contains('{'))),
+        );
+        sample(
+            "list",
+            params.iter().any(|(_, value)| value.values().len() > 1),
+        );
+        let near = draw(&mut runner, &strategies::near_params(&rules));
+        let takes_params =
+            |name: &&str| rules.placeholders(name).is_ok_and(|names| names.len() > 1);
+        for name in rules.controllers().filter(takes_params) {
+            sample("near params taken", rules.key(name, &near).is_ok());
+            sample("near params refused", rules.key(name, &near).is_err());
+        }
+        let hostile = draw(&mut runner, &strategies::hostile_rules());
+        sample("hostile rules that are no JSON", !is_json(&hostile));
+        sample(
+            "hostile rules refused, though JSON",
+            is_json(&hostile) && Rules::from_json(&hostile).is_err(),
+        );
+        sample("hostile rules taken", Rules::from_json(&hostile).is_ok());
+    }
+    for (what, count) in seen {
+        assert!(count >= 10, "{what}: {count} of 300");
+    }
+}
+
+fn is_json(text: &str) -> bool {
+    serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok()
+}
+
+fn draw<S: Strategy>(runner: &mut TestRunner, strategy: &S) -> S::Value {
+    strategy.new_tree(runner).expect("a value").current()
 }
 
 #[test]

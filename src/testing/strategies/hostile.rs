@@ -5,13 +5,17 @@ use proptest::{
     prelude::*,
     sample::{Index, select},
 };
+use std::ops::Range;
 
-/// Texts that begin as a rules file that compiles, and are then changed in a few places: cut, doubled, with text taken from
-/// elsewhere in the file or with the tokens that are most likely to confuse a reader.
+/// Texts that begin as a rules file that compiles, and are then changed in a few places. Half of them stay JSON as a rule, with
+/// strings in places where others were; the rest are cut, doubled, mixed up, or get tokens that are likely to confuse a reader.
 ///
 /// Most do not compile; those that do are rules like any other.
 pub fn hostile_rules() -> impl Strategy<Value = String> {
-    let changes = prop::collection::vec(change(), 1..=4);
+    let changes = prop_oneof![
+        prop::collection::vec(replace(), 1..=3),
+        prop::collection::vec(change(), 1..=3),
+    ];
     (rules(), changes).prop_map(|(file, changes)| {
         let text = file.to_json();
         changes.iter().fold(text, |text, change| change.on(&text))
@@ -38,8 +42,8 @@ enum Change {
         at: Index,
         token: &'static str,
     },
-    /// A token of the file in place of another of its tokens: keeps it JSON more often than the others do.
-    Swap {
+    /// A text between quotes in place of another: mostly stays JSON.
+    Replace {
         from: Index,
         to: Index,
     },
@@ -98,10 +102,14 @@ fn change() -> impl Strategy<Value = Change> {
         2 => (place(), place(), 1..40_usize)
             .prop_map(|(from, to, bytes)| Change::Move { from, to, bytes }),
         4 => (place(), select(&TOKENS[..])).prop_map(|(at, token)| Change::Insert { at, token }),
-        6 => (place(), place()).prop_map(|(from, to)| Change::Swap { from, to }),
+        2 => replace(),
         1 => place().prop_map(|at| Change::Truncate { at }),
         1 => (place(), 1..4_000_usize).prop_map(|(at, depth)| Change::Nest { at, depth }),
     ]
+}
+
+fn replace() -> impl Strategy<Value = Change> {
+    any::<(Index, Index)>().prop_map(|(from, to)| Change::Replace { from, to })
 }
 
 impl Change {
@@ -124,13 +132,18 @@ impl Change {
                 put(place(to), &text[from..end(from, *bytes)])
             }
             Self::Insert { at, token } => put(place(at), token),
-            Self::Swap { from, to } => {
-                let strings: Vec<(usize, &str)> = strings(text);
-                let (Some((_, from)), Some((at, to))) = (pick(&strings, from), pick(&strings, to))
-                else {
+            Self::Replace { from, to } => {
+                let strings = strings(text);
+                if strings.is_empty() {
                     return text.to_owned();
-                };
-                format!("{}{from}{}", &text[..*at], &text[at + to.len()..])
+                }
+                let (from, to) = (from.get(&strings), to.get(&strings));
+                format!(
+                    "{}{}{}",
+                    &text[..to.start],
+                    &text[from.clone()],
+                    &text[to.end..]
+                )
             }
             Self::Truncate { at } => text[..place(at)].to_owned(),
             Self::Nest { at, depth } => put(place(at), &"[".repeat(*depth)),
@@ -138,17 +151,18 @@ impl Change {
     }
 }
 
-fn pick<'a, T>(list: &'a [T], index: &Index) -> Option<&'a T> {
-    (!list.is_empty()).then(|| &list[index.index(list.len())])
-}
-
-/// The texts between quotes, roughly: escaped quotes are taken for quotes.
-fn strings(text: &str) -> Vec<(usize, &str)> {
-    let mut at = 0;
-    let parts = text.split('"').map(|part| {
-        let start = at;
-        at += part.len() + 1;
-        (start, part)
-    });
-    parts.skip(1).step_by(2).collect()
+/// The places of the texts between quotes.
+fn strings(text: &str) -> Vec<Range<usize>> {
+    let mut quotes = Vec::new();
+    let mut escaped = false;
+    for (at, character) in text.char_indices() {
+        match character {
+            _ if escaped => escaped = false,
+            '\\' => escaped = true,
+            '"' => quotes.push(at),
+            _ => {}
+        }
+    }
+    let pairs = quotes.chunks_exact(2);
+    pairs.map(|pair| pair[0] + 1..pair[1]).collect()
 }
