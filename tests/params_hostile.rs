@@ -260,6 +260,12 @@ fn values_cannot_make_a_key_into_one_of_the_librarys_own() {
         all(&leases, &params("cachetx", "leases")),
         "which is the name of a hash of leases",
     );
+    // The tag of a key may hold an opening brace, which its hash of leases then has too.
+    let odd = rules(r#""odd": "{{{{{run}}}{run}cachetx{run}leases""#);
+    refused(
+        all(&odd, &params(":", "x")),
+        "`{{:}:cachetx:leases`, which is the name of a hash of leases",
+    );
     assert_eq!(
         all(&leases, &params("cachetx", "lease"))
             .expect("it fits")
