@@ -1,4 +1,5 @@
 //! Rules files that were made to hurt: each gets a clear error, none a panic or a hang.
+#![cfg(feature = "testing")]
 
 use cachetx::{Error, Params, Rules, limits, testing::strategies};
 use proptest::prelude::*;

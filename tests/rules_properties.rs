@@ -1,4 +1,5 @@
 //! What holds for every rules file and all params, against an independent way to work the keys out.
+#![cfg(feature = "testing")]
 
 #[path = "support/naive.rs"]
 mod naive;
