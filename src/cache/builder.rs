@@ -1,7 +1,7 @@
 use super::{Cache, Inner, stats::Counters};
 use crate::{
     Engine, Error, Result, Rules,
-    engine::{ScriptEngine, ServerConfig},
+    engine::{MemoryEngine, MemoryServer, Performer, ScriptEngine, ServerConfig},
     error::Kind,
     limits,
 };
@@ -17,6 +17,8 @@ use std::{
 pub struct CacheBuilder {
     rules: Rules,
     url: Option<String>,
+    /// Takes the place of a URL.
+    memory: Option<MemoryServer>,
     engine: Engine,
     connect_timeout: Duration,
     response_timeout: Duration,
@@ -29,6 +31,7 @@ impl CacheBuilder {
         Self {
             rules,
             url: None,
+            memory: None,
             engine: Engine::default(),
             connect_timeout: limits::DEFAULT_CONNECT_TIMEOUT,
             response_timeout: limits::DEFAULT_RESPONSE_TIMEOUT,
@@ -41,10 +44,50 @@ impl CacheBuilder {
     /// `redis+unix:///path/to.sock?db=0&user=…&pass=…`. No default.
     pub fn url(mut self, url: impl Into<String>) -> Self {
         self.url = Some(url.into());
+        self.memory = None;
         self
     }
 
-    /// How operations run on the server; [`Engine::Auto`] by default.
+    /// No server but a model of one inside this process: for unit tests, and for a program that has no server yet. It
+    /// starts empty, other processes do not see it, and it ends with the last cache on it; clones of this builder share it.
+    /// [`url`](Self::url) goes back to a server.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use cachetx::{Cache, CacheOutcome, Document, RawObject, Rules, Store};
+    ///
+    /// let root = tempfile::tempdir()?;
+    /// std::fs::create_dir(root.path().join("copacetic-sled"))?;
+    /// std::fs::write(root.path().join("copacetic-sled/climate.nodb"), r#"{"years": 100}"#)?;
+    ///
+    /// let cache = Cache::builder(Rules::from_path("rules/nodb.json")?).in_memory().open()?;
+    /// let store = Store::builder(&cache).root(root.path()).open()?;
+    /// let climate: Document<RawObject> = store.document("copacetic-sled", "climate")?;
+    /// let mut held = climate.lock()?;
+    /// held.set("years", &30)?;
+    /// let outcome = held.dump_and_unlock_with_transaction(["build_climate"])?;
+    /// assert!(matches!(outcome.cache, CacheOutcome::Committed { .. }));
+    ///
+    /// assert_eq!(climate.read()?.get::<u32>("years")?, Some(30));
+    /// assert_eq!(cache.stats().reads_from_server, 1);
+    /// assert_eq!(cache.report().expect("it is there").engine, "memory");
+    /// # Ok::<(), cachetx::BoxError>(())
+    /// ```
+    pub fn in_memory(mut self) -> Self {
+        self.memory = Some(MemoryServer::new());
+        self
+    }
+
+    /// Like [`in_memory`](Self::in_memory), on a server that others share or that a test stops.
+    #[cfg(feature = "testing")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "testing")))]
+    pub fn memory_server(mut self, server: &MemoryServer) -> Self {
+        self.memory = Some(server.clone());
+        self
+    }
+
+    /// How operations run on the server; [`Engine::Auto`] by default. In memory there is one way.
     pub fn engine(mut self, engine: Engine) -> Self {
         self.engine = engine;
         self
@@ -81,6 +124,9 @@ impl CacheBuilder {
     ///
     /// An option that cannot work, or a server that is away or refuses.
     pub fn open(self) -> Result<Cache> {
+        if let Some(server) = self.memory.clone() {
+            return Ok(self.with(MemoryEngine::new(server)));
+        }
         let config = self.config()?;
         let engine = ScriptEngine::open(config)?;
         Ok(self.with(engine))
@@ -92,12 +138,15 @@ impl CacheBuilder {
     ///
     /// An option that cannot work.
     pub fn open_lazy(self) -> Result<Cache> {
+        if self.memory.is_some() {
+            return self.open();
+        }
         let config = self.config()?;
         let engine = ScriptEngine::lazy(config)?;
         Ok(self.with(engine))
     }
 
-    fn with(self, engine: ScriptEngine) -> Cache {
+    fn with(self, engine: impl Performer) -> Cache {
         Cache(Arc::new(Inner {
             rules: self.rules,
             engine: Box::new(engine),

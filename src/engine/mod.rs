@@ -4,6 +4,7 @@ mod boot;
 mod call;
 mod connection;
 mod counters;
+mod memory;
 mod reply;
 mod script;
 mod source;
@@ -14,6 +15,8 @@ mod wire;
 pub use boot::EngineReport;
 pub(crate) use connection::ServerConfig;
 pub(crate) use counters::Counters;
+pub(crate) use memory::MemoryEngine;
+pub use memory::MemoryServer;
 pub(crate) use script::ScriptEngine;
 
 use crate::op::{Fault, Op, Reply};

@@ -7,7 +7,7 @@ use super::{
     connection::{Connections, Failure, ServerConfig, Session, nonsense},
     counters::Counters,
     reply::{code, typed},
-    source::{Script, Scripts},
+    source::{Dialect, Script, Scripts},
 };
 use crate::{
     Result, limits,
@@ -45,12 +45,15 @@ impl ScriptEngine {
         self.staging_bytes = bytes;
     }
 
-    pub(super) fn with_scripts(config: ServerConfig, assemble: Assemble) -> Result<Self> {
+    pub(super) fn with_scripts(
+        config: ServerConfig,
+        assemble: impl Fn(Dialect) -> Scripts + Send + Sync + 'static,
+    ) -> Result<Self> {
         let counters = Arc::new(Counters::default());
         Ok(Self {
             connections: Connections::new(config, Arc::clone(&counters))?,
             counters,
-            assemble,
+            assemble: Box::new(assemble),
             staging_bytes: limits::STAGING_BYTES,
             booted: RwLock::new(None),
         })
@@ -69,7 +72,7 @@ impl ScriptEngine {
             return Ok(Arc::clone(booted));
         }
         drop(known);
-        let booted = Arc::new(boot::boot(session, self.assemble)?);
+        let booted = Arc::new(boot::boot(session, &self.assemble)?);
         log::info!("{}: {}", self.connections.shown_url(), booted.report);
         let mut place = self.booted.write().unwrap_or_else(PoisonError::into_inner);
         *place = Some(Arc::clone(&booted));
