@@ -10,6 +10,7 @@ use std::{
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     process::{Command, Stdio},
+    time::Duration,
 };
 use support::{Climate, RUN, World};
 use tempfile::TempDir;
@@ -20,6 +21,8 @@ const SAVES: u64 = 10_000;
 fn stamps_of_fast_saves(world: &World, root: &Path) -> (usize, HashSet<(i64, i64)>) {
     let store = Store::builder(world.cache())
         .root(root)
+        // One guard for all saves: on a slow machine they take longer than the default life of a lock.
+        .lock_ttl(Duration::from_secs(3_600))
         .open()
         .expect("a store");
     let document: Document<Climate> = store.document(RUN, "climate").expect("a document");

@@ -1,49 +1,35 @@
 use super::{Cache, Inner, stats::Counters};
 use crate::{
-    Engine, Error, Result, Rules,
-    engine::{MemoryEngine, MemoryServer, Performer, ScriptEngine, ServerConfig},
-    error::Kind,
-    limits,
+    Engine, Result, Rules,
+    engine::{MemoryEngine, MemoryServer, Performer, ServerConfig, ServerEngine},
 };
-use std::{
-    path::{Path, PathBuf},
-    sync::Arc,
-    time::Duration,
-};
+use std::{path::Path, sync::Arc, time::Duration};
 
 /// How a [`Cache`] reaches its server. Every option states its default.
 #[derive(Clone, Debug)]
 #[must_use = "a builder does nothing until it is opened"]
 pub struct CacheBuilder {
     rules: Rules,
-    url: Option<String>,
-    /// Takes the place of a URL.
-    memory: Option<MemoryServer>,
     engine: Engine,
-    connect_timeout: Duration,
-    response_timeout: Duration,
-    pool_size: u32,
-    tls_root_ca: Option<PathBuf>,
+    /// Takes the place of a server.
+    memory: Option<MemoryServer>,
+    server: ServerConfig,
 }
 
 impl CacheBuilder {
     pub(super) fn new(rules: Rules) -> Self {
         Self {
             rules,
-            url: None,
-            memory: None,
             engine: Engine::default(),
-            connect_timeout: limits::DEFAULT_CONNECT_TIMEOUT,
-            response_timeout: limits::DEFAULT_RESPONSE_TIMEOUT,
-            pool_size: limits::DEFAULT_POOL_SIZE,
-            tls_root_ca: None,
+            memory: None,
+            server: ServerConfig::new(""),
         }
     }
 
     /// The server: `redis://[user:password@]host[:port][/db]`, `rediss://…` for TLS, or
     /// `redis+unix:///path/to.sock?db=0&user=…&pass=…`. No default.
     pub fn url(mut self, url: impl Into<String>) -> Self {
-        self.url = Some(url.into());
+        self.server.url = url.into();
         self.memory = None;
         self
     }
@@ -95,26 +81,26 @@ impl CacheBuilder {
 
     /// Time to open a connection; 1 s by default, and never zero.
     pub fn connect_timeout(mut self, timeout: Duration) -> Self {
-        self.connect_timeout = timeout;
+        self.server.connect_timeout = timeout;
         self
     }
 
     /// Time to wait for a reply; 1 s by default, and never zero.
     pub fn response_timeout(mut self, timeout: Duration) -> Self {
-        self.response_timeout = timeout;
+        self.server.response_timeout = timeout;
         self
     }
 
     /// Connections at most; 16 by default, and at least one. A thread that finds none free waits for up to the response
     /// time-out.
     pub fn pool_size(mut self, connections: u32) -> Self {
-        self.pool_size = connections;
+        self.server.pool_size = connections;
         self
     }
 
     /// A PEM file with the certificate authority that `rediss://` trusts; the system's and Mozilla's by default.
     pub fn tls_root_ca(mut self, pem: impl AsRef<Path>) -> Self {
-        self.tls_root_ca = Some(pem.as_ref().to_owned());
+        self.server.tls_root_ca = Some(pem.as_ref().to_owned());
         self
     }
 
@@ -127,8 +113,7 @@ impl CacheBuilder {
         if let Some(server) = self.memory.clone() {
             return Ok(self.with(MemoryEngine::new(server)));
         }
-        let config = self.config()?;
-        let engine = ScriptEngine::open(config)?;
+        let engine = ServerEngine::open(self.server.clone())?;
         Ok(self.with(engine))
     }
 
@@ -141,8 +126,7 @@ impl CacheBuilder {
         if self.memory.is_some() {
             return self.open();
         }
-        let config = self.config()?;
-        let engine = ScriptEngine::lazy(config)?;
+        let engine = ServerEngine::lazy(self.server.clone())?;
         Ok(self.with(engine))
     }
 
@@ -151,29 +135,7 @@ impl CacheBuilder {
             rules: self.rules,
             engine: Box::new(engine),
             counters: Counters::default(),
-            response_timeout: self.response_timeout,
+            response_timeout: self.server.response_timeout,
         }))
-    }
-
-    fn config(&self) -> Result<ServerConfig> {
-        let refuse = |message: &str| Err(Error::new(Kind::Config(message.to_owned())));
-        let Some(url) = self.url.clone() else {
-            return refuse("no server: give CacheBuilder::url one, such as redis://127.0.0.1/");
-        };
-        if self.connect_timeout.is_zero() || self.response_timeout.is_zero() {
-            return refuse(
-                "a time-out of zero would fail every call: leave it out for the default of 1 s",
-            );
-        }
-        if self.pool_size == 0 {
-            return refuse("a pool of no connections: CacheBuilder::pool_size takes at least 1");
-        }
-        Ok(ServerConfig {
-            url,
-            connect_timeout: self.connect_timeout,
-            response_timeout: self.response_timeout,
-            pool_size: self.pool_size,
-            tls_root_ca: self.tls_root_ca.clone(),
-        })
     }
 }

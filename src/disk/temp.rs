@@ -10,7 +10,7 @@ use std::{fs::File, io, io::Write, path::Path};
 
 const SUFFIX: &str = ".tmp";
 /// Permission bits, without the file type.
-const MODE_BITS: u32 = 0o7777;
+const MODE_BITS: rustix::fs::RawMode = 0o7777;
 
 #[derive(Debug)]
 pub(super) struct Temp {
@@ -55,7 +55,7 @@ impl Temp {
                 let (uid, gid) = (Uid::from_raw(stat.st_uid), Gid::from_raw(stat.st_gid));
                 let _ = rustix::fs::fchown(&self.file, Some(uid), Some(gid));
             }
-            let bits = Mode::from_raw_mode((u32::from(stat.st_mode) & MODE_BITS) as _);
+            let bits = Mode::from_raw_mode(stat.st_mode & MODE_BITS);
             rustix::fs::fchmod(&self.file, bits)?;
         }
         (&self.file).write_all(bytes)

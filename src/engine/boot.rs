@@ -1,8 +1,8 @@
 //! Loads the scripts and says what it found.
 
 use super::{
-    connection::{Failure, Session, nonsense},
     reply::{code, server_error},
+    session::{Failure, Session, nonsense},
     source::{Dialect, Scripts},
     wire::Packed,
 };

@@ -2,22 +2,27 @@
 
 mod boot;
 mod call;
-mod connection;
+mod config;
 mod counters;
 mod memory;
+mod node;
+mod plain;
+mod refusal;
 mod reply;
 mod script;
+mod served;
+mod session;
 mod source;
 #[cfg(all(test, feature = "testing"))]
 mod tests;
 mod wire;
 
 pub use boot::EngineReport;
-pub(crate) use connection::ServerConfig;
+pub(crate) use config::ServerConfig;
 pub(crate) use counters::Counters;
 pub(crate) use memory::MemoryEngine;
 pub use memory::MemoryServer;
-pub(crate) use script::ScriptEngine;
+pub(crate) use served::ServerEngine;
 
 use crate::op::{Fault, Op, Reply};
 

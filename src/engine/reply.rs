@@ -1,6 +1,9 @@
 //! Turns what a server answered into typed replies.
 
-use super::connection::{Failure, nonsense, refused, text};
+use super::{
+    refusal::{refused, text},
+    session::{Failure, nonsense},
+};
 use crate::{
     error::{Effect, Error, Kind},
     op::{

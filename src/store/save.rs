@@ -57,13 +57,11 @@ impl<T> SaveError<T> {
     }
 
     /// The error and the guard.
-    #[must_use]
     pub fn into_parts(self) -> (Error, Locked<T>) {
         *self.0
     }
 
     /// The guard, to try again.
-    #[must_use]
     pub fn into_locked(self) -> Locked<T> {
         self.0.1
     }

@@ -243,7 +243,7 @@ fn read_burst(client: &TcpStream, requests: &mut Requests) -> Option<Vec<u8>> {
             true => RecvFlags::DONTWAIT,
             false => RecvFlags::empty(),
         };
-        match rustix::net::recv(&*client, &mut buffer[..], flags) {
+        match rustix::net::recv(client, &mut buffer[..], flags) {
             Ok((0, _)) => return None,
             Ok((n, _)) => {
                 requests.feed(&buffer[..n]);

@@ -124,7 +124,7 @@ fn without_the_lock_check_that_test_fails() {
     for binary in servers() {
         let mut bed = Bed::new(Server::start(binary).unwrap());
         bed.engine =
-            ScriptEngine::with_scripts(ServerConfig::new(bed.server.url()), broken).unwrap();
+            ServerEngine::with_scripts(ServerConfig::new(bed.server.url()), broken).unwrap();
         let caught = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
             a_lost_lock_deletes(&mut bed);
         }));
@@ -238,7 +238,7 @@ fn marks_with_the_own_token_are_dropped() {
     };
     on_every_server(|bed| {
         bed.engine =
-            ScriptEngine::with_scripts(ServerConfig::new(bed.server.url()), scripts).unwrap();
+            ServerEngine::with_scripts(ServerConfig::new(bed.server.url()), scripts).unwrap();
         bed.hold();
         let marks = [
             "own", "w:tok:9", "a", "w:tok2:9", "b", "w:*:9", "c", "w:to:9",

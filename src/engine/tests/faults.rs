@@ -73,7 +73,7 @@ fn where_script_is_denied_scripts_are_sent_whole() {
         let usual = bed.engine.report().unwrap();
         bed.cmd::<()>(&["SCRIPT", "FLUSH"]);
         let url = bed.server.url_as("bob", "pw");
-        bed.engine = ScriptEngine::open(ServerConfig::new(url)).unwrap();
+        bed.engine = ServerEngine::open(ServerConfig::new(url)).unwrap();
         let report = bed.engine.report().unwrap();
         assert!(!report.loaded && report.warnings.len() == 1, "{report}");
         assert_eq!(report.flagged, usual.flagged);
@@ -106,7 +106,7 @@ fn where_eval_is_denied_too_the_error_says_so() {
     on_every_server_with(users, |bed| {
         bed.cmd::<()>(&["SCRIPT", "FLUSH"]);
         let url = bed.server.url_as("bob", "pw");
-        let engine = ScriptEngine::open(ServerConfig::new(url)).unwrap();
+        let engine = ServerEngine::open(ServerConfig::new(url)).unwrap();
         let error = not_done(run(&engine, acquire("l", "me", 0)));
         assert!(
             error.is_server() && error.to_string().contains("NOPERM"),
@@ -131,7 +131,7 @@ fn a_staged_value_that_is_lost_on_the_way_is_sent_again() {
     };
     on_every_server(|bed| {
         bed.engine =
-            ScriptEngine::with_scripts(ServerConfig::new(bed.server.url()), losing).unwrap();
+            ServerEngine::with_scripts(ServerConfig::new(bed.server.url()), losing).unwrap();
         bed.hold();
         let trips = counts(bed).1;
         assert_eq!(
@@ -158,7 +158,7 @@ fn a_staged_value_that_stays_away_is_an_error_before_any_write() {
         bed.cmd::<()>(&["MSET", "own", "old", "a", "old"]);
         let before = bed.dump();
         let url = bed.server.url_as("bob", "pw");
-        let engine = ScriptEngine::open(ServerConfig::new(url)).unwrap();
+        let engine = ServerEngine::open(ServerConfig::new(url)).unwrap();
         let error = not_done(run(&engine, commit(&vec![b'x'; STAGING_BYTES], &["a"])));
         // The server's own reason, not the script's "missing".
         assert!(error.to_string().contains("NOPERM"), "{error}");
@@ -200,9 +200,9 @@ fn a_server_that_is_away_is_told_at_once_and_can_come_later() {
         let config = ServerConfig::new(bed.server.url());
         bed.server.kill();
         let started = Instant::now();
-        let opened = ScriptEngine::open(config.clone()).map(|_| ());
+        let opened = ServerEngine::open(config.clone()).map(|_| ());
         assert!(opened.is_err_and(|e| e.is_unavailable() && e.effect() == Effect::None));
-        let engine = ScriptEngine::lazy(config).unwrap();
+        let engine = ServerEngine::lazy(config).unwrap();
         for _ in 0..3 {
             assert!(not_done(run(&engine, acquire("l", "me", 0))).is_unavailable());
             assert!(not_done(run(&engine, read("own"))).is_unavailable());
@@ -220,7 +220,7 @@ fn a_halted_server_costs_the_time_out_and_the_connection() {
         bed.cmd::<()>(&["MSET", "first", "1", "second", "2"]);
         let mut config = ServerConfig::new(bed.server.url());
         config.response_timeout = Duration::from_millis(150);
-        let engine = ScriptEngine::open(config).unwrap();
+        let engine = ServerEngine::open(config).unwrap();
         bed.server.pause().unwrap();
         for big in [false, true] {
             let started = Instant::now();
@@ -247,7 +247,7 @@ fn a_halted_server_costs_the_time_out_and_the_connection() {
 fn a_lost_reply_on_a_new_connection_is_unknown_and_never_sent_twice() {
     on_every_server(|bed| {
         let proxy = Proxy::start(bed.server.port()).unwrap();
-        let engine = ScriptEngine::lazy(ServerConfig::new(proxy.url())).unwrap();
+        let engine = ServerEngine::lazy(ServerConfig::new(proxy.url())).unwrap();
         proxy.drop_next_reply();
         let error = unknown(run(&engine, read("own")));
         assert!(error.is_unavailable());
@@ -263,7 +263,7 @@ fn a_lost_reply_on_a_new_connection_is_unknown_and_never_sent_twice() {
 fn a_lost_reply_on_a_used_connection_is_mended_by_one_repeat() {
     on_every_server(|bed| {
         let proxy = Proxy::start(bed.server.port()).unwrap();
-        bed.engine = ScriptEngine::open(ServerConfig::new(proxy.url())).unwrap();
+        bed.engine = ServerEngine::open(ServerConfig::new(proxy.url())).unwrap();
         bed.hold();
         bed.cmd::<()>(&["SET", "a", "old"]);
         proxy.drop_next_reply();
@@ -314,7 +314,7 @@ fn a_pool_that_is_in_use_is_an_error_in_bounded_time() {
     config.pool_size = 1;
     config.connect_timeout = Duration::from_millis(50);
     config.response_timeout = Duration::from_millis(400);
-    let engine = ScriptEngine::open(config).unwrap();
+    let engine = ServerEngine::open(config).unwrap();
     server.pause().unwrap();
     std::thread::scope(|scope| {
         // Both find the server halted; one of them may find the only connection in use before that.

@@ -8,7 +8,7 @@ mod locks;
 mod transport;
 mod whole;
 
-use super::{Performer as _, ScriptEngine, ServerConfig, source::Scripts};
+use super::{Performer as _, ServerConfig, ServerEngine, source::Scripts};
 use crate::{
     op::{
         Acquire, AcquireReply, Ask, Commit, CommitReply, Entry, Fault, Invalidate, InvalidateReply,
@@ -28,7 +28,7 @@ const EXPECTED: [&str; 4] = ["redis-6.2", "redis-7.0", "redis-8.2", "valkey-9.1"
 /// A server of the test's own, and an engine on it.
 struct Bed {
     server: Server,
-    engine: ScriptEngine,
+    engine: ServerEngine,
     /// A plain connection, to prepare and to look.
     plain: redis::Connection,
 }
@@ -71,7 +71,7 @@ fn servers() -> &'static [ServerBinary] {
 
 impl Bed {
     fn new(server: Server) -> Self {
-        let engine = ScriptEngine::open(ServerConfig::new(server.url())).unwrap();
+        let engine = ServerEngine::open(ServerConfig::new(server.url())).unwrap();
         let plain = plain(&server.unix_url());
         Self {
             server,
@@ -124,7 +124,7 @@ impl Bed {
     }
 }
 
-fn run<A: Ask>(engine: &ScriptEngine, ask: A) -> Result<A::Reply, Fault> {
+fn run<A: Ask>(engine: &ServerEngine, ask: A) -> Result<A::Reply, Fault> {
     let reply = engine.perform(&ask.into_op())?;
     Ok(A::reply(reply).expect("the reply of the operation"))
 }

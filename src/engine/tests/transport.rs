@@ -6,7 +6,7 @@ use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use std::{fs, path::PathBuf};
 
 fn works(config: ServerConfig) {
-    let engine = ScriptEngine::open(config).unwrap();
+    let engine = ServerEngine::open(config).unwrap();
     run(&engine, acquire("l", "me", 0)).unwrap();
     let reply = run(&engine, commit(&vec![b'x'; STAGING_BYTES], &["a"]));
     assert_eq!(reply.unwrap(), committed(0));
@@ -28,7 +28,7 @@ fn unix_sockets_passwords_and_database_numbers_work() {
             format!("redis://127.0.0.1:{}/", server.port()),
             format!("redis://:wrong@127.0.0.1:{}/", server.port()),
         ] {
-            let error = ScriptEngine::open(ServerConfig::new(url)).map(|_| ());
+            let error = ServerEngine::open(ServerConfig::new(url)).map(|_| ());
             let error = error.unwrap_err();
             assert!(error.is_server(), "{error:?}");
             assert!(!format!("{error:?}").contains("wrong@"), "{error:?}");
@@ -69,7 +69,7 @@ fn tls_is_checked_against_the_given_authority() {
         };
         let mut config = ServerConfig::new(server.url());
         assert!(config.url.starts_with("rediss://"));
-        let refused = ScriptEngine::open(config.clone()).map(|_| ()).unwrap_err();
+        let refused = ServerEngine::open(config.clone()).map(|_| ()).unwrap_err();
         assert!(refused.is_unavailable(), "{refused:?}");
         config.tls_root_ca = Some(ca.clone());
         works(config);
@@ -78,16 +78,16 @@ fn tls_is_checked_against_the_given_authority() {
     eprintln!("TLS tested on {tested} servers");
     let mut config = ServerConfig::new("rediss://127.0.0.1/");
     config.tls_root_ca = Some(dir.path().join("none.pem"));
-    assert!(ScriptEngine::lazy(config.clone()).is_err_and(|e| e.is_io()));
+    assert!(ServerEngine::lazy(config.clone()).is_err_and(|e| e.is_io()));
     config.tls_root_ca = Some(key);
-    assert!(ScriptEngine::lazy(config).is_err_and(|e| e.is_config()));
+    assert!(ServerEngine::lazy(config).is_err_and(|e| e.is_config()));
 }
 
 #[test]
 fn each_operation_is_one_round_trip_on_the_wire() {
     on_every_server(|bed| {
         let proxy = Proxy::start(bed.server.port()).unwrap();
-        bed.engine = ScriptEngine::open(ServerConfig::new(proxy.url())).unwrap();
+        bed.engine = ServerEngine::open(ServerConfig::new(proxy.url())).unwrap();
         for (id, bytes, requests) in [
             ("c1", 10, 1),
             ("c2", STAGING_BYTES, 2),

@@ -111,7 +111,7 @@ fn without_its_first_no_op_the_plain_commit_writes_on_a_full_server() {
     };
     on_every_server(|bed| {
         bed.engine =
-            ScriptEngine::with_scripts(ServerConfig::new(bed.server.url()), naive).unwrap();
+            ServerEngine::with_scripts(ServerConfig::new(bed.server.url()), naive).unwrap();
         bed.hold();
         bed.cmd::<()>(&["MSET", "own", "old", "a", "old"]);
         bed.cmd::<()>(&["CONFIG", "SET", "maxmemory", "1"]);
@@ -134,7 +134,7 @@ fn an_inner_command_that_is_denied_midway_is_not_taken_for_nothing_done() {
         bed.hold();
         bed.cmd::<()>(&["MSET", "own", "old", "a", "old"]);
         let url = bed.server.url_as("bob", "pw");
-        let engine = ScriptEngine::open(ServerConfig::new(url)).unwrap();
+        let engine = ServerEngine::open(ServerConfig::new(url)).unwrap();
         let fault = run(&engine, commit(b"new", &["a"])).unwrap_err();
         let Fault::Unknown(error) = fault else {
             panic!("{fault:?}");

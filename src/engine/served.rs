@@ -1,0 +1,98 @@
+//! The engine on a server: boots it when it is first met, and runs each operation the way that the boot chose.
+
+use super::{
+    EngineReport, Performer,
+    boot::{self, Assemble, Booted},
+    call::Call,
+    config::ServerConfig,
+    counters::Counters,
+    node::Node,
+    plain, script,
+    session::{Failure, Session},
+    source::{Dialect, Scripts},
+};
+use crate::{
+    Result, limits,
+    op::{Fault, Op, Reply},
+};
+use std::sync::Arc;
+
+/// Runs operations on one server.
+pub(crate) struct ServerEngine {
+    node: Node,
+    counters: Arc<Counters>,
+    assemble: Assemble,
+}
+
+impl ServerEngine {
+    /// Connects and loads the scripts.
+    pub(crate) fn open(config: ServerConfig) -> Result<Self> {
+        let engine = Self::lazy(config)?;
+        engine.boot()?;
+        Ok(engine)
+    }
+
+    /// Connects at the first use, so it can be made while the server is away.
+    pub(crate) fn lazy(config: ServerConfig) -> Result<Self> {
+        Self::with_scripts(config, |dialect| Scripts::of(dialect).clone())
+    }
+
+    pub(super) fn with_scripts(
+        config: ServerConfig,
+        assemble: impl Fn(Dialect) -> Scripts + Send + Sync + 'static,
+    ) -> Result<Self> {
+        let counters = Arc::new(Counters::default());
+        Ok(Self {
+            node: Node::new(config, Arc::clone(&counters))?,
+            counters,
+            assemble: Box::new(assemble),
+        })
+    }
+
+    fn boot(&self) -> Result<()> {
+        match self.node.with(|session| self.booted(session)) {
+            Ok(_) => Ok(()),
+            Err(fault) => Err(boot::boot_error(&fault.into_error())),
+        }
+    }
+
+    /// What the session's server was found to be; boots it where it was not met yet.
+    fn booted(&self, session: &mut Session<'_>) -> Result<Arc<Booted>, Failure> {
+        if let Some(booted) = session.node.booted() {
+            return Ok(booted);
+        }
+        let booted = Arc::new(boot::boot(session, &self.assemble)?);
+        log::info!("{}: {}", session.node.shown_url(), booted.report);
+        session.node.set_booted(Arc::clone(&booted));
+        Ok(booted)
+    }
+}
+
+impl Performer for ServerEngine {
+    fn perform(&self, op: &Op) -> Result<Reply, Fault> {
+        let call = Call::new(op, limits::STAGING_BYTES);
+        let mut sent = false;
+        let done = self.node.with(|session| {
+            let Some(call) = &call else {
+                sent = true;
+                return plain::perform(session, op);
+            };
+            // A boot that fails has sent nothing of the operation.
+            let booted = self.booted(session)?;
+            sent = true;
+            script::perform(session, op, call, &booted.scripts)
+        });
+        match done {
+            Err(Fault::Unknown(e)) if !sent => Err(Fault::NotDone(boot::boot_error(&e))),
+            done => done,
+        }
+    }
+
+    fn report(&self) -> Option<EngineReport> {
+        self.node.booted().map(|booted| booted.report.clone())
+    }
+
+    fn counters(&self) -> &Counters {
+        &self.counters
+    }
+}

@@ -1,0 +1,85 @@
+//! A connection in use: requests out, replies in.
+
+use super::{node::Node, refusal::unavailable, wire::Packed};
+use crate::{
+    Error,
+    error::{Effect, Kind},
+};
+use redis::{Connection, Value};
+
+/// Why a round trip gave nothing.
+pub(super) enum Failure {
+    /// The server answered with an error: nothing was done.
+    Refused(Error),
+    /// The server answered with an error after the first of several writes: what was written stays.
+    Midway(Error),
+    /// No answer, and the connection is of no use any more.
+    Lost {
+        error: Error,
+        /// The server had closed it, as far as can be told; not a time-out.
+        closed: bool,
+    },
+}
+
+/// A connection in use.
+pub(super) struct Session<'a> {
+    pub(super) connection: Connection,
+    pub(super) packed: &'a mut Packed,
+    pub(super) node: &'a Node,
+}
+
+impl Session<'_> {
+    /// Packs requests, sends them in one write and waits for their replies, errors among them.
+    pub(super) fn exchange(
+        &mut self,
+        pack: impl FnOnce(&mut Packed),
+    ) -> Result<Vec<Value>, Failure> {
+        self.packed.clear();
+        pack(self.packed);
+        self.node.counters().count_round_trip();
+        let sent = self.connection.send_packed_command(&self.packed.bytes);
+        sent.map_err(lost)?;
+        let mut replies = Vec::with_capacity(self.packed.count);
+        while replies.len() < self.packed.count {
+            match self.connection.recv_response().map_err(lost)? {
+                Value::Push { .. } => {}
+                reply => replies.push(reply),
+            }
+        }
+        Ok(replies)
+    }
+
+    /// One request, one reply.
+    pub(super) fn ask(&mut self, pack: impl FnOnce(&mut Packed)) -> Result<Value, Failure> {
+        let mut replies = self.exchange(pack)?;
+        match replies.pop() {
+            Some(reply) if replies.is_empty() => Ok(reply),
+            _ => Err(nonsense("one reply was expected")),
+        }
+    }
+}
+
+fn lost(e: redis::RedisError) -> Failure {
+    let message = if e.is_timeout() {
+        "no reply in time".to_owned()
+    } else {
+        format!("the connection was lost: {e}")
+    };
+    Failure::Lost {
+        closed: e.is_connection_dropped(),
+        error: unavailable(message, Effect::Unknown),
+    }
+}
+
+/// A reply that no server of ours gives; whatever else is in the stream cannot be trusted.
+pub(super) fn nonsense(why: &str) -> Failure {
+    Failure::Lost {
+        error: Error::with_effect(
+            Kind::Server {
+                message: format!("an answer that makes no sense: {why}"),
+            },
+            Effect::Unknown,
+        ),
+        closed: false,
+    }
+}
