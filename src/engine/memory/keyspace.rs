@@ -186,6 +186,6 @@ pub(super) fn counter(text: &[u8]) -> Option<u64> {
 }
 
 /// A string's content.
-pub(super) fn bytes(text: &str) -> Bytes {
+pub(crate) fn bytes(text: &str) -> Bytes {
     Arc::from(text.as_bytes())
 }

@@ -7,6 +7,8 @@ mod server;
 #[cfg(test)]
 mod tests;
 
+#[cfg(all(test, feature = "testing"))]
+pub(super) use keyspace::{Content, bytes};
 pub use server::MemoryServer;
 
 use super::{Counters, EngineReport, Performer};

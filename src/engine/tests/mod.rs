@@ -3,6 +3,7 @@
 mod commit;
 mod faults;
 mod headers;
+mod histories;
 mod invalidate;
 mod locks;
 mod transport;
