@@ -1,6 +1,7 @@
 //! The engine on real servers: every test runs on each server that this machine has, in one of its own.
 
 mod commit;
+mod cuts;
 mod faults;
 mod headers;
 mod histories;
