@@ -7,6 +7,7 @@ mod headers;
 mod histories;
 mod invalidate;
 mod locks;
+mod mutations;
 mod transport;
 mod whole;
 

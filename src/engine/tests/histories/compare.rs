@@ -8,7 +8,7 @@ use crate::op::{AcquireReply, Fault, Reply};
 use std::time::{Duration, Instant};
 
 /// A server tells the time by the wall clock, this test by one that nobody sets.
-const CLOCKS: Duration = Duration::from_secs(1);
+pub(in super::super) const CLOCKS: Duration = Duration::from_secs(1);
 
 /// Takes the steps on both sides; says where they part.
 pub(in super::super) fn agree(
@@ -53,7 +53,8 @@ fn same_answer(expected: &Answer, answer: &Answer, slack: Duration) -> bool {
     }
 }
 
-fn same_reply(expected: &Reply, reply: &Reply, slack: Duration) -> bool {
+/// The same, but for the time that a held lock has left.
+pub(in super::super) fn same_reply(expected: &Reply, reply: &Reply, slack: Duration) -> bool {
     let held = |reply: &Reply| match reply {
         Reply::Acquire(AcquireReply::Held { value, left_ms }) => Some((value.clone(), *left_ms)),
         _ => None,

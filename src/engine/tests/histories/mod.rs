@@ -5,7 +5,8 @@ mod compare;
 mod side;
 mod step;
 
-pub(super) use compare::agree;
+use compare::agree;
+pub(super) use compare::{CLOCKS, same_reply};
 pub(super) use side::{Dump, Model, Served, Side};
 
 use super::*;

@@ -184,6 +184,8 @@ fn step() -> impl Strategy<Value = Step> {
         12 => operation().prop_map(Step::Operation),
         2 => (key(), select(&TEXTS), option::of(life())).prop_map(|(k, t, l)| Step::Set(k, t, l)),
         2 => (values(), select(&TEXTS)).prop_map(|(k, t)| Step::Set(k.to_owned(), t, None)),
+        1 => (values(), select(&TEXTS[4..10]))
+            .prop_map(|(k, t)| Step::Set(sibling(k, "stamp"), t, None)),
         1 => key().prop_map(Step::Delete),
         3 => (select(&LEASES), values(), select(&TEXTS[19..]))
             .prop_map(|(k, f, t)| Step::SetField(k.to_owned(), f, t)),
