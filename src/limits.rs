@@ -14,6 +14,9 @@ pub const MAX_TASKS: usize = 4_096;
 pub const MAX_TEMPLATE_BYTES: usize = 1_024;
 /// Problems reported for one rules file; what is past them is counted.
 pub const MAX_PROBLEMS: usize = 100;
+/// Steps that all comparisons of a rules file's templates may take. Real files take a few for each pair of alike templates;
+/// only one that is made to be hard gets here, after about a second.
+pub const MAX_COMPARE_STEPS: usize = 10_000_000;
 /// Bytes of one param value, as it stands in a key.
 pub const MAX_PARAM_BYTES: usize = 256;
 /// Values in one list param.

@@ -8,6 +8,8 @@ mod histories;
 mod invalidate;
 mod locks;
 mod mutations;
+#[cfg(feature = "tls")]
+mod tls;
 mod transport;
 mod whole;
 

@@ -196,8 +196,8 @@ fn step() -> impl Strategy<Value = Step> {
 
 fn operation() -> impl Strategy<Value = Operation> {
     prop_oneof![
-        6 => (held(), life(), floor()).prop_map(|(l, t, f)| Operation::Acquire(l, t, f)),
-        2 => (held(), life()).prop_map(|(l, t)| Operation::Renew(l, t)),
+        7 => (held(), life(), floor()).prop_map(|(l, t, f)| Operation::Acquire(l, t, f)),
+        3 => (held(), life()).prop_map(|(l, t)| Operation::Renew(l, t)),
         2 => held().prop_map(Operation::Release),
         6 => commit(),
         2 => (subsequence(&VALUES, 0..=5).prop_shuffle(), option::of(held()))
@@ -258,7 +258,7 @@ fn body() -> impl Strategy<Value = Body> {
 
 fn life() -> impl Strategy<Value = u64> {
     prop_oneof![
-        16 => (1..=3_u64).prop_map(|grids| grids * GRID_MS),
+        10 => (1..=3_u64).prop_map(|grids| grids * GRID_MS),
         1 => select(&[MAX_LIFE_MS, MAX_LIFE_MS + 1, 0, u64::MAX]),
     ]
 }
