@@ -165,11 +165,16 @@ fn own((value, body, ttl_ms): (&str, Body, u64)) -> Own {
     }
 }
 
-/// Some steps repeat one before them, as a client does whose reply was lost.
+/// Half of them begin with a lock, and some steps repeat one before them, as a client does whose reply was lost.
 pub(in super::super) fn history() -> impl Strategy<Value = Vec<Step>> {
     let again = option::weighted(0.2, 1..=3_usize);
-    vec((step(), again), 1..=MAX_STEPS).prop_map(|drawn| {
-        let mut steps: Vec<Step> = Vec::with_capacity(drawn.len());
+    let steps = vec((step(), again), 1..MAX_STEPS);
+    (any::<bool>(), steps).prop_map(|(locked, drawn)| {
+        let first = Operation::Acquire(lock(LOCKS[0], HOLDERS[0]), 3 * GRID_MS, 0);
+        let mut steps: Vec<Step> = locked
+            .then_some(Step::Operation(first))
+            .into_iter()
+            .collect();
         for (step, again) in drawn {
             let earlier = again.and_then(|back| steps.iter().rev().nth(back - 1));
             let step = earlier.cloned().unwrap_or(step);
@@ -181,11 +186,13 @@ pub(in super::super) fn history() -> impl Strategy<Value = Vec<Step>> {
 
 fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
-        12 => operation().prop_map(Step::Operation),
+        14 => operation().prop_map(Step::Operation),
         2 => (key(), select(&TEXTS), option::of(life())).prop_map(|(k, t, l)| Step::Set(k, t, l)),
         2 => (values(), select(&TEXTS)).prop_map(|(k, t)| Step::Set(k.to_owned(), t, None)),
         1 => (values(), select(&TEXTS[4..10]))
             .prop_map(|(k, t)| Step::Set(sibling(k, "stamp"), t, None)),
+        1 => (select(&LOCKS), select(&TEXTS[10..19]))
+            .prop_map(|(k, t)| Step::Set(sibling(k, "fence"), t, None)),
         1 => key().prop_map(Step::Delete),
         3 => (select(&LEASES), values(), select(&TEXTS[19..]))
             .prop_map(|(k, f, t)| Step::SetField(k.to_owned(), f, t)),
