@@ -30,6 +30,8 @@ pub const MAX_KEYS_BYTES: usize = 64 * 1024 * 1024;
 
 /// The longest life that rules may give an entry: ten years.
 pub const MAX_TTL: Duration = Duration::from_secs(10 * 365 * 24 * 3_600);
+/// The longest life in ms that a server operation takes: it can still be doubled, and added to any time.
+pub const MAX_LIFE_MS: u64 = 999_999_999_999_999;
 /// A cached entry's life where the rules name none: 72 h.
 pub const DEFAULT_ENTRY_TTL: Duration = Duration::from_secs(72 * 3_600);
 /// A lock's life where the store names none.

@@ -1,7 +1,7 @@
 use super::{Cache, Inner, stats::Counters};
 use crate::{
     Engine, Result, Rules,
-    engine::{Breaker, ServerConfig, ServerEngine},
+    engine::{Breaker, MemoryEngine, MemoryServer, Performer, ServerConfig, ServerEngine},
     limits,
 };
 use std::{path::Path, sync::Arc, time::Duration};
@@ -12,6 +12,8 @@ use std::{path::Path, sync::Arc, time::Duration};
 pub struct CacheBuilder {
     rules: Rules,
     engine: Engine,
+    /// Takes the place of a server.
+    memory: Option<MemoryServer>,
     server: ServerConfig,
     breaker_pause: Duration,
 }
@@ -21,6 +23,7 @@ impl CacheBuilder {
         Self {
             rules,
             engine: Engine::default(),
+            memory: None,
             server: ServerConfig::new(""),
             breaker_pause: limits::DEFAULT_BREAKER_PAUSE,
         }
@@ -30,10 +33,50 @@ impl CacheBuilder {
     /// `redis+unix:///path/to.sock?db=0&user=…&pass=…`. No default.
     pub fn url(mut self, url: impl Into<String>) -> Self {
         self.server.url = url.into();
+        self.memory = None;
         self
     }
 
-    /// How operations run on the server; [`Engine::Auto`] by default.
+    /// No server but a model of one inside this process: for unit tests, and for a program that has no server yet. It
+    /// starts empty, other processes do not see it, and it ends with the last cache on it; clones of this builder share it.
+    /// [`url`](Self::url) goes back to a server.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use cachetx::{Cache, CacheOutcome, Document, RawObject, Rules, Store};
+    ///
+    /// let root = tempfile::tempdir()?;
+    /// std::fs::create_dir(root.path().join("copacetic-sled"))?;
+    /// std::fs::write(root.path().join("copacetic-sled/climate.nodb"), r#"{"years": 100}"#)?;
+    ///
+    /// let cache = Cache::builder(Rules::from_path("rules/nodb.json")?).in_memory().open()?;
+    /// let store = Store::builder(&cache).root(root.path()).open()?;
+    /// let climate: Document<RawObject> = store.document("copacetic-sled", "climate")?;
+    /// let mut held = climate.lock()?;
+    /// held.set("years", &30)?;
+    /// let outcome = held.dump_and_unlock_with_transaction(["build_climate"])?;
+    /// assert!(matches!(outcome.cache, CacheOutcome::Committed { .. }));
+    ///
+    /// assert_eq!(climate.read()?.get::<u32>("years")?, Some(30));
+    /// assert_eq!(cache.stats().reads_from_server, 1);
+    /// assert_eq!(cache.report().expect("it is there").engine, "memory");
+    /// # Ok::<(), cachetx::BoxError>(())
+    /// ```
+    pub fn in_memory(mut self) -> Self {
+        self.memory = Some(MemoryServer::new());
+        self
+    }
+
+    /// Like [`in_memory`](Self::in_memory), on a server that others share or that a test stops.
+    #[cfg(feature = "testing")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "testing")))]
+    pub fn memory_server(mut self, server: &MemoryServer) -> Self {
+        self.memory = Some(server.clone());
+        self
+    }
+
+    /// How operations run on the server; [`Engine::Auto`] by default. In memory there is one way.
     pub fn engine(mut self, engine: Engine) -> Self {
         self.engine = engine;
         self
@@ -78,6 +121,9 @@ impl CacheBuilder {
     ///
     /// An option that cannot work, or a server that is away or refuses.
     pub fn open(self) -> Result<Cache> {
+        if let Some(server) = self.memory.clone() {
+            return Ok(self.with(MemoryEngine::new(server)));
+        }
         let engine = ServerEngine::open(self.server.clone())?;
         Ok(self.with(engine))
     }
@@ -88,11 +134,14 @@ impl CacheBuilder {
     ///
     /// An option that cannot work.
     pub fn open_lazy(self) -> Result<Cache> {
+        if self.memory.is_some() {
+            return self.open();
+        }
         let engine = ServerEngine::lazy(self.server.clone())?;
         Ok(self.with(engine))
     }
 
-    fn with(self, engine: ServerEngine) -> Cache {
+    fn with(self, engine: impl Performer) -> Cache {
         // Half of the shortest wait: less is no wait in vain.
         let slow = self
             .server

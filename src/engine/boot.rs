@@ -60,10 +60,10 @@ pub(super) struct Booted {
 }
 
 /// How to assemble a dialect; tests put broken scripts in.
-pub(super) type Assemble = fn(Dialect) -> Scripts;
+pub(super) type Assemble = Box<dyn Fn(Dialect) -> Scripts + Send + Sync>;
 
 /// Tries the dialects on the server, the flagged one first: what it understands counts, not its version.
-pub(super) fn boot(session: &mut Session<'_>, assemble: Assemble) -> Result<Booted, Failure> {
+pub(super) fn boot(session: &mut Session<'_>, assemble: &Assemble) -> Result<Booted, Failure> {
     let scripts = assemble(Dialect::Flagged);
     let mut replies = session.exchange(|packed| {
         pack_loads(&scripts, packed);
@@ -116,7 +116,7 @@ pub(super) fn check_sha(sha: &str, reply: &Value) -> Result<(), Failure> {
 
 /// SCRIPT is denied: EVAL tells the dialects apart, and where that is denied too the newer one is assumed, in case that
 /// somebody else has loaded the scripts.
-fn unloaded(session: &mut Session<'_>, assemble: Assemble) -> Result<Scripts, Failure> {
+fn unloaded(session: &mut Session<'_>, assemble: &Assemble) -> Result<Scripts, Failure> {
     let reply = session.ask(|packed| packed.request(&[b"EVAL", b"#!lua\nreturn 1", b"0"]))?;
     Ok(assemble(match code(&reply) {
         None | Some("NOPERM") => Dialect::Flagged,

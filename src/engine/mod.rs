@@ -5,6 +5,7 @@ mod breaker;
 mod call;
 mod config;
 mod counters;
+mod memory;
 mod node;
 mod plain;
 mod refusal;
@@ -22,6 +23,8 @@ pub(crate) use breaker::Breaker;
 pub use breaker::BreakerState;
 pub(crate) use config::ServerConfig;
 pub(crate) use counters::Counters;
+pub(crate) use memory::MemoryEngine;
+pub use memory::MemoryServer;
 pub(crate) use served::ServerEngine;
 
 use crate::op::{Fault, Op, Reply};

@@ -174,7 +174,7 @@ fn limits_text(dialect: Dialect) -> String {
     )
 }
 
-fn library(name: &str) -> &'static str {
+pub(super) fn library(name: &str) -> &'static str {
     let found = LIBRARY.iter().find(|(n, _)| *n == name);
     // A name that is not there fails the test that assembles everything; the server would call it a missing function.
     found.map_or("", |(_, text)| text)

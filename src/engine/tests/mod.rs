@@ -1,10 +1,13 @@
 //! The engine on real servers: every test runs on each server that this machine has, in one of its own.
 
 mod commit;
+mod cuts;
 mod faults;
 mod headers;
+mod histories;
 mod invalidate;
 mod locks;
+mod mutations;
 #[cfg(feature = "tls")]
 mod tls;
 mod transport;
