@@ -40,7 +40,7 @@ pub mod testing;
 mod token;
 
 pub use cache::{Cache, CacheBuilder, Stats};
-pub use engine::{Engine, EngineReport};
+pub use engine::{BreakerState, Engine, EngineReport};
 pub use error::{BoxError, Effect, Error, Problem};
 pub use json::Style as JsonStyle;
 pub use protocol::{CacheOutcome, Durability, Outcome};

@@ -54,6 +54,10 @@ pub const DEFAULT_RESPONSE_TIMEOUT: Duration = Duration::from_secs(1);
 /// Connections of one cache: more threads than that wait for a free one.
 pub const DEFAULT_POOL_SIZE: u32 = 16;
 
+/// Waits in vain for the server, in a row, after which the circuit breaker opens.
+pub const BREAKER_FAILURES: u32 = 3;
+/// How long the circuit breaker skips the server before it asks again, unless the cache says otherwise.
+pub const DEFAULT_BREAKER_PAUSE: Duration = Duration::from_secs(2);
 /// An idle connection is probed after so long, so that one whose server vanished is found.
 pub const TCP_KEEPALIVE: Duration = Duration::from_secs(60);
 /// Times that an operation is sent: once, and once more where a connection from the pool turns out to be closed.
