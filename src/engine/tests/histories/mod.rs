@@ -13,7 +13,7 @@ use super::*;
 use crate::{engine::Performer, op::Reply};
 use proptest::{
     strategy::{Strategy as _, ValueTree as _},
-    test_runner::{Config, RngAlgorithm, TestCaseError, TestRng, TestRunner},
+    test_runner::{Config, RngAlgorithm, TestCaseError, TestError, TestRng, TestRunner},
 };
 use std::{cell::RefCell, env};
 use step::Step;
@@ -71,6 +71,27 @@ pub(super) fn first_difference(served: &mut Served, seed: u64, count: usize) -> 
     })
 }
 
+/// Looks for a history in which one of the sides differs from the model; the shortest form of it that still does.
+pub(super) fn hunt(sides: Vec<Served>, seed: u64, cases: u32) -> Result<(), (String, Vec<Step>)> {
+    let sides = RefCell::new(sides);
+    let config = Config {
+        cases,
+        max_shrink_iters: SHRINKS,
+        failure_persistence: None,
+        ..Config::default()
+    };
+    let mut runner = TestRunner::new_with_rng(config, rng(seed));
+    let result = runner.run(&step::history(), |history| {
+        let mut sides = sides.borrow_mut();
+        let mut all = sides.iter_mut();
+        all.try_for_each(|side| check(&history, side).map_err(TestCaseError::fail))
+    });
+    result.map_err(|error| match error {
+        TestError::Fail(why, history) => (why.to_string(), history),
+        TestError::Abort(why) => (why.to_string(), Vec::new()),
+    })
+}
+
 #[test]
 fn every_engine_on_every_server_agrees_with_the_model() {
     let seed = number("CACHETX_SEED").unwrap_or_else(|| getrandom::u64().unwrap());
@@ -86,21 +107,8 @@ fn every_engine_on_every_server_agrees_with_the_model() {
             side.name
         );
     }
-    let served = RefCell::new(served);
-    let config = Config {
-        cases,
-        max_shrink_iters: SHRINKS,
-        failure_persistence: None,
-        ..Config::default()
-    };
-    let mut runner = TestRunner::new_with_rng(config, rng(seed));
-    let result = runner.run(&step::history(), |history| {
-        let mut served = served.borrow_mut();
-        let mut sides = served.iter_mut();
-        sides.try_for_each(|side| check(&history, side).map_err(TestCaseError::fail))
-    });
-    if let Err(e) = result {
-        panic!("with CACHETX_SEED={seed}: {e}");
+    if let Err((why, history)) = hunt(served, seed, cases) {
+        panic!("with CACHETX_SEED={seed}: {why}\n{history:#?}");
     }
 }
 
