@@ -154,6 +154,20 @@ fn a_waiter_gets_the_lock_when_it_is_let_go_of() {
 }
 
 #[test]
+fn a_wait_without_end_is_taken() {
+    let world = World::start();
+    let store = world
+        .store_builder()
+        .lock_wait(Duration::MAX)
+        .open()
+        .expect("a store");
+    let document = world.climate(&store);
+    committed(&document.create(&Climate::of(1)).expect("created"));
+    let held = document.lock_timeout(Duration::MAX).expect("locked");
+    committed(&held.dump_and_unlock().expect("saved"));
+}
+
+#[test]
 fn dump_keeps_the_lock() {
     let world = World::start();
     let store = world.store();

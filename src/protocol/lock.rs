@@ -148,7 +148,8 @@ async fn look(io: &Io, claim: &Claim) -> Result<(Option<(Stamp, Bytes)>, Sidecar
 
 /// Asks until the lock is free or the wait is over; the lock, its fence, and when it was asked for.
 async fn acquire(io: &Io, claim: &Claim, floor: u64) -> Result<(Lock, u64, Duration)> {
-    let until = io.now().boot + claim.wait;
+    // A wait without end is a caller's right, so this does not overflow.
+    let until = io.now().boot.saturating_add(claim.wait);
     let mut pauses = ExponentialBuilder::new()
         .with_min_delay(limits::LOCK_POLL_MIN)
         .with_max_delay(limits::LOCK_POLL_MAX)
