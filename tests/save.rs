@@ -154,6 +154,51 @@ fn a_waiter_gets_the_lock_when_it_is_let_go_of() {
 }
 
 #[test]
+fn a_server_that_forgets_its_fences_while_somebody_waits_fences_nobody_out() {
+    let world = World::start();
+    let other = world.store();
+    let document = world.climate(&other);
+    document.create(&Climate::of(1)).expect("created");
+    let (lock, fence) = (key("climate") + ":lock", key("climate") + ":lock:fence");
+    support::set(&mut world.redis(), &lock, b"somebody");
+    // While the waiter sleeps, somebody lets the lock go, another holder saves with a high fence, and both are forgotten.
+    let meanwhile = std::sync::Once::new();
+    let url = world.server.url();
+    let waiting = world
+        .store_builder()
+        .trace(move |step| {
+            if step == "sleep" {
+                meanwhile.call_once(|| {
+                    let client = redis::Client::open(url.as_str()).expect("a client");
+                    let mut redis = client.get_connection().expect("a connection");
+                    let run = |command: &str, redis: &mut redis::Connection| {
+                        let mut words = command.split(' ');
+                        let mut asked = redis::cmd(words.next().expect("a command"));
+                        words.for_each(|word| {
+                            asked.arg(word);
+                        });
+                        asked.exec(redis).expect(command);
+                    };
+                    run(&format!("DEL {lock}"), &mut redis);
+                    run(&format!("SET {fence} 100"), &mut redis);
+                    let saved = document.locked(|climate| {
+                        climate.years += 1;
+                        Ok(())
+                    });
+                    saved.expect("the other holder");
+                    run(&format!("DEL {fence}"), &mut redis);
+                });
+            }
+        })
+        .open()
+        .expect("a store");
+    let mut held = world.climate(&waiting).lock().expect("in the end");
+    assert_eq!(held.years, 2, "it has seen the other's save");
+    held.years = 3;
+    committed(&held.dump_and_unlock().expect("so it may save"));
+}
+
+#[test]
 fn a_wait_without_end_is_taken() {
     let world = World::start();
     let store = world
