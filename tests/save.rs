@@ -140,6 +140,23 @@ fn a_held_lock_names_its_holder_and_the_time_left() {
 }
 
 #[test]
+fn a_foreign_lock_without_a_life_is_said_to_have_none() {
+    let world = World::start();
+    let document = world.climate(&world.store());
+    document.create(&Climate::of(1)).expect("created");
+    support::set(&mut world.redis(), &(key("climate") + ":lock"), b"somebody");
+    let refused = document.try_lock().expect_err("held");
+    let holder = refused.lock_holder().expect("named");
+    assert_eq!(holder.remaining, Duration::MAX);
+    assert!(
+        refused
+            .to_string()
+            .ends_with("held by somebody, and does not run out by itself"),
+        "{refused}"
+    );
+}
+
+#[test]
 fn a_waiter_gets_the_lock_when_it_is_let_go_of() {
     let world = World::start();
     let store = world.store();
