@@ -366,7 +366,10 @@ fn the_mode_and_the_white_space_around_the_json_are_kept() {
 #[test]
 fn the_owner_the_group_and_who_may_write_are_kept() {
     if !rustix::process::geteuid().is_root() {
-        eprintln!("SKIPPED the_owner_the_group_and_who_may_write_are_kept: needs root");
+        support::skipped(
+            "the_owner_the_group_and_who_may_write_are_kept",
+            "needs root",
+        );
         return;
     }
     let (owner, group) = (12_345, 12_346);
@@ -392,7 +395,7 @@ fn the_owner_the_group_and_who_may_write_are_kept() {
 fn a_member_of_the_document_s_group_keeps_the_group() {
     let name = "a_member_of_the_document_s_group_keeps_the_group";
     if !rustix::process::geteuid().is_root() {
-        eprintln!("SKIPPED {name}: needs root");
+        support::skipped(name, "needs root");
         return;
     }
     let (owner, group, member) = (12_345, 12_346, 12_347);
@@ -429,7 +432,10 @@ fn a_member_of_the_document_s_group_keeps_the_group() {
         Err(e) => e.to_string(),
     };
     if !said.contains("GROUP MEMBER") {
-        eprintln!("SKIPPED {name}: the test cannot be run as another user here: {said}");
+        support::skipped(
+            name,
+            &format!("it cannot be run as another user here: {said}"),
+        );
         return;
     }
     assert_eq!(world.on_disk().years, 2, "{said}");
@@ -477,7 +483,7 @@ fn a_foreign_document_keeps_every_other_byte() {
     for name in ["climate.nodb", "wepp.nodb"] {
         match fs::read_to_string(samples.join(name)) {
             Ok(text) => texts.push((text, name)),
-            Err(_) => eprintln!("SKIPPED {name}: the sample documents are not here"),
+            Err(_) => support::skipped(name, "the sample documents are not here"),
         }
     }
     fs::create_dir(world.run_folder()).expect("made");
