@@ -10,7 +10,6 @@ use std::{path::Path, sync::Arc, time::Duration};
 #[must_use = "a builder does nothing until it is opened"]
 pub struct CacheBuilder {
     rules: Rules,
-    engine: Engine,
     server: ServerConfig,
 }
 
@@ -18,7 +17,6 @@ impl CacheBuilder {
     pub(super) fn new(rules: Rules) -> Self {
         Self {
             rules,
-            engine: Engine::default(),
             server: ServerConfig::new(""),
         }
     }
@@ -32,7 +30,7 @@ impl CacheBuilder {
 
     /// How operations run on the server; [`Engine::Auto`] by default.
     pub fn engine(mut self, engine: Engine) -> Self {
-        self.engine = engine;
+        self.server.engine = engine;
         self
     }
 

@@ -1,12 +1,14 @@
 //! Loads the scripts and says what it found.
 
 use super::{
-    reply::{code, server_error},
-    session::{Failure, Session, nonsense},
+    Engine, function,
+    library::Library,
+    reply::{code, is_denied, is_unknown_command},
+    script,
+    session::{Failure, Session},
     source::{Dialect, Scripts},
-    wire::Packed,
 };
-use crate::Error;
+use crate::{Error, error::Kind};
 use redis::Value;
 use std::fmt;
 
@@ -14,7 +16,7 @@ use std::fmt;
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct EngineReport {
-    /// How operations run: `script`.
+    /// How operations run: `script` or `function`.
     pub engine: String,
     /// `redis` or `valkey`; `unknown` where the server may not be asked.
     pub flavour: String,
@@ -22,10 +24,10 @@ pub struct EngineReport {
     pub version: String,
     /// Whether scripts carry a `#!lua` line, whose flags let a full server refuse them before they start.
     pub flagged: bool,
-    /// Whether scripts could be loaded; where SCRIPT is denied they are sent whole at first use.
+    /// Whether they could be loaded; where SCRIPT is denied they are sent whole at first use.
     pub loaded: bool,
-    /// Each script's name and SHA-1.
-    pub scripts: Vec<(String, String)>,
+    /// Each operation that is Lua on the server, with its script's SHA-1 or its function's name.
+    pub programs: Vec<(String, String)>,
     /// What works, and not as it should.
     pub warnings: Vec<String>,
 }
@@ -34,15 +36,15 @@ impl fmt::Display for EngineReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "engine {} on {} {}: {} scripts {}{}",
+            "engine {} on {} {}: {} programs {}{}",
             self.engine,
             self.flavour,
             self.version,
-            self.scripts.len(),
-            if self.loaded { "loaded" } else { "sent whole" },
+            self.programs.len(),
+            if self.loaded { "loaded" } else { "not loaded" },
             if self.flagged { "" } else { ", without flags" },
         )?;
-        for (name, sha) in &self.scripts {
+        for (name, sha) in &self.programs {
             write!(f, "\n  {name} {sha}")?;
         }
         for warning in &self.warnings {
@@ -52,66 +54,77 @@ impl fmt::Display for EngineReport {
     }
 }
 
-/// The scripts that the server understands.
-#[derive(Debug)]
+/// What a boot found on one server.
 pub(super) struct Booted {
-    pub(super) scripts: Scripts,
+    pub(super) mode: Mode,
     pub(super) report: EngineReport,
+}
+
+/// How operations run on one server.
+pub(super) enum Mode {
+    /// As the scripts that the server understands.
+    Script(Scripts),
+    Function(Library),
 }
 
 /// How to assemble a dialect; tests put broken scripts in.
 pub(super) type Assemble = fn(Dialect) -> Scripts;
 
-/// Tries the dialects on the server, the flagged one first: what it understands counts, not its version.
-pub(super) fn boot(session: &mut Session<'_>, assemble: Assemble) -> Result<Booted, Failure> {
+/// Tries on the server what `engine` asks for: what it understands counts, not its version.
+pub(super) fn boot(
+    session: &mut Session<'_>,
+    engine: Engine,
+    assemble: Assemble,
+) -> Result<Booted, Failure> {
+    match engine {
+        Engine::Auto | Engine::Script => boot_scripts(session, assemble),
+        Engine::Function => boot_functions(session, assemble),
+    }
+}
+
+/// Tries the flagged dialect first.
+fn boot_scripts(session: &mut Session<'_>, assemble: Assemble) -> Result<Booted, Failure> {
     let scripts = assemble(Dialect::Flagged);
     let mut replies = session.exchange(|packed| {
-        pack_loads(&scripts, packed);
+        script::pack_loads(&scripts, packed);
         packed.request(&[b"INFO", b"server"]);
     })?;
-    let info = replies.pop().unwrap_or(Value::Nil);
+    let found = Found::in_info(&replies.pop().unwrap_or(Value::Nil));
     let (scripts, loaded) = match first_error(&replies) {
-        None => (checked(scripts, &replies)?, true),
+        None => (script::checked(scripts, &replies)?, true),
         Some("NOPERM") => (unloaded(session, assemble)?, false),
         // Not this dialect, or something that the other one is refused for too.
         Some(_) => {
             let scripts = assemble(Dialect::Plain);
-            let replies = session.exchange(|packed| pack_loads(&scripts, packed))?;
-            (checked(scripts, &replies)?, true)
+            let replies = session.exchange(|packed| script::pack_loads(&scripts, packed))?;
+            (script::checked(scripts, &replies)?, true)
         }
     };
-    let report = report(&scripts, loaded, &info);
-    Ok(Booted { scripts, report })
-}
-
-fn pack_loads(scripts: &Scripts, packed: &mut Packed) {
-    for script in scripts.iter() {
-        packed.request(&[b"SCRIPT", b"LOAD", script.text.as_bytes()]);
+    let mut warnings = Vec::new();
+    if !loaded {
+        warnings.push(
+            "SCRIPT LOAD is denied: each script is sent whole whenever the server lacks it"
+                .to_owned(),
+        );
     }
+    let programs = scripts
+        .iter()
+        .map(|script| (script.name.as_str().to_owned(), script.sha.clone()));
+    let report = EngineReport {
+        engine: "script".to_owned(),
+        flavour: found.flavour,
+        version: found.version,
+        flagged: scripts.dialect == Dialect::Flagged,
+        loaded,
+        programs: programs.collect(),
+        warnings,
+    };
+    let mode = Mode::Script(scripts);
+    Ok(Booted { mode, report })
 }
 
 fn first_error(replies: &[Value]) -> Option<&str> {
     replies.iter().find_map(code)
-}
-
-/// Holds the server's digests against ours.
-fn checked(scripts: Scripts, replies: &[Value]) -> Result<Scripts, Failure> {
-    if replies.len() != scripts.iter().len() {
-        return Err(nonsense("SCRIPT LOAD"));
-    }
-    for (script, reply) in scripts.iter().zip(replies) {
-        check_sha(&script.sha, reply)?;
-    }
-    Ok(scripts)
-}
-
-/// Whether `reply` to SCRIPT LOAD is the digest that EVALSHA will be called with.
-pub(super) fn check_sha(sha: &str, reply: &Value) -> Result<(), Failure> {
-    match reply {
-        Value::BulkString(answer) if answer == sha.as_bytes() => Ok(()),
-        Value::ServerError(error) => Err(Failure::Refused(server_error(error))),
-        _ => Err(nonsense("SCRIPT LOAD gave another digest")),
-    }
 }
 
 /// SCRIPT is denied: EVAL tells the dialects apart, and where that is denied too the newer one is assumed, in case that
@@ -124,51 +137,90 @@ fn unloaded(session: &mut Session<'_>, assemble: Assemble) -> Result<Scripts, Fa
     }))
 }
 
-fn report(scripts: &Scripts, loaded: bool, info: &Value) -> EngineReport {
-    let info = match info {
-        Value::BulkString(bytes) => String::from_utf8_lossy(bytes).into_owned(),
-        Value::VerbatimString { text, .. } => text.clone(),
-        _ => String::new(),
-    };
-    let field = |name: &str| {
-        let line = info.lines().find_map(|line| line.strip_prefix(name));
-        line.map(|value| value.trim().to_owned())
-    };
-    let valkey = field("valkey_version:");
-    let redis = field("redis_version:");
-    let flavour = match (&valkey, &redis) {
-        (Some(_), _) => "valkey",
-        (None, Some(_)) => "redis",
-        (None, None) => "unknown",
-    };
-    let mut warnings = Vec::new();
-    if !loaded {
-        warnings.push(
-            "SCRIPT LOAD is denied: each script is sent whole whenever the server lacks it"
-                .to_owned(),
-        );
+/// Functions know flags wherever there are any.
+fn boot_functions(session: &mut Session<'_>, assemble: Assemble) -> Result<Booted, Failure> {
+    let library = Library::of(&assemble(Dialect::Flagged));
+    let mut replies = session.exchange(|packed| {
+        function::pack_load(&library, packed);
+        packed.request(&[b"INFO", b"server"]);
+    })?;
+    let found = Found::in_info(&replies.pop().unwrap_or(Value::Nil));
+    let answer = replies.pop().unwrap_or(Value::Nil);
+    if is_unknown_command(&answer) {
+        return Err(Failure::Refused(no_functions(&found)));
     }
-    EngineReport {
-        engine: "script".to_owned(),
-        flavour: flavour.to_owned(),
-        version: valkey.or(redis).unwrap_or_else(|| "unknown".to_owned()),
-        flagged: scripts.dialect == Dialect::Flagged,
+    let mut warnings = Vec::new();
+    let loaded = !is_denied(&answer);
+    match loaded {
+        true => function::check_loaded(&library, &answer)?,
+        false => warnings.push(format!(
+            "FUNCTION LOAD is denied: somebody who may has to load the library {}",
+            library.name
+        )),
+    }
+    let functions = library
+        .functions()
+        .map(|(name, function)| (name.as_str().to_owned(), function.clone()));
+    let report = EngineReport {
+        engine: "function".to_owned(),
+        flavour: found.flavour,
+        version: found.version,
+        flagged: true,
         loaded,
-        scripts: scripts
-            .iter()
-            .map(|script| (script.name.as_str().to_owned(), script.sha.clone()))
-            .collect(),
+        programs: functions.collect(),
         warnings,
+    };
+    let mode = Mode::Function(library);
+    Ok(Booted { mode, report })
+}
+
+fn no_functions(found: &Found) -> Error {
+    Error::new(Kind::Server {
+        message: format!(
+            "this server ({} {}) has no FUNCTION: Redis has it from 7.0 on; Engine::Auto, Engine::Script and Engine::Watch work without",
+            found.flavour, found.version
+        ),
+    })
+}
+
+/// What the server says of itself.
+struct Found {
+    flavour: String,
+    version: String,
+}
+
+impl Found {
+    fn in_info(reply: &Value) -> Self {
+        let info = match reply {
+            Value::BulkString(bytes) => String::from_utf8_lossy(bytes).into_owned(),
+            Value::VerbatimString { text, .. } => text.clone(),
+            _ => String::new(),
+        };
+        let field = |name: &str| {
+            let line = info.lines().find_map(|line| line.strip_prefix(name));
+            line.map(|value| value.trim().to_owned())
+        };
+        let valkey = field("valkey_version:");
+        let redis = field("redis_version:");
+        let flavour = match (&valkey, &redis) {
+            (Some(_), _) => "valkey",
+            (None, Some(_)) => "redis",
+            (None, None) => "unknown",
+        };
+        Self {
+            flavour: flavour.to_owned(),
+            version: valkey.or(redis).unwrap_or_else(|| "unknown".to_owned()),
+        }
     }
 }
 
 /// The failure of a boot, as an error of its own: no operation was sent.
 pub(super) fn boot_error(error: &Error) -> Error {
     Error::new(match error.is_unavailable() {
-        true => crate::error::Kind::Unavailable {
+        true => Kind::Unavailable {
             message: format!("boot: {error}"),
         },
-        false => crate::error::Kind::Server {
+        false => Kind::Server {
             message: format!("boot: {error}"),
         },
     })

@@ -91,13 +91,18 @@ impl<'a> Call<'a> {
         self.pack_as(b"EVAL", script.text.as_bytes(), packed);
     }
 
-    fn pack_as(&self, command: &[u8], script: &[u8], packed: &mut Packed) {
+    /// Packs `FCALL`.
+    pub(super) fn pack_function(&self, function: &str, packed: &mut Packed) {
+        self.pack_as(b"FCALL", function.as_bytes(), packed);
+    }
+
+    fn pack_as(&self, command: &[u8], program: &[u8], packed: &mut Packed) {
         let mut size = Size::default();
         self.lay_out(&mut size);
-        packed.bytes.reserve(size.bytes + script.len() + 128);
+        packed.bytes.reserve(size.bytes + program.len() + 128);
         packed.begin(3 + size.keys + size.args);
         packed.arg(command);
-        packed.arg(script);
+        packed.arg(program);
         packed.number_arg(size.keys);
         self.lay_out(packed);
     }

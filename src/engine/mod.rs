@@ -4,6 +4,9 @@ mod boot;
 mod call;
 mod config;
 mod counters;
+mod function;
+mod library;
+mod lua;
 mod node;
 mod plain;
 mod refusal;
@@ -32,6 +35,9 @@ pub enum Engine {
     Auto,
     /// Lua scripts (EVALSHA), loaded at boot and again whenever the server has lost them.
     Script,
+    /// The same Lua as functions of a library (FCALL), which the server keeps over restarts and replicates. Redis from 7.0
+    /// on, and Valkey.
+    Function,
 }
 
 /// What runs an operation as one atomic step.

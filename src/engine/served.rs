@@ -1,13 +1,14 @@
 //! The engine on a server: boots it when it is first met, and runs each operation the way that the boot chose.
 
 use super::{
-    EngineReport, Performer,
-    boot::{self, Assemble, Booted},
+    Engine, EngineReport, Performer,
+    boot::{self, Assemble, Booted, Mode},
     call::Call,
     config::ServerConfig,
     counters::Counters,
+    lua,
     node::Node,
-    plain, script,
+    plain,
     session::{Failure, Session},
     source::Scripts,
 };
@@ -21,6 +22,7 @@ use std::sync::Arc;
 pub(crate) struct ServerEngine {
     node: Node,
     counters: Arc<Counters>,
+    engine: Engine,
     assemble: Assemble,
 }
 
@@ -40,6 +42,7 @@ impl ServerEngine {
     pub(super) fn with_scripts(config: ServerConfig, assemble: Assemble) -> Result<Self> {
         let counters = Arc::new(Counters::default());
         Ok(Self {
+            engine: config.engine,
             node: Node::new(config, Arc::clone(&counters))?,
             counters,
             assemble,
@@ -58,7 +61,7 @@ impl ServerEngine {
         if let Some(booted) = session.node.booted() {
             return Ok(booted);
         }
-        let booted = Arc::new(boot::boot(session, self.assemble)?);
+        let booted = Arc::new(boot::boot(session, self.engine, self.assemble)?);
         log::info!("{}: {}", session.node.shown_url(), booted.report);
         session.node.set_booted(Arc::clone(&booted));
         Ok(booted)
@@ -77,7 +80,10 @@ impl Performer for ServerEngine {
             // A boot that fails has sent nothing of the operation.
             let booted = self.booted(session)?;
             sent = true;
-            script::perform(session, op, call, &booted.scripts)
+            match &booted.mode {
+                Mode::Script(scripts) => lua::perform(session, op, call, scripts.get(call.name)),
+                Mode::Function(library) => lua::perform(session, op, call, library),
+            }
         });
         match done {
             Err(Fault::Unknown(e)) if !sent => Err(Fault::NotDone(boot::boot_error(&e))),

@@ -87,7 +87,7 @@ fn tls_is_checked_against_the_given_authority() {
 fn each_operation_is_one_round_trip_on_the_wire() {
     on_every_server(|bed| {
         let proxy = Proxy::start(bed.server.port()).unwrap();
-        bed.engine = ServerEngine::open(ServerConfig::new(proxy.url())).unwrap();
+        bed.engine = ServerEngine::open(bed.config_at(proxy.url())).unwrap();
         for (id, bytes, requests) in [
             ("c1", 10, 1),
             ("c2", STAGING_BYTES, 2),
