@@ -7,6 +7,7 @@ use super::{
     script,
     session::{Failure, Session},
     source::{Dialect, Scripts},
+    watch,
 };
 use crate::{Error, error::Kind};
 use redis::Value;
@@ -16,7 +17,7 @@ use std::fmt;
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct EngineReport {
-    /// How operations run: `script` or `function`.
+    /// How operations run: `script`, `function` or `watch`.
     pub engine: String,
     /// `redis` or `valkey`; `unknown` where the server may not be asked.
     pub flavour: String,
@@ -24,7 +25,7 @@ pub struct EngineReport {
     pub version: String,
     /// Whether scripts carry a `#!lua` line, whose flags let a full server refuse them before they start.
     pub flagged: bool,
-    /// Whether they could be loaded; where SCRIPT is denied they are sent whole at first use.
+    /// Whether all that the engine needs could be loaded; where SCRIPT is denied scripts are sent whole at first use.
     pub loaded: bool,
     /// Each operation that is Lua on the server, with its script's SHA-1 or its function's name.
     pub programs: Vec<(String, String)>,
@@ -65,6 +66,8 @@ pub(super) enum Mode {
     /// As the scripts that the server understands.
     Script(Scripts),
     Function(Library),
+    /// Without Lua.
+    Watch,
 }
 
 /// How to assemble a dialect; tests put broken scripts in.
@@ -78,6 +81,7 @@ pub(super) fn boot(
 ) -> Result<Booted, Failure> {
     match engine {
         Engine::Auto | Engine::Script => boot_scripts(session, assemble),
+        Engine::Watch => boot_watch(session),
         Engine::Function => boot_functions(session, assemble),
     }
 }
@@ -171,6 +175,27 @@ fn boot_functions(session: &mut Session<'_>, assemble: Assemble) -> Result<Boote
         warnings,
     };
     let mode = Mode::Function(library);
+    Ok(Booted { mode, report })
+}
+
+/// Nothing to load; but whether transactions can be opened is known from here on.
+fn boot_watch(session: &mut Session<'_>) -> Result<Booted, Failure> {
+    let mut replies = session.exchange(|packed| {
+        watch::pack_probe(packed);
+        packed.request(&[b"INFO", b"server"]);
+    })?;
+    let found = Found::in_info(&replies.pop().unwrap_or(Value::Nil));
+    watch::check_probe(session, &replies)?;
+    let report = EngineReport {
+        engine: "watch".to_owned(),
+        flavour: found.flavour,
+        version: found.version,
+        flagged: false,
+        loaded: true,
+        programs: Vec::new(),
+        warnings: Vec::new(),
+    };
+    let mode = Mode::Watch;
     Ok(Booted { mode, report })
 }
 

@@ -180,6 +180,19 @@ impl<'a> Call<'a> {
         }
     }
 
+    /// The leases keys of the entries that are only deleted, each with their value keys.
+    pub(super) fn groups(&self) -> impl Iterator<Item = (&str, Vec<&str>)> {
+        self.groups.iter().map(|group| {
+            let values = group.entries.iter().map(|entry| entry.value.as_str());
+            (group.leases, values.collect())
+        })
+    }
+
+    /// What the stamp key of an own entry is set to.
+    pub(super) fn voucher(&self, own: usize) -> &str {
+        &self.owns[own].1
+    }
+
     /// The names of all keys and of all arguments.
     #[cfg(test)]
     pub(super) fn names(&self) -> (Vec<&'static str>, Vec<&'static str>) {

@@ -17,6 +17,7 @@ mod session;
 mod source;
 #[cfg(all(test, feature = "testing"))]
 mod tests;
+mod watch;
 mod wire;
 
 pub use boot::EngineReport;
@@ -38,6 +39,9 @@ pub enum Engine {
     /// The same Lua as functions of a library (FCALL), which the server keeps over restarts and replicates. Redis from 7.0
     /// on, and Valkey.
     Function,
+    /// WATCH, reads and MULTI … EXEC, without any Lua: for servers that have no scripts. Two round trips an operation, and
+    /// more where other clients change the same keys.
+    Watch,
 }
 
 /// What runs an operation as one atomic step.

@@ -113,6 +113,7 @@ impl Node {
                 connection,
                 packed: buffer,
                 node: self,
+                spoilt: false,
             };
             match work(&mut session) {
                 Err(Failure::Lost { error, closed }) => {
@@ -127,7 +128,10 @@ impl Node {
                     }
                 }
                 done => {
-                    slot.connection = Some(session.connection);
+                    let Session {
+                        connection, spoilt, ..
+                    } = session;
+                    slot.connection = (!spoilt).then_some(connection);
                     slot.failed = false;
                     slot.trim();
                     return done.map_err(|failed| match failed {

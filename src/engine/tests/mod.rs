@@ -6,6 +6,7 @@ mod headers;
 mod invalidate;
 mod locks;
 mod transport;
+mod watch;
 mod whole;
 
 use super::{Engine, Performer as _, ServerConfig, ServerEngine, source::Scripts};
@@ -26,7 +27,7 @@ use std::{
 const EXPECTED: [&str; 4] = ["redis-6.2", "redis-7.0", "redis-8.2", "valkey-9.1"];
 
 /// All engines, and those that run Lua on the server.
-const ENGINES: &[Engine] = &[Engine::Script, Engine::Function];
+const ENGINES: &[Engine] = &[Engine::Script, Engine::Function, Engine::Watch];
 const LUA: &[Engine] = &[Engine::Script, Engine::Function];
 
 /// A server of the test's own, and an engine on it.
@@ -107,6 +108,14 @@ impl Bed {
     /// The bed's engine by another way: through a proxy, or as another user.
     fn config_at(&self, url: String) -> ServerConfig {
         config(url, self.kind)
+    }
+
+    /// Round trips of an operation that writes.
+    fn trips(&self) -> u64 {
+        match self.kind {
+            Engine::Watch => 2,
+            _ => 1,
+        }
     }
 
     fn run<A: Ask>(&self, ask: A) -> A::Reply {
