@@ -59,6 +59,10 @@ pub const WATCH_ATTEMPTS: u32 = 32;
 pub const WATCH_PAUSE_MIN: Duration = Duration::from_micros(200);
 /// Between two of them: the longest pause.
 pub const WATCH_PAUSE_MAX: Duration = Duration::from_millis(20);
+/// How long a boot's rules count as in use by others.
+pub const RULES_SEEN: Duration = Duration::from_secs(7 * 24 * 3_600);
+/// Controllers whose keys a boot tries to read, to find gaps in the ACL.
+pub const MAX_PROBED_KEYS: usize = 64;
 /// Times that an operation is sent: once, and once more where a connection from the pool turns out to be closed.
 pub const SEND_ATTEMPTS: u32 = 2;
 /// Bytes of memory that a connection keeps for packing its next request.

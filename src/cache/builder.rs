@@ -1,7 +1,7 @@
 use super::{Cache, Inner, stats::Counters};
 use crate::{
     Engine, Result, Rules,
-    engine::{ServerConfig, ServerEngine},
+    engine::{RulesFacts, ServerConfig, ServerEngine},
 };
 use std::{path::Path, sync::Arc, time::Duration};
 
@@ -59,13 +59,13 @@ impl CacheBuilder {
         self
     }
 
-    /// Connects and boots: loads every script, and checks that the server gives it the digest computed here.
+    /// Connects and boots: finds out how operations can run there, and loads what they need.
     ///
     /// # Errors
     ///
     /// An option that cannot work, or a server that is away or refuses.
     pub fn open(self) -> Result<Cache> {
-        let engine = ServerEngine::open(self.server.clone())?;
+        let engine = ServerEngine::open(self.server())?;
         Ok(self.with(engine))
     }
 
@@ -75,8 +75,15 @@ impl CacheBuilder {
     ///
     /// An option that cannot work.
     pub fn open_lazy(self) -> Result<Cache> {
-        let engine = ServerEngine::lazy(self.server.clone())?;
+        let engine = ServerEngine::lazy(self.server())?;
         Ok(self.with(engine))
+    }
+
+    fn server(&self) -> ServerConfig {
+        ServerConfig {
+            rules: RulesFacts::of(&self.rules),
+            ..self.server.clone()
+        }
     }
 
     fn with(self, engine: ServerEngine) -> Cache {

@@ -1,6 +1,6 @@
 //! Where a server is, and how to be let in.
 
-use super::Engine;
+use super::{Engine, RulesFacts};
 use crate::{Error, Result, error::Kind, limits};
 use redis::{
     Client, IntoConnectionInfo as _,
@@ -14,6 +14,8 @@ pub(crate) struct ServerConfig {
     /// `redis://`, `rediss://` or `redis+unix://`, with credentials and database number.
     pub(crate) url: String,
     pub(crate) engine: Engine,
+    /// For what a boot reports of them.
+    pub(crate) rules: Option<RulesFacts>,
     /// TCP, TLS, AUTH and SELECT included; looking the name up is not.
     pub(crate) connect_timeout: Duration,
     /// For each write and each read.
@@ -29,6 +31,7 @@ impl ServerConfig {
         Self {
             url: url.into(),
             engine: Engine::default(),
+            rules: None,
             connect_timeout: limits::DEFAULT_CONNECT_TIMEOUT,
             response_timeout: limits::DEFAULT_RESPONSE_TIMEOUT,
             pool_size: limits::DEFAULT_POOL_SIZE,
@@ -132,6 +135,7 @@ impl fmt::Debug for ServerConfig {
         f.debug_struct("ServerConfig")
             .field("url", &redacted(&self.url))
             .field("engine", &self.engine)
+            .field("rules", &self.rules)
             .field("connect_timeout", &self.connect_timeout)
             .field("response_timeout", &self.response_timeout)
             .field("pool_size", &self.pool_size)

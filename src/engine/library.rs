@@ -33,8 +33,12 @@ impl Library {
         &self.functions[name as usize].1
     }
 
-    pub(super) fn functions(&self) -> impl ExactSizeIterator<Item = &(ScriptName, String)> {
-        self.functions.iter()
+    /// Each operation with its function.
+    pub(super) fn programs(&self) -> Vec<(String, String)> {
+        let functions = self.functions.iter();
+        functions
+            .map(|(name, function)| (name.as_str().to_owned(), function.clone()))
+            .collect()
     }
 }
 
@@ -70,7 +74,7 @@ mod tests {
         });
         let (usual, edited) = (Library::of(usual), Library::of(&edited));
         assert_ne!(usual.name, edited.name);
-        for (name, function) in usual.functions() {
+        for (name, function) in &usual.functions {
             assert_eq!(usual.function(*name), function);
             assert!(usual.text.contains(&format!("'{function}'")));
             assert!(!edited.text.contains(function.as_str()));

@@ -58,6 +58,7 @@ fn send(
         );
         reply = program.load_and_call(session, call)?;
     }
+    session.forget_if_denied(&reply);
     // The script says "missing" of a value that the server refused; the refusal is what the caller has to know.
     let refusal = replies.into_iter().find(|reply| code(reply).is_some());
     match refusal {

@@ -1,9 +1,11 @@
 //! Runs server operations and heals what a server forgets; decides nothing.
 
+mod acl;
 mod boot;
 mod call;
 mod config;
 mod counters;
+mod facts;
 mod function;
 mod library;
 mod lua;
@@ -11,18 +13,22 @@ mod node;
 mod plain;
 mod refusal;
 mod reply;
+mod report;
 mod script;
 mod served;
 mod session;
 mod source;
+mod survey;
 #[cfg(all(test, feature = "testing"))]
 mod tests;
 mod watch;
 mod wire;
 
-pub use boot::EngineReport;
+pub use acl::Acl;
 pub(crate) use config::ServerConfig;
 pub(crate) use counters::Counters;
+pub(crate) use facts::RulesFacts;
+pub use report::EngineReport;
 pub(crate) use served::ServerEngine;
 
 use crate::op::{Fault, Op, Reply};

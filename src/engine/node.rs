@@ -62,6 +62,10 @@ impl Node {
         redacted(&self.config.url)
     }
 
+    pub(super) fn config(&self) -> &ServerConfig {
+        &self.config
+    }
+
     pub(super) fn counters(&self) -> &Counters {
         &self.counters
     }

@@ -3,7 +3,7 @@
 use super::{
     call::Call,
     lua::Program,
-    reply::{code, server_error},
+    reply::{code, is_denied, server_error},
     session::{Failure, Session, nonsense},
     source::{Script, Scripts},
     wire::Packed,
@@ -22,7 +22,7 @@ impl Program for Script {
     fn load_and_call(&self, session: &mut Session<'_>, call: &Call<'_>) -> Result<Value, Failure> {
         let text = self.text.as_bytes();
         let loaded = session.ask(|packed| packed.request(&[b"SCRIPT", b"LOAD", text]))?;
-        if code(&loaded) == Some("NOPERM") {
+        if is_denied(&loaded) {
             return session.ask(|packed| call.pack_whole(self, packed));
         }
         if let Err(failure) = check_sha(&self.sha, &loaded) {

@@ -1,7 +1,7 @@
 //! The engine on a server: boots it when it is first met, and runs each operation the way that the boot chose.
 
 use super::{
-    Engine, EngineReport, Performer,
+    EngineReport, Performer,
     boot::{self, Assemble, Booted, Mode},
     call::Call,
     config::ServerConfig,
@@ -23,7 +23,6 @@ use std::sync::Arc;
 pub(crate) struct ServerEngine {
     node: Node,
     counters: Arc<Counters>,
-    engine: Engine,
     assemble: Assemble,
 }
 
@@ -43,7 +42,6 @@ impl ServerEngine {
     pub(super) fn with_scripts(config: ServerConfig, assemble: Assemble) -> Result<Self> {
         let counters = Arc::new(Counters::default());
         Ok(Self {
-            engine: config.engine,
             node: Node::new(config, Arc::clone(&counters))?,
             counters,
             assemble,
@@ -62,7 +60,7 @@ impl ServerEngine {
         if let Some(booted) = session.node.booted() {
             return Ok(booted);
         }
-        let booted = Arc::new(boot::boot(session, self.engine, self.assemble)?);
+        let booted = Arc::new(boot::boot(session, self.assemble)?);
         log::info!("{}: {}", session.node.shown_url(), booted.report);
         session.node.set_booted(Arc::clone(&booted));
         Ok(booted)

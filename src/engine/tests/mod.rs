@@ -1,5 +1,7 @@
 //! The engine on real servers: every test runs on each server that this machine has, in one of its own.
 
+mod acl;
+mod boot;
 mod commit;
 mod faults;
 mod headers;
@@ -167,6 +169,13 @@ fn config(url: String, engine: Engine) -> ServerConfig {
         engine,
         ..ServerConfig::new(url)
     }
+}
+
+/// Options with a user "bob" besides the default one; `rule` follows his name and password.
+fn bob(rule: &str) -> ServerOptions {
+    ServerOptions::new()
+        .user("default on nopass ~* +@all")
+        .user(&format!("bob on >pw {rule}"))
 }
 
 fn run<A: Ask>(engine: &ServerEngine, ask: A) -> Result<A::Reply, Fault> {
