@@ -1,7 +1,10 @@
 use super::{Cache, Inner, stats::Counters};
 use crate::{
     Engine, Result, Rules,
-    engine::{RulesFacts, ServerConfig, ServerEngine},
+    engine::{
+        Breaker, MemoryEngine, MemoryServer, Performer, RulesFacts, ServerConfig, ServerEngine,
+    },
+    limits,
 };
 use std::{path::Path, sync::Arc, time::Duration};
 
@@ -10,14 +13,19 @@ use std::{path::Path, sync::Arc, time::Duration};
 #[must_use = "a builder does nothing until it is opened"]
 pub struct CacheBuilder {
     rules: Rules,
+    /// Takes the place of a server.
+    memory: Option<MemoryServer>,
     server: ServerConfig,
+    breaker_pause: Duration,
 }
 
 impl CacheBuilder {
     pub(super) fn new(rules: Rules) -> Self {
         Self {
             rules,
+            memory: None,
             server: ServerConfig::new(""),
+            breaker_pause: limits::DEFAULT_BREAKER_PAUSE,
         }
     }
 
@@ -25,22 +33,62 @@ impl CacheBuilder {
     /// `redis+unix:///path/to.sock?db=0&user=…&pass=…`. No default.
     pub fn url(mut self, url: impl Into<String>) -> Self {
         self.server.url = url.into();
+        self.memory = None;
         self
     }
 
-    /// How operations run on the server; [`Engine::Auto`] by default.
+    /// No server but a model of one inside this process: for unit tests, and for a program that has no server yet. It
+    /// starts empty, other processes do not see it, and it ends with the last cache on it; clones of this builder share it.
+    /// [`url`](Self::url) goes back to a server.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use cachetx::{Cache, CacheOutcome, Document, RawObject, Rules, Store};
+    ///
+    /// let root = tempfile::tempdir()?;
+    /// std::fs::create_dir(root.path().join("copacetic-sled"))?;
+    /// std::fs::write(root.path().join("copacetic-sled/climate.nodb"), r#"{"years": 100}"#)?;
+    ///
+    /// let cache = Cache::builder(Rules::from_path("rules/nodb.json")?).in_memory().open()?;
+    /// let store = Store::builder(&cache).root(root.path()).open()?;
+    /// let climate: Document<RawObject> = store.document("copacetic-sled", "climate")?;
+    /// let mut held = climate.lock()?;
+    /// held.set("years", &30)?;
+    /// let outcome = held.dump_and_unlock_with_transaction(["build_climate"])?;
+    /// assert!(matches!(outcome.cache, CacheOutcome::Committed { .. }));
+    ///
+    /// assert_eq!(climate.read()?.get::<u32>("years")?, Some(30));
+    /// assert_eq!(cache.stats().reads_from_server, 1);
+    /// assert_eq!(cache.report().expect("it is there").engine, "memory");
+    /// # Ok::<(), cachetx::BoxError>(())
+    /// ```
+    pub fn in_memory(mut self) -> Self {
+        self.memory = Some(MemoryServer::new());
+        self
+    }
+
+    /// Like [`in_memory`](Self::in_memory), on a server that others share or that a test stops.
+    #[cfg(feature = "testing")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "testing")))]
+    pub fn memory_server(mut self, server: &MemoryServer) -> Self {
+        self.memory = Some(server.clone());
+        self
+    }
+
+    /// How operations run on the server; [`Engine::Auto`] by default. In memory there is one way.
     pub fn engine(mut self, engine: Engine) -> Self {
         self.server.engine = engine;
         self
     }
 
-    /// Time to open a connection; 1 s by default, and never zero.
+    /// Time to open a connection; 1 s by default, never zero, and at most a day.
     pub fn connect_timeout(mut self, timeout: Duration) -> Self {
         self.server.connect_timeout = timeout;
         self
     }
 
-    /// Time to wait for a reply; 1 s by default, and never zero.
+    /// Time to wait for a reply; 1 s by default, never zero, and at most a day.
     pub fn response_timeout(mut self, timeout: Duration) -> Self {
         self.server.response_timeout = timeout;
         self
@@ -50,6 +98,14 @@ impl CacheBuilder {
     /// time-out.
     pub fn pool_size(mut self, connections: u32) -> Self {
         self.server.pool_size = connections;
+        self
+    }
+
+    /// The circuit breaker: once the server made callers wait in vain three times in a row, it is not asked for this long,
+    /// so that not every save pays a time-out; then one call tries again. Meanwhile locks fail as unavailable, saves are
+    /// deferred. 2 s by default; zero turns it off. Its state is in [`Cache::stats`].
+    pub fn circuit_breaker(mut self, pause: Duration) -> Self {
+        self.breaker_pause = pause;
         self
     }
 
@@ -65,6 +121,9 @@ impl CacheBuilder {
     ///
     /// An option that cannot work, or a server that is away or refuses.
     pub fn open(self) -> Result<Cache> {
+        if let Some(server) = self.memory.clone() {
+            return Ok(self.with(MemoryEngine::new(server)));
+        }
         let engine = ServerEngine::open(self.server())?;
         Ok(self.with(engine))
     }
@@ -75,6 +134,9 @@ impl CacheBuilder {
     ///
     /// An option that cannot work.
     pub fn open_lazy(self) -> Result<Cache> {
+        if self.memory.is_some() {
+            return self.open();
+        }
         let engine = ServerEngine::lazy(self.server())?;
         Ok(self.with(engine))
     }
@@ -86,10 +148,16 @@ impl CacheBuilder {
         }
     }
 
-    fn with(self, engine: ServerEngine) -> Cache {
+    fn with(self, engine: impl Performer) -> Cache {
+        // Half of the shortest wait: less is no wait in vain.
+        let slow = self
+            .server
+            .connect_timeout
+            .min(self.server.response_timeout)
+            / 2;
         Cache(Arc::new(Inner {
             rules: self.rules,
-            engine: Box::new(engine),
+            engine: Box::new(Breaker::new(engine, self.breaker_pause, slow)),
             counters: Counters::default(),
             response_timeout: self.server.response_timeout,
         }))

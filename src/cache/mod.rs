@@ -8,7 +8,7 @@ pub use stats::Stats;
 
 use crate::{
     EngineReport, KeyList, Params, Result, Rules,
-    engine::Performer,
+    engine::Breaker,
     op::{Ask, Entry, Fault, Invalidate, InvalidateReply, keys},
     protocol::CacheOutcome,
 };
@@ -34,7 +34,7 @@ pub struct Cache(Arc<Inner>);
 
 struct Inner {
     rules: Rules,
-    engine: Box<dyn Performer>,
+    engine: Box<Breaker>,
     counters: Counters,
     response_timeout: Duration,
 }
@@ -60,7 +60,8 @@ impl Cache {
     /// What this cache has done since it was opened.
     #[must_use]
     pub fn stats(&self) -> Stats {
-        self.0.counters.read(self.0.engine.counters())
+        let engine = &self.0.engine;
+        self.0.counters.read(engine.state(), engine.counters())
     }
 
     /// Deletes the entries that the tasks make out of date, in one atomic step; it works on a full server too.
@@ -95,8 +96,8 @@ impl Cache {
         A::reply(reply).ok_or_else(|| Fault::Unknown(crate::protocol::mismatch("an engine")))
     }
 
-    pub(crate) fn engine(&self) -> &dyn Performer {
-        &*self.0.engine
+    pub(crate) fn engine(&self) -> &Breaker {
+        &self.0.engine
     }
 
     pub(crate) fn counters(&self) -> &Counters {

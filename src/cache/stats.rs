@@ -1,4 +1,4 @@
-use crate::engine;
+use crate::{BreakerState, engine};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 /// What a cache has done since it was opened.
@@ -23,6 +23,10 @@ pub struct Stats {
     pub reloads: u64,
     /// Connections opened again since a server or the network had closed them.
     pub reconnects: u64,
+    /// Operations that were not sent, since the circuit breaker was open.
+    pub skipped: u64,
+    /// Whether operations are sent to the server now.
+    pub breaker: BreakerState,
 }
 
 /// A count that threads share.
@@ -50,7 +54,7 @@ pub(crate) struct Counters {
 }
 
 impl Counters {
-    pub(super) fn read(&self, engine: &engine::Counters) -> Stats {
+    pub(super) fn read(&self, breaker: BreakerState, engine: &engine::Counters) -> Stats {
         Stats {
             commits: self.commits.get(),
             invalidations: self.invalidations.get(),
@@ -61,6 +65,8 @@ impl Counters {
             round_trips: engine.round_trips(),
             reloads: engine.reloads(),
             reconnects: engine.reconnects(),
+            skipped: engine.skips(),
+            breaker,
         }
     }
 }

@@ -30,10 +30,9 @@ const EVERYWHERE: [Need; 8] = [
     need("hdel", &["HDEL", KEY, "f"]),
 ];
 
-const LUA: [Need; 3] = [
+const LUA: [Need; 2] = [
     need("exists", &["EXISTS", KEY]),
     need("rename", &["RENAME", KEY, KEY]),
-    need("incr", &[]),
 ];
 /// Scripts without flags find out by it that a server is full.
 const UNFLAGGED: Need = need("setrange", &["SETRANGE", KEY, "0", ""]);

@@ -30,7 +30,7 @@ pub(super) enum Mode {
 }
 
 /// How to assemble a dialect; tests put broken scripts in.
-pub(super) type Assemble = fn(Dialect) -> Scripts;
+pub(super) type Assemble = Box<dyn Fn(Dialect) -> Scripts + Send + Sync>;
 
 /// What was chosen, and what is to be said about it.
 struct Choice {
@@ -51,7 +51,7 @@ impl Choice {
 
 /// Tries on the server what the settings ask for: what it understands counts, not its version. One round trip in the
 /// usual case, one more for a server without flags, and one for what the report says of rules and permissions.
-pub(super) fn boot(session: &mut Session<'_>, assemble: Assemble) -> Result<Booted, Failure> {
+pub(super) fn boot(session: &mut Session<'_>, assemble: &Assemble) -> Result<Booted, Failure> {
     let engine = session.node.config().engine;
     let scripts = assemble(Dialect::Flagged);
     let library = Library::of(&scripts);
@@ -95,7 +95,7 @@ fn choose(
     session: &mut Session<'_>,
     scripts: Scripts,
     tried: &[Value],
-    assemble: Assemble,
+    assemble: &Assemble,
 ) -> Result<Choice, Failure> {
     let denied = match tried.last() {
         Some(evalsha) if is_denied(evalsha) => "EVALSHA",
@@ -116,7 +116,7 @@ fn take_scripts(
     session: &mut Session<'_>,
     scripts: Scripts,
     tried: &[Value],
-    assemble: Assemble,
+    assemble: &Assemble,
 ) -> Result<Choice, Failure> {
     let (loads, evalsha) = tried.split_at(scripts.iter().len());
     if let Some(Value::ServerError(error)) = evalsha.first().filter(|reply| is_denied(reply)) {
@@ -147,7 +147,7 @@ fn take_scripts(
 
 /// EVAL tells the dialects apart, and where that is denied too the newer one is assumed, in case that somebody else has
 /// loaded the scripts.
-fn unloaded(session: &mut Session<'_>, assemble: Assemble) -> Result<Scripts, Failure> {
+fn unloaded(session: &mut Session<'_>, assemble: &Assemble) -> Result<Scripts, Failure> {
     let reply = session.ask(|packed| packed.request(&[b"EVAL", b"#!lua\nreturn 1", b"0"]))?;
     let understood = code(&reply).is_none() || is_denied(&reply);
     Ok(assemble(match understood {

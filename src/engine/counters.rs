@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 #[derive(Debug, Default)]
 pub(crate) struct Counters {
     reloads: AtomicU64,
+    skips: AtomicU64,
     reconnects: AtomicU64,
     round_trips: AtomicU64,
 }
@@ -16,6 +17,11 @@ impl Counters {
         self.reloads.load(Ordering::Relaxed)
     }
 
+    /// Operations that were not sent, since the server did not answer the last ones.
+    pub(crate) fn skips(&self) -> u64 {
+        self.skips.load(Ordering::Relaxed)
+    }
+
     /// Connections that were opened in place of one that had failed.
     pub(crate) fn reconnects(&self) -> u64 {
         self.reconnects.load(Ordering::Relaxed)
@@ -24,6 +30,10 @@ impl Counters {
     /// Times the engine waited for a server; a connection's own set-up is not counted.
     pub(crate) fn round_trips(&self) -> u64 {
         self.round_trips.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn count_skip(&self) {
+        self.skips.fetch_add(1, Ordering::Relaxed);
     }
 
     pub(super) fn count_reload(&self) {

@@ -2,6 +2,7 @@
 
 mod acl;
 mod boot;
+mod breaker;
 mod call;
 mod config;
 mod counters;
@@ -9,6 +10,7 @@ mod facts;
 mod function;
 mod library;
 mod lua;
+mod memory;
 mod node;
 mod plain;
 mod refusal;
@@ -25,9 +27,13 @@ mod watch;
 mod wire;
 
 pub use acl::Acl;
+pub(crate) use breaker::Breaker;
+pub use breaker::BreakerState;
 pub(crate) use config::ServerConfig;
 pub(crate) use counters::Counters;
 pub(crate) use facts::RulesFacts;
+pub(crate) use memory::MemoryEngine;
+pub use memory::MemoryServer;
 pub use report::EngineReport;
 pub(crate) use served::ServerEngine;
 

@@ -10,7 +10,7 @@ use super::{
     node::Node,
     plain,
     session::{Failure, Session},
-    source::Scripts,
+    source::{Dialect, Scripts},
     watch,
 };
 use crate::{
@@ -39,12 +39,15 @@ impl ServerEngine {
         Self::with_scripts(config, |dialect| Scripts::of(dialect).clone())
     }
 
-    pub(super) fn with_scripts(config: ServerConfig, assemble: Assemble) -> Result<Self> {
+    pub(super) fn with_scripts(
+        config: ServerConfig,
+        assemble: impl Fn(Dialect) -> Scripts + Send + Sync + 'static,
+    ) -> Result<Self> {
         let counters = Arc::new(Counters::default());
         Ok(Self {
             node: Node::new(config, Arc::clone(&counters))?,
             counters,
-            assemble,
+            assemble: Box::new(assemble),
         })
     }
 
@@ -60,7 +63,7 @@ impl ServerEngine {
         if let Some(booted) = session.node.booted() {
             return Ok(booted);
         }
-        let booted = Arc::new(boot::boot(session, self.assemble)?);
+        let booted = Arc::new(boot::boot(session, &self.assemble)?);
         log::info!("{}: {}", session.node.shown_url(), booted.report);
         session.node.set_booted(Arc::clone(&booted));
         Ok(booted)

@@ -147,7 +147,7 @@ impl ScriptName {
     }
 
     /// The Lua file's text, as it is in the repository.
-    #[cfg(test)]
+    #[cfg(all(test, feature = "testing"))]
     pub(super) fn file(self) -> &'static str {
         FILES[self as usize].text
     }
@@ -187,7 +187,7 @@ fn limits_text(dialect: Dialect) -> String {
     )
 }
 
-fn library(name: &str) -> &'static str {
+pub(super) fn library(name: &str) -> &'static str {
     let found = LIBRARY.iter().find(|(n, _)| *n == name);
     // A name that is not there fails the test that assembles everything; the server would call it a missing function.
     found.map_or("", |(_, text)| text)

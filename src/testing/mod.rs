@@ -2,13 +2,19 @@
 //!
 //! - [`Server`]: a private throw-away Redis or Valkey, ended with the test, even one that is killed.
 //! - [`ServerBinary`]: the servers that this machine has (`make servers` fetches them).
+//! - [`MemoryServer`]: a server inside the process, which can be stopped and whose time can be advanced.
 //! - [`Proxy`]: stands between a client and a server; counts round trips on the wire, and loses replies on demand.
+//! - [`strategies`]: rules files and params for property tests, valid ones and hostile ones; [`RulesFile`] is such a file as data.
 
 mod binary;
 mod proxy;
+mod rules_file;
 mod server;
+pub mod strategies;
 mod wire;
 
+pub use crate::engine::MemoryServer;
 pub use binary::{Flavour, ServerBinary};
 pub use proxy::{Proxy, Traffic};
+pub use rules_file::{RulesController, RulesFile, RulesTask, RulesVersion};
 pub use server::{Server, ServerOptions};

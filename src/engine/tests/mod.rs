@@ -3,10 +3,15 @@
 mod acl;
 mod boot;
 mod commit;
+mod cuts;
 mod faults;
 mod headers;
+mod histories;
 mod invalidate;
 mod locks;
+mod mutations;
+#[cfg(feature = "tls")]
+mod tls;
 mod transport;
 mod watch;
 mod whole;

@@ -56,7 +56,7 @@ pub(super) fn life(ttl_ms: u64) -> Result<String, Stop> {
 }
 
 /// A number as the server's own counters write it: no sign, no leading zero, no longer than a 64-bit number.
-fn decimal(text: &[u8]) -> Option<u64> {
+pub(super) fn decimal(text: &[u8]) -> Option<u64> {
     let number: u64 = std::str::from_utf8(text).ok()?.parse().ok()?;
     (number <= limits::MAX_DECIMAL && number.to_string().as_bytes() == text).then_some(number)
 }

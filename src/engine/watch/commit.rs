@@ -1,5 +1,5 @@
 use super::{
-    acquire::life,
+    acquire::{decimal, life},
     attempt::{Attempt, Seen, Stop},
     flights::{self, Flight},
 };
@@ -35,21 +35,26 @@ pub(super) fn run(
     let held = held(op, &mut seen)?;
     let all_held = held.len() == op.locks.len();
     let released = if op.release { held } else { Vec::new() };
-    if is_replayed(op, &mut seen)? {
+    let Before {
+        replayed,
+        superseded,
+    } = before(op, call, &mut seen)?;
+    if replayed {
         if !released.is_empty() {
             attempt.write(|packed| flights::pack_unlink(&released, packed))?;
         }
         return Ok(CommitReply::Replayed);
     }
     let dropped = flights::to_drop(&flights, style, "", &mut seen)?;
-    let lives = match all_held {
+    let sets = all_held && !superseded;
+    let lives = match sets {
         true => op.own.iter().map(|own| life(own.ttl_ms)).collect(),
         false => Ok(Vec::new()),
     };
     let lives = lives?;
 
     // SET replaces whatever is there, in the same step.
-    let lost = op.own.iter().zip(&stamps).filter(|_| !all_held);
+    let lost = op.own.iter().zip(&stamps).filter(|_| !sets);
     let owns: Vec<&str> = lost
         .flat_map(|(own, stamp)| [own.entry.value.as_str(), stamp.as_str()])
         .collect();
@@ -69,9 +74,10 @@ pub(super) fn run(
     })?;
     let first = dropped.len() + flights::chunks(&owns);
     let removed = flights::removed(&done[first..][..flights::chunks(&dependents)]);
-    Ok(match all_held {
-        true => CommitReply::Committed { removed },
-        false => CommitReply::Lost { removed },
+    Ok(match (all_held, superseded) {
+        (true, false) => CommitReply::Committed { removed },
+        (true, true) => CommitReply::Superseded { removed },
+        (false, _) => CommitReply::Lost { removed },
     })
 }
 
@@ -93,15 +99,33 @@ fn held<'a>(op: &'a Commit, seen: &mut Seen) -> Result<Vec<&'a str>, Stop> {
     Ok(held)
 }
 
-/// An own stamp that carries this commit's id shows that the commit has run.
-fn is_replayed(op: &Commit, seen: &mut Seen) -> Result<bool, Stop> {
-    let mut replayed = false;
-    for _ in &op.own {
-        let voucher = seen.text()?.unwrap_or_default();
-        let mut parts = voucher.split(|byte| *byte == b':').skip(1);
-        replayed |= parts.next() == Some(op.id.as_bytes()) && parts.next().is_some();
+/// What the own stamps say.
+#[derive(Default)]
+struct Before {
+    /// One carries this commit's id: it has run.
+    replayed: bool,
+    /// One is of a later file: this commit was held up on its way.
+    superseded: bool,
+}
+
+fn before(op: &Commit, call: &Call<'_>, seen: &mut Seen) -> Result<Before, Stop> {
+    let mut before = Before::default();
+    for index in 0..op.own.len() {
+        let Some(stamp) = seen.text()? else { continue };
+        let mut parts = stamp.split(|byte| *byte == b':').skip(1);
+        before.replayed |= parts.next() == Some(op.id.as_bytes()) && parts.next().is_some();
+        let own = mtime(call.voucher(index).as_bytes());
+        before.superseded |= mtime(&stamp)
+            .zip(own)
+            .is_some_and(|(stored, own)| own < stored);
     }
-    Ok(replayed)
+    Ok(before)
+}
+
+/// The modification time that a stamp begins with, where it has one.
+fn mtime(stamp: &[u8]) -> Option<u64> {
+    let end = stamp.iter().position(|byte| *byte == b'-')?;
+    decimal(&stamp[..end])
 }
 
 fn set(own: &Own, stamp: &str, voucher: &str, life: &str, packed: &mut Packed) {
