@@ -21,6 +21,8 @@ const LEASES: [&str; 3] = [
 const LOCKS: [&str; 2] = ["l", "m"];
 const HOLDERS: [&str; 2] = ["me", "you"];
 const IDS: [&str; 3] = ["c0", "c1", "c2"];
+/// A stamp of a later file than most that are committed.
+const LATER: &str = "10-2-3:c7:0000000000000000";
 /// What foreign programs write: stamps of commits or not quite, holders, numbers that are fences or not, flights.
 const TEXTS: [&str; 28] = [
     "",
@@ -33,7 +35,7 @@ const TEXTS: [&str; 28] = [
     "c2",
     ":c2:",
     "x:y:c2:",
-    "10-2-3:c7:0000000000000000",
+    LATER,
     "010-2-3:c7:",
     "10",
     "10000000000000000000-2-3:c7:",
@@ -161,7 +163,7 @@ fn own((value, body, ttl_ms): (&str, Body, u64)) -> Own {
         entry: entry(value),
         stamp: Stamp {
             // Now and then of an earlier file than the one before.
-            mtime_ns: i64::try_from(bytes.len() % 3).unwrap_or(0) + 9,
+            mtime_ns: i64::try_from(bytes.len() % 3).unwrap_or(0) + 8,
             size: bytes.len() as u64,
             inode: 7,
         },
@@ -194,6 +196,7 @@ fn step() -> impl Strategy<Value = Step> {
         14 => operation().prop_map(Step::Operation),
         2 => (key(), select(&TEXTS), option::of(life())).prop_map(|(k, t, l)| Step::Set(k, t, l)),
         2 => (values(), select(&TEXTS)).prop_map(|(k, t)| Step::Set(k.to_owned(), t, None)),
+        3 => values().prop_map(|k| Step::Set(sibling(k, "stamp"), LATER, None)),
         1 => (values(), select(&TEXTS[4..14]))
             .prop_map(|(k, t)| Step::Set(sibling(k, "stamp"), t, None)),
         1 => (select(&LOCKS), select(&TEXTS[14..23]))
