@@ -51,6 +51,8 @@ pub const LOCK_POLL_MAX: Duration = Duration::from_millis(50);
 pub const DEFAULT_CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 /// Time to wait for a reply.
 pub const DEFAULT_RESPONSE_TIMEOUT: Duration = Duration::from_secs(1);
+/// The longest time-out that a cache takes: a day. Deadlines are sums of time-outs and the clock, and must not overflow.
+pub const MAX_TIMEOUT: Duration = Duration::from_secs(24 * 3_600);
 /// Connections of one cache: more threads than that wait for a free one.
 pub const DEFAULT_POOL_SIZE: u32 = 16;
 

@@ -336,6 +336,12 @@ fn builders_refuse_what_cannot_work() {
     ] {
         assert!(zero.expect_err("zero").is_config());
     }
+    for endless in [
+        world.cache_builder().response_timeout(Duration::MAX).open(),
+        world.cache_builder().connect_timeout(Duration::MAX).open(),
+    ] {
+        assert!(endless.expect_err("endless").is_config());
+    }
     let cache = world.cache();
     let builder = || Store::builder(&cache).root(world.root.path());
     says(

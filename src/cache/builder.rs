@@ -82,13 +82,13 @@ impl CacheBuilder {
         self
     }
 
-    /// Time to open a connection; 1 s by default, and never zero.
+    /// Time to open a connection; 1 s by default, never zero, and at most a day.
     pub fn connect_timeout(mut self, timeout: Duration) -> Self {
         self.server.connect_timeout = timeout;
         self
     }
 
-    /// Time to wait for a reply; 1 s by default, and never zero.
+    /// Time to wait for a reply; 1 s by default, never zero, and at most a day.
     pub fn response_timeout(mut self, timeout: Duration) -> Self {
         self.server.response_timeout = timeout;
         self

@@ -3,7 +3,7 @@
 use super::folder;
 use crate::{Result, error::io_error, op::Stamp};
 use rustix::{
-    fs::{AtFlags, Gid, Mode, OFlags, Stat, Timespec, Timestamps, UTIME_OMIT, Uid},
+    fs::{AtFlags, Mode, OFlags, Stat, Timespec, Timestamps, UTIME_OMIT},
     io::Errno,
 };
 use std::{fs::File, io, io::Write, path::Path};
@@ -49,12 +49,7 @@ impl Temp {
     fn fill(&self, document: Option<&Stat>, bytes: &[u8]) -> io::Result<()> {
         self.file.try_lock()?;
         if let Some(stat) = document {
-            let own = rustix::fs::fstat(&self.file)?;
-            if (own.st_uid, own.st_gid) != (stat.st_uid, stat.st_gid) {
-                // Only root may give a file away; others keep the document's mode and become its owner, as any editor would.
-                let (uid, gid) = (Uid::from_raw(stat.st_uid), Gid::from_raw(stat.st_gid));
-                let _ = rustix::fs::fchown(&self.file, Some(uid), Some(gid));
-            }
+            folder::give_to(&self.file, stat)?;
             let bits = Mode::from_raw_mode(stat.st_mode & MODE_BITS);
             rustix::fs::fchmod(&self.file, bits)?;
         }

@@ -42,6 +42,9 @@ impl ServerConfig {
                 "a time-out of zero would fail every call: leave it out for the default of 1 s",
             );
         }
+        if self.connect_timeout.max(self.response_timeout) > limits::MAX_TIMEOUT {
+            return Err("a time-out is at most a day: what is longer is no time-out");
+        }
         if self.pool_size == 0 {
             return Err("a pool of no connections: CacheBuilder::pool_size takes at least 1");
         }

@@ -91,6 +91,9 @@ fn typed_array(op: &Op, parts: Vec<Part>) -> Option<Reply> {
         (Op::Commit(_), b"lost") => Reply::Commit(CommitReply::Lost {
             removed: number(parts.next())?,
         }),
+        (Op::Commit(_), b"superseded") => Reply::Commit(CommitReply::Superseded {
+            removed: number(parts.next())?,
+        }),
         (Op::Invalidate(_), b"removed") => {
             Reply::Invalidate(InvalidateReply::Removed(number(parts.next())?))
         }

@@ -48,6 +48,38 @@ fn a_commit_sets_deletes_and_releases() {
     });
 }
 
+/// A server that halts may run a guard's requests in another order than they were sent in: each came on a connection of
+/// its own, since the first one timed out.
+#[test]
+fn a_commit_that_was_held_up_does_not_overwrite_a_later_one() {
+    on_every_server(|bed| {
+        bed.hold();
+        let earlier = Commit {
+            release: false,
+            ..commit(b"earlier", &["a"])
+        };
+        let mut later = Commit {
+            id: "c2".to_owned(),
+            ..earlier.clone()
+        };
+        later.own[0].bytes = Arc::from(&b"later"[..]);
+        later.own[0].stamp.mtime_ns += 1;
+        assert_eq!(bed.run(later.clone()), committed(0));
+        fill(bed, &["a".to_owned()]);
+        assert_eq!(
+            bed.run(earlier),
+            CommitReply::Superseded { removed: 1 },
+            "deleting is always safe"
+        );
+        let left: Vec<_> = bed.dump().into_keys().collect();
+        assert_eq!(left, ["l", "{l}:fence"]);
+        later.id = "c3".to_owned();
+        later.release = true;
+        assert_eq!(bed.run(later), committed(0));
+        assert_eq!(bed.get("own").as_deref(), Some("later"));
+    });
+}
+
 #[test]
 fn a_commit_keeps_the_lock_where_it_is_not_to_release_it() {
     on_every_server(|bed| {

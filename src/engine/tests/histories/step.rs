@@ -22,7 +22,7 @@ const LOCKS: [&str; 2] = ["l", "m"];
 const HOLDERS: [&str; 2] = ["me", "you"];
 const IDS: [&str; 3] = ["c0", "c1", "c2"];
 /// What foreign programs write: stamps of commits or not quite, holders, numbers that are fences or not, flights.
-const TEXTS: [&str; 24] = [
+const TEXTS: [&str; 28] = [
     "",
     "x",
     "me",
@@ -33,6 +33,10 @@ const TEXTS: [&str; 24] = [
     "c2",
     ":c2:",
     "x:y:c2:",
+    "10-2-3:c7:0000000000000000",
+    "010-2-3:c7:",
+    "10",
+    "10000000000000000000-2-3:c7:",
     "0",
     "7",
     "07",
@@ -156,7 +160,8 @@ fn own((value, body, ttl_ms): (&str, Body, u64)) -> Own {
     Own {
         entry: entry(value),
         stamp: Stamp {
-            mtime_ns: 5,
+            // Now and then of an earlier file than the one before.
+            mtime_ns: i64::try_from(bytes.len() % 3).unwrap_or(0) + 9,
             size: bytes.len() as u64,
             inode: 7,
         },
@@ -189,12 +194,12 @@ fn step() -> impl Strategy<Value = Step> {
         14 => operation().prop_map(Step::Operation),
         2 => (key(), select(&TEXTS), option::of(life())).prop_map(|(k, t, l)| Step::Set(k, t, l)),
         2 => (values(), select(&TEXTS)).prop_map(|(k, t)| Step::Set(k.to_owned(), t, None)),
-        1 => (values(), select(&TEXTS[4..10]))
+        1 => (values(), select(&TEXTS[4..14]))
             .prop_map(|(k, t)| Step::Set(sibling(k, "stamp"), t, None)),
-        1 => (select(&LOCKS), select(&TEXTS[10..19]))
+        1 => (select(&LOCKS), select(&TEXTS[14..23]))
             .prop_map(|(k, t)| Step::Set(sibling(k, "fence"), t, None)),
         1 => key().prop_map(Step::Delete),
-        3 => (select(&LEASES), values(), select(&TEXTS[19..]))
+        3 => (select(&LEASES), values(), select(&TEXTS[23..]))
             .prop_map(|(k, f, t)| Step::SetField(k.to_owned(), f, t)),
         1 => (key(), values(), select(&TEXTS)).prop_map(|(k, f, t)| Step::SetField(k, f, t)),
         1 => (0..3_u64).prop_map(|grids| Step::Advance(grids * GRID_MS + OFFSET_MS)),

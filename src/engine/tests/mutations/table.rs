@@ -45,7 +45,11 @@ pub(super) const MUTATIONS: &[Mutation] = &[
         "all_held = all_held and held[i]",
         "all_held = held[i]",
     ),
-    with("commit", "if not all_held then", "if false then"),
+    with(
+        "commit",
+        "if not all_held or superseded then",
+        "if superseded then",
+    ),
     with("commit", "if release and held[i] then", "if release then"),
     with("commit", "if release and held[i] then", "if held[i] then"),
     with(
@@ -122,12 +126,12 @@ pub(super) const MUTATIONS: &[Mutation] = &[
     // Replays.
     with(
         "commit",
-        "string.match(voucher, '^[^:]*:([^:]*):') == id",
+        "string.match(stamp, '^[^:]*:([^:]*):') == id",
         "false",
     ),
     with(
         "commit",
-        "string.match(voucher, '^[^:]*:([^:]*):') == id",
+        "string.match(stamp, '^[^:]*:([^:]*):') == id",
         "true",
     ),
     with("commit", "'^[^:]*:([^:]*):'", "'^[^:]*:([^:]*)'"),
@@ -142,6 +146,24 @@ pub(super) const MUTATIONS: &[Mutation] = &[
         "release_held()\n        return { 'replayed' }",
         "return { 'replayed' }",
     ),
+    // A later save came first.
+    with(
+        "commit",
+        "if stored and own and less(own, stored) then",
+        "if false then",
+    ),
+    with("commit", "less(own, stored)", "less(stored, own)"),
+    with(
+        "commit",
+        "if not all_held or superseded then",
+        "if not all_held then",
+    ),
+    with(
+        "commit",
+        "time and is_decimal(time) and time or nil",
+        "time",
+    ),
+    with("commit", "'^(%d+)%-'", "'^(%d+)'"),
     // What is in flight.
     without(
         "commit",
@@ -209,8 +231,8 @@ pub(super) const MUTATIONS: &[Mutation] = &[
     ),
     with(
         "commit",
-        "release_held()\n        return { 'lost'",
-        "return { 'lost'",
+        "release_held()\n        if all_held",
+        "if all_held",
     ),
     with(
         "commit",
