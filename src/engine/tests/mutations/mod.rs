@@ -93,7 +93,11 @@ fn nothing_is_noticed_where_nothing_is_taken_out() {
 /// The hunt that finds nothing in whole engines finds this, the same each time, and says no more than it takes.
 #[test]
 fn a_history_that_fails_is_replayed_by_its_seed_and_made_short() {
-    let mutation = MUTATIONS.iter().find(|m| m.from == "if not all_held then");
+    let mutation = MUTATIONS.iter().find(|m| m.to == "if superseded then");
+    assert!(
+        mutation.is_some(),
+        "a commit that does not look whether a lock is lost"
+    );
     let server = server();
     let hunt = || {
         let broken = served(&server, mutation, only_broken);

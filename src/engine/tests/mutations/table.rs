@@ -153,6 +153,7 @@ pub(super) const MUTATIONS: &[Mutation] = &[
         "if false then",
     ),
     with("commit", "less(own, stored)", "less(stored, own)"),
+    with("commit", "stamp and mtime(stamp)", "mtime(stamp)"),
     with(
         "commit",
         "if not all_held or superseded then",
