@@ -5,8 +5,7 @@ CARGO ?= cargo
 
 # The main job on a private server: rules, a save in a transaction, what readers see, the server killed.
 demo: servers
-	$(CARGO) build --quiet --release --features cli
-	target/release/cachetx demo
+	$(CARGO) run --quiet --release --features cli -- demo
 
 # Every test, on every server that could be had, and the negative controls. Ten minutes at most on two cores.
 test: servers python

@@ -164,7 +164,6 @@ pub(super) const MUTATIONS: &[Mutation] = &[
         "time and is_decimal(time) and time or nil",
         "time",
     ),
-    with("commit", "'^(%d+)%-'", "'^(%d+)'"),
     // What is in flight.
     without(
         "commit",
