@@ -61,12 +61,16 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 pub struct LockHolder {
     /// `host:pid`, or the lock's whole value where it is not in the library's form.
     pub owner: String,
-    /// How long the lock still lives unless it is renewed.
+    /// How long the lock still lives unless it is renewed; [`Duration::MAX`](std::time::Duration::MAX) for a foreign one
+    /// that never ends by itself.
     pub remaining: std::time::Duration,
 }
 
 impl std::fmt::Display for LockHolder {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if self.remaining == std::time::Duration::MAX {
+            return write!(f, "{}, and does not run out by itself", self.owner);
+        }
         write!(
             f,
             "{}, {:.1} s left",

@@ -94,6 +94,8 @@ pub const MAX_NAME_BYTES: usize = 255;
 pub const SIDECAR_WAIT: Duration = Duration::from_secs(5);
 /// Between two tries for the sidecar's OS lock.
 pub const SIDECAR_POLL: Duration = Duration::from_millis(1);
+/// Temporary files made for one save until one is not swept away as a dead writer's before it is locked.
+pub const TEMP_ATTEMPTS: u32 = 8;
 /// Tries to read a file whose stamp changes while it is read.
 pub const READ_ATTEMPTS: u32 = 8;
 /// Between two of them; it grows with each.

@@ -58,7 +58,7 @@ const FILES: [File; 5] = [
     },
 ];
 
-const LIBRARY: [(&str, &str); 5] = [
+pub(super) const LIBRARY: [(&str, &str); 5] = [
     ("decimal", include_str!("../../lua/lib/decimal.lua")),
     ("in_flight", include_str!("../../lua/lib/in_flight.lua")),
     ("ttl", include_str!("../../lua/lib/ttl.lua")),

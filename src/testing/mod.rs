@@ -15,6 +15,6 @@ mod wire;
 
 pub use crate::engine::MemoryServer;
 pub use binary::{Flavour, ServerBinary};
-pub use proxy::{Proxy, Traffic};
+pub use proxy::{Proxy, Traffic, WireFault};
 pub use rules_file::{RulesController, RulesFile, RulesTask, RulesVersion};
 pub use server::{Server, ServerOptions};

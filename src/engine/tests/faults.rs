@@ -5,7 +5,7 @@ use crate::{
     Effect,
     limits::STAGING_BYTES,
     op::{Read, ReadReply},
-    testing::Proxy,
+    testing::{Proxy, WireFault},
 };
 use std::time::{Duration, Instant};
 
@@ -287,12 +287,12 @@ fn a_lost_reply_on_a_new_connection_is_unknown_and_never_sent_twice() {
     on_every_server(|bed| {
         let proxy = Proxy::start(bed.server.port()).unwrap();
         let engine = ServerEngine::lazy(bed.config_at(proxy.url())).unwrap();
-        proxy.drop_next_reply();
+        proxy.inject(WireFault::DropReply);
         let error = unknown(run(&engine, read("own")));
         assert!(error.is_unavailable());
         assert_eq!(proxy.traffic().connections, 1);
         // The boot's reply is lost: the operation was never sent.
-        proxy.drop_next_reply();
+        proxy.inject(WireFault::DropReply);
         assert!(not_done(run(&engine, acquire("l", "me", 0))).is_unavailable());
         assert!(!bed.exists("l"));
     });
@@ -305,7 +305,7 @@ fn a_lost_reply_on_a_used_connection_is_mended_by_one_repeat() {
         bed.engine = ServerEngine::open(bed.config_at(proxy.url())).unwrap();
         bed.hold();
         bed.cmd::<()>(&["SET", "a", "old"]);
-        proxy.drop_next_reply();
+        proxy.inject(WireFault::DropReply);
         assert_eq!(bed.run(commit(b"new", &["a"])), CommitReply::Replayed);
         assert_eq!(bed.get("own").as_deref(), Some("new"));
         assert!(!bed.exists("a") && !bed.exists("l"));

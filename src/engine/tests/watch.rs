@@ -11,7 +11,7 @@ use crate::{
     },
     limits,
     op::{Op, Release, ReleaseReply, Renew, RenewReply},
-    testing::Proxy,
+    testing::{Proxy, WireFault},
 };
 use std::{
     sync::atomic::{AtomicBool, AtomicU64, Ordering},
@@ -116,13 +116,14 @@ fn a_lost_reply_to_exec_is_looked_up_or_unknown() {
             let cut = std::mem::replace(&mut first, false);
             set_after(session, || {
                 if cut {
-                    proxy.drop_next_reply();
+                    proxy.inject(WireFault::DropReply);
                 }
             })
         });
         assert_eq!(done.unwrap(), (Some("mine".to_owned()), "done"));
         // A time-out is not repeated.
-        let done = node.with(|session| set_after(session, || proxy.swallow_next_reply()));
+        let done =
+            node.with(|session| set_after(session, || proxy.inject(WireFault::SwallowReply)));
         assert!(matches!(done, Err(Fault::Unknown(_))), "{done:?}");
     });
 }

@@ -116,7 +116,7 @@ fn every_engine_on_every_server_agrees_with_the_model() {
 #[test]
 fn histories_come_to_every_reply_and_to_refusals() {
     let mut seen: BTreeMap<String, u32> = BTreeMap::new();
-    for history in histories(1).take(900) {
+    for history in histories(1).take(500) {
         let mut model = Model::new();
         for step in &history {
             let name = match model.take(step) {
@@ -144,7 +144,7 @@ fn histories_come_to_every_reply_and_to_refusals() {
         "refused",
     ] {
         let times = seen.get(name).copied().unwrap_or(0);
-        assert!(times >= 10, "{name} came {times} times: {seen:?}");
+        assert!(times >= 20, "{name} came {times} times: {seen:?}");
     }
 }
 
