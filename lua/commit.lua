@@ -55,16 +55,20 @@ local function own_arg(i)
 end
 
 local held, all_held = {}, true
+--@select lock
 for i = 1, locks do
     held[i] = redis.call('GET', KEYS[i]) == ARGV[6 + i]
     all_held = all_held and held[i]
 end
+--@select cache
 local function release_held()
+    --@select lock
     for i = 1, locks do
         if release and held[i] then
             write('UNLINK', KEYS[i])
         end
     end
+    --@select cache
 end
 
 -- The modification time that a stamp begins with; nil where it has none.

@@ -82,6 +82,14 @@ impl CacheBuilder {
         self
     }
 
+    /// The number of the database in which locks and fences live, for programs that share them; by default the cache's own,
+    /// which the URL names. On a single server only: a Cluster has one database. Each operation selects both then, which
+    /// needs `select` in an ACL. In memory there is one.
+    pub fn lock_database(mut self, number: u32) -> Self {
+        self.server.lock_database = Some(number);
+        self
+    }
+
     /// Time to open a connection; 1 s by default, never zero, and at most a day.
     pub fn connect_timeout(mut self, timeout: Duration) -> Self {
         self.server.connect_timeout = timeout;

@@ -53,7 +53,9 @@ impl Choice {
 /// usual case, one more for a server without flags, and one for what the report says of rules and permissions.
 pub(super) fn boot(session: &mut Session<'_>, assemble: &Assemble) -> Result<Booted, Failure> {
     let engine = session.node.config().engine;
-    let scripts = assemble(Dialect::Flagged);
+    // Refused here, before anything is done, where there is no such database.
+    session.in_lock_database(|_| Ok(()))?;
+    let scripts = assembled(session, assemble, Dialect::Flagged);
     let library = Library::of(&scripts);
     let mut replies = session.exchange(|packed| {
         survey::pack(packed);
@@ -79,6 +81,14 @@ pub(super) fn boot(session: &mut Session<'_>, assemble: &Assemble) -> Result<Boo
     let report = report(session, &choice, survey);
     let mode = choice.mode;
     Ok(Booted { mode, report })
+}
+
+fn assembled(session: &Session<'_>, assemble: &Assemble, dialect: Dialect) -> Scripts {
+    let scripts = assemble(dialect);
+    match session.node.databases() {
+        None => scripts,
+        Some(databases) => scripts.in_databases(databases),
+    }
 }
 
 /// A digest that no script has: the answer is NOSCRIPT where EVALSHA may be called.
@@ -137,7 +147,7 @@ fn take_scripts(
         }
         // Not this dialect, or something that the other one is refused for too.
         Some(_) => {
-            let scripts = assemble(Dialect::Plain);
+            let scripts = assembled(session, assemble, Dialect::Plain);
             let replies = session.exchange(|packed| script::pack_loads(&scripts, packed))?;
             script::checked(scripts, &replies)?
         }
@@ -150,10 +160,11 @@ fn take_scripts(
 fn unloaded(session: &mut Session<'_>, assemble: &Assemble) -> Result<Scripts, Failure> {
     let reply = session.ask(|packed| packed.request(&[b"EVAL", b"#!lua\nreturn 1", b"0"]))?;
     let understood = code(&reply).is_none() || is_denied(&reply);
-    Ok(assemble(match understood {
+    let dialect = match understood {
         true => Dialect::Flagged,
         false => Dialect::Plain,
-    }))
+    };
+    Ok(assembled(session, assemble, dialect))
 }
 
 fn eval_is_denied(session: &mut Session<'_>) -> Result<bool, Failure> {

@@ -14,6 +14,8 @@ pub(crate) struct ServerConfig {
     /// `redis://`, `rediss://` or `redis+unix://`, with credentials and database number.
     pub(crate) url: String,
     pub(crate) engine: Engine,
+    /// The database of locks and fences; the cache's own where there is none.
+    pub(crate) lock_database: Option<u32>,
     /// For what a boot reports of them.
     pub(crate) rules: Option<RulesFacts>,
     /// TCP, TLS, AUTH and SELECT included; looking the name up is not.
@@ -31,6 +33,7 @@ impl ServerConfig {
         Self {
             url: url.into(),
             engine: Engine::default(),
+            lock_database: None,
             rules: None,
             connect_timeout: limits::DEFAULT_CONNECT_TIMEOUT,
             response_timeout: limits::DEFAULT_RESPONSE_TIMEOUT,
@@ -138,6 +141,7 @@ impl fmt::Debug for ServerConfig {
         f.debug_struct("ServerConfig")
             .field("url", &redacted(&self.url))
             .field("engine", &self.engine)
+            .field("lock_database", &self.lock_database)
             .field("rules", &self.rules)
             .field("connect_timeout", &self.connect_timeout)
             .field("response_timeout", &self.response_timeout)

@@ -6,6 +6,7 @@ use super::{
     counters::Counters,
     refusal::{refused, text, unavailable, with_unknown_effect},
     session::{Failure, Session},
+    source::Databases,
     wire::Packed,
 };
 use crate::{
@@ -60,6 +61,16 @@ impl Node {
     /// The server's URL, fit to be shown.
     pub(super) fn shown_url(&self) -> String {
         redacted(&self.config.url)
+    }
+
+    /// `None` where locks live in the cache's own database.
+    pub(super) fn databases(&self) -> Option<Databases> {
+        let cache = self.client.get_connection_info().redis_settings().db();
+        let databases = Databases {
+            lock: self.config.lock_database?,
+            cache: u32::try_from(cache).ok()?,
+        };
+        (databases.lock != databases.cache).then_some(databases)
     }
 
     pub(super) fn config(&self) -> &ServerConfig {

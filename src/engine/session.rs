@@ -1,6 +1,11 @@
 //! A connection in use: requests out, replies in.
 
-use super::{node::Node, refusal::unavailable, reply::is_denied, wire::Packed};
+use super::{
+    node::Node,
+    refusal::unavailable,
+    reply::{is_denied, server_error},
+    wire::Packed,
+};
 use crate::{
     Error,
     error::{Effect, Kind},
@@ -49,6 +54,30 @@ impl Session<'_> {
             }
         }
         Ok(replies)
+    }
+
+    /// Runs `work` in the database of the locks. A connection that does not come back from there is of no use.
+    pub(super) fn in_lock_database<T>(
+        &mut self,
+        work: impl FnOnce(&mut Self) -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
+        let Some(databases) = self.node.databases() else {
+            return work(self);
+        };
+        self.select(databases.lock)?;
+        self.spoilt = true;
+        let done = work(self)?;
+        self.select(databases.cache)?;
+        self.spoilt = false;
+        Ok(done)
+    }
+
+    fn select(&mut self, database: u32) -> Result<(), Failure> {
+        match self.ask(|packed| packed.select(database))? {
+            Value::Okay => Ok(()),
+            Value::ServerError(error) => Err(Failure::Refused(server_error(&error))),
+            _ => Err(nonsense("SELECT")),
+        }
     }
 
     /// What the boot had tried may no longer be called: the next call tries again.

@@ -68,6 +68,17 @@ pub(super) const LIBRARY: [(&str, &str); 5] = [
 
 const INCLUDE: &str = "--@include ";
 
+/// Where a file goes on in the database of the lock, or of the cache: nothing where they are the same. What a script has
+/// selected ends with it.
+const SELECT: &str = "--@select ";
+
+/// Where locks and their fences live in another database than the cache.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Databases {
+    pub(super) lock: u32,
+    pub(super) cache: u32,
+}
+
 /// A script as the server gets it.
 #[derive(Clone, Debug)]
 pub(crate) struct Script {
@@ -76,6 +87,8 @@ pub(crate) struct Script {
     /// SHA-1 of the text in lower-case hex, as EVALSHA wants it.
     pub(crate) sha: String,
     pub(super) allow_oom: bool,
+    /// The text before databases are worked in.
+    source: String,
 }
 
 /// All scripts in one dialect.
@@ -100,16 +113,27 @@ impl Scripts {
     /// `edit` sees each operation's own text first; tests break it there.
     pub(super) fn assemble(dialect: Dialect, edit: impl Fn(ScriptName, &str) -> String) -> Self {
         let scripts = FILES.iter().map(|file| {
-            let text = assemble(dialect, file.allow_oom, &edit(file.name, file.text));
-            Script {
-                name: file.name,
-                sha: sha1_smol::Sha1::from(&text).digest().to_string(),
-                text,
-                allow_oom: file.allow_oom,
-            }
+            let source = assemble(dialect, file.allow_oom, &edit(file.name, file.text));
+            Script::new(file.name, file.allow_oom, source, None)
         });
         Self {
             dialect,
+            scripts: scripts.collect(),
+        }
+    }
+
+    /// The same scripts for locks in a database of their own.
+    pub(super) fn in_databases(self, databases: Databases) -> Self {
+        let scripts = self.scripts.into_iter().map(|script| {
+            Script::new(
+                script.name,
+                script.allow_oom,
+                script.source,
+                Some(databases),
+            )
+        });
+        Self {
+            dialect: self.dialect,
             scripts: scripts.collect(),
         }
     }
@@ -125,6 +149,22 @@ impl Scripts {
 }
 
 impl Script {
+    fn new(
+        name: ScriptName,
+        allow_oom: bool,
+        source: String,
+        databases: Option<Databases>,
+    ) -> Self {
+        let text = select(&source, databases);
+        Self {
+            name,
+            sha: sha1_smol::Sha1::from(&text).digest().to_string(),
+            text,
+            allow_oom,
+            source,
+        }
+    }
+
     /// The text without its `#!lua` line.
     pub(super) fn body(&self) -> &str {
         match self.text.split_once('\n') {
@@ -169,9 +209,32 @@ fn assemble(dialect: Dialect, allow_oom: bool, text: &str) -> String {
     script
 }
 
+/// Works the databases in.
+fn select(source: &str, databases: Option<Databases>) -> String {
+    let mut text = String::with_capacity(source.len());
+    for line in source.lines() {
+        match (line.trim_start().strip_prefix(SELECT), databases) {
+            (None, _) => {
+                text.push_str(line);
+                text.push('\n');
+            }
+            (Some(_), None) => {}
+            (Some(which), Some(databases)) => {
+                let number = match which {
+                    "lock" => databases.lock,
+                    _ => databases.cache,
+                };
+                text.push_str(&format!("redis.call('SELECT', '{number}')\n"));
+            }
+        }
+    }
+    text
+}
+
 /// Headers are for people: servers need not hash and keep them.
 fn push(script: &mut String, line: &str) {
-    if !line.is_empty() && !line.trim_start().starts_with("--") {
+    let code = line.trim_start();
+    if !line.is_empty() && (!code.starts_with("--") || code.starts_with(SELECT)) {
         script.push_str(line);
         script.push('\n');
     }
@@ -207,6 +270,27 @@ mod tests {
             }
             let op = format!("{:?}", file.name).to_lowercase();
             assert_eq!(op, file.name.as_str());
+        }
+    }
+
+    #[test]
+    fn databases_are_worked_in_where_the_files_say() {
+        let usual = Scripts::of(Dialect::Flagged);
+        assert!(usual.iter().all(|script| !script.text.contains("SELECT")));
+        let apart = usual.clone().in_databases(Databases { lock: 0, cache: 13 });
+        let selects = |name| {
+            let text = &apart.get(name).text;
+            let numbers = text.split("'SELECT', '").skip(1);
+            numbers
+                .map(|rest| rest.split('\'').next().unwrap_or_default())
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(selects(ScriptName::Acquire), ["0"]);
+        assert_eq!(selects(ScriptName::Commit), ["0", "13", "0", "13"]);
+        assert_eq!(selects(ScriptName::Invalidate), ["0", "13", "0"]);
+        for (a, b) in usual.iter().zip(apart.iter()) {
+            assert_ne!(a.sha, b.sha);
+            assert!(a.text.starts_with("#!lua") && b.text.starts_with("#!lua"));
         }
     }
 

@@ -37,10 +37,11 @@ fn entry_of(controller: &str) -> Entry {
 }
 
 /// Every operation on every kind of key, with everything that they can meet, healing included.
-fn suite(bed: &mut Bed, url: &str) -> Result<EngineReport, Error> {
+fn suite(bed: &mut Bed, url: &str, lock_database: Option<u32>) -> Result<EngineReport, Error> {
     bed.cmd::<()>(&["FLUSHALL"]);
     let config = ServerConfig {
         rules: RulesFacts::of(&rules()),
+        lock_database,
         ..bed.config_at(url.to_owned())
     };
     let engine = ServerEngine::open(config)?;
@@ -122,30 +123,37 @@ fn set_user<'a>(bed: &mut Bed, words: impl Iterator<Item = &'a String>) {
 #[test]
 fn the_least_acl_is_enough_and_each_word_of_it_is_needed() {
     on_every_server(|bed| {
-        let acl = user(bed.kind, bed.server.binary());
-        let words: Vec<String> = acl.to_string().split(' ').map(str::to_owned).collect();
-        assert_eq!(words.len(), acl.commands().count() + acl.keys().count());
-        let url = bed.server.url_as("bob", "pw");
-
-        set_user(bed, words.iter());
-        let report = suite(bed, &url).unwrap_or_else(|e| panic!("{acl}: {e}"));
-        assert!(report.warnings.is_empty(), "{report}");
-
-        for missing in &words {
-            set_user(bed, words.iter().filter(|word| *word != missing));
-            let done = suite(bed, &url);
-            let error = done.map(|_| ()).expect_err(missing);
-            // Redis has words of its own for what a script may not do.
-            let text = error.to_string();
-            let words = [
-                "NOPERM",
-                "user executing the script",
-                "ACL failure in script",
-            ];
-            let denied = words.iter().any(|word| text.contains(word));
-            assert!(denied, "{missing}: {text}");
-        }
+        least_and_no_less(bed, &user(bed.kind, bed.server.binary()), None);
     });
+    on_every_server(|bed| {
+        let acl = user(bed.kind, bed.server.binary()).with_databases();
+        least_and_no_less(bed, &acl, Some(1));
+    });
+}
+
+fn least_and_no_less(bed: &mut Bed, acl: &Acl, lock_database: Option<u32>) {
+    let words: Vec<String> = acl.to_string().split(' ').map(str::to_owned).collect();
+    assert_eq!(words.len(), acl.commands().count() + acl.keys().count());
+    let url = bed.server.url_as("bob", "pw");
+
+    set_user(bed, words.iter());
+    let report = suite(bed, &url, lock_database).unwrap_or_else(|e| panic!("{acl}: {e}"));
+    assert!(report.warnings.is_empty(), "{report}");
+
+    for missing in &words {
+        set_user(bed, words.iter().filter(|word| *word != missing));
+        let done = suite(bed, &url, lock_database);
+        let error = done.map(|_| ()).expect_err(missing);
+        // Redis has words of its own for what a script may not do.
+        let text = error.to_string();
+        let words = [
+            "NOPERM",
+            "user executing the script",
+            "ACL failure in script",
+        ];
+        let denied = words.iter().any(|word| text.contains(word));
+        assert!(denied, "{missing}: {text}");
+    }
 }
 
 #[test]

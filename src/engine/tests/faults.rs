@@ -186,6 +186,33 @@ fn a_restarted_server_is_found_again() {
     });
 }
 
+/// Open connections go on; new ones fail, and say why, until the password is put right.
+#[test]
+fn a_password_that_changes_is_told_clearly_and_once_right_again_all_works() {
+    on_every_server(|bed| {
+        bed.hold();
+        let reconnects = bed.engine.counters().reconnects();
+        bed.cmd::<()>(&["CONFIG", "SET", "requirepass", "secret"]);
+        assert!(bed.try_run(acquire("l", "me", 0)).is_ok());
+        bed.cmd::<()>(&["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"]);
+        // The connection is gone; whether the request on it was done is known where it only read.
+        let mut errors = vec![];
+        for _ in 0..2 {
+            errors.push(bed.try_run(acquire("l", "me", 0)).unwrap_err().into_error());
+        }
+        for error in &errors {
+            assert!(
+                error.is_server() && error.to_string().contains("NOAUTH"),
+                "{error}"
+            );
+        }
+        assert_eq!(errors[1].effect(), Effect::None);
+        bed.cmd::<()>(&["CONFIG", "SET", "requirepass", ""]);
+        assert!(bed.try_run(acquire("l", "me", 0)).is_ok());
+        assert!(bed.engine.counters().reconnects() > reconnects);
+    });
+}
+
 #[test]
 fn a_killed_connection_is_opened_again() {
     on_every_server(|bed| {

@@ -7,6 +7,7 @@ use crate::{
         node::Node,
         session::{Failure, Session},
         watch::{Attempt, Stop, Style},
+        wire::Packed,
     },
     limits,
     op::{Op, Release, ReleaseReply, Renew, RenewReply},
@@ -26,7 +27,8 @@ fn set_after(
 ) -> Result<(Option<String>, &'static str), Failure> {
     let mut sent = false;
     let mut attempt = Attempt::new(session, Style::default(), &mut sent);
-    let looked = attempt.look(["k"].into_iter(), |packed| packed.request(&[b"GET", b"k"]));
+    let read = |packed: &mut Packed| packed.request(&[b"GET", b"k"]);
+    let looked = attempt.look(&[], |_| {}, &["k"], read);
     let seen = looked.and_then(|mut seen| seen.text());
     between();
     let done = seen.and_then(|seen| {

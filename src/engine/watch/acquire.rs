@@ -6,11 +6,17 @@ use crate::{
 
 pub(super) fn run(attempt: &mut Attempt<'_, '_>, op: &Acquire) -> Result<AcquireReply, Stop> {
     let (lock, fence) = (op.lock.key.as_str(), op.fence_key.as_str());
-    let mut seen = attempt.look([lock, fence].into_iter(), |packed| {
-        packed.request(&[b"GET", lock.as_bytes()]);
-        packed.request(&[b"PTTL", lock.as_bytes()]);
-        packed.request(&[b"GET", fence.as_bytes()]);
-    })?;
+    let locks = attempt.locks();
+    let mut seen = attempt.look(
+        &[lock, fence],
+        |packed| {
+            packed.request(&[b"GET", lock.as_bytes()]);
+            packed.request(&[b"PTTL", lock.as_bytes()]);
+            packed.request(&[b"GET", fence.as_bytes()]);
+        },
+        &[],
+        |_| {},
+    )?;
     let (holder, left) = (seen.text()?, seen.number()?);
     if let Some(holder) = holder.filter(|holder| *holder != op.lock.value.as_bytes()) {
         return Ok(AcquireReply::Held {
@@ -34,15 +40,17 @@ pub(super) fn run(attempt: &mut Attempt<'_, '_>, op: &Acquire) -> Result<Acquire
     let next = (last + 1).to_string();
     let fence_ttl = (2 * op.ttl_ms).to_string();
     attempt.write(|packed| {
-        let (lock, fence) = (lock.as_bytes(), fence.as_bytes());
-        packed.request(&[b"SET", fence, next.as_bytes(), b"PX", fence_ttl.as_bytes()]);
-        packed.request(&[
-            b"SET",
-            lock,
-            op.lock.value.as_bytes(),
-            b"PX",
-            ttl.as_bytes(),
-        ]);
+        locks.pack(packed, |packed| {
+            let (lock, fence) = (lock.as_bytes(), fence.as_bytes());
+            packed.request(&[b"SET", fence, next.as_bytes(), b"PX", fence_ttl.as_bytes()]);
+            packed.request(&[
+                b"SET",
+                lock,
+                op.lock.value.as_bytes(),
+                b"PX",
+                ttl.as_bytes(),
+            ]);
+        });
     })?;
     Ok(AcquireReply::Acquired { fence: last + 1 })
 }

@@ -6,6 +6,7 @@ use crate::{
         refusal::{refused, text, with_unknown_effect},
         reply::{code, server_error},
         session::{Failure, Session, nonsense},
+        source::Databases,
         wire::Packed,
     },
 };
@@ -72,34 +73,52 @@ impl<'a, 'n> Attempt<'a, 'n> {
         self.style
     }
 
-    /// Watches keys, reads them, opens the transaction.
-    pub(in crate::engine) fn look<'k>(
+    /// Watches keys, reads them, opens the transaction. Locks, and what is kept beside them, may be in a database of their
+    /// own; each of the two takes its keys and its reads.
+    pub(in crate::engine) fn look(
         &mut self,
-        keys: impl Iterator<Item = &'k str>,
+        lock_keys: &[&str],
+        lock_reads: impl FnOnce(&mut Packed),
+        keys: &[&str],
         reads: impl FnOnce(&mut Packed),
     ) -> Result<Seen, Stop> {
-        if self.style.one_by_one {
-            return Ok(Seen(self.session.exchange(reads)?.into_iter()));
-        }
-        let keys: Vec<&[u8]> = keys.map(str::as_bytes).collect();
-        let watches = usize::from(!keys.is_empty());
-        let mut replies = self.session.exchange(|packed| {
-            if watches > 0 {
-                packed.begin(1 + keys.len());
-                packed.arg(b"WATCH");
-                keys.iter().for_each(|key| packed.arg(key));
+        let (style, databases) = (self.style, self.session.node.databases());
+        // The places of the replies to reads; all others are OK.
+        let mut places = Vec::new();
+        let replies = self.session.exchange(|packed| {
+            if let Some(databases) = databases {
+                packed.select(databases.lock);
             }
+            watch(style, lock_keys, packed);
+            let first = packed.count;
+            lock_reads(packed);
+            places.extend(first..packed.count);
+            if let Some(databases) = databases {
+                packed.select(databases.cache);
+            }
+            watch(style, keys, packed);
+            let first = packed.count;
             reads(packed);
-            packed.request(&[b"MULTI"]);
+            places.extend(first..packed.count);
+            if !style.one_by_one {
+                packed.request(&[b"MULTI"]);
+            }
         })?;
-        let opened = replies.pop().unwrap_or(Value::Nil);
-        self.open = opened == Value::Okay;
-        let reads = replies.split_off(watches);
-        let watched = replies.into_iter().chain([opened]);
-        for reply in watched {
-            self.must_be_ok(&reply)?;
+        self.open = !style.one_by_one && replies.last() == Some(&Value::Okay);
+        let mut seen = Vec::with_capacity(places.len());
+        let mut places = places.into_iter().peekable();
+        for (place, reply) in replies.into_iter().enumerate() {
+            match places.next_if_eq(&place) {
+                Some(_) => seen.push(reply),
+                None => self.must_be_ok(&reply)?,
+            }
         }
-        Ok(Seen(reads.into_iter()))
+        Ok(Seen(seen.into_iter()))
+    }
+
+    /// Where locks are.
+    pub(super) fn locks(&self) -> Locks {
+        Locks(self.session.node.databases())
     }
 
     /// Sends the writes and EXEC; their replies, none of which is an error.
@@ -153,7 +172,7 @@ impl<'a, 'n> Attempt<'a, 'n> {
         }
     }
 
-    /// Anything but OK to WATCH, MULTI or DISCARD leaves the connection in a state that nobody knows.
+    /// Anything but OK to SELECT, WATCH, MULTI or DISCARD leaves the connection in a state that nobody knows.
     fn must_be_ok(&mut self, reply: &Value) -> Result<(), Stop> {
         match reply {
             Value::Okay => Ok(()),
@@ -162,7 +181,7 @@ impl<'a, 'n> Attempt<'a, 'n> {
                 self.session.forget_if_denied(reply);
                 Err(Stop::Failed(Failure::Refused(server_error(error))))
             }
-            _ => Err(nonsense("WATCH, MULTI or DISCARD").into()),
+            _ => Err(nonsense("OK was expected").into()),
         }
     }
 
@@ -204,6 +223,32 @@ fn executed(replies: Vec<Value>) -> Result<Vec<Value>, Stop> {
         }
     }
     Ok(replies)
+}
+
+/// The database of the locks, where it is another one.
+#[derive(Clone, Copy)]
+pub(super) struct Locks(Option<Databases>);
+
+impl Locks {
+    /// Packs what writes to locks: on the way there and back, one more reply each.
+    pub(super) fn pack(self, packed: &mut Packed, writes: impl FnOnce(&mut Packed)) {
+        if let Some(databases) = self.0 {
+            packed.select(databases.lock);
+        }
+        writes(packed);
+        if let Some(databases) = self.0 {
+            packed.select(databases.cache);
+        }
+    }
+}
+
+fn watch(style: Style, keys: &[&str], packed: &mut Packed) {
+    if style.one_by_one || keys.is_empty() {
+        return;
+    }
+    packed.begin(1 + keys.len());
+    packed.arg(b"WATCH");
+    keys.iter().for_each(|key| packed.arg(key.as_bytes()));
 }
 
 /// What a look has seen, in the order that it was asked for.

@@ -1,6 +1,6 @@
 use super::{
     acquire::{decimal, life},
-    attempt::{Attempt, Seen, Stop},
+    attempt::{Attempt, Locks, Seen, Stop},
     flights::{self, Flight},
 };
 use crate::{
@@ -21,17 +21,19 @@ pub(super) fn run(
         .collect();
     let flights: Vec<Flight<'_>> = own_flights(op).chain(flights::of(call)).collect();
 
-    let locks = op.locks.iter().map(|lock| lock.key.as_str());
-    let watched = locks
-        .clone()
-        .chain(stamps.iter().map(String::as_str))
-        .chain(flights.iter().map(|flight| flight.leases));
-    let mut seen = attempt.look(watched, |packed| {
-        for key in locks.chain(stamps.iter().map(String::as_str)) {
-            packed.request(&[b"GET", key.as_bytes()]);
-        }
-        flights::pack_reads(&flights, style, packed);
-    })?;
+    let locks = attempt.locks();
+    let lock_keys: Vec<&str> = op.locks.iter().map(|lock| lock.key.as_str()).collect();
+    let leases = flights.iter().map(|flight| flight.leases);
+    let keys: Vec<&str> = stamps.iter().map(String::as_str).chain(leases).collect();
+    let mut seen = attempt.look(
+        &lock_keys,
+        |packed| pack_gets(&lock_keys, packed),
+        &keys,
+        |packed| {
+            pack_gets(&keys[..stamps.len()], packed);
+            flights::pack_reads(&flights, style, packed);
+        },
+    )?;
     let held = held(op, &mut seen)?;
     let all_held = held.len() == op.locks.len();
     let released = if op.release { held } else { Vec::new() };
@@ -41,7 +43,7 @@ pub(super) fn run(
     } = before(op, call, &mut seen)?;
     if replayed {
         if !released.is_empty() {
-            attempt.write(|packed| flights::pack_unlink(&released, packed))?;
+            attempt.write(|packed| unlock(locks, &released, packed))?;
         }
         return Ok(CommitReply::Replayed);
     }
@@ -70,7 +72,7 @@ pub(super) fn run(
         for (index, (own, life)) in op.own.iter().zip(&lives).enumerate() {
             set(own, &stamps[index], call.voucher(index), life, packed);
         }
-        flights::pack_unlink(&released, packed);
+        unlock(locks, &released, packed);
     })?;
     let first = dropped.len() + flights::chunks(&owns);
     let removed = flights::removed(&done[first..][..flights::chunks(&dependents)]);
@@ -79,6 +81,18 @@ pub(super) fn run(
         (true, true) => CommitReply::Superseded { removed },
         (false, _) => CommitReply::Lost { removed },
     })
+}
+
+fn pack_gets(keys: &[&str], packed: &mut Packed) {
+    for key in keys {
+        packed.request(&[b"GET", key.as_bytes()]);
+    }
+}
+
+fn unlock(locks: Locks, keys: &[&str], packed: &mut Packed) {
+    if !keys.is_empty() {
+        locks.pack(packed, |packed| flights::pack_unlink(keys, packed));
+    }
 }
 
 fn own_flights(op: &Commit) -> impl Iterator<Item = Flight<'_>> {

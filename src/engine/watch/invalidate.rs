@@ -15,14 +15,19 @@ pub(super) fn run(
     let style = attempt.style();
     let flights: Vec<Flight<'_>> = flights::of(call).collect();
     let lock = op.release.as_ref();
-    let watched = lock.into_iter().map(|lock| lock.key.as_str());
-    let watched = watched.chain(flights.iter().map(|flight| flight.leases));
-    let mut seen = attempt.look(watched, |packed| {
-        if let Some(lock) = lock {
-            packed.request(&[b"GET", lock.key.as_bytes()]);
-        }
-        flights::pack_reads(&flights, style, packed);
-    })?;
+    let locks = attempt.locks();
+    let lock_key: Vec<&str> = lock.into_iter().map(|lock| lock.key.as_str()).collect();
+    let leases: Vec<&str> = flights.iter().map(|flight| flight.leases).collect();
+    let mut seen = attempt.look(
+        &lock_key,
+        |packed| {
+            for key in &lock_key {
+                packed.request(&[b"GET", key.as_bytes()]);
+            }
+        },
+        &leases,
+        |packed| flights::pack_reads(&flights, style, packed),
+    )?;
     let mut held = None;
     if let Some(lock) = lock {
         let mine = seen.text()?.as_deref() == Some(lock.value.as_bytes());
@@ -40,7 +45,11 @@ pub(super) fn run(
     let done = attempt.write(|packed| {
         flights::pack_drop(&dropped, packed);
         flights::pack_unlink(&values, packed);
-        flights::pack_unlink(held.as_slice(), packed);
+        if let Some(lock) = held {
+            locks.pack(packed, |packed| {
+                packed.request(&[b"UNLINK", lock.as_bytes()])
+            });
+        }
     })?;
     let unlinks = &done[dropped.len()..][..flights::chunks(&values)];
     Ok(InvalidateReply::Removed(flights::removed(unlinks)))
