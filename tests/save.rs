@@ -140,6 +140,23 @@ fn a_held_lock_names_its_holder_and_the_time_left() {
 }
 
 #[test]
+fn a_foreign_lock_without_a_life_is_said_to_have_none() {
+    let world = World::start();
+    let document = world.climate(&world.store());
+    document.create(&Climate::of(1)).expect("created");
+    support::set(&mut world.redis(), &(key("climate") + ":lock"), b"somebody");
+    let refused = document.try_lock().expect_err("held");
+    let holder = refused.lock_holder().expect("named");
+    assert_eq!(holder.remaining, Duration::MAX);
+    assert!(
+        refused
+            .to_string()
+            .ends_with("held by somebody, and does not run out by itself"),
+        "{refused}"
+    );
+}
+
+#[test]
 fn a_waiter_gets_the_lock_when_it_is_let_go_of() {
     let world = World::start();
     let store = world.store();
@@ -349,7 +366,10 @@ fn the_mode_and_the_white_space_around_the_json_are_kept() {
 #[test]
 fn the_owner_the_group_and_who_may_write_are_kept() {
     if !rustix::process::geteuid().is_root() {
-        eprintln!("SKIPPED the_owner_the_group_and_who_may_write_are_kept: needs root");
+        support::skipped(
+            "the_owner_the_group_and_who_may_write_are_kept",
+            "needs root",
+        );
         return;
     }
     let (owner, group) = (12_345, 12_346);
@@ -375,7 +395,7 @@ fn the_owner_the_group_and_who_may_write_are_kept() {
 fn a_member_of_the_document_s_group_keeps_the_group() {
     let name = "a_member_of_the_document_s_group_keeps_the_group";
     if !rustix::process::geteuid().is_root() {
-        eprintln!("SKIPPED {name}: needs root");
+        support::skipped(name, "needs root");
         return;
     }
     let (owner, group, member) = (12_345, 12_346, 12_347);
@@ -412,7 +432,10 @@ fn a_member_of_the_document_s_group_keeps_the_group() {
         Err(e) => e.to_string(),
     };
     if !said.contains("GROUP MEMBER") {
-        eprintln!("SKIPPED {name}: the test cannot be run as another user here: {said}");
+        support::skipped(
+            name,
+            &format!("it cannot be run as another user here: {said}"),
+        );
         return;
     }
     assert_eq!(world.on_disk().years, 2, "{said}");
@@ -460,7 +483,7 @@ fn a_foreign_document_keeps_every_other_byte() {
     for name in ["climate.nodb", "wepp.nodb"] {
         match fs::read_to_string(samples.join(name)) {
             Ok(text) => texts.push((text, name)),
-            Err(_) => eprintln!("SKIPPED {name}: the sample documents are not here"),
+            Err(_) => support::skipped(name, "the sample documents are not here"),
         }
     }
     fs::create_dir(world.run_folder()).expect("made");

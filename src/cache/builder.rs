@@ -1,7 +1,9 @@
 use super::{Cache, Inner, stats::Counters};
 use crate::{
     Engine, Result, Rules,
-    engine::{Breaker, MemoryEngine, MemoryServer, Performer, ServerConfig, ServerEngine},
+    engine::{
+        Breaker, MemoryEngine, MemoryServer, Performer, RulesFacts, ServerConfig, ServerEngine,
+    },
     limits,
 };
 use std::{path::Path, sync::Arc, time::Duration};
@@ -11,7 +13,6 @@ use std::{path::Path, sync::Arc, time::Duration};
 #[must_use = "a builder does nothing until it is opened"]
 pub struct CacheBuilder {
     rules: Rules,
-    engine: Engine,
     /// Takes the place of a server.
     memory: Option<MemoryServer>,
     server: ServerConfig,
@@ -22,7 +23,6 @@ impl CacheBuilder {
     pub(super) fn new(rules: Rules) -> Self {
         Self {
             rules,
-            engine: Engine::default(),
             memory: None,
             server: ServerConfig::new(""),
             breaker_pause: limits::DEFAULT_BREAKER_PAUSE,
@@ -78,7 +78,7 @@ impl CacheBuilder {
 
     /// How operations run on the server; [`Engine::Auto`] by default. In memory there is one way.
     pub fn engine(mut self, engine: Engine) -> Self {
-        self.engine = engine;
+        self.server.engine = engine;
         self
     }
 
@@ -115,7 +115,7 @@ impl CacheBuilder {
         self
     }
 
-    /// Connects and boots: loads every script, and checks that the server gives it the digest computed here.
+    /// Connects and boots: finds out how operations can run there, and loads what they need.
     ///
     /// # Errors
     ///
@@ -124,7 +124,7 @@ impl CacheBuilder {
         if let Some(server) = self.memory.clone() {
             return Ok(self.with(MemoryEngine::new(server)));
         }
-        let engine = ServerEngine::open(self.server.clone())?;
+        let engine = ServerEngine::open(self.server())?;
         Ok(self.with(engine))
     }
 
@@ -137,8 +137,15 @@ impl CacheBuilder {
         if self.memory.is_some() {
             return self.open();
         }
-        let engine = ServerEngine::lazy(self.server.clone())?;
+        let engine = ServerEngine::lazy(self.server())?;
         Ok(self.with(engine))
+    }
+
+    fn server(&self) -> ServerConfig {
+        ServerConfig {
+            rules: RulesFacts::of(&self.rules),
+            ..self.server.clone()
+        }
     }
 
     fn with(self, engine: impl Performer) -> Cache {

@@ -1,5 +1,6 @@
 //! Where a server is, and how to be let in.
 
+use super::{Engine, RulesFacts};
 use crate::{Error, Result, error::Kind, limits};
 use redis::{
     Client, IntoConnectionInfo as _,
@@ -7,11 +8,14 @@ use redis::{
 };
 use std::{fmt, path::PathBuf, time::Duration};
 
-/// What a connection needs to know.
+/// What a connection needs to know, and how operations are to run on it.
 #[derive(Clone)]
 pub(crate) struct ServerConfig {
     /// `redis://`, `rediss://` or `redis+unix://`, with credentials and database number.
     pub(crate) url: String,
+    pub(crate) engine: Engine,
+    /// For what a boot reports of them.
+    pub(crate) rules: Option<RulesFacts>,
     /// TCP, TLS, AUTH and SELECT included; looking the name up is not.
     pub(crate) connect_timeout: Duration,
     /// For each write and each read.
@@ -26,6 +30,8 @@ impl ServerConfig {
     pub(crate) fn new(url: impl Into<String>) -> Self {
         Self {
             url: url.into(),
+            engine: Engine::default(),
+            rules: None,
             connect_timeout: limits::DEFAULT_CONNECT_TIMEOUT,
             response_timeout: limits::DEFAULT_RESPONSE_TIMEOUT,
             pool_size: limits::DEFAULT_POOL_SIZE,
@@ -131,6 +137,8 @@ impl fmt::Debug for ServerConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ServerConfig")
             .field("url", &redacted(&self.url))
+            .field("engine", &self.engine)
+            .field("rules", &self.rules)
             .field("connect_timeout", &self.connect_timeout)
             .field("response_timeout", &self.response_timeout)
             .field("pool_size", &self.pool_size)

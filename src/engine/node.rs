@@ -62,6 +62,10 @@ impl Node {
         redacted(&self.config.url)
     }
 
+    pub(super) fn config(&self) -> &ServerConfig {
+        &self.config
+    }
+
     pub(super) fn counters(&self) -> &Counters {
         &self.counters
     }
@@ -113,6 +117,7 @@ impl Node {
                 connection,
                 packed: buffer,
                 node: self,
+                spoilt: false,
             };
             match work(&mut session) {
                 Err(Failure::Lost { error, closed }) => {
@@ -127,7 +132,10 @@ impl Node {
                     }
                 }
                 done => {
-                    slot.connection = Some(session.connection);
+                    let Session {
+                        connection, spoilt, ..
+                    } = session;
+                    slot.connection = (!spoilt).then_some(connection);
                     slot.failed = false;
                     slot.trim();
                     return done.map_err(|failed| match failed {

@@ -1,6 +1,6 @@
 //! A connection in use: requests out, replies in.
 
-use super::{node::Node, refusal::unavailable, wire::Packed};
+use super::{node::Node, refusal::unavailable, reply::is_denied, wire::Packed};
 use crate::{
     Error,
     error::{Effect, Kind},
@@ -26,6 +26,8 @@ pub(super) struct Session<'a> {
     pub(super) connection: Connection,
     pub(super) packed: &'a mut Packed,
     pub(super) node: &'a Node,
+    /// The connection is in a state that nobody knows: it does not go back to the pool.
+    pub(super) spoilt: bool,
 }
 
 impl Session<'_> {
@@ -47,6 +49,13 @@ impl Session<'_> {
             }
         }
         Ok(replies)
+    }
+
+    /// What the boot had tried may no longer be called: the next call tries again.
+    pub(super) fn forget_if_denied(&self, reply: &Value) {
+        if is_denied(reply) {
+            self.node.forget_boot();
+        }
     }
 
     /// One request, one reply.

@@ -26,39 +26,39 @@ pub(crate) enum ScriptName {
 struct File {
     name: ScriptName,
     text: &'static str,
-    /// `allow-oom` only where nothing is stored: a full server has to refuse what sets, and must not refuse what frees.
-    flags: &'static str,
+    /// Only where nothing is stored: a full server has to refuse what sets, and must not refuse what frees.
+    allow_oom: bool,
 }
 
 const FILES: [File; 5] = [
     File {
         name: ScriptName::Acquire,
         text: include_str!("../../lua/acquire.lua"),
-        flags: "",
+        allow_oom: false,
     },
     File {
         name: ScriptName::Renew,
         text: include_str!("../../lua/renew.lua"),
-        flags: " flags=allow-oom",
+        allow_oom: true,
     },
     File {
         name: ScriptName::Release,
         text: include_str!("../../lua/release.lua"),
-        flags: " flags=allow-oom",
+        allow_oom: true,
     },
     File {
         name: ScriptName::Commit,
         text: include_str!("../../lua/commit.lua"),
-        flags: "",
+        allow_oom: false,
     },
     File {
         name: ScriptName::Invalidate,
         text: include_str!("../../lua/invalidate.lua"),
-        flags: " flags=allow-oom",
+        allow_oom: true,
     },
 ];
 
-const LIBRARY: [(&str, &str); 5] = [
+pub(super) const LIBRARY: [(&str, &str); 5] = [
     ("decimal", include_str!("../../lua/lib/decimal.lua")),
     ("in_flight", include_str!("../../lua/lib/in_flight.lua")),
     ("ttl", include_str!("../../lua/lib/ttl.lua")),
@@ -75,6 +75,7 @@ pub(crate) struct Script {
     pub(crate) text: String,
     /// SHA-1 of the text in lower-case hex, as EVALSHA wants it.
     pub(crate) sha: String,
+    pub(super) allow_oom: bool,
 }
 
 /// All scripts in one dialect.
@@ -99,11 +100,12 @@ impl Scripts {
     /// `edit` sees each operation's own text first; tests break it there.
     pub(super) fn assemble(dialect: Dialect, edit: impl Fn(ScriptName, &str) -> String) -> Self {
         let scripts = FILES.iter().map(|file| {
-            let text = assemble(dialect, file.flags, &edit(file.name, file.text));
+            let text = assemble(dialect, file.allow_oom, &edit(file.name, file.text));
             Script {
                 name: file.name,
                 sha: sha1_smol::Sha1::from(&text).digest().to_string(),
                 text,
+                allow_oom: file.allow_oom,
             }
         });
         Self {
@@ -119,6 +121,16 @@ impl Scripts {
 
     pub(crate) fn iter(&self) -> impl ExactSizeIterator<Item = &Script> {
         self.scripts.iter()
+    }
+}
+
+impl Script {
+    /// The text without its `#!lua` line.
+    pub(super) fn body(&self) -> &str {
+        match self.text.split_once('\n') {
+            Some((first, rest)) if first.starts_with("#!") => rest,
+            _ => &self.text,
+        }
     }
 }
 
@@ -141,10 +153,11 @@ impl ScriptName {
     }
 }
 
-fn assemble(dialect: Dialect, flags: &str, text: &str) -> String {
-    let mut script = match dialect {
-        Dialect::Flagged => format!("#!lua{flags}\n"),
-        Dialect::Plain => String::new(),
+fn assemble(dialect: Dialect, allow_oom: bool, text: &str) -> String {
+    let mut script = match (dialect, allow_oom) {
+        (Dialect::Flagged, false) => "#!lua\n".to_owned(),
+        (Dialect::Flagged, true) => "#!lua flags=allow-oom\n".to_owned(),
+        (Dialect::Plain, _) => String::new(),
     };
     for line in text.lines() {
         match line.strip_prefix(INCLUDE) {

@@ -18,6 +18,6 @@ pub use crate::engine::MemoryServer;
 pub use binary::{Flavour, ServerBinary};
 #[doc(hidden)]
 pub use fileless::FilelessDocument;
-pub use proxy::{Proxy, Traffic};
+pub use proxy::{Proxy, Traffic, WireFault};
 pub use rules_file::{RulesController, RulesFile, RulesTask, RulesVersion};
 pub use server::{Server, ServerOptions};

@@ -210,9 +210,9 @@ fn is_of_commit(stamp: &[u8], id: &str) -> bool {
 
 /// Whether a stamp is of a file that is later than that time; no time, none that is later.
 fn is_later(stamp: &[u8], mtime_ns: i64) -> bool {
-    let time = stamp.split(|byte| *byte == b'-').next();
-    let time = time.filter(|time| time.len() < stamp.len() && time.len() <= 19);
-    match (time.and_then(counter), u64::try_from(mtime_ns)) {
+    let digits = stamp.iter().take_while(|byte| byte.is_ascii_digit());
+    let stored = counter(&stamp[..digits.count()]).filter(|time| *time < 10_u64.pow(19));
+    match (stored, u64::try_from(mtime_ns)) {
         (Some(stored), Ok(own)) => stored > own,
         _ => false,
     }

@@ -10,7 +10,7 @@ pub(super) use compare::{CLOCKS, same_reply};
 pub(super) use side::{Dump, Model, Served, Side};
 
 use super::*;
-use crate::{engine::Performer, op::Reply};
+use crate::op::Reply;
 use proptest::{
     strategy::{Strategy as _, ValueTree as _},
     test_runner::{Config, RngAlgorithm, TestCaseError, TestError, TestRng, TestRunner},
@@ -25,12 +25,12 @@ const SHRINKS: u32 = 2_000;
 
 /// The engines that have to agree.
 fn engines(server: &Server) -> Vec<Served> {
-    let script = ServerEngine::open(ServerConfig::new(server.unix_url())).unwrap();
-    let engines: Vec<(&str, Box<dyn Performer>)> = vec![("script", Box::new(script))];
-    let served = engines.into_iter();
-    served
-        .map(|(name, engine)| Served::new(name, server, engine))
-        .collect()
+    let kinds = ENGINES.iter().filter(|kind| has(server.binary(), **kind));
+    let served = kinds.map(|kind| {
+        let engine = ServerEngine::open(config(server.unix_url(), *kind)).unwrap();
+        Served::new(&format!("{kind:?}"), server, Box::new(engine))
+    });
+    served.collect()
 }
 
 /// Whether `served` does in this history what the model does.
@@ -116,7 +116,7 @@ fn every_engine_on_every_server_agrees_with_the_model() {
 #[test]
 fn histories_come_to_every_reply_and_to_refusals() {
     let mut seen: BTreeMap<String, u32> = BTreeMap::new();
-    for history in histories(1).take(300) {
+    for history in histories(1).take(500) {
         let mut model = Model::new();
         for step in &history {
             let name = match model.take(step) {
@@ -137,6 +137,7 @@ fn histories_come_to_every_reply_and_to_refusals() {
         "Commit(Committed",
         "Commit(Replayed",
         "Commit(Lost",
+        "Commit(Superseded",
         "Invalidate(Removed",
         "Read(Found",
         "ClearLocks(Cleared",

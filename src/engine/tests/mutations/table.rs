@@ -82,7 +82,19 @@ pub(super) const MUTATIONS: &[Mutation] = &[
     with("lib/decimal", "'^[1-9]%d*$'", "'^[1-9]%d*'"),
     with("lib/decimal", "'^[1-9]%d*$'", "'[1-9]%d*$'"),
     with("lib/decimal", "if #a ~= #b then", "if false then"),
+    with(
+        "acquire",
+        "redis.call('GET', fence) or '0'",
+        "redis.call('GET', fence) or '1'",
+    ),
+    with(
+        "lib/decimal",
+        "string.char(string.byte(digit) + 1)",
+        "digit",
+    ),
+    with("lib/decimal", "string.rep('0', #nines)", "nines"),
     // Lives.
+    with("acquire", "redis.call('PTTL', lock)", "0"),
     with("acquire", "if not is_ttl(ttl) then", "if false then"),
     with("acquire", "2 * tonumber(ttl)", "tonumber(ttl)"),
     with(
@@ -141,6 +153,7 @@ pub(super) const MUTATIONS: &[Mutation] = &[
         "if false then",
     ),
     with("commit", "less(own, stored)", "less(stored, own)"),
+    with("commit", "stamp and mtime(stamp)", "mtime(stamp)"),
     with(
         "commit",
         "if not all_held or superseded then",
@@ -151,7 +164,6 @@ pub(super) const MUTATIONS: &[Mutation] = &[
         "time and is_decimal(time) and time or nil",
         "time",
     ),
-    with("commit", "'^(%d+)%-'", "'^(%d+)'"),
     // What is in flight.
     without(
         "commit",
@@ -192,6 +204,10 @@ pub(super) const MUTATIONS: &[Mutation] = &[
     ),
     with("lib/in_flight", "'w:' .. token .. ':'", "'w:' .. token"),
     with("lib/in_flight", "if #fields > 0 then", "if true then"),
+    without(
+        "lib/in_flight",
+        "write('HDEL', flight[1], unpack(flight[2]))",
+    ),
     // What is deleted.
     with(
         "commit",
@@ -256,6 +272,9 @@ pub(super) const MUTATIONS: &[Mutation] = &[
         "from + UNLINK_CHUNK - 1",
     ),
     // What is set and released.
+    without("commit", "write('UNLINK', KEYS[i])"),
+    with("commit", "if ARGV[arg + 1] == '1' then", "if false then"),
+    without("commit", "write('RENAME', KEYS[key + 3], KEYS[key])"),
     with(
         "commit",
         "redis.call('EXISTS', KEYS[own_key(i) + 3]) == 0",
@@ -304,4 +323,11 @@ pub(super) const MUTATIONS: &[Mutation] = &[
     ),
     with("lib/write", "written = true", "written = false"),
     with("lib/write", "if written then", "if true then"),
+    with("lib/write", "if done then", "if true then"),
+];
+
+/// Lines that decide nothing: one saves work, one is a name.
+pub(super) const NO_CHECKS: [(&str, &str); 2] = [
+    ("lib/in_flight", "if idle[leases] == nil then"),
+    ("lib/in_flight", "local function drop(flights)"),
 ];
