@@ -198,7 +198,7 @@ impl<'a> Call<'a> {
 
     /// What the stamp key of an own entry is set to.
     pub(super) fn voucher(&self, own: usize) -> &str {
-        &self.owns[own].1
+        &self.owns[own].voucher
     }
 
     /// The names of all keys and of all arguments.
