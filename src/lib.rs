@@ -24,6 +24,7 @@
 #![cfg_attr(not(feature = "testing"), allow(rustdoc::broken_intra_doc_links))]
 
 mod cache;
+mod clock;
 mod disk;
 mod engine;
 mod error;
@@ -39,7 +40,7 @@ mod store;
 pub mod testing;
 mod token;
 
-pub use cache::{Cache, CacheBuilder, Stats};
+pub use cache::{Cache, CacheBuilder, OnBusy, PutOutcome, Stats};
 pub use engine::{Acl, BreakerState, Engine, EngineReport};
 pub use error::{BoxError, Effect, Error, Problem};
 pub use json::Style as JsonStyle;

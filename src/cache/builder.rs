@@ -1,9 +1,10 @@
-use super::{Cache, Inner, stats::Counters};
+use super::{Cache, Inner, OnBusy, load::Renewals, stats::Counters};
 use crate::{
-    Engine, Result, Rules,
+    Engine, Error, Result, Rules,
     engine::{
         Breaker, MemoryEngine, MemoryServer, Performer, RulesFacts, ServerConfig, ServerEngine,
     },
+    error::Kind,
     limits,
 };
 use std::{path::Path, sync::Arc, time::Duration};
@@ -17,6 +18,8 @@ pub struct CacheBuilder {
     memory: Option<MemoryServer>,
     server: ServerConfig,
     breaker_pause: Duration,
+    lease_ttl: Duration,
+    on_busy: OnBusy,
 }
 
 impl CacheBuilder {
@@ -26,6 +29,8 @@ impl CacheBuilder {
             memory: None,
             server: ServerConfig::new(""),
             breaker_pause: limits::DEFAULT_BREAKER_PAUSE,
+            lease_ttl: limits::DEFAULT_LEASE_TTL,
+            on_busy: OnBusy::Wait(limits::DEFAULT_LOAD_WAIT),
         }
     }
 
@@ -117,6 +122,20 @@ impl CacheBuilder {
         self
     }
 
+    /// How long a reader's lease lives ([`Cache::get_or_load`]); 10 s by default, from 30 ms to an hour. It is renewed in
+    /// the background while the loader runs, so that it only has to outlive a pause of the process; when a loader's process
+    /// dies, others wait for so long.
+    pub fn lease_ttl(mut self, ttl: Duration) -> Self {
+        self.lease_ttl = ttl;
+        self
+    }
+
+    /// What a reader does about an entry that somebody else is loading; it waits for up to 10 s by default.
+    pub fn on_busy(mut self, on_busy: OnBusy) -> Self {
+        self.on_busy = on_busy;
+        self
+    }
+
     /// A PEM file with the certificate authority that `rediss://` trusts; the system's and Mozilla's by default.
     pub fn tls_root_ca(mut self, pem: impl AsRef<Path>) -> Self {
         self.server.tls_root_ca = Some(pem.as_ref().to_owned());
@@ -129,6 +148,7 @@ impl CacheBuilder {
     ///
     /// An option that cannot work, or a server that is away or refuses.
     pub fn open(self) -> Result<Cache> {
+        self.check()?;
         if let Some(server) = self.memory.clone() {
             return Ok(self.with(MemoryEngine::new(server)));
         }
@@ -142,11 +162,23 @@ impl CacheBuilder {
     ///
     /// An option that cannot work.
     pub fn open_lazy(self) -> Result<Cache> {
+        self.check()?;
         if self.memory.is_some() {
             return self.open();
         }
         let engine = ServerEngine::lazy(self.server())?;
         Ok(self.with(engine))
+    }
+
+    fn check(&self) -> Result<()> {
+        let (least, most) = (limits::MIN_LEASE_TTL, limits::MAX_LEASE_TTL);
+        if (least..=most).contains(&self.lease_ttl) {
+            return Ok(());
+        }
+        Err(Error::new(Kind::Config(format!(
+            "a lease of {:?} is not between {least:?} and {most:?} (CacheBuilder::lease_ttl)",
+            self.lease_ttl
+        ))))
     }
 
     fn server(&self) -> ServerConfig {
@@ -168,6 +200,9 @@ impl CacheBuilder {
             engine: Box::new(Breaker::new(engine, self.breaker_pause, slow)),
             counters: Counters::default(),
             response_timeout: self.server.response_timeout,
+            lease_ttl: self.lease_ttl,
+            on_busy: self.on_busy,
+            renewals: Renewals::default(),
         }))
     }
 }

@@ -1,9 +1,11 @@
 //! Keys and values: rules, an engine and what they have done so far.
 
 mod builder;
+mod load;
 mod stats;
 
 pub use builder::CacheBuilder;
+pub use load::{OnBusy, PutOutcome};
 pub use stats::Stats;
 
 use crate::{
@@ -37,6 +39,9 @@ struct Inner {
     engine: Box<Breaker>,
     counters: Counters,
     response_timeout: Duration,
+    lease_ttl: Duration,
+    on_busy: OnBusy,
+    renewals: load::Renewals,
 }
 
 impl Cache {

@@ -7,6 +7,7 @@
 
 pub(crate) mod delete;
 mod files;
+pub(crate) mod load;
 pub(crate) mod lock;
 mod outcome;
 pub(crate) mod read;

@@ -1,7 +1,8 @@
-use super::{Save, SaveError, Store, document::no_randomness, driver::now, names::Names};
+use super::{Save, SaveError, Store, document::no_randomness, names::Names};
 use crate::{
     Error, Outcome, Result,
     cache::entries,
+    clock::now,
     error::Kind,
     json::{self, Outer},
     op::{Bytes, Lock, Stamp},

@@ -9,8 +9,6 @@ mod save;
 
 pub use builder::StoreBuilder;
 pub use document::Document;
-#[cfg(feature = "testing")]
-pub(crate) use driver::now;
 pub use locked::Locked;
 pub use save::{Save, SaveError};
 

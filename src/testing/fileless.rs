@@ -3,6 +3,7 @@
 use crate::{
     Cache, CacheOutcome, Error, Params, Result,
     cache::entries,
+    clock::now,
     disk::{FileAction, Folder, Got, Place, Sidecar},
     error::Kind,
     limits,
@@ -12,7 +13,6 @@ use crate::{
         lock::{self, Expect},
         save::{self, Plan, Writer},
     },
-    store::now,
     token,
 };
 use std::{thread, time::Duration};
