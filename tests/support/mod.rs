@@ -103,9 +103,7 @@ impl World {
 
     /// A plain client.
     pub fn redis(&self) -> redis::Connection {
-        redis::Client::open(self.server.url())
-            .and_then(|client| client.get_connection())
-            .expect("a connection")
+        connect(&self.server)
     }
 
     pub fn run_folder(&self) -> PathBuf {
@@ -150,6 +148,13 @@ impl World {
             .filter(|controller| get(&mut redis, &key(controller)).is_some())
             .count()
     }
+}
+
+/// A plain client of a server.
+pub fn connect(server: &Server) -> redis::Connection {
+    redis::Client::open(server.url())
+        .and_then(|client| client.get_connection())
+        .expect("a connection")
 }
 
 pub fn get(redis: &mut redis::Connection, key: &str) -> Option<Vec<u8>> {
