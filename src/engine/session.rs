@@ -56,6 +56,17 @@ impl Session<'_> {
         Ok(replies)
     }
 
+    /// Two requests in one round trip.
+    pub(super) fn ask_two(
+        &mut self,
+        pack: impl FnOnce(&mut Packed),
+    ) -> Result<[Value; 2], Failure> {
+        let replies = self.exchange(pack)?;
+        replies
+            .try_into()
+            .map_err(|_| nonsense("two replies were expected"))
+    }
+
     /// Runs `work` in the database of the locks. A connection that does not come back from there is of no use.
     pub(super) fn in_lock_database<T>(
         &mut self,
