@@ -79,6 +79,8 @@ pub const WARM_BUFFER_BYTES: usize = 512 * 1024;
 
 /// Bytes of a document that is read or written, unless the store says otherwise.
 pub const DEFAULT_MAX_DOCUMENT_BYTES: u64 = 32 * 1024 * 1024;
+/// Bytes of memory that a read takes before it has read any: enough for most documents in one go.
+pub const READ_AHEAD_BYTES: u64 = 1024 * 1024;
 /// Bytes of an error message about a document's content, which may quote values of any length; its middle is cut out.
 pub const MAX_MESSAGE_BYTES: usize = 1_024;
 /// Bytes of white space kept before, and after, a file's JSON text: a final line break, not padding.
