@@ -64,7 +64,7 @@ impl ServerEngine {
             return Ok(booted);
         }
         let booted = Arc::new(boot::boot(session, &self.assemble)?);
-        log::info!("{}: {}", session.node.shown_url(), booted.report);
+        log::info!("{}", booted.report);
         session.node.set_booted(Arc::clone(&booted));
         Ok(booted)
     }
