@@ -1,14 +1,20 @@
 //! What the library's own tests use and its users can (feature `testing`).
 //!
 //! - [`Server`]: a private throw-away Redis or Valkey, ended with the test, even one that is killed.
+//! - [`Cluster`]: three primaries with a replica each; [`SentinelTrio`]: a primary, two replicas, three sentinels.
 //! - [`ServerBinary`]: the servers that this machine has (`make servers` fetches them).
 //! - [`Proxy`]: stands between a client and a server; counts round trips on the wire, and loses replies on demand.
 
 mod binary;
+mod cluster;
 mod proxy;
+mod sentinel;
 mod server;
+mod wait;
 mod wire;
 
 pub use binary::{Flavour, ServerBinary};
+pub use cluster::Cluster;
 pub use proxy::{Proxy, Traffic};
+pub use sentinel::SentinelTrio;
 pub use server::{Server, ServerOptions};
