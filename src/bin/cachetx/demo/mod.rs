@@ -90,12 +90,11 @@ fn play(arguments: &Arguments) -> Result<Story, BoxError> {
 
     let transaction = save(&store, &climate, || {})?;
     let after = present(&keys)?;
-    let deleted = std::iter::zip(
-        &keys,
-        std::iter::zip(before.iter().copied(), after.iter().copied()),
-    )
-    .filter_map(|(key, (before, after))| (before && !after).then(|| key.clone()))
-    .collect();
+    let presence = std::iter::zip(before, after);
+    let deleted = std::iter::zip(&keys, presence)
+        .filter(|(_, (before, after))| *before && !after)
+        .map(|(key, _)| key.clone())
+        .collect();
     let seen_after = years(&climate)?;
 
     let without_server = save(&store, &climate, || server.kill())?;
