@@ -1,7 +1,7 @@
 use super::{Cache, Inner, stats::Counters};
 use crate::{
     Engine, Result, Rules,
-    engine::{ServerConfig, ServerEngine},
+    engine::{ServerConfig, ServerEngine, TopologyConfig},
 };
 use std::{path::Path, sync::Arc, time::Duration};
 
@@ -12,6 +12,22 @@ pub struct CacheBuilder {
     rules: Rules,
     engine: Engine,
     server: ServerConfig,
+    cross_slot: CrossSlot,
+}
+
+/// What becomes of a commit, or of an invalidation, whose keys are in several hash slots of a Cluster, so that no one step
+/// can have all of them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum CrossSlot {
+    /// It fails before anything is written, with [`Error::is_cross_slot`](crate::Error::is_cross_slot). The default.
+    #[default]
+    Refuse,
+    /// The own entry, its lock and the dependents in its slot are one atomic step; those in other slots are deleted after it,
+    /// a step for each slot. [`Outcome::reach`](crate::Outcome::reach) then says [`Reach::Split`](crate::Reach::Split): a
+    /// reader may see the new entry beside old dependents for a moment, and where the process dies in between, until
+    /// their TTL.
+    Split,
 }
 
 impl CacheBuilder {
@@ -20,6 +36,7 @@ impl CacheBuilder {
             rules,
             engine: Engine::default(),
             server: ServerConfig::new(""),
+            cross_slot: CrossSlot::default(),
         }
     }
 
@@ -27,6 +44,38 @@ impl CacheBuilder {
     /// `redis+unix:///path/to.sock?db=0&user=…&pass=…`. No default.
     pub fn url(mut self, url: impl Into<String>) -> Self {
         self.server.url = url.into();
+        self
+    }
+
+    /// A Cluster: URLs of some of its nodes, which tell of the others. User, password and TLS of the first are used for
+    /// all; there are no database numbers. No default; takes the place of [`url`](Self::url).
+    ///
+    /// Where nodes move slots or replace one another, an operation waits for as long as the time-outs for connecting and
+    /// for a reply together; where that is not enough, a lock is refused as unavailable, and what a save could not tell the
+    /// server is deferred.
+    pub fn cluster(mut self, nodes: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        let seeds = nodes.into_iter().map(Into::into).collect();
+        self.server.topology = TopologyConfig::Cluster { seeds };
+        self
+    }
+
+    /// What becomes of a commit whose keys are in several hash slots of a Cluster; [`CrossSlot::Refuse`] by default.
+    pub fn cross_slot(mut self, cross_slot: CrossSlot) -> Self {
+        self.cross_slot = cross_slot;
+        self
+    }
+
+    /// The primary of that name, which sentinels know, and its successors. `sentinels` are URLs with the sentinels' own
+    /// users and passwords. User, password, database number and TLS of the primary are those of [`url`](Self::url), whose
+    /// host and port then mean nothing; without one there are none. No default.
+    pub fn sentinel(
+        mut self,
+        name: impl Into<String>,
+        sentinels: impl IntoIterator<Item = impl Into<String>>,
+    ) -> Self {
+        let urls = sentinels.into_iter().map(Into::into).collect();
+        let name = name.into();
+        self.server.topology = TopologyConfig::Sentinel { name, urls };
         self
     }
 
@@ -86,6 +135,7 @@ impl CacheBuilder {
             rules: self.rules,
             engine: Box::new(engine),
             counters: Counters::default(),
+            cross_slot: self.cross_slot,
             response_timeout: self.server.response_timeout,
         }))
     }

@@ -23,6 +23,8 @@ pub struct Stats {
     pub reloads: u64,
     /// Connections opened again since a server or the network had closed them.
     pub reconnects: u64,
+    /// Operations sent on to another server of a Cluster, or to a new primary.
+    pub redirects: u64,
 }
 
 /// A count that threads share.
@@ -61,6 +63,7 @@ impl Counters {
             round_trips: engine.round_trips(),
             reloads: engine.reloads(),
             reconnects: engine.reconnects(),
+            redirects: engine.redirects(),
         }
     }
 }

@@ -20,6 +20,8 @@ pub struct EngineReport {
     pub flavour: String,
     /// The server's version; `unknown` where the server may not be asked.
     pub version: String,
+    /// Which servers there are: `single`, `cluster of 3 primaries`, `sentinel mymaster`.
+    pub topology: String,
     /// Whether scripts carry a `#!lua` line, whose flags let a full server refuse them before they start.
     pub flagged: bool,
     /// Whether scripts could be loaded; where SCRIPT is denied they are sent whole at first use.
@@ -34,10 +36,11 @@ impl fmt::Display for EngineReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "engine {} on {} {}: {} scripts {}{}",
+            "engine {} on {} {}, {}: {} scripts {}{}",
             self.engine,
             self.flavour,
             self.version,
+            self.topology,
             self.scripts.len(),
             if self.loaded { "loaded" } else { "sent whole" },
             if self.flagged { "" } else { ", without flags" },
@@ -152,6 +155,7 @@ fn report(scripts: &Scripts, loaded: bool, info: &Value) -> EngineReport {
         engine: "script".to_owned(),
         flavour: flavour.to_owned(),
         version: valkey.or(redis).unwrap_or_else(|| "unknown".to_owned()),
+        topology: "single".to_owned(),
         flagged: scripts.dialect == Dialect::Flagged,
         loaded,
         scripts: scripts

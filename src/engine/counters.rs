@@ -8,6 +8,7 @@ pub(crate) struct Counters {
     reloads: AtomicU64,
     reconnects: AtomicU64,
     round_trips: AtomicU64,
+    redirects: AtomicU64,
 }
 
 impl Counters {
@@ -26,12 +27,21 @@ impl Counters {
         self.round_trips.load(Ordering::Relaxed)
     }
 
+    /// Times that another server was asked, since the first was not the one, or not any more.
+    pub(crate) fn redirects(&self) -> u64 {
+        self.redirects.load(Ordering::Relaxed)
+    }
+
     pub(super) fn count_reload(&self) {
         self.reloads.fetch_add(1, Ordering::Relaxed);
     }
 
     pub(super) fn count_reconnect(&self) {
         self.reconnects.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn count_redirect(&self) {
+        self.redirects.fetch_add(1, Ordering::Relaxed);
     }
 
     pub(super) fn count_round_trip(&self) {

@@ -14,14 +14,15 @@ mod session;
 mod source;
 #[cfg(all(test, feature = "testing"))]
 mod tests;
+mod topology;
 mod wire;
 
 pub use boot::EngineReport;
-pub(crate) use config::ServerConfig;
+pub(crate) use config::{ServerConfig, TopologyConfig};
 pub(crate) use counters::Counters;
 pub(crate) use served::ServerEngine;
 
-use crate::op::{Fault, Op, Reply};
+use crate::op::{Fault, Op, Reply, Space};
 
 /// How operations run on the server.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -41,6 +42,11 @@ pub(crate) trait Performer: Send + Sync + 'static {
 
     /// What its last boot found; `None` while no server was reached.
     fn report(&self) -> Option<EngineReport>;
+
+    /// Which keys one operation may have.
+    fn space(&self) -> Space {
+        Space::Whole
+    }
 
     fn counters(&self) -> &Counters;
 }

@@ -6,20 +6,23 @@ use super::{
     call::Call,
     config::ServerConfig,
     counters::Counters,
-    node::Node,
+    node::Asking,
     plain, script,
     session::{Failure, Session},
     source::Scripts,
+    topology::Topology,
 };
 use crate::{
     Result, limits,
-    op::{Fault, Op, Reply},
+    op::{Fault, Op, Reply, Space},
 };
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
-/// Runs operations on one server.
+/// Runs operations on one server, or on the one of several that has the keys.
 pub(crate) struct ServerEngine {
-    node: Node,
+    topology: Topology,
+    /// How long an operation waits for servers that do not know yet which of them has its keys.
+    patience: Duration,
     counters: Arc<Counters>,
     assemble: Assemble,
 }
@@ -40,16 +43,33 @@ impl ServerEngine {
     pub(super) fn with_scripts(config: ServerConfig, assemble: Assemble) -> Result<Self> {
         let counters = Arc::new(Counters::default());
         Ok(Self {
-            node: Node::new(config, Arc::clone(&counters))?,
+            patience: config.patience(),
+            topology: Topology::new(config, Arc::clone(&counters))?,
             counters,
             assemble,
         })
     }
 
     fn boot(&self) -> Result<()> {
-        match self.node.with(|session| self.booted(session)) {
-            Ok(_) => Ok(()),
-            Err(fault) => Err(boot::boot_error(&fault.into_error())),
+        let mut away = None;
+        let mut booted = false;
+        for node in self.topology.primaries()? {
+            match node.attempt(Asking::No, &mut |session| self.booted(session)) {
+                Ok(_) => booted = true,
+                Err(miss) => {
+                    let error = boot::boot_error(&miss.fault.into_error());
+                    // One of a Cluster that is away now is booted when it is first met.
+                    if !error.is_unavailable() {
+                        return Err(error);
+                    }
+                    log::warn!("{}: {error}", node.shown_url());
+                    away = Some(error);
+                }
+            }
+        }
+        match away {
+            Some(error) if !booted => Err(error),
+            _ => Ok(()),
         }
     }
 
@@ -68,8 +88,9 @@ impl ServerEngine {
 impl Performer for ServerEngine {
     fn perform(&self, op: &Op) -> Result<Reply, Fault> {
         let call = Call::new(op, limits::STAGING_BYTES);
+        let route = self.topology.route(op, self.patience)?;
         let mut sent = false;
-        let done = self.node.with(|session| {
+        let done = self.topology.with(route, |session| {
             let Some(call) = &call else {
                 sent = true;
                 return plain::perform(session, op);
@@ -86,7 +107,15 @@ impl Performer for ServerEngine {
     }
 
     fn report(&self) -> Option<EngineReport> {
-        self.node.booted().map(|booted| booted.report.clone())
+        let nodes = self.topology.known();
+        let booted = nodes.iter().find_map(|node| node.booted())?;
+        let mut report = booted.report.clone();
+        report.topology = self.topology.describe();
+        Some(report)
+    }
+
+    fn space(&self) -> Space {
+        self.topology.space()
     }
 
     fn counters(&self) -> &Counters {

@@ -1,6 +1,6 @@
 //! A connection in use: requests out, replies in.
 
-use super::{node::Node, refusal::unavailable, wire::Packed};
+use super::{node::Node, refusal::unavailable, topology::Redirect, wire::Packed};
 use crate::{
     Error,
     error::{Effect, Kind},
@@ -26,6 +26,10 @@ pub(super) struct Session<'a> {
     pub(super) connection: Connection,
     pub(super) packed: &'a mut Packed,
     pub(super) node: &'a Node,
+    /// What the last replies said about where to go instead.
+    pub(super) redirect: Option<Redirect>,
+    /// A reply may still come that belongs to no request: the connection is of no use any more.
+    pub(super) broken: bool,
 }
 
 impl Session<'_> {
@@ -37,6 +41,7 @@ impl Session<'_> {
         self.packed.clear();
         pack(self.packed);
         self.node.counters().count_round_trip();
+        self.broken = true;
         let sent = self.connection.send_packed_command(&self.packed.bytes);
         sent.map_err(lost)?;
         let mut replies = Vec::with_capacity(self.packed.count);
@@ -46,6 +51,10 @@ impl Session<'_> {
                 reply => replies.push(reply),
             }
         }
+        self.broken = false;
+        let replies = self.packed.answers(replies);
+        // Of a pipeline the last one counts: it is the request that the others were made for.
+        self.redirect = replies.iter().rev().find_map(Redirect::of);
         Ok(replies)
     }
 

@@ -3,9 +3,11 @@
 //! Each operation is one atomic step on the server and means the same in every engine.
 
 pub(crate) mod keys;
+mod space;
 pub(crate) mod stamp;
 
 pub(crate) use keys::Entry;
+pub(crate) use space::Space;
 pub(crate) use stamp::Stamp;
 
 use crate::Error;

@@ -4,6 +4,7 @@ use super::{
     lock::let_go,
     outcome::{CacheOutcome, Durability, Outcome},
     run::{Io, Run},
+    spread::Spread,
 };
 use crate::{
     Error, Result,
@@ -24,7 +25,7 @@ pub(crate) struct Plan {
     pub(crate) bytes: Bytes,
     pub(crate) own: Entry,
     pub(crate) ttl_ms: u64,
-    pub(crate) dependents: Vec<Entry>,
+    pub(crate) dependents: Spread,
     pub(crate) writer: Writer,
     /// Whether the lock goes with the commit.
     pub(crate) release: bool,
@@ -72,8 +73,15 @@ pub(crate) fn save(plan: Plan) -> Run<Saved> {
         // The file is the commit point: from here on nothing fails the save.
         let durability = settle(&io, &plan.document, &plan.place).await;
         let (cache, lock_lost) = commit(&io, &plan, stamp).await;
+        let reach = plan.dependents.reach();
+        let cache = plan.dependents.finish(&io, &plan.document, cache).await;
         Ok(Saved {
-            outcome: Outcome { cache, durability },
+            outcome: Outcome {
+                cache,
+                durability,
+                reach,
+                replicas: None,
+            },
             stamp,
             lock_lost,
         })
@@ -174,7 +182,7 @@ async fn commit(io: &Io, plan: &Plan, stamp: Stamp) -> (CacheOutcome, bool) {
                 stamp,
                 ttl_ms: plan.ttl_ms,
             }],
-            dependents: plan.dependents.clone(),
+            dependents: plan.dependents.here.clone(),
             release: plan.release,
         };
         match io.server(commit).await {
@@ -194,7 +202,7 @@ async fn commit(io: &Io, plan: &Plan, stamp: Stamp) -> (CacheOutcome, bool) {
         return (CacheOutcome::Deferred { cause }, false);
     }
     // The server answers but does not take the commit: it may be full. Deleting is always safe, and allowed even then.
-    let entries = std::iter::once(&plan.own).chain(&plan.dependents);
+    let entries = std::iter::once(&plan.own).chain(&plan.dependents.here);
     let lock = plan.release.then(|| plan.writer.lock.clone());
     match invalidate(io, &plan.document, entries.cloned().collect(), lock).await {
         CacheOutcome::Invalidated { removed } => {
