@@ -8,6 +8,7 @@ cargo=${CARGO:-cargo}
 for features in "" tls testing cli; do
     echo "clippy, features: ${features:-none}"
     "$cargo" clippy --quiet --all-targets --no-default-features --features "$features" -- -D warnings
+    RUSTDOCFLAGS="-D warnings" "$cargo" doc --quiet --no-deps --no-default-features --features "$features"
 done
 echo "clippy, all features"
 "$cargo" clippy --quiet --all-targets --all-features -- -D warnings

@@ -7,7 +7,7 @@
 //!   [`Save`] what one save adds, [`Outcome`] what it came to.
 //! - [`RawObject`] keeps a foreign document byte for byte but for the members that are set.
 //! - [`Error`] is the one error; [`limits`] has every bound.
-//! - [`testing`](crate::testing) (feature `testing`): a private throw-away server, a proxy that counts and cuts, strategies.
+//! - `testing` (feature `testing`): a private throw-away server, a proxy that counts and cuts, strategies.
 //!
 //! # Examples
 //!
@@ -40,7 +40,7 @@ pub mod testing;
 mod token;
 
 pub use cache::{Cache, CacheBuilder, CrossSlot, Stats};
-pub use engine::{Engine, EngineReport};
+pub use engine::{BreakerState, Engine, EngineReport};
 pub use error::{BoxError, Effect, Error, Problem};
 pub use json::Style as JsonStyle;
 pub use protocol::{CacheOutcome, Durability, Outcome, Reach};

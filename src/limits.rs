@@ -14,6 +14,9 @@ pub const MAX_TASKS: usize = 4_096;
 pub const MAX_TEMPLATE_BYTES: usize = 1_024;
 /// Problems reported for one rules file; what is past them is counted.
 pub const MAX_PROBLEMS: usize = 100;
+/// Steps that all comparisons of a rules file's templates may take. Real files take a few for each pair of alike templates;
+/// only one that is made to be hard gets here, after about a second.
+pub const MAX_COMPARE_STEPS: usize = 10_000_000;
 /// Bytes of one param value, as it stands in a key.
 pub const MAX_PARAM_BYTES: usize = 256;
 /// Values in one list param.
@@ -49,6 +52,10 @@ pub const DEFAULT_RESPONSE_TIMEOUT: Duration = Duration::from_secs(1);
 /// Connections of one cache: more threads than that wait for a free one.
 pub const DEFAULT_POOL_SIZE: u32 = 16;
 
+/// Waits in vain for the server, in a row, after which the circuit breaker opens.
+pub const BREAKER_FAILURES: u32 = 3;
+/// How long the circuit breaker skips the server before it asks again, unless the cache says otherwise.
+pub const DEFAULT_BREAKER_PAUSE: Duration = Duration::from_secs(2);
 /// An idle connection is probed after so long, so that one whose server vanished is found.
 pub const TCP_KEEPALIVE: Duration = Duration::from_secs(60);
 /// Times that an operation is sent: once, and once more where a connection from the pool turns out to be closed.

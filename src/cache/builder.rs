@@ -1,7 +1,8 @@
 use super::{Cache, Inner, stats::Counters};
 use crate::{
     Engine, Result, Rules,
-    engine::{ServerConfig, ServerEngine, TopologyConfig},
+    engine::{Breaker, ServerConfig, ServerEngine, TopologyConfig},
+    limits,
 };
 use std::{path::Path, sync::Arc, time::Duration};
 
@@ -13,6 +14,7 @@ pub struct CacheBuilder {
     engine: Engine,
     server: ServerConfig,
     cross_slot: CrossSlot,
+    breaker_pause: Duration,
 }
 
 /// What becomes of a commit, or of an invalidation, whose keys are in several hash slots of a Cluster, so that no one step
@@ -37,6 +39,7 @@ impl CacheBuilder {
             engine: Engine::default(),
             server: ServerConfig::new(""),
             cross_slot: CrossSlot::default(),
+            breaker_pause: limits::DEFAULT_BREAKER_PAUSE,
         }
     }
 
@@ -104,6 +107,14 @@ impl CacheBuilder {
         self
     }
 
+    /// The circuit breaker: once the server made callers wait in vain three times in a row, it is not asked for this long,
+    /// so that not every save pays a time-out; then one call tries again. Meanwhile locks fail as unavailable, saves are
+    /// deferred. 2 s by default; zero turns it off. Its state is in [`Cache::stats`].
+    pub fn circuit_breaker(mut self, pause: Duration) -> Self {
+        self.breaker_pause = pause;
+        self
+    }
+
     /// A PEM file with the certificate authority that `rediss://` trusts; the system's and Mozilla's by default.
     pub fn tls_root_ca(mut self, pem: impl AsRef<Path>) -> Self {
         self.server.tls_root_ca = Some(pem.as_ref().to_owned());
@@ -131,9 +142,15 @@ impl CacheBuilder {
     }
 
     fn with(self, engine: ServerEngine) -> Cache {
+        // Half of the shortest wait: less is no wait in vain.
+        let slow = self
+            .server
+            .connect_timeout
+            .min(self.server.response_timeout)
+            / 2;
         Cache(Arc::new(Inner {
             rules: self.rules,
-            engine: Box::new(engine),
+            engine: Box::new(Breaker::new(engine, self.breaker_pause, slow)),
             counters: Counters::default(),
             cross_slot: self.cross_slot,
             response_timeout: self.server.response_timeout,

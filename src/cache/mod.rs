@@ -9,7 +9,7 @@ pub use stats::Stats;
 
 use crate::{
     EngineReport, KeyList, Params, Result, Rules,
-    engine::Performer,
+    engine::Breaker,
     op::{Ask, Entry, Fault, Invalidate, InvalidateReply, Space, keys},
     protocol::{CacheOutcome, Spread},
 };
@@ -35,7 +35,7 @@ pub struct Cache(Arc<Inner>);
 
 struct Inner {
     rules: Rules,
-    engine: Box<dyn Performer>,
+    engine: Box<Breaker>,
     counters: Counters,
     cross_slot: CrossSlot,
     response_timeout: Duration,
@@ -66,7 +66,8 @@ impl Cache {
     /// What this cache has done since it was opened.
     #[must_use]
     pub fn stats(&self) -> Stats {
-        self.0.counters.read(self.0.engine.counters())
+        let engine = &self.0.engine;
+        self.0.counters.read(engine.state(), engine.counters())
     }
 
     /// Deletes the entries that the tasks make out of date, in one atomic step; it works on a full server too. In a Cluster,
@@ -145,8 +146,8 @@ impl Cache {
         Ok(spread)
     }
 
-    pub(crate) fn engine(&self) -> &dyn Performer {
-        &*self.0.engine
+    pub(crate) fn engine(&self) -> &Breaker {
+        &self.0.engine
     }
 
     pub(crate) fn counters(&self) -> &Counters {

@@ -1,4 +1,4 @@
-use crate::engine;
+use crate::{BreakerState, engine};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 /// What a cache has done since it was opened.
@@ -25,6 +25,10 @@ pub struct Stats {
     pub reconnects: u64,
     /// Operations sent on to another server of a Cluster, or to a new primary.
     pub redirects: u64,
+    /// Operations that were not sent, since the circuit breaker was open.
+    pub skipped: u64,
+    /// Whether operations are sent to the server now.
+    pub breaker: BreakerState,
 }
 
 /// A count that threads share.
@@ -52,7 +56,7 @@ pub(crate) struct Counters {
 }
 
 impl Counters {
-    pub(super) fn read(&self, engine: &engine::Counters) -> Stats {
+    pub(super) fn read(&self, breaker: BreakerState, engine: &engine::Counters) -> Stats {
         Stats {
             commits: self.commits.get(),
             invalidations: self.invalidations.get(),
@@ -64,6 +68,8 @@ impl Counters {
             reloads: engine.reloads(),
             reconnects: engine.reconnects(),
             redirects: engine.redirects(),
+            skipped: engine.skips(),
+            breaker,
         }
     }
 }

@@ -176,7 +176,7 @@ impl<'a> Call<'a> {
     }
 
     /// The names of all keys and of all arguments.
-    #[cfg(test)]
+    #[cfg(all(test, feature = "testing"))]
     pub(super) fn names(&self) -> (Vec<&'static str>, Vec<&'static str>) {
         let mut names = Names::default();
         self.lay_out(&mut names);
@@ -253,14 +253,14 @@ impl Sink for Packed {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "testing"))]
 #[derive(Default)]
 struct Names {
     keys: Vec<&'static str>,
     args: Vec<&'static str>,
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "testing"))]
 impl Sink for Names {
     fn key(&mut self, name: &'static str, _: &str) {
         self.keys.push(name);

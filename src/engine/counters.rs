@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 #[derive(Debug, Default)]
 pub(crate) struct Counters {
     reloads: AtomicU64,
+    skips: AtomicU64,
     reconnects: AtomicU64,
     round_trips: AtomicU64,
     redirects: AtomicU64,
@@ -15,6 +16,11 @@ impl Counters {
     /// Scripts that a server had lost and was given again.
     pub(crate) fn reloads(&self) -> u64 {
         self.reloads.load(Ordering::Relaxed)
+    }
+
+    /// Operations that were not sent, since the server did not answer the last ones.
+    pub(crate) fn skips(&self) -> u64 {
+        self.skips.load(Ordering::Relaxed)
     }
 
     /// Connections that were opened in place of one that had failed.
@@ -30,6 +36,10 @@ impl Counters {
     /// Times that another server was asked, since the first was not the one, or not any more.
     pub(crate) fn redirects(&self) -> u64 {
         self.redirects.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn count_skip(&self) {
+        self.skips.fetch_add(1, Ordering::Relaxed);
     }
 
     pub(super) fn count_reload(&self) {

@@ -1,6 +1,7 @@
 //! Runs server operations and heals what a server forgets; decides nothing.
 
 mod boot;
+mod breaker;
 mod call;
 mod config;
 mod counters;
@@ -18,6 +19,8 @@ mod topology;
 mod wire;
 
 pub use boot::EngineReport;
+pub(crate) use breaker::Breaker;
+pub use breaker::BreakerState;
 pub(crate) use config::{ServerConfig, TopologyConfig};
 pub(crate) use counters::Counters;
 pub(crate) use served::ServerEngine;

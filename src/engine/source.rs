@@ -135,7 +135,7 @@ impl ScriptName {
     }
 
     /// The Lua file's text, as it is in the repository.
-    #[cfg(test)]
+    #[cfg(all(test, feature = "testing"))]
     pub(super) fn file(self) -> &'static str {
         FILES[self as usize].text
     }

@@ -216,7 +216,7 @@ fn templates(draft: &Draft<'_>, report: &mut Report<'_>) -> Vec<Option<Template>
         .controllers
         .iter()
         .map(|controller| {
-            let text = &controller.template;
+            let text = controller.template.as_ref()?;
             match Template::parse_all(&text.text) {
                 Ok(template) => Some(template),
                 Err(faults) => {

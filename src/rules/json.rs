@@ -52,7 +52,7 @@ pub(super) fn parse<'t>(source: &'t str, report: &mut Report<'_>) -> Option<Node
             report.problem(
                 at..end,
                 format!("not JSON: {}", reason(&error)),
-                hint(&source[at..]),
+                hint(&source[..at], &source[at..]),
             );
             None
         }
@@ -80,7 +80,7 @@ fn offset(source: &str, line: usize, column: usize) -> usize {
     source.floor_char_boundary((start + column.saturating_sub(1)).min(source.len()))
 }
 
-fn hint(rest: &str) -> Option<String> {
+fn hint(before: &str, rest: &str) -> Option<String> {
     let rest = rest.trim_start_matches('-');
     if rest.starts_with('\u{feff}') {
         Some("save the file without a byte order mark".to_owned())
@@ -90,6 +90,8 @@ fn hint(rest: &str) -> Option<String> {
         Some("JSON has no comments; version 1.1 has `description`".to_owned())
     } else if rest.starts_with('\'') {
         Some("JSON strings stand in double quotes".to_owned())
+    } else if rest.starts_with(['}', ']']) && before.trim_end().ends_with(',') {
+        Some("JSON has no comma after the last one".to_owned())
     } else {
         None
     }

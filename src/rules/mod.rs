@@ -315,6 +315,13 @@ impl Rules {
         slots::check(&self.compiled)
     }
 
+    /// Every placeholder with each character that ends its value somewhere.
+    #[cfg(feature = "testing")]
+    pub(crate) fn holes(&self) -> impl Iterator<Item = (&str, Option<char>)> {
+        let holes = self.compiled.holes.iter();
+        holes.map(|hole| (&*self.compiled.params[hole.param], hole.until))
+    }
+
     fn names(&self, controllers: impl Iterator<Item = usize>) -> Vec<&str> {
         controllers
             .map(|index| &*self.compiled.names[index])

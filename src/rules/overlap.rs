@@ -17,7 +17,11 @@ use super::{
     report::Report,
     template::{Piece, Template, forbidden},
 };
-use std::collections::{HashMap, VecDeque};
+use crate::limits::MAX_COMPARE_STEPS;
+use std::{
+    collections::{HashMap, VecDeque},
+    ops::Range,
+};
 
 /// The names of siblings in use; besides, a commit id: 32 hex digits.
 const SIBLINGS: [&str; 5] = ["stamp", "leases", "lock", "fence", "lock:fence"];
@@ -25,10 +29,6 @@ const COMMIT_ID_DIGITS: usize = 32;
 
 /// The hash of leases on a single server, with and without a value after it; with a hash tag before it in other cases.
 const LEASES: &str = "cachetx:leases";
-
-/// Steps that all comparisons of one file may take. Real files take a few for each pair of alike templates; only one that is
-/// made to be hard gets here.
-const MAX_STEPS: usize = 10_000_000;
 
 /// What a key of a template must be compared with, whenever one is made.
 pub(super) struct Guard {
@@ -51,6 +51,11 @@ pub(super) fn check(
             let template = template.as_ref()?;
             Some(Known {
                 controller,
+                span: draft.controllers[controller]
+                    .template
+                    .as_ref()?
+                    .span
+                    .clone(),
                 template,
                 word: atoms(template),
                 tagged: template.hash_tag().is_some(),
@@ -68,13 +73,11 @@ pub(super) fn check(
         match outcome {
             Ok(Ok(guard)) => guards[this.controller] = guard.map(Box::new),
             Ok(Err(Fault { message, help })) => {
-                let text = &draft.controllers[this.controller].template;
-                report.problem(text.span.clone(), message, Some(help));
+                report.problem(this.span.clone(), message, Some(help));
             }
             Err(OutOfSteps) => {
-                let text = &draft.controllers[this.controller].template;
                 report.problem(
-                    text.span.clone(),
+                    this.span.clone(),
                     "the templates are too much alike to prove that their keys differ",
                     Some("begin or end each template with a literal of its own".to_owned()),
                 );
@@ -95,6 +98,8 @@ struct OutOfSteps;
 /// A template that could be read.
 struct Known<'d> {
     controller: usize,
+    /// Where the file has it.
+    span: Range<usize>,
     template: &'d Template,
     word: Vec<Atom>,
     tagged: bool,
@@ -394,7 +399,7 @@ struct Search {
 impl Search {
     fn new() -> Self {
         Self {
-            steps_left: MAX_STEPS,
+            steps_left: MAX_COMPARE_STEPS,
             from: HashMap::new(),
             queue: VecDeque::new(),
         }

@@ -19,7 +19,8 @@ pub(super) struct Draft<'t> {
 
 pub(super) struct Controller<'t> {
     pub(super) name: Text<'t>,
-    pub(super) template: Text<'t>,
+    /// `None` where the value is no text, which has been reported: the name is declared all the same.
+    pub(super) template: Option<Text<'t>>,
     pub(super) ttl: Option<Duration>,
 }
 
@@ -156,7 +157,7 @@ fn needs_1_1(span: &Range<usize>, what: &str, report: &mut Report<'_>) {
 
 fn ttl(value: &Node<'_>, what: &str, report: &mut Report<'_>) -> Option<Duration> {
     value
-        .whole_number(&format!("{what} (seconds)"), MAX_TTL.as_secs(), report)
+        .whole_number(what, MAX_TTL.as_secs(), report)
         .map(Duration::from_secs)
 }
 
@@ -196,7 +197,7 @@ fn controllers<'t>(
         } else {
             (value.string(&what, report), None)
         };
-        if let (true, Some(template)) = (named, template) {
+        if named {
             controllers.push(Controller {
                 name,
                 template,
@@ -235,9 +236,9 @@ fn tasks<'t>(node: &Node<'t>, version: Version, report: &mut Report<'_>) -> Vec<
     for (name, value) in node.members("`rules`", report).unwrap_or_default() {
         let named = declared(&name, "task", report);
         let what = format!("the rule of `{}`", name.text);
-        let Some(members) = value.members(&what, report) else {
-            continue;
-        };
+        let members = value.members(&what, report);
+        // No rule at all has been reported, and the task is declared all the same.
+        let mut says_something = members.is_none();
         let mut task = Task {
             name,
             invalidates: Vec::new(),
@@ -245,8 +246,7 @@ fn tasks<'t>(node: &Node<'t>, version: Version, report: &mut Report<'_>) -> Vec<
             includes: Vec::new(),
             cascade: true,
         };
-        let mut says_something = false;
-        for (field, value) in &members {
+        for (field, value) in &members.unwrap_or_default() {
             if !known(field, &RULE, &what, version, report) {
                 continue;
             }

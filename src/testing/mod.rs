@@ -4,17 +4,21 @@
 //! - [`Cluster`]: three primaries with a replica each; [`SentinelTrio`]: a primary, two replicas, three sentinels.
 //! - [`ServerBinary`]: the servers that this machine has (`make servers` fetches them).
 //! - [`Proxy`]: stands between a client and a server; counts round trips on the wire, and loses replies on demand.
+//! - [`strategies`]: rules files and params for property tests, valid ones and hostile ones; [`RulesFile`] is such a file as data.
 
 mod binary;
 mod cluster;
 mod proxy;
+mod rules_file;
 mod sentinel;
 mod server;
+pub mod strategies;
 mod wait;
 mod wire;
 
 pub use binary::{Flavour, ServerBinary};
 pub use cluster::Cluster;
 pub use proxy::{Proxy, Traffic};
+pub use rules_file::{RulesController, RulesFile, RulesTask, RulesVersion};
 pub use sentinel::SentinelTrio;
 pub use server::{Server, ServerOptions};

@@ -5,6 +5,8 @@ mod faults;
 mod headers;
 mod invalidate;
 mod locks;
+#[cfg(feature = "tls")]
+mod tls;
 mod transport;
 mod whole;
 

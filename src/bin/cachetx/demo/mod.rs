@@ -90,9 +90,9 @@ fn play(arguments: &Arguments) -> Result<Story, BoxError> {
 
     let transaction = save(&store, &climate, || {})?;
     let after = present(&keys)?;
-    let presence = std::iter::zip(before, after);
+    let presence = std::iter::zip(&before, &after);
     let deleted = std::iter::zip(&keys, presence)
-        .filter(|(_, (before, after))| *before && !after)
+        .filter(|(_, (before, after))| **before && !**after)
         .map(|(key, _)| key.clone())
         .collect();
     let seen_after = years(&climate)?;

@@ -1,0 +1,272 @@
+//! Spares callers the wait for a server that does not answer.
+
+use super::{Counters, EngineReport, Performer};
+use crate::{
+    Error,
+    error::{Effect, Kind},
+    limits,
+    op::{Fault, Op, Reply, Space},
+};
+use std::{
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+/// Whether operations are sent to the server. See [`CacheBuilder::circuit_breaker`](crate::CacheBuilder::circuit_breaker).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum BreakerState {
+    /// All of them are.
+    #[default]
+    Closed,
+    /// None is, until the pause is over.
+    Open,
+    /// One is, to see whether the server answers again.
+    Probing,
+}
+
+/// An engine that is left alone for a while after it made its callers wait in vain, several times in a row.
+pub(crate) struct Breaker<E: ?Sized = dyn Performer> {
+    state: Mutex<State>,
+    /// How long operations are skipped; zero: never.
+    pause: Duration,
+    /// A failure that took less costs nobody anything and does not count: a connection that is refused, say.
+    slow: Duration,
+    engine: E,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum State {
+    /// Slow failures in a row.
+    Closed(u32),
+    Open {
+        until: Instant,
+    },
+    /// Since when a probe is on its way; another goes out where it does not come back within a pause.
+    Probing {
+        since: Instant,
+    },
+}
+
+impl<E: Performer> Breaker<E> {
+    pub(crate) fn new(engine: E, pause: Duration, slow: Duration) -> Self {
+        Self {
+            state: Mutex::new(State::Closed(0)),
+            pause,
+            slow,
+            engine,
+        }
+    }
+}
+
+impl<E: Performer + ?Sized> Breaker<E> {
+    pub(crate) fn state(&self) -> BreakerState {
+        match *self.lock() {
+            State::Closed(_) => BreakerState::Closed,
+            State::Open { .. } => BreakerState::Open,
+            State::Probing { .. } => BreakerState::Probing,
+        }
+    }
+
+    pub(crate) fn perform(&self, op: &Op) -> Result<Reply, Fault> {
+        let sent_at = Instant::now();
+        if let Err(left) = self.admit(sent_at) {
+            self.engine.counters().count_skip();
+            return Err(Fault::NotDone(skipped(left)));
+        }
+        let done = self.engine.perform(op);
+        self.note(&done, sent_at, Instant::now());
+        done
+    }
+
+    pub(crate) fn report(&self) -> Option<EngineReport> {
+        self.engine.report()
+    }
+
+    pub(crate) fn space(&self) -> Space {
+        self.engine.space()
+    }
+
+    pub(crate) fn counters(&self) -> &Counters {
+        self.engine.counters()
+    }
+
+    /// Whether an operation may go out now; else how long to wait.
+    fn admit(&self, now: Instant) -> Result<(), Duration> {
+        let mut state = self.lock();
+        let next = match *state {
+            State::Closed(_) => return Ok(()),
+            State::Open { until } => until,
+            State::Probing { since } => since + self.pause,
+        };
+        if now < next {
+            return Err(next - now);
+        }
+        *state = State::Probing { since: now };
+        Ok(())
+    }
+
+    fn note<T>(&self, done: &Result<T, Fault>, sent_at: Instant, now: Instant) {
+        if self.pause.is_zero() {
+            return;
+        }
+        let away = match done {
+            Err(Fault::NotDone(e) | Fault::Unknown(e)) => e.is_unavailable(),
+            Ok(_) => false,
+        };
+        let slow = now - sent_at >= self.slow;
+        let mut state = self.lock();
+        *state = match *state {
+            _ if !away => State::Closed(0),
+            State::Closed(failures) if failures + 1 < limits::BREAKER_FAILURES => {
+                State::Closed(failures + u32::from(slow))
+            }
+            State::Closed(failures) if !slow => State::Closed(failures),
+            State::Closed(_) => {
+                log::warn!(
+                    "the server made {} callers wait in vain: leaving it alone for {:?}",
+                    limits::BREAKER_FAILURES,
+                    self.pause
+                );
+                State::Open {
+                    until: now + self.pause,
+                }
+            }
+            // Whoever asked, it is away still.
+            State::Open { .. } | State::Probing { .. } => State::Open {
+                until: now + self.pause,
+            },
+        };
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn skipped(left: Duration) -> Error {
+    let message = format!(
+        "it did not answer the last {} times, and is not asked again for {} ms (circuit breaker)",
+        limits::BREAKER_FAILURES,
+        left.as_millis()
+    );
+    Error::with_effect(Kind::Unavailable { message }, Effect::None)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::op::{Read, ReadReply, keys};
+    use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::SeqCst};
+
+    #[derive(Default)]
+    struct Fake {
+        away: AtomicBool,
+        asked: AtomicU32,
+        counters: Counters,
+    }
+
+    impl Performer for Fake {
+        fn perform(&self, _: &Op) -> Result<Reply, Fault> {
+            self.asked.fetch_add(1, SeqCst);
+            if self.away.load(SeqCst) {
+                return Err(Fault::Unknown(Error::new(Kind::Unavailable {
+                    message: "no reply in time".to_owned(),
+                })));
+            }
+            Ok(Reply::Read(ReadReply::Found {
+                voucher: None,
+                value: None,
+            }))
+        }
+
+        fn report(&self) -> Option<EngineReport> {
+            None
+        }
+
+        fn counters(&self) -> &Counters {
+            &self.counters
+        }
+    }
+
+    fn op() -> Op {
+        Op::Read(Read {
+            entry: keys::Entry {
+                value: "v".to_owned(),
+                leases: "l".into(),
+            },
+        })
+    }
+
+    const PAUSE: Duration = Duration::from_millis(40);
+
+    fn away(slow: Duration, pause: Duration) -> Breaker<Fake> {
+        let breaker = Breaker::new(Fake::default(), pause, slow);
+        breaker.engine.away.store(true, SeqCst);
+        breaker
+    }
+
+    #[test]
+    fn it_opens_after_slow_failures_in_a_row_and_closes_with_the_first_answer() {
+        let breaker = away(Duration::ZERO, PAUSE);
+        for _ in 0..limits::BREAKER_FAILURES {
+            assert_eq!(breaker.state(), BreakerState::Closed);
+            assert!(matches!(breaker.perform(&op()), Err(Fault::Unknown(_))));
+        }
+        assert_eq!(breaker.state(), BreakerState::Open);
+        let asked = breaker.engine.asked.load(SeqCst);
+        let refused = breaker.perform(&op()).unwrap_err();
+        assert!(
+            matches!(&refused, Fault::NotDone(e) if e.is_unavailable() && e.effect() == Effect::None),
+            "{refused:?}"
+        );
+        assert_eq!(breaker.engine.asked.load(SeqCst), asked);
+        assert_eq!(breaker.counters().skips(), 1);
+        // The probe finds it away still: one wait, and the next pause.
+        std::thread::sleep(PAUSE);
+        assert!(matches!(breaker.perform(&op()), Err(Fault::Unknown(_))));
+        assert!(matches!(breaker.perform(&op()), Err(Fault::NotDone(_))));
+        breaker.engine.away.store(false, SeqCst);
+        std::thread::sleep(PAUSE);
+        assert!(breaker.perform(&op()).is_ok());
+        assert_eq!(breaker.state(), BreakerState::Closed);
+        assert!(breaker.perform(&op()).is_ok());
+    }
+
+    #[test]
+    fn while_one_probes_others_are_spared() {
+        let breaker = away(Duration::ZERO, PAUSE);
+        let start = Instant::now();
+        *breaker.lock() = State::Open { until: start };
+        assert!(breaker.admit(start).is_ok());
+        assert_eq!(breaker.state(), BreakerState::Probing);
+        assert_eq!(breaker.admit(start), Err(PAUSE));
+        // A probe that never came back does not keep the server away for ever.
+        assert!(breaker.admit(start + PAUSE).is_ok());
+    }
+
+    #[test]
+    fn failures_that_cost_no_time_do_not_open_it_and_a_pause_of_zero_turns_it_off() {
+        for breaker in [
+            away(Duration::from_secs(60), PAUSE),
+            away(Duration::ZERO, Duration::ZERO),
+        ] {
+            for _ in 0..10 * limits::BREAKER_FAILURES {
+                assert!(matches!(breaker.perform(&op()), Err(Fault::Unknown(_))));
+            }
+            assert_eq!(breaker.state(), BreakerState::Closed);
+            assert_eq!(breaker.counters().skips(), 0);
+        }
+    }
+
+    #[test]
+    fn an_answer_between_failures_begins_the_count_anew() {
+        let breaker = away(Duration::ZERO, PAUSE);
+        for n in 0..4 * limits::BREAKER_FAILURES {
+            let fine = n % limits::BREAKER_FAILURES == 0;
+            breaker.engine.away.store(!fine, SeqCst);
+            assert_eq!(breaker.perform(&op()).is_ok(), fine);
+        }
+        assert_eq!(breaker.state(), BreakerState::Closed);
+    }
+}

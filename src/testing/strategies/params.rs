@@ -1,0 +1,135 @@
+//! Params: that fit, that nearly collide, and that break what they can.
+
+use crate::{ParamValue, Params, Rules, limits};
+use proptest::{prelude::*, sample::select};
+use std::collections::BTreeMap;
+
+/// A placeholder and all characters that end its value somewhere in the rules.
+type Holes = Vec<(String, Vec<char>)>;
+
+/// Params that these rules take: a value for each placeholder of any controller, sometimes a list of up to three.
+///
+/// They give no key that is refused. Besides, there is sometimes a param that no template uses.
+pub fn params(rules: &Rules) -> impl Strategy<Value = Params> + use<> {
+    let each: Vec<_> = holes(rules)
+        .into_iter()
+        .map(|(name, ends)| {
+            let one = value(&ends).prop_map(ParamValue::from);
+            let list = prop::collection::vec(value(&ends), 1..=3).prop_map(ParamValue::from);
+            (Just(name), prop_oneof![3 => one, 1 => list])
+        })
+        .collect();
+    (each, prop::bool::weighted(0.1)).prop_map(|(given, unused)| {
+        let params: Params = given.into_iter().collect();
+        match unused {
+            true => params.with("no template uses this", "{"),
+            false => params,
+        }
+    })
+}
+
+/// Params with one short value each, over an alphabet of two letters and the characters that end values: many of them are
+/// refused, and two that are taken are often nearly alike. For looking for two params that give one key.
+pub fn near_params(rules: &Rules) -> impl Strategy<Value = Params> + use<> {
+    let holes = holes(rules);
+    let mut alphabet: Vec<char> = holes.iter().flat_map(|(_, ends)| ends).copied().collect();
+    alphabet.extend("AB:".chars());
+    alphabet.sort_unstable();
+    alphabet.dedup();
+    let each: Vec<_> = holes
+        .into_iter()
+        .map(|(name, _)| {
+            // `A` and `B` more often: a value with what ends it tells nothing.
+            let character = prop_oneof![2 => select(vec!['A', 'B']), 1 => select(alphabet.clone())];
+            let value = prop::collection::vec(character, 1..=3).prop_map(String::from_iter);
+            (Just(name), value.prop_map(ParamValue::from))
+        })
+        .collect();
+    each.prop_map(|given| given.into_iter().collect())
+}
+
+/// Params of which one or more are missing, empty, too long, an empty list or too long a list, or hold braces, control
+/// characters or what ends the placeholder; the others fit.
+///
+/// Where the rules have no placeholder, nothing is hostile, and these are no params.
+pub fn hostile_params(rules: &Rules) -> impl Strategy<Value = Params> + use<> {
+    let holes = holes(rules);
+    let each: Vec<_> = holes
+        .iter()
+        .map(|(name, ends)| {
+            let fits = value(ends).prop_map(|value| Some(ParamValue::from(value)));
+            (
+                Just(name.clone()),
+                prop_oneof![1 => fits, 1 => hostile(ends)],
+            )
+        })
+        .collect();
+    // One at least is hostile, whatever the others turn out to be.
+    let certain: Vec<_> = holes
+        .iter()
+        .map(|(name, ends)| (Just(name.clone()), hostile(ends)).boxed())
+        .collect();
+    let certain = match certain.is_empty() {
+        true => Just(None).boxed(),
+        false => select(certain)
+            .prop_flat_map(|one| one)
+            .prop_map(Some)
+            .boxed(),
+    };
+    (each, certain).prop_map(|(given, certain)| {
+        let mut by_name: BTreeMap<String, Option<ParamValue>> = given.into_iter().collect();
+        by_name.extend(certain);
+        by_name
+            .into_iter()
+            .filter_map(|(name, value)| Some((name, value?)))
+            .collect()
+    })
+}
+
+fn holes(rules: &Rules) -> Holes {
+    let mut by_name: BTreeMap<String, Vec<char>> = BTreeMap::new();
+    for (name, until) in rules.holes() {
+        by_name.entry(name.to_owned()).or_default().extend(until);
+    }
+    by_name.into_iter().collect()
+}
+
+/// A value that may stand before any of `ends`. It has no colon and begins with no lower-case letter or digit, so that it
+/// makes no key into one of the library's own (`…:stamp`, `cachetx:leases:…`).
+fn value(ends: &[char]) -> impl Strategy<Value = String> + use<> {
+    let without =
+        |alphabet: &str| -> Vec<char> { alphabet.chars().filter(|c| !ends.contains(c)).collect() };
+    let first = select(without("ABCXYZ_é"));
+    let rest = select(without("ABCXYZabcxyz0123456789-_.~%;é漢🌧 "));
+    let length = prop_oneof![20 => 0..12_usize, 1 => Just(limits::MAX_PARAM_BYTES)];
+    (first, length)
+        .prop_flat_map(move |(first, length)| {
+            (Just(first), prop::collection::vec(rest.clone(), length))
+        })
+        .prop_map(|(first, rest)| {
+            let mut value = String::from(first);
+            value.extend(rest);
+            value.truncate(value.floor_char_boundary(limits::MAX_PARAM_BYTES));
+            value
+        })
+}
+
+/// A value that some template refuses, whose placeholder is followed by one of `ends`; none at all for a missing param.
+fn hostile(ends: &[char]) -> impl Strategy<Value = Option<ParamValue>> + use<> {
+    let bad: Vec<char> = "{}\0\n\u{7f}\u{85}"
+        .chars()
+        .chain(ends.iter().copied())
+        .collect();
+    let with_bad = (value(ends), select(bad), value(ends))
+        .prop_map(|(before, bad, after)| format!("{before}{bad}{after}"));
+    let too_long = (limits::MAX_PARAM_BYTES + 1..400).prop_map(|bytes| "A".repeat(bytes));
+    let one = prop_oneof![Just(String::new()), with_bad, too_long];
+    let fits = value(ends);
+    prop_oneof![
+        1 => Just(None),
+        6 => one.clone().prop_map(|value| Some(value.into())),
+        1 => Just(Some(ParamValue::List(Vec::new()))),
+        1 => Just(Some(ParamValue::List(vec!["A".to_owned(); limits::MAX_PARAM_VALUES + 1]))),
+        1 => (fits, one).prop_map(|(fits, one)| Some(ParamValue::List(vec![fits, one]))),
+    ]
+}
