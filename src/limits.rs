@@ -67,6 +67,10 @@ pub const MAX_REDIRECTS: u32 = 8;
 pub const SETTLE_POLL_MIN: Duration = Duration::from_millis(5);
 /// The longest of these pauses.
 pub const SETTLE_POLL_MAX: Duration = Duration::from_millis(100);
+/// The shortest wait for replicas after a commit: servers take zero for ever.
+pub const MIN_REPLICA_WAIT: Duration = Duration::from_millis(1);
+/// The longest.
+pub const MAX_REPLICA_WAIT: Duration = Duration::from_secs(60);
 /// Bytes of memory that a connection keeps for packing its next request.
 pub const WARM_BUFFER_BYTES: usize = 512 * 1024;
 

@@ -8,6 +8,7 @@ mod counters;
 mod node;
 mod plain;
 mod refusal;
+mod replicas;
 mod reply;
 mod script;
 mod served;

@@ -20,6 +20,7 @@ use scheduled_thread_pool::ScheduledThreadPool;
 use std::{
     convert::Infallible,
     sync::{Arc, PoisonError, RwLock},
+    time::Duration,
 };
 
 /// Whether a Cluster's node is asked for keys that are only on their way to it.
@@ -100,6 +101,10 @@ impl Node {
     /// Its host and port; `None` for a Unix socket.
     pub(super) fn address(&self) -> Option<Address> {
         Address::of(self.client.get_connection_info().addr())
+    }
+
+    pub(super) fn response_timeout(&self) -> Duration {
+        self.config.response_timeout
     }
 
     pub(super) fn counters(&self) -> &Counters {

@@ -7,7 +7,7 @@ use super::{
     config::ServerConfig,
     counters::Counters,
     node::Asking,
-    plain, script,
+    plain, replicas, script,
     session::{Failure, Session},
     source::Scripts,
     topology::Topology,
@@ -98,7 +98,8 @@ impl Performer for ServerEngine {
             // A boot that fails has sent nothing of the operation.
             let booted = self.booted(session)?;
             sent = true;
-            script::perform(session, op, call, &booted.scripts)
+            let reply = script::perform(session, op, call, &booted.scripts)?;
+            Ok(replicas::waited(session, op, reply))
         });
         match done {
             Err(Fault::Unknown(e)) if !sent => Err(Fault::NotDone(boot::boot_error(&e))),

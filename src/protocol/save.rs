@@ -10,7 +10,10 @@ use crate::{
     Error, Result,
     disk::{FileAction, Place, Sidecar},
     error::Kind,
-    op::{Bytes, Commit, CommitReply, Entry, Fault, Invalidate, InvalidateReply, Lock, Own, Stamp},
+    op::{
+        Bytes, Commit, CommitReply, Entry, Fault, Invalidate, InvalidateReply, Lock, Own, Stamp,
+        Wait,
+    },
 };
 use std::time::Duration;
 
@@ -29,6 +32,8 @@ pub(crate) struct Plan {
     pub(crate) writer: Writer,
     /// Whether the lock goes with the commit.
     pub(crate) release: bool,
+    /// Replicas to wait for after the commit.
+    pub(crate) wait: Option<Wait>,
     /// How long after its first try the commit may be tried again.
     pub(crate) patience: Duration,
 }
@@ -72,7 +77,11 @@ pub(crate) fn save(plan: Plan) -> Run<Saved> {
         };
         // The file is the commit point: from here on nothing fails the save.
         let durability = settle(&io, &plan.document, &plan.place).await;
-        let (cache, lock_lost) = commit(&io, &plan, stamp).await;
+        let Step {
+            cache,
+            lock_lost,
+            replicas,
+        } = commit(&io, &plan, stamp).await;
         let reach = plan.dependents.reach();
         let cache = plan.dependents.finish(&io, &plan.document, cache).await;
         Ok(Saved {
@@ -80,7 +89,7 @@ pub(crate) fn save(plan: Plan) -> Run<Saved> {
                 cache,
                 durability,
                 reach,
-                replicas: None,
+                replicas,
             },
             stamp,
             lock_lost,
@@ -169,8 +178,25 @@ pub(super) async fn settle(io: &Io, document: &str, place: &Place) -> Durability
     }
 }
 
-/// The atomic step, and whether the lock turned out to be lost.
-async fn commit(io: &Io, plan: &Plan, stamp: Stamp) -> (CacheOutcome, bool) {
+/// What became of the atomic step.
+struct Step {
+    cache: CacheOutcome,
+    /// Whether the lock turned out to be lost.
+    lock_lost: bool,
+    replicas: Option<u64>,
+}
+
+impl Step {
+    fn of(cache: CacheOutcome) -> Self {
+        Self {
+            cache,
+            lock_lost: false,
+            replicas: None,
+        }
+    }
+}
+
+async fn commit(io: &Io, plan: &Plan, stamp: Stamp) -> Step {
     let until = io.now().boot + plan.patience;
     let cause = loop {
         let commit = Commit {
@@ -184,14 +210,26 @@ async fn commit(io: &Io, plan: &Plan, stamp: Stamp) -> (CacheOutcome, bool) {
             }],
             dependents: plan.dependents.here.clone(),
             release: plan.release,
+            wait: plan.wait,
         };
         match io.server(commit).await {
             Ok(CommitReply::Committed { removed }) => {
-                return (CacheOutcome::Committed { removed }, false);
+                return Step::of(CacheOutcome::Committed { removed });
             }
-            Ok(CommitReply::Replayed) => return (CacheOutcome::Committed { removed: 0 }, false),
+            Ok(CommitReply::Replicated { removed, replicas }) => {
+                return Step {
+                    replicas: Some(replicas),
+                    ..Step::of(CacheOutcome::Committed { removed })
+                };
+            }
+            Ok(CommitReply::Replayed) => {
+                return Step::of(CacheOutcome::Committed { removed: 0 });
+            }
             Ok(CommitReply::Lost { removed }) => {
-                return (CacheOutcome::Invalidated { removed }, true);
+                return Step {
+                    lock_lost: true,
+                    ..Step::of(CacheOutcome::Invalidated { removed })
+                };
             }
             // The id makes asking again safe, while there is time.
             Err(Fault::Unknown(_)) if io.now().boot < until => {}
@@ -199,7 +237,7 @@ async fn commit(io: &Io, plan: &Plan, stamp: Stamp) -> (CacheOutcome, bool) {
         }
     };
     if !cause.is_server() {
-        return (CacheOutcome::Deferred { cause }, false);
+        return Step::of(CacheOutcome::Deferred { cause });
     }
     // The server answers but does not take the commit: it may be full. Deleting is always safe, and allowed even then.
     let entries = std::iter::once(&plan.own).chain(&plan.dependents.here);
@@ -210,9 +248,9 @@ async fn commit(io: &Io, plan: &Plan, stamp: Stamp) -> (CacheOutcome, bool) {
                 "{}: the commit was refused, so its entries were deleted instead: {cause}",
                 plan.document
             );
-            (CacheOutcome::Invalidated { removed }, false)
+            Step::of(CacheOutcome::Invalidated { removed })
         }
-        _ => (CacheOutcome::Deferred { cause }, false),
+        _ => Step::of(CacheOutcome::Deferred { cause }),
     }
 }
 

@@ -225,6 +225,10 @@ impl Hold {
             dependents: cache.split(&names.entry, cache.entries(&dependents))?,
             writer: self.writer()?,
             release,
+            wait: save
+                .wait
+                .or(self.store.0.wait)
+                .filter(|wait| wait.replicas > 0),
             patience: cache.response_timeout(),
         }))?;
         cache.note(&names.document, &saved.outcome.cache);

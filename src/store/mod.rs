@@ -15,7 +15,7 @@ pub use save::{Save, SaveError};
 use crate::{
     Cache, JsonStyle, Params, Result,
     disk::Root,
-    op::{ClearLocks, ClearLocksReply},
+    op::{ClearLocks, ClearLocksReply, Wait},
 };
 use names::{Layout, Names};
 use std::{sync::Arc, time::Duration};
@@ -49,6 +49,8 @@ struct Inner {
     lock_ttl: Duration,
     lock_wait: Duration,
     style: JsonStyle,
+    /// Of saves that do not say it themselves.
+    wait: Option<Wait>,
     /// For locks: `host:pid`, so that an operator finds the holder. The pid is asked for at each lock, since it may fork.
     host: String,
     trace: Option<Trace>,

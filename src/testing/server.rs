@@ -20,8 +20,9 @@ const POLL: Duration = Duration::from_millis(2);
 const PORT_ATTEMPTS: u32 = 50;
 
 /// Becomes the server (`exec`, so that the child's id is the server's), and leaves a watchdog behind that kills it when
-/// the pipe from the test process breaks. A line on the pipe sends the watchdog home.
-const LAUNCH: &str = r#"exec 3<&0; { read -r _ <&3 || kill -9 $$; } & exec "$@" 3<&- </dev/null"#;
+/// the pipe from the test process breaks, and removes its folder. A line on the pipe sends the watchdog home.
+const LAUNCH: &str = r#"dir=$1; shift; exec 3<&0
+{ read -r _ <&3 || { kill -9 $$; rm -rf "$dir"; }; } & exec "$@" 3<&- </dev/null"#;
 
 /// What a [`Server`] is started with. By default: no password, no persistence, 16 databases, no TLS.
 #[derive(Clone, Debug, Default)]
@@ -297,7 +298,10 @@ impl Running {
     ) -> io::Result<Self> {
         let log = dir.join("server.log");
         let mut command = Command::new("sh");
-        command.args(["-c", LAUNCH, "sh"]).arg(binary.path());
+        command
+            .args(["-c", LAUNCH, "sh"])
+            .arg(dir)
+            .arg(binary.path());
         if let Role::Sentinel(watches) = &options.role {
             // A sentinel rewrites its file as it learns; a restarted one starts from what it knew.
             let file = dir.join("sentinel.conf");

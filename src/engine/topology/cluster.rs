@@ -125,7 +125,7 @@ impl Cluster {
                 Asking::No
             };
             let (node, version) = match asked.take() {
-                Some(node) => (node, self.map().version),
+                Some(node) => (node, self.version()),
                 None => match self.owner(route.slot) {
                     Ok(found) => found,
                     Err(error) => {
@@ -174,7 +174,7 @@ impl Cluster {
 
     /// Every node that serves slots.
     pub(super) fn primaries(&self) -> Result<Vec<Arc<Node>>> {
-        let version = self.map().version;
+        let version = self.version();
         if version == 0 {
             self.refresh(version, None)?;
         }
@@ -190,13 +190,17 @@ impl Cluster {
         self.map.read().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn version(&self) -> u64 {
+        self.map().version
+    }
+
     /// The node that serves the slot, and the version of the map that says so. Any node will do where there is no slot.
     fn owner(&self, slot: Option<u16>) -> Result<(Arc<Node>, u64)> {
         if self.stale.swap(false, SeqCst)
-            && let Err(e) = self.refresh(self.map().version, None)
+            && let Err(e) = self.refresh(self.version(), None)
         {
             log::warn!("no node of the Cluster says who serves what: {e}");
-            if self.map().version == 0 {
+            if self.version() == 0 {
                 self.stale.store(true, SeqCst);
                 return Err(e);
             }
@@ -267,7 +271,7 @@ impl Cluster {
             .refreshing
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
-        if self.map().version > version {
+        if self.version() > version {
             return Ok(());
         }
         let until = Instant::now() + self.config.patience();
@@ -306,6 +310,7 @@ impl Cluster {
         });
         map.nodes = nodes;
         map.version += 1;
+        self.stale.store(false, SeqCst);
         Ok(())
     }
 }
