@@ -52,7 +52,7 @@ fn on_servers(replace: impl Fn(&mut Cluster, usize)) {
         );
         let series: Vec<String> = theirs.take(60).collect();
         let replace = || replace(&mut cluster, victim);
-        replaced_under_load(&store, &mut nodes, &hot, |n| series[n].clone(), replace);
+        replaced_under_load(&store, &mut nodes, &hot, |n| series[n].clone(), 1, replace);
         let stats = store.cache().stats();
         eprintln!("{stats:?}");
         assert!(stats.redirects > 0);

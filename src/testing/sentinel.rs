@@ -56,7 +56,7 @@ impl SentinelTrio {
         let watches = format!(
             "sentinel monitor {NAME} 127.0.0.1 {port} 2\n\
              sentinel down-after-milliseconds {NAME} 1000\n\
-             sentinel failover-timeout {NAME} 5000\n\
+             sentinel failover-timeout {NAME} 2500\n\
              sentinel parallel-syncs {NAME} 2\n"
         );
         let start = |_| ServerOptions::new().sentinel(watches.clone()).start(binary);
@@ -140,7 +140,8 @@ impl SentinelTrio {
             .position(|s| is_primary && s.port() == port))
     }
 
-    /// Has the sentinels replace the primary, which runs (`SENTINEL FAILOVER`), and waits until all agree on the new one.
+    /// Has the sentinels replace the primary, which runs (`SENTINEL FAILOVER`), and waits until all agree on the new
+    /// one and the others follow it.
     ///
     /// # Errors
     /// It does not come about.
@@ -156,6 +157,15 @@ impl SentinelTrio {
             asked += 1;
             after = self.primary()?;
             Ok(after.is_some() && after != before)
+        })?;
+        // The old one takes writes until a sentinel tells it, and then forgets them.
+        until("the other servers follow", || {
+            for (n, server) in self.servers.iter().enumerate() {
+                if Some(n) != after && server.pid().is_some() && !wait::follows(server)? {
+                    return Ok(false);
+                }
+            }
+            Ok(true)
         })?;
         after.ok_or_else(|| io::ErrorKind::NotFound.into())
     }

@@ -1,6 +1,6 @@
-//! A plain client of several servers, to prepare and to look: it asks one after the other until one has the key.
+//! A plain client of several servers, to prepare and to look: it asks one after the other until a primary has the key.
 
-use redis::{Connection, FromRedisValue, RedisError};
+use redis::{Connection, ErrorKind, FromRedisValue, RedisError, Value};
 use std::{
     thread,
     time::{Duration, Instant},
@@ -52,7 +52,17 @@ impl Nodes {
                 open
             }
         };
-        let answer = redis::cmd(words[0]).arg(&words[1..]).query(&mut open);
+        // A replica would answer too, from before its primary's last writes.
+        let answer = redis::cmd("ROLE")
+            .query(&mut open)
+            .and_then(|role| match role {
+                Value::Array(parts)
+                    if parts.first() == Some(&Value::BulkString(b"master".to_vec())) =>
+                {
+                    redis::cmd(words[0]).arg(&words[1..]).query(&mut open)
+                }
+                _ => Err((ErrorKind::Client, "not a primary").into()),
+            });
         if !matches!(&answer, Err(e) if e.is_io_error()) {
             *connection = Some(open);
         }
