@@ -21,6 +21,7 @@
 local lock, fence = KEYS[1], KEYS[2]
 local value, ttl, floor = ARGV[1], ARGV[2], ARGV[3]
 
+--@select lock
 local holder = redis.call('GET', lock)
 if holder and holder ~= value then
     return { 'held', holder, string.format('%.0f', redis.call('PTTL', lock)) }
@@ -35,17 +36,12 @@ end
 if not is_decimal(floor) then
     return redis.error_reply('CACHETX the floor of the fence is not a decimal number')
 end
-local raised = less(stored, floor)
-if less(MAX_FENCE, raised and floor or stored) then
+local last = less(stored, floor) and floor or stored
+if less(MAX_FENCE, last) then
     return redis.error_reply('CACHETX the fence cannot grow any more')
 end
 
-local fence_ttl = string.format('%.0f', 2 * tonumber(ttl))
-if raised then
-    redis.call('SET', fence, floor)
-end
-redis.call('INCR', fence)
-redis.call('PEXPIRE', fence, fence_ttl)
+local given = successor(last)
+redis.call('SET', fence, given, 'PX', string.format('%.0f', 2 * tonumber(ttl)))
 redis.call('SET', lock, value, 'PX', ttl)
--- INCR's own reply is a Lua number, which is exact up to 2^53 only.
-return { 'acquired', redis.call('GET', fence) }
+return { 'acquired', given }

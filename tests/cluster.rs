@@ -4,8 +4,8 @@
 mod support;
 
 use cachetx::{
-    Cache, CacheBuilder, CacheOutcome, CrossSlot, Document, Outcome, Params, Reach, Rules, Save,
-    Store,
+    Cache, CacheBuilder, CacheOutcome, CrossSlot, Document, Engine, Outcome, Params, Reach, Rules,
+    Save, Store,
     testing::{Cluster, ServerBinary},
 };
 use std::{
@@ -107,48 +107,59 @@ fn task() -> Save {
 #[test]
 fn documents_of_all_slots_are_saved_read_and_deleted() {
     on_every_server(|bed| {
-        let store = bed.store();
-        let report = store.cache().report().expect("booted");
-        assert_eq!(report.topology, "cluster of 3 primaries");
-        assert_eq!(report.warnings, Vec::<String>::new());
-        let mut nodes = bed.nodes();
-        let mut owners = [0; 6];
-        for n in 0..24 {
-            let run = format!("run-{n}");
-            owners[bed.owner(&run).1] += 1;
-            let document = climate(&store, &run);
-            document.create(&Climate::of(1)).expect("created");
-            for controller in DEPENDENTS {
-                nodes.run::<()>(&["SET", &key(&run, controller), "derived"]);
+        for engine in [Engine::Script, Engine::Function, Engine::Watch] {
+            let version = bed.cluster.node(0).binary().version();
+            if engine == Engine::Function && version < (7, 0, 0) {
+                eprintln!("skipped: no functions on {}", bed.cluster.node(0).binary());
+                continue;
             }
-            let outcome = add_one(&document, task()).expect("saved");
-            assert!(
-                matches!(outcome.cache, CacheOutcome::Committed { removed: 3 }),
-                "{outcome:?}"
-            );
-            assert_eq!(outcome.reach, Reach::Atomic);
-            let own: Vec<u8> = nodes.run(&["GET", document.cache_key()]);
-            assert_eq!(own, Climate::of(2).bytes());
-            assert_eq!(document.read().expect("read").years, 2);
-            let held = document.lock().expect("locked");
-            assert_eq!(store.clear_locks(&run).expect("cleared"), 1);
-            drop(held);
-            let outcome = document.delete(["build_climate"]).expect("deleted");
-            assert!(
-                matches!(outcome.cache, CacheOutcome::Invalidated { removed: 1 }),
-                "{outcome:?}"
-            );
-            assert_eq!(nodes.run::<u32>(&["EXISTS", document.cache_key()]), 0);
+            let store = bed.store_of(bed.builder(support::rules()).engine(engine));
+            save_read_and_delete(bed, &store, &format!("{engine:?}"));
         }
-        assert!(owners[..3].iter().all(|runs| *runs > 0), "{owners:?}");
-        let stats = store.cache().stats();
-        assert_eq!(stats.reads_from_server, 24);
-        assert_eq!(
-            (stats.redirects, stats.deferred),
-            (0, 0),
-            "the map is right from the start"
-        );
     });
+}
+
+fn save_read_and_delete(bed: &Bed, store: &Store, name: &str) {
+    let report = store.cache().report().expect("booted");
+    assert_eq!(report.topology, "cluster of 3 primaries");
+    assert_eq!(report.warnings, Vec::<String>::new());
+    let mut nodes = bed.nodes();
+    let mut owners = [0; 6];
+    for n in 0..24 {
+        let run = format!("{name}-{n}");
+        owners[bed.owner(&run).1] += 1;
+        let document = climate(store, &run);
+        document.create(&Climate::of(1)).expect("created");
+        for controller in DEPENDENTS {
+            nodes.run::<()>(&["SET", &key(&run, controller), "derived"]);
+        }
+        let outcome = add_one(&document, task()).expect("saved");
+        assert!(
+            matches!(outcome.cache, CacheOutcome::Committed { removed: 3 }),
+            "{outcome:?}"
+        );
+        assert_eq!(outcome.reach, Reach::Atomic);
+        let own: Vec<u8> = nodes.run(&["GET", document.cache_key()]);
+        assert_eq!(own, Climate::of(2).bytes());
+        assert_eq!(document.read().expect("read").years, 2);
+        let held = document.lock().expect("locked");
+        assert_eq!(store.clear_locks(&run).expect("cleared"), 1);
+        drop(held);
+        let outcome = document.delete(["build_climate"]).expect("deleted");
+        assert!(
+            matches!(outcome.cache, CacheOutcome::Invalidated { removed: 1 }),
+            "{outcome:?}"
+        );
+        assert_eq!(nodes.run::<u32>(&["EXISTS", document.cache_key()]), 0);
+    }
+    assert!(owners[..3].iter().all(|runs| *runs > 0), "{owners:?}");
+    let stats = store.cache().stats();
+    assert_eq!(stats.reads_from_server, 24);
+    assert_eq!(
+        (stats.redirects, stats.deferred),
+        (0, 0),
+        "the map is right from the start"
+    );
 }
 
 #[test]

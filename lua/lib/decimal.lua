@@ -12,3 +12,9 @@ local function less(a, b)
     end
     return a < b
 end
+
+-- The next one. Two writes fewer than INCR, whose own reply is a Lua number, and a TTL beside it.
+local function successor(text)
+    local head, digit, nines = string.match(text, '^(%d-)([0-8]?)(9*)$')
+    return head .. (digit == '' and '1' or string.char(string.byte(digit) + 1)) .. string.rep('0', #nines)
+end

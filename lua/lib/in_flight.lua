@@ -1,7 +1,12 @@
 -- Finds what is in flight for the entries KEYS[first] to KEYS[last]: all leases (l:), and the marks (w:) with this token
 -- where it is not empty. Writes nothing; drop() does.
+local idle = {}
 local function add_in_flight(flights, leases, first, last, token)
-    if redis.call('EXISTS', leases) == 0 then
+    -- Most often nothing is in flight, and own entries and dependents share the key: it is asked for once.
+    if idle[leases] == nil then
+        idle[leases] = redis.call('EXISTS', leases) == 0
+    end
+    if idle[leases] then
         return
     end
     local mark = 'w:' .. token .. ':'

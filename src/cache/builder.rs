@@ -1,7 +1,10 @@
 use super::{Cache, Inner, stats::Counters};
 use crate::{
     Engine, Result, Rules,
-    engine::{Breaker, ServerConfig, ServerEngine, TopologyConfig},
+    engine::{
+        Breaker, MemoryEngine, MemoryServer, Performer, RulesFacts, ServerConfig, ServerEngine,
+        TopologyConfig,
+    },
     limits,
 };
 use std::{path::Path, sync::Arc, time::Duration};
@@ -11,7 +14,8 @@ use std::{path::Path, sync::Arc, time::Duration};
 #[must_use = "a builder does nothing until it is opened"]
 pub struct CacheBuilder {
     rules: Rules,
-    engine: Engine,
+    /// Takes the place of a server.
+    memory: Option<MemoryServer>,
     server: ServerConfig,
     cross_slot: CrossSlot,
     breaker_pause: Duration,
@@ -36,7 +40,7 @@ impl CacheBuilder {
     pub(super) fn new(rules: Rules) -> Self {
         Self {
             rules,
-            engine: Engine::default(),
+            memory: None,
             server: ServerConfig::new(""),
             cross_slot: CrossSlot::default(),
             breaker_pause: limits::DEFAULT_BREAKER_PAUSE,
@@ -47,6 +51,7 @@ impl CacheBuilder {
     /// `redis+unix:///path/to.sock?db=0&user=…&pass=…`. No default.
     pub fn url(mut self, url: impl Into<String>) -> Self {
         self.server.url = url.into();
+        self.memory = None;
         self
     }
 
@@ -59,6 +64,7 @@ impl CacheBuilder {
     pub fn cluster(mut self, nodes: impl IntoIterator<Item = impl Into<String>>) -> Self {
         let seeds = nodes.into_iter().map(Into::into).collect();
         self.server.topology = TopologyConfig::Cluster { seeds };
+        self.memory = None;
         self
     }
 
@@ -79,22 +85,70 @@ impl CacheBuilder {
         let urls = sentinels.into_iter().map(Into::into).collect();
         let name = name.into();
         self.server.topology = TopologyConfig::Sentinel { name, urls };
+        self.memory = None;
         self
     }
 
-    /// How operations run on the server; [`Engine::Auto`] by default.
+    /// No server but a model of one inside this process: for unit tests, and for a program that has no server yet. It
+    /// starts empty, other processes do not see it, and it ends with the last cache on it; clones of this builder share it.
+    /// [`url`](Self::url) goes back to a server.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use cachetx::{Cache, CacheOutcome, Document, RawObject, Rules, Store};
+    ///
+    /// let root = tempfile::tempdir()?;
+    /// std::fs::create_dir(root.path().join("copacetic-sled"))?;
+    /// std::fs::write(root.path().join("copacetic-sled/climate.nodb"), r#"{"years": 100}"#)?;
+    ///
+    /// let cache = Cache::builder(Rules::from_path("rules/nodb.json")?).in_memory().open()?;
+    /// let store = Store::builder(&cache).root(root.path()).open()?;
+    /// let climate: Document<RawObject> = store.document("copacetic-sled", "climate")?;
+    /// let mut held = climate.lock()?;
+    /// held.set("years", &30)?;
+    /// let outcome = held.dump_and_unlock_with_transaction(["build_climate"])?;
+    /// assert!(matches!(outcome.cache, CacheOutcome::Committed { .. }));
+    ///
+    /// assert_eq!(climate.read()?.get::<u32>("years")?, Some(30));
+    /// assert_eq!(cache.stats().reads_from_server, 1);
+    /// assert_eq!(cache.report().expect("it is there").engine, "memory");
+    /// # Ok::<(), cachetx::BoxError>(())
+    /// ```
+    pub fn in_memory(mut self) -> Self {
+        self.memory = Some(MemoryServer::new());
+        self
+    }
+
+    /// Like [`in_memory`](Self::in_memory), on a server that others share or that a test stops.
+    #[cfg(feature = "testing")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "testing")))]
+    pub fn memory_server(mut self, server: &MemoryServer) -> Self {
+        self.memory = Some(server.clone());
+        self
+    }
+
+    /// How operations run on the server; [`Engine::Auto`] by default. In memory there is one way.
     pub fn engine(mut self, engine: Engine) -> Self {
-        self.engine = engine;
+        self.server.engine = engine;
         self
     }
 
-    /// Time to open a connection; 1 s by default, and never zero.
+    /// The number of the database in which locks and fences live, for programs that share them; by default the cache's own,
+    /// which the URL names. On a single server only: a Cluster has one database. Each operation selects both then, which
+    /// needs `select` in an ACL. In memory there is one.
+    pub fn lock_database(mut self, number: u32) -> Self {
+        self.server.lock_database = Some(number);
+        self
+    }
+
+    /// Time to open a connection; 1 s by default, never zero, and at most a day.
     pub fn connect_timeout(mut self, timeout: Duration) -> Self {
         self.server.connect_timeout = timeout;
         self
     }
 
-    /// Time to wait for a reply; 1 s by default, and never zero.
+    /// Time to wait for a reply; 1 s by default, never zero, and at most a day.
     pub fn response_timeout(mut self, timeout: Duration) -> Self {
         self.server.response_timeout = timeout;
         self
@@ -121,13 +175,16 @@ impl CacheBuilder {
         self
     }
 
-    /// Connects and boots: loads every script, and checks that the server gives it the digest computed here.
+    /// Connects and boots: finds out how operations can run there, and loads what they need.
     ///
     /// # Errors
     ///
     /// An option that cannot work, or a server that is away or refuses.
     pub fn open(self) -> Result<Cache> {
-        let engine = ServerEngine::open(self.server.clone())?;
+        if let Some(server) = self.memory.clone() {
+            return Ok(self.with(MemoryEngine::new(server)));
+        }
+        let engine = ServerEngine::open(self.server())?;
         Ok(self.with(engine))
     }
 
@@ -137,11 +194,20 @@ impl CacheBuilder {
     ///
     /// An option that cannot work.
     pub fn open_lazy(self) -> Result<Cache> {
-        let engine = ServerEngine::lazy(self.server.clone())?;
+        if self.memory.is_some() {
+            return self.open();
+        }
+        let engine = ServerEngine::lazy(self.server())?;
         Ok(self.with(engine))
     }
 
-    fn with(self, engine: ServerEngine) -> Cache {
+    fn server(&self) -> ServerConfig {
+        let mut server = self.server.clone();
+        server.rules = RulesFacts::of(&self.rules);
+        server
+    }
+
+    fn with(self, engine: impl Performer) -> Cache {
         // Half of the shortest wait: less is no wait in vain.
         let slow = self
             .server

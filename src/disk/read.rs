@@ -4,6 +4,7 @@ use super::{Got, folder};
 use crate::{
     Error, Result,
     error::{Kind, io_error},
+    limits,
     op::Stamp,
 };
 use rustix::{
@@ -32,7 +33,9 @@ pub(super) fn read(dir: &File, path: &Path, file: &str, max_bytes: u64) -> Resul
     plain_file(path, &before)?;
     let before = folder::stamp(&before);
     too_large(path, before.size, max_bytes)?;
-    let mut bytes = Vec::with_capacity(before.size as usize);
+    // What the file says of its size is not a reason to take that much memory at once: it may be sparse.
+    let room = before.size.min(limits::READ_AHEAD_BYTES);
+    let mut bytes = Vec::with_capacity(usize::try_from(room).unwrap_or(0) + 1);
     (&open)
         .take(max_bytes.saturating_add(1))
         .read_to_end(&mut bytes)

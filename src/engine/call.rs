@@ -91,13 +91,18 @@ impl<'a> Call<'a> {
         self.pack_as(b"EVAL", script.text.as_bytes(), packed);
     }
 
-    fn pack_as(&self, command: &[u8], script: &[u8], packed: &mut Packed) {
+    /// Packs `FCALL`.
+    pub(super) fn pack_function(&self, function: &str, packed: &mut Packed) {
+        self.pack_as(b"FCALL", function.as_bytes(), packed);
+    }
+
+    fn pack_as(&self, command: &[u8], program: &[u8], packed: &mut Packed) {
         let mut size = Size::default();
         self.lay_out(&mut size);
-        packed.bytes.reserve(size.bytes + script.len() + 128);
+        packed.bytes.reserve(size.bytes + program.len() + 128);
         packed.begin(3 + size.keys + size.args);
         packed.arg(command);
-        packed.arg(script);
+        packed.arg(program);
         packed.number_arg(size.keys);
         self.lay_out(packed);
     }
@@ -173,6 +178,19 @@ impl<'a> Call<'a> {
         for group in &self.groups {
             sink.number("count", group.entries.len() as u64);
         }
+    }
+
+    /// The leases keys of the entries that are only deleted, each with their value keys.
+    pub(super) fn groups(&self) -> impl Iterator<Item = (&str, Vec<&str>)> {
+        self.groups.iter().map(|group| {
+            let values = group.entries.iter().map(|entry| entry.value.as_str());
+            (group.leases, values.collect())
+        })
+    }
+
+    /// What the stamp key of an own entry is set to.
+    pub(super) fn voucher(&self, own: usize) -> &str {
+        &self.owns[own].1
     }
 
     /// The names of all keys and of all arguments.

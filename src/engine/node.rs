@@ -6,6 +6,7 @@ use super::{
     counters::Counters,
     refusal::{refused, text, unavailable, with_unknown_effect},
     session::{Failure, Session},
+    source::Databases,
     topology::{Address, Redirect},
     wire::Packed,
 };
@@ -107,6 +108,20 @@ impl Node {
         self.config.response_timeout
     }
 
+    /// `None` where locks live in the cache's own database.
+    pub(super) fn databases(&self) -> Option<Databases> {
+        let cache = self.client.get_connection_info().redis_settings().db();
+        let databases = Databases {
+            lock: self.config.lock_database?,
+            cache: u32::try_from(cache).ok()?,
+        };
+        (databases.lock != databases.cache).then_some(databases)
+    }
+
+    pub(super) fn config(&self) -> &ServerConfig {
+        &self.config
+    }
+
     pub(super) fn counters(&self) -> &Counters {
         &self.counters
     }
@@ -166,7 +181,7 @@ impl Node {
                 packed: buffer,
                 node: self,
                 redirect: None,
-                broken: false,
+                spoilt: false,
             };
             match work(&mut session) {
                 Err(Failure::Lost { error, closed }) => {
@@ -181,10 +196,14 @@ impl Node {
                     }
                 }
                 done => {
-                    let (redirect, broken) = (session.redirect.take(), session.broken);
-                    let connection = session.connection;
-                    slot.failed = broken;
-                    slot.connection = (!broken).then_some(connection);
+                    let Session {
+                        connection,
+                        redirect,
+                        spoilt,
+                        ..
+                    } = session;
+                    slot.connection = (!spoilt).then_some(connection);
+                    slot.failed = false;
                     slot.trim();
                     return done.map_err(|failed| {
                         let fault = match failed {

@@ -22,7 +22,7 @@ pub(super) fn waited(session: &mut Session<'_>, op: &Op, reply: Reply) -> Reply 
     }
 }
 
-/// `None` where the server did not say. Then the session is broken if a late answer may come, and goes.
+/// `None` where the server did not say. Then the session is spoilt if a late answer may come, and goes.
 fn acknowledged(session: &mut Session<'_>, wait: Wait) -> Option<u64> {
     let usual = session.node.response_timeout();
     let patience = usual + wait.time;
@@ -30,7 +30,7 @@ fn acknowledged(session: &mut Session<'_>, wait: Wait) -> Option<u64> {
     session.connection.set_read_timeout(Some(patience)).ok()?;
     let answer =
         session.ask(|packed| packed.request(&[b"WAIT", replicas.as_bytes(), ms.as_bytes()]));
-    session.broken |= session.connection.set_read_timeout(Some(usual)).is_err();
+    session.spoilt |= session.connection.set_read_timeout(Some(usual)).is_err();
     match answer {
         Ok(Value::Int(n)) => u64::try_from(n).ok(),
         Ok(other) => {

@@ -2,18 +2,20 @@
 
 use super::{
     EngineReport, Performer,
-    boot::{self, Assemble, Booted},
+    boot::{self, Assemble, Booted, Mode},
     call::Call,
     config::ServerConfig,
     counters::Counters,
+    lua,
     node::Asking,
-    plain, replicas, script,
+    plain, replicas,
     session::{Failure, Session},
-    source::Scripts,
+    source::{Dialect, Scripts},
     topology::Topology,
+    watch,
 };
 use crate::{
-    Result, limits,
+    Effect, Result, limits,
     op::{Fault, Op, Reply, Space},
 };
 use std::{sync::Arc, time::Duration};
@@ -40,13 +42,16 @@ impl ServerEngine {
         Self::with_scripts(config, |dialect| Scripts::of(dialect).clone())
     }
 
-    pub(super) fn with_scripts(config: ServerConfig, assemble: Assemble) -> Result<Self> {
+    pub(super) fn with_scripts(
+        config: ServerConfig,
+        assemble: impl Fn(Dialect) -> Scripts + Send + Sync + 'static,
+    ) -> Result<Self> {
         let counters = Arc::new(Counters::default());
         Ok(Self {
             patience: config.patience(),
             topology: Topology::new(config, Arc::clone(&counters))?,
             counters,
-            assemble,
+            assemble: Box::new(assemble),
         })
     }
 
@@ -78,7 +83,7 @@ impl ServerEngine {
         if let Some(booted) = session.node.booted() {
             return Ok(booted);
         }
-        let booted = Arc::new(boot::boot(session, self.assemble)?);
+        let booted = Arc::new(boot::boot(session, &self.assemble)?);
         log::info!("{}: {}", session.node.shown_url(), booted.report);
         session.node.set_booted(Arc::clone(&booted));
         Ok(booted)
@@ -89,20 +94,27 @@ impl Performer for ServerEngine {
     fn perform(&self, op: &Op) -> Result<Reply, Fault> {
         let call = Call::new(op, limits::STAGING_BYTES);
         let route = self.topology.route(op, self.patience)?;
-        let mut sent = false;
+        // Whether the boot is done, and whether anything that writes has left.
+        let (mut ready, mut sent) = (false, false);
         let done = self.topology.with(route, |session| {
             let Some(call) = &call else {
-                sent = true;
+                (ready, sent) = (true, true);
                 return plain::perform(session, op);
             };
-            // A boot that fails has sent nothing of the operation.
             let booted = self.booted(session)?;
-            sent = true;
-            let reply = script::perform(session, op, call, &booted.scripts)?;
+            ready = true;
+            sent |= !matches!(booted.mode, Mode::Watch);
+            let reply = match &booted.mode {
+                Mode::Script(scripts) => lua::perform(session, op, call, scripts.get(call.name)),
+                Mode::Function(library) => lua::perform(session, op, call, library),
+                Mode::Watch => watch::perform(session, op, call, &mut sent),
+            }?;
             Ok(replicas::waited(session, op, reply))
         });
         match done {
-            Err(Fault::Unknown(e)) if !sent => Err(Fault::NotDone(boot::boot_error(&e))),
+            Err(Fault::Unknown(e)) if !ready => Err(Fault::NotDone(boot::boot_error(&e))),
+            // Nothing but reads has left.
+            Err(Fault::Unknown(e)) if !sent => Err(Fault::NotDone(e.effect_is(Effect::None))),
             done => done,
         }
     }

@@ -1,6 +1,12 @@
 //! A connection in use: requests out, replies in.
 
-use super::{node::Node, refusal::unavailable, topology::Redirect, wire::Packed};
+use super::{
+    node::Node,
+    refusal::unavailable,
+    reply::{is_denied, server_error},
+    topology::Redirect,
+    wire::Packed,
+};
 use crate::{
     Error,
     error::{Effect, Kind},
@@ -28,8 +34,8 @@ pub(super) struct Session<'a> {
     pub(super) node: &'a Node,
     /// What the last replies said about where to go instead.
     pub(super) redirect: Option<Redirect>,
-    /// A reply may still come that belongs to no request: the connection is of no use any more.
-    pub(super) broken: bool,
+    /// The connection is in a state that nobody knows: it does not go back to the pool.
+    pub(super) spoilt: bool,
 }
 
 impl Session<'_> {
@@ -41,7 +47,8 @@ impl Session<'_> {
         self.packed.clear();
         pack(self.packed);
         self.node.counters().count_round_trip();
-        self.broken = true;
+        // Until the replies are there, a late one could be taken for the next request's.
+        let spoilt = std::mem::replace(&mut self.spoilt, true);
         let sent = self.connection.send_packed_command(&self.packed.bytes);
         sent.map_err(lost)?;
         let mut replies = Vec::with_capacity(self.packed.count);
@@ -51,11 +58,42 @@ impl Session<'_> {
                 reply => replies.push(reply),
             }
         }
-        self.broken = false;
+        self.spoilt = spoilt;
         let replies = self.packed.answers(replies);
         // Of a pipeline the last one counts: it is the request that the others were made for.
         self.redirect = replies.iter().rev().find_map(Redirect::of);
         Ok(replies)
+    }
+
+    /// Runs `work` in the database of the locks. A connection that does not come back from there is of no use.
+    pub(super) fn in_lock_database<T>(
+        &mut self,
+        work: impl FnOnce(&mut Self) -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
+        let Some(databases) = self.node.databases() else {
+            return work(self);
+        };
+        self.select(databases.lock)?;
+        self.spoilt = true;
+        let done = work(self)?;
+        self.select(databases.cache)?;
+        self.spoilt = false;
+        Ok(done)
+    }
+
+    fn select(&mut self, database: u32) -> Result<(), Failure> {
+        match self.ask(|packed| packed.select(database))? {
+            Value::Okay => Ok(()),
+            Value::ServerError(error) => Err(Failure::Refused(server_error(&error))),
+            _ => Err(nonsense("SELECT")),
+        }
+    }
+
+    /// What the boot had tried may no longer be called: the next call tries again.
+    pub(super) fn forget_if_denied(&self, reply: &Value) {
+        if is_denied(reply) {
+            self.node.forget_boot();
+        }
     }
 
     /// One request, one reply.

@@ -66,6 +66,10 @@ impl Packed {
         self.arg(&text[..len]);
     }
 
+    pub(super) fn select(&mut self, database: u32) {
+        self.request(&[b"SELECT", database.to_string().as_bytes()]);
+    }
+
     /// A whole request.
     pub(super) fn request(&mut self, args: &[&[u8]]) {
         self.begin(args.len());

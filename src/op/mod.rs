@@ -128,6 +128,7 @@ operations! {
         Replicated { removed: u64, replicas: u64 },
         Replayed,
         Lost { removed: u64 },
+        Superseded { removed: u64 },
     }
 
     /// Deletes entries; works on a full server.

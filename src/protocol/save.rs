@@ -231,6 +231,10 @@ async fn commit(io: &Io, plan: &Plan, stamp: Stamp) -> Step {
                     ..Step::of(CacheOutcome::Invalidated { removed })
                 };
             }
+            // Another request of this guard's came first, though it was sent later.
+            Ok(CommitReply::Superseded { removed }) => {
+                return Step::of(CacheOutcome::Invalidated { removed });
+            }
             // The id makes asking again safe, while there is time.
             Err(Fault::Unknown(_)) if io.now().boot < until => {}
             Err(fault) => break fault.into_error(),

@@ -250,8 +250,12 @@ enum Atom {
 /// A set of characters.
 #[derive(Clone, Copy)]
 enum Class {
-    Value { until: Option<char> },
+    Value {
+        until: Option<char>,
+    },
     HexDigit,
+    /// What stands in a hash tag: an opening brace may.
+    Tag,
     Any,
 }
 
@@ -264,6 +268,7 @@ impl Class {
         match self {
             Self::Value { until } => !forbidden(character) && Some(character) != until,
             Self::HexDigit => matches!(character, '0'..='9' | 'a'..='f'),
+            Self::Tag => character != '}',
             Self::Any => true,
         }
     }
@@ -300,7 +305,7 @@ fn suffixes() -> impl Iterator<Item = (&'static str, Vec<Atom>)> {
 }
 
 fn lease_words() -> [Vec<Atom>; 3] {
-    let tag = Class::Value { until: None };
+    let tag = Class::Tag;
     [
         literal(LEASES).collect(),
         literal(LEASES)

@@ -80,6 +80,9 @@ impl Cluster {
         let Some(first) = seeds.first() else {
             return refuse("a Cluster without nodes: CacheBuilder::cluster takes at least one URL");
         };
+        if config.lock_database.is_some() {
+            return refuse("a Cluster has no database numbers, for locks neither");
+        }
         let mut nodes = Vec::new();
         for seed in seeds {
             let seed = config.single(seed);

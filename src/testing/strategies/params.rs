@@ -7,7 +7,8 @@ use std::collections::BTreeMap;
 /// A placeholder and all characters that end its value somewhere in the rules.
 type Holes = Vec<(String, Vec<char>)>;
 
-/// Params that these rules take: a value for each placeholder of any controller, sometimes a list of up to three.
+/// Params that these rules take: a value for each placeholder of any controller, sometimes a list of up to three, with one
+/// that comes again.
 ///
 /// They give no key that is refused. Besides, there is sometimes a param that no template uses.
 pub fn params(rules: &Rules) -> impl Strategy<Value = Params> + use<> {
@@ -15,7 +16,11 @@ pub fn params(rules: &Rules) -> impl Strategy<Value = Params> + use<> {
         .into_iter()
         .map(|(name, ends)| {
             let one = value(&ends).prop_map(ParamValue::from);
-            let list = prop::collection::vec(value(&ends), 1..=3).prop_map(ParamValue::from);
+            let list = (prop::collection::vec(value(&ends), 1..=3), any::<bool>());
+            let list = list.prop_map(|(mut values, repeat)| {
+                values.extend(repeat.then(|| values[0].clone()));
+                ParamValue::from(values)
+            });
             (Just(name), prop_oneof![3 => one, 1 => list])
         })
         .collect();
@@ -28,24 +33,23 @@ pub fn params(rules: &Rules) -> impl Strategy<Value = Params> + use<> {
     })
 }
 
-/// Params with one short value each, over an alphabet of two letters and the characters that end values: many of them are
-/// refused, and two that are taken are often nearly alike. For looking for two params that give one key.
-pub fn near_params(rules: &Rules) -> impl Strategy<Value = Params> + use<> {
+/// Several params that are nearly alike: short values over a letter and one of the characters that end values in these rules.
+///
+/// Many of them are refused. That two of the others give one key is what to look for.
+pub fn near_params(rules: &Rules) -> impl Strategy<Value = Vec<Params>> + use<> {
     let holes = holes(rules);
-    let mut alphabet: Vec<char> = holes.iter().flat_map(|(_, ends)| ends).copied().collect();
-    alphabet.extend("AB:".chars());
-    alphabet.sort_unstable();
-    alphabet.dedup();
-    let each: Vec<_> = holes
-        .into_iter()
-        .map(|(name, _)| {
-            // `A` and `B` more often: a value with what ends it tells nothing.
-            let character = prop_oneof![2 => select(vec!['A', 'B']), 1 => select(alphabet.clone())];
-            let value = prop::collection::vec(character, 1..=3).prop_map(String::from_iter);
-            (Just(name), value.prop_map(ParamValue::from))
-        })
-        .collect();
-    each.prop_map(|given| given.into_iter().collect())
+    let mut ends: Vec<char> = holes.iter().flat_map(|(_, ends)| ends).copied().collect();
+    ends.push(':');
+    select(ends).prop_flat_map(move |end| {
+        let each: Vec<_> = holes
+            .iter()
+            .map(|(name, _)| {
+                let value = prop::collection::vec(select(vec!['A', end]), 1..=3);
+                (Just(name.clone()), value.prop_map(String::from_iter))
+            })
+            .collect();
+        prop::collection::vec(each.prop_map(Params::from_iter), 2..24)
+    })
 }
 
 /// Params of which one or more are missing, empty, too long, an empty list or too long a list, or hold braces, control

@@ -1,0 +1,68 @@
+//! The engine that runs operations inside the process: their model, and a stand-in for a server.
+
+mod clock;
+mod keyspace;
+mod operations;
+mod server;
+#[cfg(test)]
+mod tests;
+
+#[cfg(all(test, feature = "testing"))]
+pub(super) use keyspace::{Content, bytes};
+pub use server::MemoryServer;
+
+use super::{Counters, EngineReport, Performer};
+use crate::{
+    Error,
+    error::Kind,
+    op::{Fault, Op, Reply},
+};
+
+/// Runs operations on a [`MemoryServer`], which others may share.
+pub(crate) struct MemoryEngine {
+    server: MemoryServer,
+    counters: Counters,
+}
+
+impl MemoryEngine {
+    pub(crate) fn new(server: MemoryServer) -> Self {
+        Self {
+            server,
+            counters: Counters::default(),
+        }
+    }
+}
+
+impl Performer for MemoryEngine {
+    fn perform(&self, op: &Op) -> Result<Reply, Fault> {
+        // What a server would cost, so that a program's own tests can count.
+        self.counters.count_round_trip();
+        let not_done = |kind| Fault::NotDone(Error::new(kind));
+        let mut keys = self.server.keyspace().ok_or_else(|| {
+            not_done(Kind::Unavailable {
+                message: "the in-memory server is stopped".to_owned(),
+            })
+        })?;
+        operations::run(&mut keys, op).map_err(|refusal| {
+            not_done(Kind::Server {
+                message: refusal.to_string(),
+            })
+        })
+    }
+
+    fn report(&self) -> Option<EngineReport> {
+        Some(EngineReport {
+            engine: "memory".to_owned(),
+            flavour: "cachetx".to_owned(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            flagged: true,
+            loaded: true,
+            topology: "in memory".to_owned(),
+            ..EngineReport::default()
+        })
+    }
+
+    fn counters(&self) -> &Counters {
+        &self.counters
+    }
+}

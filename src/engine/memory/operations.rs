@@ -1,0 +1,231 @@
+//! What each operation means: section 6 of the design, in memory.
+//!
+//! Every operation looks first and changes then, so that a refusal has changed nothing.
+
+use super::keyspace::{Keyspace, WrongType, bytes, counter};
+use crate::{
+    limits,
+    op::{
+        Acquire, AcquireReply, ClearLocks, ClearLocksReply, Commit, CommitReply, Entry, Invalidate,
+        InvalidateReply, Lock, Op, Read, ReadReply, Release, ReleaseReply, Renew, RenewReply,
+        Reply, keys::sibling, stamp::voucher,
+    },
+};
+
+/// Why an operation did nothing, in a server's words.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Refusal {
+    #[error("WRONGTYPE {0} holds the wrong kind of value")]
+    WrongType(String),
+    #[error("the time to live is out of bounds")]
+    Life,
+    #[error("the stored fence is not a decimal number")]
+    StoredFence,
+    #[error("the fence cannot grow any more")]
+    LastFence,
+}
+
+impl From<WrongType> for Refusal {
+    fn from(wrong: WrongType) -> Self {
+        Self::WrongType(wrong.key)
+    }
+}
+
+pub(super) fn run(keys: &mut Keyspace, op: &Op) -> Result<Reply, Refusal> {
+    Ok(match op {
+        Op::Acquire(op) => Reply::Acquire(acquire(keys, op)?),
+        Op::Renew(op) => Reply::Renew(renew(keys, op)?),
+        Op::Release(op) => Reply::Release(release(keys, op)?),
+        Op::Commit(op) => Reply::Commit(commit(keys, op)?),
+        Op::Invalidate(op) => Reply::Invalidate(invalidate(keys, op)?),
+        Op::Read(op) => Reply::Read(read(keys, op)),
+        Op::ClearLocks(op) => Reply::ClearLocks(clear_locks(keys, op)),
+    })
+}
+
+fn acquire(keys: &mut Keyspace, op: &Acquire) -> Result<AcquireReply, Refusal> {
+    let holder = keys.text(&op.lock.key)?;
+    if let Some(holder) = holder
+        && **holder != *op.lock.value.as_bytes()
+    {
+        return Ok(AcquireReply::Held {
+            value: String::from_utf8_lossy(holder).into_owned(),
+            left_ms: keys.left_ms(&op.lock.key).flatten().unwrap_or(u64::MAX),
+        });
+    }
+    let life_ms = life(op.ttl_ms)?;
+    let stored = match keys.text(&op.fence_key)? {
+        None => 0,
+        Some(text) => counter(text).ok_or(Refusal::StoredFence)?,
+    };
+    let last = stored.max(op.floor);
+    if last > limits::MAX_FENCE {
+        return Err(Refusal::LastFence);
+    }
+    let fence = last + 1;
+    let text = bytes(&fence.to_string());
+    keys.set(&op.fence_key, text, Some(fence_life(life_ms)));
+    keys.set(&op.lock.key, bytes(&op.lock.value), Some(life_ms));
+    Ok(AcquireReply::Acquired { fence })
+}
+
+fn renew(keys: &mut Keyspace, op: &Renew) -> Result<RenewReply, Refusal> {
+    if !holds(keys, &op.lock)? {
+        return Ok(RenewReply::Lost);
+    }
+    let life_ms = life(op.ttl_ms)?;
+    keys.live_for(&op.lock.key, life_ms);
+    keys.live_for(&op.fence_key, fence_life(life_ms));
+    Ok(RenewReply::Done)
+}
+
+fn release(keys: &mut Keyspace, op: &Release) -> Result<ReleaseReply, Refusal> {
+    if !holds(keys, &op.lock)? {
+        return Ok(ReleaseReply::Lost);
+    }
+    keys.remove(&op.lock.key);
+    Ok(ReleaseReply::Done)
+}
+
+fn commit(keys: &mut Keyspace, op: &Commit) -> Result<CommitReply, Refusal> {
+    let mut held = Vec::new();
+    for lock in &op.locks {
+        if holds(keys, lock)? {
+            held.push(lock);
+        }
+    }
+    let all_held = held.len() == op.locks.len();
+    let to_release = if op.release { held } else { Vec::new() };
+
+    let (mut replayed, mut superseded) = (false, false);
+    for own in &op.own {
+        if let Some(stamp) = keys.text(&sibling(&own.entry.value, "stamp"))? {
+            replayed |= is_of_commit(stamp, &op.id);
+            superseded |= is_later(stamp, own.stamp.mtime_ns);
+        }
+    }
+    if replayed {
+        unlock(keys, &to_release);
+        return Ok(CommitReply::Replayed);
+    }
+
+    let owns = || op.own.iter().map(|own| &own.entry);
+    let leased = leased(keys, owns().chain(&op.dependents))?;
+    let settable = all_held && !superseded;
+    if settable {
+        for own in &op.own {
+            life(own.ttl_ms)?;
+        }
+    }
+    drop_leases(keys, &leased);
+    for own in owns() {
+        keys.remove(&own.value);
+        keys.remove(&sibling(&own.value, "stamp"));
+    }
+    let removed = remove_all(keys, &op.dependents);
+    if settable {
+        for own in &op.own {
+            let (key, life_ms) = (&own.entry.value, Some(own.ttl_ms));
+            let voucher = voucher(&own.stamp, &op.id, &own.bytes);
+            keys.set(key, own.bytes.clone(), life_ms);
+            keys.set(&sibling(key, "stamp"), bytes(&voucher), life_ms);
+        }
+    }
+    unlock(keys, &to_release);
+    Ok(match (all_held, superseded) {
+        (false, _) => CommitReply::Lost { removed },
+        (true, true) => CommitReply::Superseded { removed },
+        (true, false) => CommitReply::Committed { removed },
+    })
+}
+
+fn invalidate(keys: &mut Keyspace, op: &Invalidate) -> Result<InvalidateReply, Refusal> {
+    let to_release = match &op.release {
+        Some(lock) if holds(keys, lock)? => vec![lock],
+        _ => Vec::new(),
+    };
+    let leased = leased(keys, op.entries.iter())?;
+    drop_leases(keys, &leased);
+    let removed = remove_all(keys, &op.entries);
+    unlock(keys, &to_release);
+    Ok(InvalidateReply::Removed(removed))
+}
+
+/// A plain `MGET` finds nothing under a key of another type.
+fn read(keys: &Keyspace, op: &Read) -> ReadReply {
+    let get = |key: &str| keys.text(key).ok().flatten().map(|text| text.to_vec());
+    ReadReply::Found {
+        voucher: get(&sibling(&op.entry.value, "stamp")),
+        value: get(&op.entry.value),
+    }
+}
+
+fn clear_locks(keys: &mut Keyspace, op: &ClearLocks) -> ClearLocksReply {
+    let cleared = op.locks.iter().filter(|lock| keys.remove(lock)).count();
+    ClearLocksReply::Cleared(cleared as u64)
+}
+
+fn holds(keys: &Keyspace, lock: &Lock) -> Result<bool, Refusal> {
+    let holder = keys.text(&lock.key)?;
+    Ok(holder.is_some_and(|holder| **holder == *lock.value.as_bytes()))
+}
+
+fn unlock(keys: &mut Keyspace, locks: &[&Lock]) {
+    for lock in locks {
+        keys.remove(&lock.key);
+    }
+}
+
+fn remove_all(keys: &mut Keyspace, entries: &[Entry]) -> u64 {
+    let removed = entries.iter().filter(|entry| keys.remove(&entry.value));
+    removed.count() as u64
+}
+
+/// The entries that somebody has a lease on: what they load is not to be filled. Marks are their writers' own.
+fn leased<'a>(
+    keys: &Keyspace,
+    entries: impl Iterator<Item = &'a Entry>,
+) -> Result<Vec<&'a Entry>, Refusal> {
+    let mut leased = Vec::new();
+    for entry in entries {
+        let flight = keys.field(&entry.leases, &entry.value)?;
+        if flight.is_some_and(|flight| flight.starts_with(b"l:")) {
+            leased.push(entry);
+        }
+    }
+    Ok(leased)
+}
+
+fn drop_leases(keys: &mut Keyspace, leased: &[&Entry]) {
+    for entry in leased {
+        keys.remove_field(&entry.leases, &entry.value);
+    }
+}
+
+/// Whether a stamp, `<file stamp>:<commit id>:<digest>`, was set by the commit with that id.
+fn is_of_commit(stamp: &[u8], id: &str) -> bool {
+    let mut parts = stamp.split(|byte| *byte == b':');
+    parts.nth(1) == Some(id.as_bytes()) && parts.next().is_some()
+}
+
+/// Whether a stamp is of a file that is later than that time; no time, none that is later.
+fn is_later(stamp: &[u8], mtime_ns: i64) -> bool {
+    let digits = stamp.iter().take_while(|byte| byte.is_ascii_digit());
+    let stored = counter(&stamp[..digits.count()]).filter(|time| *time < 10_u64.pow(19));
+    match (stored, u64::try_from(mtime_ns)) {
+        (Some(stored), Ok(own)) => stored > own,
+        _ => false,
+    }
+}
+
+fn life(ttl_ms: u64) -> Result<u64, Refusal> {
+    match ttl_ms {
+        1..=limits::MAX_LIFE_MS => Ok(ttl_ms),
+        _ => Err(Refusal::Life),
+    }
+}
+
+/// A fence outlives the lock, so that a late holder still finds it.
+fn fence_life(lock_ms: u64) -> u64 {
+    2 * lock_ms
+}

@@ -1,0 +1,104 @@
+use super::{clock::Clock, keyspace::Keyspace};
+use std::{
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Instant,
+};
+
+/// A server inside the process, for [`CacheBuilder::memory_server`](crate::CacheBuilder::memory_server): caches that share
+/// one see each other's entries and locks, as processes that share a Redis do. Clones are the same server.
+///
+/// It keeps no more than what is alive: entries and locks go when their time is over.
+///
+/// # Examples
+///
+/// ```
+/// use cachetx::{Cache, NO_TASKS, Params, Rules, testing::MemoryServer};
+/// use std::time::Duration;
+///
+/// let rules = Rules::from_path("rules/minimal.json")?;
+/// let server = MemoryServer::with_manual_clock();
+/// let cache = Cache::builder(rules).memory_server(&server).open()?;
+/// server.stop();
+/// let outcome = cache.invalidate(NO_TASKS, &Params::new())?;
+/// assert!(!outcome.is_settled());
+/// server.start();
+/// server.advance(Duration::from_secs(3_600));
+/// # Ok::<(), cachetx::Error>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct MemoryServer(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    keyspace: Mutex<Keyspace>,
+    clock: Clock,
+    stopped: AtomicBool,
+}
+
+impl MemoryServer {
+    /// An empty server. Time passes as it does.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::with(Clock::Real(Instant::now()))
+    }
+
+    fn with(clock: Clock) -> Self {
+        Self(Arc::new(Shared {
+            keyspace: Mutex::default(),
+            clock,
+            stopped: AtomicBool::new(false),
+        }))
+    }
+
+    /// The keys as they are now; `None` while it is stopped.
+    pub(crate) fn keyspace(&self) -> Option<MutexGuard<'_, Keyspace>> {
+        if self.0.stopped.load(Ordering::SeqCst) {
+            return None;
+        }
+        let keyspace = self.0.keyspace.lock();
+        // An operation cannot be left half done by a panic: nothing in it fails once it has begun to write.
+        let mut keyspace = keyspace.unwrap_or_else(PoisonError::into_inner);
+        keyspace.go_on_to(self.0.clock.now_ms());
+        Some(keyspace)
+    }
+}
+
+#[cfg(any(test, feature = "testing"))]
+impl MemoryServer {
+    /// An empty server whose time stands still but for [`advance`](Self::advance).
+    #[must_use]
+    pub fn with_manual_clock() -> Self {
+        Self::with(Clock::Manual(0.into()))
+    }
+
+    /// Lets time pass on a manual clock; on a real one it passes by itself, and this does nothing.
+    pub fn advance(&self, time: std::time::Duration) {
+        let ms = u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+        self.0.clock.advance(ms);
+    }
+
+    /// From now on every operation finds the server unavailable. What it holds stays.
+    pub fn stop(&self) {
+        self.0.stopped.store(true, Ordering::SeqCst);
+    }
+
+    /// Ends [`stop`](Self::stop).
+    pub fn start(&self) {
+        self.0.stopped.store(false, Ordering::SeqCst);
+    }
+
+    /// Whether there is something under `key`; never while it is stopped.
+    #[must_use]
+    pub fn contains(&self, key: &str) -> bool {
+        self.keyspace().is_some_and(|keys| keys.contains(key))
+    }
+}
+
+impl Default for MemoryServer {
+    fn default() -> Self {
+        Self::new()
+    }
+}

@@ -1,0 +1,202 @@
+//! What may be left of an operation that was cut.
+
+use super::super::histories::Dump;
+use crate::{
+    engine::memory::Content,
+    op::{Entry, Fault, Op, keys::sibling},
+};
+use std::collections::BTreeSet;
+
+/// The keys before an operation, after it was cut, and as they are at its end where it is not.
+pub(super) struct Cut<'a> {
+    pub(super) op: &'a Op,
+    pub(super) before: &'a Dump,
+    pub(super) after: &'a Dump,
+    pub(super) end: &'a Dump,
+}
+
+fn content<'a>(dump: &'a Dump, key: &str) -> Option<&'a Content> {
+    dump.get(key).map(|(content, _)| content)
+}
+
+fn ensure(holds: bool, what: impl FnOnce() -> String) -> Result<(), String> {
+    if holds { Ok(()) } else { Err(what()) }
+}
+
+impl Cut<'_> {
+    /// It ran to its end.
+    pub(super) fn is_whole(&self) -> Result<(), String> {
+        self.keys().into_iter().try_for_each(|key| {
+            ensure(content(self.after, key) == content(self.end, key), || {
+                format!("`{key}` is not as it should be at the end")
+            })
+        })
+    }
+
+    pub(super) fn is_safe(&self, fault: &Fault, at_once: bool) -> Result<(), String> {
+        self.keys()
+            .into_iter()
+            .try_for_each(|key| self.key_is_safe(key))?;
+        self.order_is_kept()?;
+        let changed = self.changed();
+        match fault {
+            Fault::NotDone(e) => ensure(changed.is_empty(), || {
+                format!("`{e}` says that nothing was done, but {changed:?} changed")
+            }),
+            Fault::Unknown(e) => {
+                ensure(!at_once, || format!("nothing can be done yet: {e}"))?;
+                let unstaged = self
+                    .staged()
+                    .iter()
+                    .any(|key| !self.after.contains_key(key));
+                ensure(!changed.is_empty() || unstaged, || {
+                    format!("nothing is done, but `{e}` does not say so")
+                })
+            }
+        }
+    }
+
+    /// All keys but those that are staged.
+    fn keys(&self) -> BTreeSet<&str> {
+        let staged = self.staged();
+        let dumps = [self.before, self.after, self.end];
+        let keys = dumps.into_iter().flat_map(|dump| dump.keys());
+        keys.filter(|key| !staged.contains(key))
+            .map(String::as_str)
+            .collect()
+    }
+
+    fn staged(&self) -> Vec<String> {
+        match self.op {
+            Op::Commit(op) => {
+                let owns = op.own.iter();
+                owns.map(|own| sibling(&own.entry.value, &op.id)).collect()
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    /// What counts as done. A fence may grow, and a life be renewed, for nobody.
+    fn changed(&self) -> Vec<&str> {
+        let keys = self.keys().into_iter();
+        keys.filter(|key| {
+            !key.ends_with(":fence") && content(self.before, key) != content(self.after, key)
+        })
+        .collect()
+    }
+
+    /// As it was, absent, or as it is to be; absent only for what the operation deletes; a lock never on the way.
+    fn key_is_safe(&self, key: &str) -> Result<(), String> {
+        let [before, after, end] = [self.before, self.after, self.end].map(|d| content(d, key));
+        if let Some(Content::Hash(fields)) = before {
+            return self.flights_are_safe(key, fields.keys());
+        }
+        let deleted_first = self.entries().contains(&key);
+        ensure(
+            after == before || after == end || (deleted_first && after.is_none()),
+            || format!("`{key}` is {after:?}, was {before:?} and should become {end:?}"),
+        )?;
+        ensure(after.is_none() || self.after[key].1.is_some(), || {
+            format!("`{key}` lives for ever")
+        })
+    }
+
+    fn flights_are_safe<'a>(
+        &self,
+        key: &str,
+        fields: impl Iterator<Item = &'a String>,
+    ) -> Result<(), String> {
+        let field = |dump: &Dump, name: &str| match content(dump, key) {
+            Some(Content::Hash(fields)) => fields.get(name).cloned(),
+            _ => None,
+        };
+        for name in fields {
+            let now = field(self.after, name);
+            ensure(
+                now == field(self.before, name) || now == field(self.end, name),
+                || format!("the flight of `{name}` is {now:?}"),
+            )?;
+        }
+        Ok(())
+    }
+
+    /// The order is: leases, deletes, sets, releases.
+    fn order_is_kept(&self) -> Result<(), String> {
+        let done = |key: &str| content(self.after, key) == content(self.end, key);
+        let changed = |key: &&str| content(self.before, key) != content(self.after, key);
+        let (entries, locks) = (self.entries(), self.locks());
+
+        let flights: Vec<_> = self
+            .keys()
+            .into_iter()
+            .filter(|k| k.contains(":leases"))
+            .collect();
+        if let Some(key) = entries.iter().find(|key| changed(key)) {
+            ensure(flights.iter().all(|key| done(key)), || {
+                format!(
+                    "`{key}` was touched before all leases were dropped: a late loader fills it"
+                )
+            })?;
+        }
+        let new = |key: &&str| changed(key) && self.after.contains_key(*key);
+        if let Some(key) = entries.iter().find(|key| new(key)) {
+            let old = entries
+                .iter()
+                .find(|key| self.after.contains_key(**key) && !changed(key));
+            ensure(old.is_none(), || {
+                format!(
+                    "`{key}` is new while `{}` is still the old one",
+                    old.unwrap_or(&"")
+                )
+            })?;
+        }
+        for value in &entries {
+            let stamp = sibling(value, "stamp");
+            if entries.contains(&stamp.as_str()) && new(&stamp.as_str()) {
+                ensure(new(value), || {
+                    format!("`{stamp}` vouches for what is not there yet")
+                })?;
+            }
+        }
+        if let Some(lock) = locks.iter().find(|lock| changed(lock)) {
+            let rest = self.keys().into_iter().filter(|key| !locks.contains(key));
+            let late: Vec<_> = rest.filter(|key| !done(key)).collect();
+            ensure(late.is_empty(), || {
+                format!("`{lock}` changed before {late:?} did")
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Values and stamps that the operation sets or deletes, where its end shows it.
+    fn entries(&self) -> Vec<&str> {
+        let value = |entry: &Entry| entry.value.clone();
+        let named: Vec<String> = match self.op {
+            Op::Commit(op) => {
+                let owns = op.own.iter().map(|own| value(&own.entry));
+                let stamps = op.own.iter().map(|own| sibling(&own.entry.value, "stamp"));
+                owns.chain(stamps)
+                    .chain(op.dependents.iter().map(value))
+                    .collect()
+            }
+            Op::Invalidate(op) => op.entries.iter().map(value).collect(),
+            _ => Vec::new(),
+        };
+        let touched = |key: &&str| content(self.before, key) != content(self.end, key);
+        let keys = self.keys().into_iter();
+        keys.filter(|key| named.iter().any(|name| name == key))
+            .filter(touched)
+            .collect()
+    }
+
+    fn locks(&self) -> Vec<&str> {
+        match self.op {
+            Op::Commit(op) => op.locks.iter().map(|lock| lock.key.as_str()).collect(),
+            Op::Invalidate(op) => op.release.iter().map(|lock| lock.key.as_str()).collect(),
+            Op::Acquire(op) => vec![&op.lock.key],
+            Op::Renew(op) => vec![&op.lock.key],
+            Op::Release(op) => vec![&op.lock.key],
+            Op::Read(_) | Op::ClearLocks(_) => Vec::new(),
+        }
+    }
+}

@@ -1,0 +1,139 @@
+//! What is on the server when a script is cut, and which operation that is.
+
+use super::super::{histories::Side, *};
+use crate::{
+    limits::STAGING_BYTES,
+    op::{Op, Release, Renew, stamp::voucher},
+};
+
+pub(super) struct Scene {
+    pub(super) name: &'static str,
+    lock: Option<&'static str>,
+    /// Whose stamp the own entry has.
+    saved_by: &'static str,
+    /// How much later than that of the own entry the file is that the stamp is of.
+    later_ns: i64,
+    in_flight: bool,
+    pub(super) op: Op,
+}
+
+const LIFE_MS: Option<u64> = Some(10_000_000);
+
+impl Scene {
+    /// Entries that are there with their stamps, the fence, and what the scene says.
+    pub(super) fn prepare(&self, side: &mut impl Side) {
+        for key in ["own", "{t}own", "a", "b", "{t}c", "other"] {
+            side.set(key, "old", LIFE_MS);
+            let mut old = own(key, b"old");
+            old.stamp.mtime_ns += self.later_ns;
+            let stamp = voucher(&old.stamp, self.saved_by, b"old");
+            side.set(&sibling(key, "stamp"), &stamp, LIFE_MS);
+        }
+        side.set("{l}:fence", "7", LIFE_MS);
+        side.set("m", "me", LIFE_MS);
+        if let Some(holder) = self.lock {
+            side.set("l", holder, LIFE_MS);
+        }
+        if self.in_flight {
+            let here = [
+                ("own", "l:t:9"),
+                ("a", "l:t:9"),
+                ("b", "w:t:9"),
+                ("other", "l:t:9"),
+            ];
+            for (field, flight) in here {
+                side.set_field("cachetx:leases:run", field, flight);
+            }
+            side.set_field("{t}:cachetx:leases", "{t}c", "l:t:9");
+        }
+    }
+}
+
+/// Two documents under two locks; the second one's value is staged where `staged` says so.
+fn group(staged: bool) -> Commit {
+    let second = if staged {
+        vec![b'x'; STAGING_BYTES]
+    } else {
+        b"new".to_vec()
+    };
+    Commit {
+        locks: vec![lock("l", "me"), lock("m", "me")],
+        own: vec![own("own", b"new"), own("{t}own", &second)],
+        ..commit(b"", &["a", "b", "{t}c", "absent"])
+    }
+}
+
+fn scene(name: &'static str, op: impl Ask) -> Scene {
+    Scene {
+        name,
+        lock: Some("me"),
+        saved_by: "c0",
+        later_ns: 0,
+        in_flight: true,
+        op: op.into_op(),
+    }
+}
+
+pub(super) fn all() -> Vec<Scene> {
+    let renew = Renew {
+        lock: lock("l", "me"),
+        fence_key: "{l}:fence".to_owned(),
+        ttl_ms: 60_000,
+    };
+    let release = Release {
+        lock: lock("l", "me"),
+    };
+    let drop_and_release = Invalidate {
+        release: Some(lock("l", "me")),
+        ..invalidate(&["own", "a", "b", "{t}c"])
+    };
+    let keep = Commit {
+        release: false,
+        ..group(false)
+    };
+    let one = commit(b"new", &["a", "b", "{t}c"]);
+    let one_staged = commit(&vec![b'x'; STAGING_BYTES], &["a", "b", "{t}c"]);
+    vec![
+        scene("one document", one.clone()),
+        scene("one staged document", one_staged.clone()),
+        Scene {
+            in_flight: false,
+            ..scene("nothing in flight", one)
+        },
+        scene("two documents", group(false)),
+        scene("two documents, one staged", group(true)),
+        scene("locks kept", keep),
+        Scene {
+            lock: Some("you"),
+            ..scene("lock lost", group(true))
+        },
+        Scene {
+            lock: None,
+            ..scene("lock gone", one_staged)
+        },
+        Scene {
+            saved_by: "c1",
+            ..scene("replay", group(true))
+        },
+        Scene {
+            later_ns: 1,
+            ..scene("superseded", group(true))
+        },
+        scene("invalidate", drop_and_release),
+        Scene {
+            lock: None,
+            ..scene("acquire a free lock", acquire("l", "me", 3))
+        },
+        scene("acquire again", acquire("l", "me", 0)),
+        Scene {
+            lock: None,
+            ..scene("acquire above a floor", acquire("l", "me", 99))
+        },
+        Scene {
+            lock: Some("you"),
+            ..scene("acquire a held lock", acquire("l", "me", 99))
+        },
+        scene("renew", renew),
+        scene("release", release),
+    ]
+}
