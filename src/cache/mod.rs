@@ -136,6 +136,10 @@ impl Cache {
     /// There are such steps, and the cache was not told to split. Nothing has been written yet.
     pub(crate) fn split(&self, own: &Entry, dependents: Vec<Entry>) -> Result<Spread> {
         let mut spread = Spread::default();
+        if cfg!(cachetx_without_slot_check) {
+            spread.here = dependents;
+            return Ok(spread);
+        }
         for step in self.space().divide(dependents, |entry| &entry.value) {
             match self.space().meet(&own.value, &step[0].value) {
                 Ok(()) => spread.here = step,
