@@ -61,7 +61,11 @@ pub(super) fn read(file: &File) -> io::Result<Sidecar> {
 
 pub(super) fn write(file: &File, content: &Sidecar) -> io::Result<()> {
     file.write_all_at(line(content).as_bytes(), 0)?;
-    file.set_len(LINE_BYTES as u64)
+    // Only a damaged one is longer. Where nothing is cut off, ext4 would still write the block out with the next sync.
+    match file.metadata()?.len() > LINE_BYTES as u64 {
+        true => file.set_len(LINE_BYTES as u64),
+        false => Ok(()),
+    }
 }
 
 /// Opens the sidecar without its lock, if there is one.

@@ -9,6 +9,8 @@ mod save;
 
 pub use builder::StoreBuilder;
 pub use document::Document;
+#[cfg(feature = "testing")]
+pub(crate) use driver::now;
 pub use locked::Locked;
 pub use save::{Save, SaveError};
 

@@ -9,6 +9,7 @@
 
 mod binary;
 mod cluster;
+mod fileless;
 mod proxy;
 mod rules_file;
 mod sentinel;
@@ -20,6 +21,8 @@ mod wire;
 pub use crate::engine::MemoryServer;
 pub use binary::{Flavour, ServerBinary};
 pub use cluster::Cluster;
+#[doc(hidden)]
+pub use fileless::FilelessDocument;
 pub use proxy::{Proxy, Traffic, WireFault};
 pub use rules_file::{RulesController, RulesFile, RulesTask, RulesVersion};
 pub use sentinel::SentinelTrio;
