@@ -21,6 +21,7 @@ fn run_ids_that_are_no_folder_names() {
     let world = World::start();
     let store = world.store();
     let outside = world.root.path().parent().expect("a parent").join("x");
+    let was_there = outside.exists();
     let long = "r".repeat(300);
     for run in [
         "../x",
@@ -50,7 +51,7 @@ fn run_ids_that_are_no_folder_names() {
                 .is_params()
         );
     }
-    assert!(!outside.exists());
+    assert_eq!(outside.exists(), was_there);
     assert_eq!(
         fs::read_dir(world.root.path()).expect("the root").count(),
         0,
