@@ -40,6 +40,7 @@ pub mod testing;
 mod token;
 
 pub use cache::{Cache, CacheBuilder, Stats};
+pub use disk::FileSystem;
 pub use engine::{BreakerState, Engine, EngineReport};
 pub use error::{BoxError, Effect, Error, Problem};
 pub use json::Style as JsonStyle;

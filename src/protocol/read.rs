@@ -1,11 +1,14 @@
 //! Reading a document: the server's copy where the file vouches for it, else the file.
 
-use super::run::Run;
+use super::{
+    files::{Found, Missing},
+    run::Run,
+};
 use crate::{
     Error,
     disk::Place,
     error::Kind,
-    op::{Bytes, Entry, Read, ReadReply, stamp::vouches},
+    op::{Entry, Read, ReadReply, stamp::vouches},
 };
 
 /// Where the bytes came from.
@@ -16,24 +19,30 @@ pub(crate) enum Source {
     File,
 }
 
-pub(crate) fn read(document: String, place: Place, entry: Entry) -> Run<(Bytes, Source)> {
+pub(crate) fn read(document: String, place: Place, entry: Entry) -> Run<(Found, Source)> {
     Run::new(|io| async move {
-        let missing = || {
-            Error::new(Kind::NotFound {
-                document: document.clone(),
-            })
-        };
-        let stamp = io.stat(&place).await?.ok_or_else(missing)?;
-        match io.server(Read { entry }).await {
-            Ok(ReadReply::Found {
-                voucher: Some(voucher),
-                value: Some(value),
-            }) if vouches(&voucher, &stamp, &value) => return Ok((value.into(), Source::Server)),
-            Ok(_) => {}
-            Err(fault) => log::debug!("{document}: read from the file: {}", fault.into_error()),
+        if let Some(stamp) = io.stat(&place).await? {
+            match io.server(Read { entry }).await {
+                Ok(ReadReply::Found {
+                    voucher: Some(voucher),
+                    value: Some(value),
+                }) if vouches(&voucher, &stamp, &value) => {
+                    let found = Found {
+                        stamp,
+                        bytes: value.into(),
+                        // By the commit that put the voucher there.
+                        settled: true,
+                    };
+                    return Ok((found, Source::Server));
+                }
+                Ok(_) => {}
+                Err(fault) => log::debug!("{document}: read from the file: {}", fault.into_error()),
+            }
         }
-        let (_, bytes) = io.read_file(&place).await?.ok_or_else(missing)?;
-        Ok((bytes, Source::File))
+        match io.read_file(&place, Missing::Brief).await? {
+            Some(found) => Ok((found, Source::File)),
+            None => Err(Error::new(Kind::NotFound { document })),
+        }
     })
 }
 
