@@ -55,7 +55,8 @@ fn a_second_read_is_the_same_arc_until_the_file_changes() {
     assert!(!Arc::ptr_eq(&first, &elsewhere.read().expect("read")));
 
     save(&document, 2);
-    assert_eq!(document.read().expect("own save").years, 2);
+    let second = document.read().expect("own save").years;
+    assert_eq!(second, 2, "a snapshot of an older file was returned");
     save(&elsewhere, 3);
     let third = document.read().expect("another store's save");
     assert_eq!((third.years, first.years), (3, 1));

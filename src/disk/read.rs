@@ -4,12 +4,15 @@ use super::{Got, folder};
 use crate::{
     Error, Result,
     error::{Kind, io_error},
+    limits,
+    op::Stamp,
 };
 use rustix::{
+    buffer::spare_capacity,
     fs::{FileType, Mode, OFlags, Stat},
-    io::Errno,
+    io::{Errno, retry_on_intr},
 };
-use std::{fs::File, io::Read, path::Path};
+use std::{fs::File, path::Path};
 
 /// The stamp by the file's name, which is enough where one machine writes.
 pub(super) fn stat(dir: &File, path: &Path, file: &str) -> Result<Got> {
@@ -66,24 +69,29 @@ pub(super) fn read(dir: &File, path: &Path, file: &str, max_bytes: u64) -> Resul
     plain_file(path, &before)?;
     let before = folder::stamp(&before);
     too_large(path, before.size, max_bytes)?;
-    let mut bytes = Vec::with_capacity(before.size as usize);
-    if let Err(e) = (&open)
-        .take(max_bytes.saturating_add(1))
-        .read_to_end(&mut bytes)
-    {
-        return match Errno::from_io_error(&e) {
-            Some(errno) => torn_if_stale(path, "read", errno),
-            None => Err(io_error(path, "read", e)),
-        };
+    match read_all(&open, before) {
+        Ok(Some(bytes)) => Ok(Got::File(before, bytes.into())),
+        Ok(None) => Ok(Got::Torn),
+        Err(e) => torn_if_stale(path, "read", e),
     }
-    let after = match rustix::fs::fstat(&open) {
-        Ok(stat) => folder::stamp(&stat),
-        Err(e) => return torn_if_stale(path, "stat", e),
-    };
-    if after != before || bytes.len() as u64 != before.size {
-        return Ok(Got::Torn);
+}
+
+/// The bytes, where the stamp held still and they are as many as it says.
+fn read_all(open: &File, before: Stamp) -> Result<Option<Vec<u8>>, Errno> {
+    // One byte more than there should be, so that a file that grows is seen; what is past that is not read. What the file
+    // says of its size is no reason to take that much memory at once: it may be sparse.
+    let room = before.size.min(limits::READ_AHEAD_BYTES);
+    let mut bytes = Vec::with_capacity(usize::try_from(room).unwrap_or(0) + 1);
+    while bytes.len() as u64 <= before.size {
+        if bytes.len() == bytes.capacity() {
+            bytes.reserve(1);
+        }
+        if retry_on_intr(|| rustix::io::read(open, spare_capacity(&mut bytes)))? == 0 {
+            break;
+        }
     }
-    Ok(Got::File(before, bytes.into()))
+    let after = folder::stamp(&rustix::fs::fstat(open)?);
+    Ok((after == before && bytes.len() as u64 == before.size).then_some(bytes))
 }
 
 pub(super) fn too_large(path: &Path, bytes: u64, limit: u64) -> Result<()> {

@@ -35,7 +35,7 @@ impl Store {
     }
 }
 
-pub(super) fn now() -> Now {
+pub(crate) fn now() -> Now {
     let wall = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
     Now {
         wall_ns: wall.map_or(0, |since| {

@@ -1,6 +1,9 @@
 //! The command line of cachetx. Exit codes: 0 fine, 1 problems found, 2 wrong usage.
 
+mod acl;
+mod boot;
 mod demo;
+mod engine;
 mod output;
 mod rules;
 mod rules_check;
@@ -19,6 +22,8 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
+    Acl(acl::Arguments),
+    Boot(boot::Arguments),
     Demo(demo::Arguments),
     /// Check and expand rules files
     #[command(subcommand)]
@@ -52,6 +57,8 @@ impl From<Exit> for ExitCode {
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let ran = match cli.command {
+        Command::Acl(arguments) => acl::run(&arguments),
+        Command::Boot(arguments) => boot::run(arguments),
         Command::Demo(arguments) => demo::run(&arguments),
         Command::Rules(command) => rules::run(command),
     };
