@@ -129,7 +129,7 @@ mod tests {
             naming(&path),
             [base.join("a"), base.clone(), std::env::temp_dir()]
         );
-        Root::open(&path, 1).unwrap();
+        Root::open(&path, 1, FileSystem::Auto).unwrap();
         assert!(path.is_dir());
         assert!(naming(&path).is_empty());
         std::fs::remove_dir_all(&base).unwrap();
