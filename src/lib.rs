@@ -39,12 +39,12 @@ mod store;
 pub mod testing;
 mod token;
 
-pub use cache::{Cache, CacheBuilder, Stats};
+pub use cache::{Cache, CacheBuilder, CrossSlot, Stats};
 pub use disk::FileSystem;
 pub use engine::{Acl, BreakerState, Engine, EngineReport};
 pub use error::{BoxError, Effect, Error, Problem};
 pub use json::Style as JsonStyle;
-pub use protocol::{CacheOutcome, Durability, Outcome};
+pub use protocol::{CacheOutcome, Durability, Outcome, Reach};
 pub use raw::RawObject;
 pub use rules::{
     Key, KeyIter, KeyList, NO_TASKS, ParamValue, Params, Rules, RulesBuilder, SlotCheck,

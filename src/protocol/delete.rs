@@ -4,6 +4,7 @@ use super::{
     outcome::Outcome,
     run::Run,
     save::{Writer, admit, invalidate, settle},
+    spread::Spread,
 };
 use crate::{
     Result,
@@ -17,8 +18,8 @@ pub(crate) struct Plan {
     /// For messages.
     pub(crate) document: String,
     pub(crate) place: Place,
-    /// The own entry and the dependents.
-    pub(crate) entries: Vec<Entry>,
+    pub(crate) own: Entry,
+    pub(crate) dependents: Spread,
     pub(crate) writer: Writer,
 }
 
@@ -31,8 +32,17 @@ pub(crate) fn delete(plan: Plan) -> Run<Outcome> {
         }
         let durability = settle(&io, &plan.document, &plan.place).await;
         let lock = Some(plan.writer.lock.clone());
-        let cache = invalidate(&io, &plan.document, plan.entries, lock).await;
-        Ok(Outcome { cache, durability })
+        let reach = plan.dependents.reach();
+        let mut here = plan.dependents.here.clone();
+        here.push(plan.own);
+        let cache = invalidate(&io, &plan.document, here, lock).await;
+        let cache = plan.dependents.finish(&io, &plan.document, cache).await;
+        Ok(Outcome {
+            cache,
+            durability,
+            reach,
+            replicas: None,
+        })
     })
 }
 

@@ -12,8 +12,10 @@ mod outcome;
 pub(crate) mod read;
 mod run;
 pub(crate) mod save;
+mod spread;
 mod value;
 
 pub(crate) use lock::{Claim, Held};
-pub use outcome::{CacheOutcome, Durability, Outcome};
+pub use outcome::{CacheOutcome, Durability, Outcome, Reach};
 pub(crate) use run::{Action, Answer, Io, Now, Run, Step, mismatch};
+pub(crate) use spread::Spread;

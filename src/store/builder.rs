@@ -1,5 +1,7 @@
-use super::{Inner, Store, Trace, names::Layout, snapshots::Snapshots};
-use crate::{Cache, Error, FileSystem, JsonStyle, Result, disk::Root, error::Kind, limits};
+use super::{Inner, Store, Trace, names::Layout, save, snapshots::Snapshots};
+use crate::{
+    Cache, Error, FileSystem, JsonStyle, Result, disk::Root, error::Kind, limits, op::Wait,
+};
 use std::{
     path::{Path, PathBuf},
     sync::Arc,
@@ -21,6 +23,7 @@ pub struct StoreBuilder {
     snapshot_entries: usize,
     snapshot_bytes: u64,
     style: JsonStyle,
+    wait: Option<Wait>,
     trace: Option<Trace>,
 }
 
@@ -39,6 +42,7 @@ impl StoreBuilder {
             snapshot_entries: limits::DEFAULT_SNAPSHOT_ENTRIES,
             snapshot_bytes: limits::DEFAULT_SNAPSHOT_BYTES,
             style: JsonStyle::default(),
+            wait: None,
             trace: None,
         }
     }
@@ -115,6 +119,13 @@ impl StoreBuilder {
         self
     }
 
+    /// Waits after each commit until so many replicas have it, unless a save says otherwise: see
+    /// [`Save::wait_replicas`](crate::Save::wait_replicas). No wait by default.
+    pub fn wait_replicas(mut self, replicas: u32, time: Duration) -> Self {
+        self.wait = Some(save::wait(replicas, time));
+        self
+    }
+
     /// Calls `trace` with the name of each step, such as `disk.rename` or `server.Commit`, just before it is taken: to
     /// count them, or to stop a test there.
     #[cfg(feature = "testing")]
@@ -153,6 +164,7 @@ impl StoreBuilder {
             lock_ttl: self.lock_ttl,
             lock_wait: self.lock_wait,
             style: self.style,
+            wait: self.wait,
             host: host.nodename().to_string_lossy().into_owned(),
             trace: self.trace,
         })))

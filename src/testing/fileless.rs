@@ -2,7 +2,6 @@
 
 use crate::{
     Cache, CacheOutcome, Error, Params, Result,
-    cache::entries,
     disk::{FileAction, Folder, Got, Place, Sidecar},
     error::Kind,
     limits,
@@ -86,7 +85,10 @@ impl FilelessDocument {
             bytes,
             own: self.own.clone(),
             ttl_ms: u64::try_from(self.ttl.as_millis()).unwrap_or(u64::MAX),
-            dependents: entries(&dependents),
+            dependents: self
+                .cache
+                .split(&self.own, self.cache.entries(&dependents))?,
+            wait: None,
             writer: Writer {
                 lock: held.lock,
                 fence: held.fence,
