@@ -7,6 +7,7 @@
 //! - its *sidecar* `.<file>.cachetx`: the OS lock of writers, the last fence and the last modification time;
 //! - for the length of a save, a temporary file `.<file>.<token>.tmp`, locked by its writer while that lives.
 
+mod file_system;
 mod folder;
 mod read;
 mod root;
@@ -14,6 +15,7 @@ mod session;
 mod sidecar;
 mod temp;
 
+pub use file_system::FileSystem;
 pub(crate) use root::Root;
 pub(crate) use session::Session;
 
@@ -28,6 +30,13 @@ pub(crate) const READ_ONLY_MARKER: &str = "READONLY";
 pub(crate) struct Place {
     pub(crate) folder: Arc<str>,
     pub(crate) file: Arc<str>,
+}
+
+impl Place {
+    /// Relative to the root.
+    fn path(&self) -> String {
+        [&*self.folder, "/", &*self.file].concat()
+    }
 }
 
 /// What may be asked of a disk; as data, so that a simulated one can answer too.
@@ -110,7 +119,7 @@ pub(crate) enum Got {
     /// The document's bytes, and the stamp that held still while they were read.
     File(Stamp, Bytes),
     Missing,
-    /// The file changed while it was read.
+    /// The file changed while it was read, or was replaced on its server.
     Torn,
     Sidecar(Sidecar),
     /// Somebody else has the sidecar's OS lock.
