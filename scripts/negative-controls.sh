@@ -29,4 +29,5 @@ control() {
 }
 
 control cachetx_without_stamp_check no_lost_save
+control cachetx_without_replay outbox
 exit "$failed"

@@ -6,14 +6,20 @@
 //! Beside a document stand, hidden by a leading dot:
 //! - its *sidecar* `.<file>.cachetx`: the OS lock of writers, the last fence and the last modification time;
 //! - for the length of a save, a temporary file `.<file>.<token>.tmp`, locked by its writer while that lives.
+//!
+//! The [`outbox`] is a folder of its own, by default `<root>/.cachetx-outbox`: no run's name begins with a dot.
 
 mod folder;
+mod outbox;
 mod read;
 mod root;
 mod session;
 mod sidecar;
 mod temp;
 
+pub(crate) use outbox::{
+    Invalidation, Listed, Outbox, OutboxAction, OutboxGot, Ticket, Work, list,
+};
 pub(crate) use root::Root;
 pub(crate) use session::Session;
 

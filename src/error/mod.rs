@@ -91,6 +91,8 @@ pub(crate) enum Kind {
         action: &'static str,
         source: std::io::Error,
     },
+    #[error("the outbox {0}")]
+    Outbox(String),
     #[error("the server is unavailable: {message}")]
     Unavailable { message: String },
     #[error("the server refused: {message}")]
@@ -212,6 +214,12 @@ impl Error {
     #[must_use]
     pub fn is_busy(&self) -> bool {
         matches!(self.kind(), Kind::SidecarBusy { .. })
+    }
+
+    /// Whether the outbox has no folder, or no room.
+    #[must_use]
+    pub fn is_outbox(&self) -> bool {
+        matches!(self.kind(), Kind::Outbox(_))
     }
 
     /// Whether the server could not be reached or did not answer in time.

@@ -1,12 +1,13 @@
 //! Deleting a document: the file first, then its entries and everything derived from it.
 
 use super::{
-    outcome::Outcome,
+    defer::defer,
+    outcome::{CacheOutcome, Outcome},
     run::Run,
     save::{Writer, admit, invalidate, settle},
 };
 use crate::{
-    Result,
+    Params, Result,
     disk::{FileAction, Place, Sidecar},
     op::Entry,
 };
@@ -19,6 +20,8 @@ pub(crate) struct Plan {
     pub(crate) place: Place,
     /// The own entry and the dependents.
     pub(crate) entries: Vec<Entry>,
+    /// What the keys were made from, for the outbox.
+    pub(crate) params: Params,
     pub(crate) writer: Writer,
 }
 
@@ -31,7 +34,11 @@ pub(crate) fn delete(plan: Plan) -> Run<Outcome> {
         }
         let durability = settle(&io, &plan.document, &plan.place).await;
         let lock = Some(plan.writer.lock.clone());
-        let cache = invalidate(&io, &plan.document, plan.entries, lock).await;
+        let (entries, release) = (plan.entries.clone(), lock.clone());
+        let cache = match invalidate(&io, &plan.document, entries, release).await {
+            Ok(removed) => CacheOutcome::Invalidated { removed },
+            Err(cause) => defer(&io, plan.entries, lock, plan.params, cause).await,
+        };
         Ok(Outcome { cache, durability })
     })
 }

@@ -1,12 +1,13 @@
 //! Saving a document: a durable file, then one atomic step on the server.
 
 use super::{
+    defer::defer,
     lock::let_go,
     outcome::{CacheOutcome, Durability, Outcome},
     run::{Io, Run},
 };
 use crate::{
-    Error, Result,
+    Error, Params, Result,
     disk::{FileAction, Place, Sidecar},
     error::Kind,
     op::{Bytes, Commit, CommitReply, Entry, Fault, Invalidate, InvalidateReply, Lock, Own, Stamp},
@@ -25,6 +26,8 @@ pub(crate) struct Plan {
     pub(crate) own: Entry,
     pub(crate) ttl_ms: u64,
     pub(crate) dependents: Vec<Entry>,
+    /// What the keys were made from, for the outbox.
+    pub(crate) params: Params,
     pub(crate) writer: Writer,
     /// Whether the lock goes with the commit.
     pub(crate) release: bool,
@@ -190,22 +193,23 @@ async fn commit(io: &Io, plan: &Plan, stamp: Stamp) -> (CacheOutcome, bool) {
             Err(fault) => break fault.into_error(),
         }
     };
-    if !cause.is_server() {
-        return (CacheOutcome::Deferred { cause }, false);
-    }
-    // The server answers but does not take the commit: it may be full. Deleting is always safe, and allowed even then.
     let entries = std::iter::once(&plan.own).chain(&plan.dependents);
+    let entries: Vec<Entry> = entries.cloned().collect();
     let lock = plan.release.then(|| plan.writer.lock.clone());
-    match invalidate(io, &plan.document, entries.cloned().collect(), lock).await {
-        CacheOutcome::Invalidated { removed } => {
-            log::warn!(
-                "{}: the commit was refused, so its entries were deleted instead: {cause}",
-                plan.document
-            );
-            (CacheOutcome::Invalidated { removed }, false)
-        }
-        _ => (CacheOutcome::Deferred { cause }, false),
+    // Where the server answers but does not take the commit, it may be full. Deleting is always safe, and allowed even then.
+    if cause.is_server()
+        && let Ok(removed) = invalidate(io, &plan.document, entries.clone(), lock.clone()).await
+    {
+        log::warn!(
+            "{}: the commit was refused, so its entries were deleted instead: {cause}",
+            plan.document
+        );
+        return (CacheOutcome::Invalidated { removed }, false);
     }
+    (
+        defer(io, entries, lock, plan.params.clone(), cause).await,
+        false,
+    )
 }
 
 /// Deletes entries and lets the lock go in the same step; alone, where the step fails.
@@ -214,16 +218,16 @@ pub(super) async fn invalidate(
     document: &str,
     entries: Vec<Entry>,
     lock: Option<Lock>,
-) -> CacheOutcome {
+) -> Result<u64> {
     let release = lock.clone();
     match io.server(Invalidate { entries, release }).await {
-        Ok(InvalidateReply::Removed(removed)) => CacheOutcome::Invalidated { removed },
+        Ok(InvalidateReply::Removed(removed)) => Ok(removed),
         Err(fault) => {
             let cause = fault.into_error();
             if let (Some(lock), true) = (lock, cause.is_server()) {
                 let_go(io, document, lock).await;
             }
-            CacheOutcome::Deferred { cause }
+            Err(cause)
         }
     }
 }

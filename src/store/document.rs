@@ -88,6 +88,7 @@ impl<T> Document<T> {
                 document: names.document.clone(),
                 place: names.place.clone(),
                 entries: gone,
+                params: names.params.clone(),
                 writer: hold.writer()?,
             }))?;
         hold.let_go_of();

@@ -1,6 +1,7 @@
 //! The command line of cachetx. Exit codes: 0 fine, 1 problems found, 2 wrong usage.
 
 mod demo;
+mod outbox;
 mod output;
 mod rules;
 mod rules_check;
@@ -20,6 +21,9 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     Demo(demo::Arguments),
+    /// Show and replay what has not reached the server
+    #[command(subcommand)]
+    Outbox(outbox::Command),
     /// Check and expand rules files
     #[command(subcommand)]
     Rules(rules::Command),
@@ -53,6 +57,7 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     let ran = match cli.command {
         Command::Demo(arguments) => demo::run(&arguments),
+        Command::Outbox(command) => outbox::run(&command),
         Command::Rules(command) => rules::run(command),
     };
     match ran {
