@@ -15,13 +15,22 @@ pub(super) async fn defer(
     params: Params,
     cause: Error,
 ) -> CacheOutcome {
-    let action = OutboxAction::Defer(Invalidation {
+    let action = record(io, entries, release, params);
+    deferred(cause, io.outbox(action).await)
+}
+
+pub(super) fn record(
+    io: &Io,
+    entries: Vec<Entry>,
+    release: Option<Lock>,
+    params: Params,
+) -> OutboxAction {
+    OutboxAction::Defer(Invalidation {
         entries,
         release,
         params,
         at_ns: io.now().wall_ns,
-    });
-    deferred(cause, io.outbox(action).await)
+    })
 }
 
 pub(crate) fn deferred<T>(cause: Error, recorded: Result<T>) -> CacheOutcome {

@@ -90,10 +90,12 @@ async fn bring(io: &Io, work: Work, expand: &Expand) -> Result<()> {
                 let entries = part.to_vec();
                 delete(io, Invalidate { entries, release }).await?;
             }
+            // A lock alone, since there was nothing to delete.
             match release {
                 None => Ok(()),
-                release => {
+                Some(lock) => {
                     let entries = Vec::new();
+                    let release = Some(lock);
                     delete(io, Invalidate { entries, release }).await
                 }
             }
@@ -119,5 +121,155 @@ async fn delete(io: &Io, asked: Invalidate) -> Result<()> {
     match io.server(asked).await {
         Ok(_) => Ok(()),
         Err(fault) => Err(fault.into_error()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        disk::Invalidation,
+        error::Kind,
+        op::{Fault, InvalidateReply, Lock, Op, Reply},
+        protocol::{Action, Answer, Now, Step},
+    };
+
+    fn entry(n: usize) -> Entry {
+        Entry {
+            value: format!("v{n}"),
+            leases: "l".into(),
+        }
+    }
+
+    fn ticket(id: u64) -> Ticket {
+        Ticket::own(id)
+    }
+
+    /// Plays an outbox with these records, and a server that gives these answers, `Ok` from then on; what was asked.
+    fn play(work: Vec<Work>, expand: Expand, answers: Vec<Error>) -> (Replayed, Vec<Action>) {
+        let mut records: Vec<_> = (1..).map(ticket).zip(work).collect();
+        let mut answers = answers.into_iter();
+        let (mut run, mut answer, mut asked) = (replay(expand), None, Vec::new());
+        loop {
+            let action = match run.resume(answer.take(), Now::default()) {
+                Step::Done(done) => return (done.expect("no bug"), asked),
+                Step::Do(action) => action,
+            };
+            answer = Some(match &action {
+                Action::Server(_) => Answer::Server(match answers.next() {
+                    Some(e) => Err(Fault::NotDone(e)),
+                    None => Ok(Reply::Invalidate(InvalidateReply::Removed(1))),
+                }),
+                Action::Outbox(asked) => Answer::Outbox(Ok(match asked {
+                    OutboxAction::Next(after) => OutboxGot::Next(
+                        records
+                            .iter()
+                            .filter(|(t, _)| Some(*t) > *after)
+                            .cloned()
+                            .collect(),
+                    ),
+                    OutboxAction::TakeOver => OutboxGot::TakenOver(0),
+                    OutboxAction::GiveBack => OutboxGot::Left(records.len() as u64),
+                    OutboxAction::Retire(done) => {
+                        records.retain(|(ticket, _)| ticket != done);
+                        OutboxGot::Nothing
+                    }
+                    other => panic!("{other:?}"),
+                })),
+                other => panic!("{other:?}"),
+            });
+            asked.push(action);
+        }
+    }
+
+    fn keys(count: usize, lock: Option<&str>) -> Work {
+        Work::Keys(Invalidation {
+            entries: (0..count).map(entry).collect(),
+            release: lock.map(|key| Lock {
+                key: key.to_owned(),
+                value: "mine".to_owned(),
+            }),
+            params: Params::new(),
+            at_ns: 0,
+        })
+    }
+
+    fn nothing() -> Expand {
+        Arc::new(|_| Vec::new())
+    }
+
+    /// For each step on the server, how many keys it deletes and whether it releases a lock.
+    fn steps(asked: &[Action]) -> Vec<(usize, bool)> {
+        let op = |action: &Action| match action {
+            Action::Server(Op::Invalidate(op)) => Some((op.entries.len(), op.release.is_some())),
+            _ => None,
+        };
+        asked.iter().filter_map(op).collect()
+    }
+
+    fn retired(asked: &[Action]) -> usize {
+        let is = |a: &&Action| matches!(a, Action::Outbox(OutboxAction::Retire(_)));
+        asked.iter().filter(is).count()
+    }
+
+    #[test]
+    fn keys_go_in_parts_and_the_lock_with_the_last() {
+        let most = limits::REPLAY_KEYS;
+        let work = vec![
+            keys(2 * most + 1, Some("k")),
+            keys(most, None),
+            keys(0, Some("k")),
+        ];
+        let (done, asked) = play(work, nothing(), Vec::new());
+        assert_eq!(
+            steps(&asked),
+            [
+                (most, false),
+                (most, false),
+                (1, true),
+                (most, false),
+                (0, true)
+            ]
+        );
+        assert_eq!((done.records, done.left, retired(&asked)), (3, 0, 3));
+    }
+
+    #[test]
+    fn a_record_is_retired_only_once_all_of_it_is_done() {
+        let away = Error::new(Kind::Unavailable {
+            message: "gone".to_owned(),
+        });
+        let work = vec![keys(2 * limits::REPLAY_KEYS, None), keys(1, None)];
+        let (done, asked) = play(work.clone(), nothing(), vec![away]);
+        assert_eq!((steps(&asked).len(), retired(&asked)), (1, 0));
+        assert_eq!((done.records, done.left), (0, 2));
+        assert!(done.cause.is_some_and(|e| e.is_unavailable()));
+
+        // A record that the server refuses keeps no other one waiting.
+        let refused = Error::new(Kind::Server {
+            message: "NOPERM".to_owned(),
+        });
+        let (done, asked) = play(work, nothing(), vec![refused]);
+        assert_eq!((done.records, done.left, retired(&asked)), (1, 1, 1));
+        assert!(done.cause.is_some_and(|e| e.is_server()));
+    }
+
+    #[test]
+    fn a_record_of_everything_needs_rules_that_have_a_template_for_it() {
+        let work = || {
+            vec![Work::Everything {
+                params: Params::new().with("run", "r"),
+                at_ns: 0,
+            }]
+        };
+        let (done, asked) = play(work(), nothing(), Vec::new());
+        assert_eq!((done.records, done.left, steps(&asked)), (0, 1, vec![]));
+        assert!(done.cause.is_some_and(|e| e.is_outbox()));
+
+        let most = limits::REPLAY_KEYS;
+        let all = move |_: &Params| vec![vec![entry(0)], (0..=most).map(entry).collect()];
+        let (done, asked) = play(work(), Arc::new(all), Vec::new());
+        assert_eq!(steps(&asked), [(1, false), (most, false), (1, false)]);
+        assert_eq!((done.records, done.left), (1, 0));
     }
 }

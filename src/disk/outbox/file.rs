@@ -5,6 +5,7 @@ use rustix::fs::{AtFlags, Mode, OFlags};
 use std::{
     fs::File,
     io::{self, Write},
+    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
 };
 
@@ -142,6 +143,10 @@ impl OwnFile {
         (&self.file).write_all(line.as_bytes())?;
         if sync == Sync::Now {
             self.file.sync_data()?;
+            // Somebody removed it: what is in it will be found by nobody.
+            if self.file.metadata()?.nlink() == 0 {
+                return Err(io::ErrorKind::NotFound.into());
+            }
         }
         self.len += line.len() as u64;
         self.broken = false;
@@ -150,7 +155,9 @@ impl OwnFile {
 
     /// What it holds is done, or in another file. Not synced: a file that comes back is replayed once more.
     pub(super) fn remove(self) {
-        if let Err(e) = self.folder.remove(&self.name) {
+        if let Err(e) = self.folder.remove(&self.name)
+            && e.kind() != io::ErrorKind::NotFound
+        {
             log::warn!("{}: cannot remove it: {e}", self.path().display());
         }
     }

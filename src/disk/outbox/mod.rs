@@ -66,6 +66,13 @@ pub(crate) struct Ticket {
     id: u64,
 }
 
+impl Ticket {
+    #[cfg(test)]
+    pub(crate) fn own(id: u64) -> Self {
+        Self { source: 0, id }
+    }
+}
+
 /// What may be asked of an outbox; as data, so that a simulated one can answer too.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum OutboxAction {

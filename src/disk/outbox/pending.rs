@@ -29,13 +29,16 @@ impl Pending {
         }
     }
 
-    /// The same as one record of its params; an intent stays, since it names the keys that its save marked.
+    /// The same as one record of its params. An intent stays, since it names the keys that its save marked; so does what
+    /// only releases a lock.
     pub(super) fn collapsed(self) -> Self {
         match &self.work {
-            Work::Keys(what) if !self.in_flight => Self::deferred(Work::Everything {
-                params: what.params.clone(),
-                at_ns: what.at_ns,
-            }),
+            Work::Keys(what) if !self.in_flight && !what.entries.is_empty() => {
+                Self::deferred(Work::Everything {
+                    params: what.params.clone(),
+                    at_ns: what.at_ns,
+                })
+            }
             _ => self,
         }
     }
@@ -155,12 +158,14 @@ impl Queue {
         let mut latest: HashMap<String, (Params, i64)> = HashMap::new();
         let mut ripe = Vec::with_capacity(self.ripe_records());
         for (id, work) in self.ripe() {
+            ripe.push(id);
             let (params, at_ns) = match work {
+                // A lock alone is left to its TTL.
+                Work::Keys(what) if what.entries.is_empty() => continue,
                 Work::Keys(what) => (&what.params, what.at_ns),
                 Work::Everything { params, at_ns } => (params, *at_ns),
             };
             latest.insert(format!("{params:?}"), (params.clone(), at_ns));
-            ripe.push(id);
         }
         for id in ripe {
             self.remove(id);
