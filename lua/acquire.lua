@@ -21,6 +21,7 @@
 local lock, fence = KEYS[1], KEYS[2]
 local value, ttl, floor = ARGV[1], ARGV[2], ARGV[3]
 
+--@select lock
 local holder = redis.call('GET', lock)
 if holder and holder ~= value then
     return { 'held', holder, string.format('%.0f', redis.call('PTTL', lock)) }

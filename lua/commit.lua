@@ -1,7 +1,8 @@
 -- Sets the own entries, deletes the dependents and releases the locks, if all locks are still the caller's.
 --
 -- An own stamp that carries this commit's id shows that the commit has run: nothing but the release is done again. Where
--- a lock is lost, what would have been set or deleted is deleted: that is always safe.
+-- a lock is lost, what would have been set or deleted is deleted: that is always safe. So it is where an own stamp is of a
+-- later file: this request was held up on its way, and the lock's holder has saved again meanwhile.
 --
 -- Checked before the first write: the types of all keys that are read, the locks, the numbers, the staged values, and
 -- memory. Written: delete (what is in flight, own entries, dependents), then set, then release; cut anywhere, entries are
@@ -32,8 +33,10 @@
 --   committed  removed (decimal): dependents that were there
 --   replayed
 --   lost       removed (decimal): dependents that were there
+--   superseded removed (decimal): dependents that were there
 
 --@include limits
+--@include decimal
 --@include ttl
 --@include write
 --@include unlink
@@ -52,23 +55,37 @@ local function own_arg(i)
 end
 
 local held, all_held = {}, true
+--@select lock
 for i = 1, locks do
     held[i] = redis.call('GET', KEYS[i]) == ARGV[6 + i]
     all_held = all_held and held[i]
 end
+--@select cache
 local function release_held()
+    --@select lock
     for i = 1, locks do
         if release and held[i] then
             write('UNLINK', KEYS[i])
         end
     end
+    --@select cache
 end
 
-local replayed = false
+-- The modification time that a stamp begins with; nil where it has none.
+local function mtime(stamp)
+    local time = string.match(stamp, '^%d+')
+    return time and is_decimal(time) and time or nil
+end
+
+local replayed, superseded = false, false
 for i = 1, owns do
-    local voucher = redis.call('GET', KEYS[own_key(i) + 1])
-    if voucher and string.match(voucher, '^[^:]*:([^:]*):') == id then
+    local stamp = redis.call('GET', KEYS[own_key(i) + 1])
+    if stamp and string.match(stamp, '^[^:]*:([^:]*):') == id then
         replayed = true
+    end
+    local stored, own = stamp and mtime(stamp), mtime(ARGV[own_arg(i) + 2])
+    if stored and own and less(own, stored) then
+        superseded = true
     end
 end
 if replayed then
@@ -94,7 +111,7 @@ for i = 1, groups do
     first = last + 1
 end
 
-if not all_held then
+if not all_held or superseded then
     return attempt(function()
         drop(flights)
         for i = 1, owns do
@@ -102,6 +119,9 @@ if not all_held then
         end
         local removed = unlink(first_dependent, #KEYS)
         release_held()
+        if all_held then
+            return { 'superseded', string.format('%.0f', removed) }
+        end
         return { 'lost', string.format('%.0f', removed) }
     end)
 end

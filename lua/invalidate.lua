@@ -23,7 +23,9 @@
 
 local locks, groups = tonumber(ARGV[1]), tonumber(ARGV[2])
 local first_entry = locks + groups + 1
+--@select lock
 local held = locks == 1 and redis.call('GET', KEYS[1]) == ARGV[3]
+--@select cache
 
 local flights = {}
 local first = first_entry
@@ -36,6 +38,7 @@ end
 return attempt(function()
     drop(flights)
     local removed = unlink(first_entry, #KEYS)
+    --@select lock
     if held then
         write('UNLINK', KEYS[1])
     end

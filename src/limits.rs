@@ -30,12 +30,12 @@ pub const MAX_KEYS_BYTES: usize = 64 * 1024 * 1024;
 
 /// The longest life that rules may give an entry: ten years.
 pub const MAX_TTL: Duration = Duration::from_secs(10 * 365 * 24 * 3_600);
-/// The longest life in ms that a server operation takes: it can still be doubled, and added to any time.
-pub const MAX_LIFE_MS: u64 = 999_999_999_999_999;
 /// A cached entry's life where the rules name none: 72 h.
 pub const DEFAULT_ENTRY_TTL: Duration = Duration::from_secs(72 * 3_600);
 /// A lock's life where the store names none.
 pub const DEFAULT_LOCK_TTL: Duration = Duration::from_secs(60);
+/// The longest life in ms that a server operation takes: it can still be doubled, and added to any time.
+pub const MAX_LIFE_MS: u64 = 999_999_999_999_999;
 /// The shortest life of a lock that a store takes.
 pub const MIN_LOCK_TTL: Duration = Duration::from_millis(1);
 /// The longest: 30 days.
@@ -51,6 +51,8 @@ pub const LOCK_POLL_MAX: Duration = Duration::from_millis(50);
 pub const DEFAULT_CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 /// Time to wait for a reply.
 pub const DEFAULT_RESPONSE_TIMEOUT: Duration = Duration::from_secs(1);
+/// The longest time-out that a cache takes: a day. Deadlines are sums of time-outs and the clock, and must not overflow.
+pub const MAX_TIMEOUT: Duration = Duration::from_secs(24 * 3_600);
 /// Connections of one cache: more threads than that wait for a free one.
 pub const DEFAULT_POOL_SIZE: u32 = 16;
 
@@ -60,6 +62,16 @@ pub const BREAKER_FAILURES: u32 = 3;
 pub const DEFAULT_BREAKER_PAUSE: Duration = Duration::from_secs(2);
 /// An idle connection is probed after so long, so that one whose server vanished is found.
 pub const TCP_KEEPALIVE: Duration = Duration::from_secs(60);
+/// Attempts of the Watch engine at one operation, each of which may find its keys changed by somebody else.
+pub const WATCH_ATTEMPTS: u32 = 32;
+/// Between two of them: the first pause; it grows to [`WATCH_PAUSE_MAX`] and is jittered.
+pub const WATCH_PAUSE_MIN: Duration = Duration::from_micros(200);
+/// Between two of them: the longest pause.
+pub const WATCH_PAUSE_MAX: Duration = Duration::from_millis(20);
+/// How long a boot's rules count as in use by others.
+pub const RULES_SEEN: Duration = Duration::from_secs(7 * 24 * 3_600);
+/// Controllers whose keys a boot tries to read, to find gaps in the ACL.
+pub const MAX_PROBED_KEYS: usize = 64;
 /// Times that an operation is sent: once, and once more where a connection from the pool turns out to be closed.
 pub const SEND_ATTEMPTS: u32 = 2;
 /// Bytes of memory that a connection keeps for packing its next request.
@@ -67,6 +79,8 @@ pub const WARM_BUFFER_BYTES: usize = 512 * 1024;
 
 /// Bytes of a document that is read or written, unless the store says otherwise.
 pub const DEFAULT_MAX_DOCUMENT_BYTES: u64 = 32 * 1024 * 1024;
+/// Bytes of memory that a read takes before it has read any: enough for most documents in one go.
+pub const READ_AHEAD_BYTES: u64 = 1024 * 1024;
 /// Bytes of an error message about a document's content, which may quote values of any length; its middle is cut out.
 pub const MAX_MESSAGE_BYTES: usize = 1_024;
 /// Bytes of white space kept before, and after, a file's JSON text: a final line break, not padding.
@@ -106,6 +120,8 @@ pub const MAX_NAME_BYTES: usize = 255;
 pub const SIDECAR_WAIT: Duration = Duration::from_secs(5);
 /// Between two tries for the sidecar's OS lock.
 pub const SIDECAR_POLL: Duration = Duration::from_millis(1);
+/// Temporary files made for one save until one is not swept away as a dead writer's before it is locked.
+pub const TEMP_ATTEMPTS: u32 = 8;
 /// Tries to read a file whose stamp changes while it is read.
 pub const READ_ATTEMPTS: u32 = 8;
 /// Between two of them; it grows with each.
@@ -115,5 +131,7 @@ pub const READ_PAUSE: Duration = Duration::from_millis(1);
 pub const MTIME_STEPS_NS: [i64; 3] = [1_000, 1_000_000, 2_000_000_000];
 /// Actions that one protocol run may take; more is a bug, found by the run itself.
 pub const MAX_STEPS: u32 = 10_000_000;
+/// The highest number that is taken for one: 19 digits, as many as a 64-bit counter of the server has.
+pub const MAX_DECIMAL: u64 = 9_999_999_999_999_999_999;
 /// The highest fence: what a signed 64-bit counter of the server can hold, less one to grow by.
 pub const MAX_FENCE: u64 = i64::MAX as u64 - 1;

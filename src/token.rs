@@ -2,6 +2,11 @@
 
 use std::io;
 
+/// For jitter: a source without randomness only makes pauses alike.
+pub(crate) fn seed() -> u64 {
+    getrandom::u64().unwrap_or_default()
+}
+
 /// 64 random bits as 16 hex digits: the name of a temporary file.
 pub(crate) fn hex_64() -> io::Result<String> {
     let mut bytes = [0; 8];

@@ -36,8 +36,9 @@ fn redis_py_sees_the_file_s_bytes_no_dependents_and_ttls() {
         .output()
         .is_ok_and(|ran| ran.status.success())
     {
-        eprintln!(
-            "SKIPPED redis_py_sees_the_file_s_bytes_no_dependents_and_ttls: no Python with redis-py (`make python`)"
+        support::skipped(
+            "redis_py_sees_the_file_s_bytes_no_dependents_and_ttls",
+            "no Python with redis-py (`make python`)",
         );
         return;
     }

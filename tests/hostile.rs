@@ -19,8 +19,12 @@ fn says(error: &Error, parts: &[&str]) {
 #[test]
 fn run_ids_that_are_no_folder_names() {
     let world = World::start();
-    let store = world.store();
-    let outside = world.root.path().parent().expect("a parent").join("x");
+    // Below the root's parent, which is the test's own: in a folder that others use anything may be there.
+    let store = Store::builder(world.cache())
+        .root(world.root.path().join("root"))
+        .open()
+        .expect("a store");
+    let outside = world.root.path().join("x");
     let long = "r".repeat(300);
     for run in [
         "../x",
@@ -51,11 +55,8 @@ fn run_ids_that_are_no_folder_names() {
         );
     }
     assert!(!outside.exists());
-    assert_eq!(
-        fs::read_dir(world.root.path()).expect("the root").count(),
-        0,
-        "nothing was made"
-    );
+    let made = fs::read_dir(world.root.path().join("root"));
+    assert_eq!(made.expect("the root").count(), 0, "nothing was made");
     let unknown = store
         .document::<Climate>(RUN, "climat")
         .expect_err("no such controller");
@@ -336,6 +337,12 @@ fn builders_refuse_what_cannot_work() {
     ] {
         assert!(zero.expect_err("zero").is_config());
     }
+    for endless in [
+        world.cache_builder().response_timeout(Duration::MAX).open(),
+        world.cache_builder().connect_timeout(Duration::MAX).open(),
+    ] {
+        assert!(endless.expect_err("endless").is_config());
+    }
     let cache = world.cache();
     let builder = || Store::builder(&cache).root(world.root.path());
     says(
@@ -365,6 +372,41 @@ fn builders_refuse_what_cannot_work() {
             .expect_err("a file")
             .is_io()
     );
+}
+
+#[test]
+fn names_that_stand_for_something_else() {
+    let world = World::start();
+    let store = |rules: &str, change: fn(cachetx::StoreBuilder) -> cachetx::StoreBuilder| {
+        let rules: Rules = rules.parse().expect("rules");
+        let cache = Cache::builder(rules)
+            .url(world.server.url())
+            .open()
+            .expect("a cache");
+        let builder = Store::builder(cache).root(world.root.path());
+        change(builder).open().expect("a store")
+    };
+    // A document that would be the marker of its folder.
+    let marker =
+        r#"{ "version": "1.0", "cache_keys": { "READONLY": "c:{run_id}:a" }, "rules": {} }"#;
+    let refused = store(marker, |builder| builder.layout("{run_id}/{controller}"))
+        .document::<Climate>(RUN, "READONLY")
+        .expect_err("the marker");
+    assert!(refused.is_invalid_name(), "{refused}");
+    // Two keys that would share one file, since the layout's {controller} is another one.
+    let named =
+        r#"{ "version": "1.0", "cache_keys": { "a": "c:{run_id}:{controller}" }, "rules": {} }"#;
+    let params = Params::new().with("controller", "x");
+    let refused = store(named, |builder| builder)
+        .document_with::<Climate>(RUN, "a", params)
+        .expect_err("one file for all");
+    assert!(refused.is_config(), "{refused}");
+    // A lock whose release would delete the value.
+    let plain = r#"{ "version": "1.0", "cache_keys": { "a": "c:{run_id}:a" }, "rules": {} }"#;
+    let refused = store(plain, |builder| builder.lock_key("c:{run_id}:{controller}"))
+        .document::<Climate>(RUN, "a")
+        .expect_err("one key for both");
+    assert!(refused.is_config(), "{refused}");
 }
 
 #[test]

@@ -4,7 +4,10 @@
 
 mod support;
 
-use cachetx::{BoxError, CacheOutcome, Document, Locked, Outcome, Store, testing::Proxy};
+use cachetx::{
+    BoxError, CacheOutcome, Document, Locked, Outcome, Store,
+    testing::{Proxy, WireFault},
+};
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{Arc, Mutex},
@@ -33,6 +36,8 @@ fn store_with_hook(world: &World, url: &str) -> (Store, Hook) {
         .url(url)
         .connect_timeout(TIMEOUT)
         .response_timeout(TIMEOUT)
+        // Every call is to reach the server here; tests/breaker.rs is about the breaker.
+        .circuit_breaker(Duration::ZERO)
         .open()
         .expect("a cache");
     let store = Store::builder(cache)
@@ -121,7 +126,8 @@ fn killed_during_the_commit() {
     world.warm();
     let held = locked(&document);
     let cut = proxy.clone();
-    *hook.lock().expect("not poisoned") = Some(Box::new(move || cut.swallow_next_reply()));
+    *hook.lock().expect("not poisoned") =
+        Some(Box::new(move || cut.inject(WireFault::SwallowReply)));
 
     let outcome = save(held);
     assert!(
@@ -142,7 +148,7 @@ fn a_cut_reply_is_asked_for_again_and_the_commit_is_recognised() {
     world.warm();
     let held = locked(&document);
     let cut = proxy.clone();
-    *hook.lock().expect("not poisoned") = Some(Box::new(move || cut.drop_next_reply()));
+    *hook.lock().expect("not poisoned") = Some(Box::new(move || cut.inject(WireFault::DropReply)));
 
     let outcome = save(held);
     assert!(

@@ -6,7 +6,7 @@ mod naive;
 
 use cachetx::{
     KeyList, NO_TASKS, ParamValue, Params, Rules, Slots,
-    testing::{RulesFile, RulesTask, RulesVersion, strategies},
+    testing::{RulesController, RulesFile, RulesTask, RulesVersion, strategies},
 };
 use proptest::{
     prelude::*,
@@ -54,6 +54,55 @@ fn strs(names: &[String]) -> Vec<&str> {
     names.iter().map(String::as_str).collect()
 }
 
+/// The domain's own file, read as data by serde_json alone.
+fn domain() -> RulesFile {
+    let text = std::fs::read_to_string("rules/nodb.json").expect("it is there");
+    let json: serde_json::Value = serde_json::from_str(&text).expect("it is JSON");
+    let members = |value: &serde_json::Value| -> Vec<(String, serde_json::Value)> {
+        let members = value.as_object().into_iter().flatten();
+        members
+            .map(|(name, value)| (name.clone(), value.clone()))
+            .collect()
+    };
+    let names = |value: &serde_json::Value| -> Vec<String> {
+        let names = value.as_array().into_iter().flatten();
+        names
+            .filter_map(|name| name.as_str().map(str::to_owned))
+            .collect()
+    };
+    // serde_json sorts an object's members; the file's order of controllers is that of the keys.
+    let mut controllers = members(&json["cache_keys"]);
+    controllers.sort_by_key(|(name, _)| text.find(&format!("\n    \"{name}\": ")));
+    let mut file = RulesFile::default();
+    for (name, value) in controllers {
+        let mut controller = RulesController::default();
+        controller.name = name;
+        controller.key = value
+            .as_str()
+            .or(value["key"].as_str())
+            .expect("a key")
+            .to_owned();
+        file.controllers.push(controller);
+    }
+    for (name, from) in members(&json["depends_on"]) {
+        file.depends_on.push((name, names(&from)));
+    }
+    for (name, rule) in members(&json["rules"]) {
+        let mut task = RulesTask::default();
+        task.name = name;
+        task.invalidates = names(&rule["invalidates_cache"]);
+        task.except = names(&rule["except"]);
+        task.includes = names(&rule["includes"]);
+        task.cascade = rule["cascade"].as_bool();
+        file.tasks.push(task);
+    }
+    assert!(
+        file.controllers.len() > 20 && file.tasks.len() > 20,
+        "{file:?}"
+    );
+    file
+}
+
 /// The same keys under one task that has them all, so that its expansion fills every template.
 fn everything(mut file: RulesFile) -> Rules {
     let mut all = RulesTask::default();
@@ -83,6 +132,22 @@ proptest! {
         }
         let keys = rules.expand(&tasks, &params)?;
         prop_assert_eq!(Some(list(&keys)), naive::expand(&file, &strs(&tasks), &params));
+    }
+
+    #[test]
+    fn the_domain_s_tasks_and_saves_give_the_independent_keys(
+        params in strategies::params(&Rules::from_path("rules/nodb.json").expect("it compiles")),
+        own in any::<Index>(),
+    ) {
+        let (file, rules) = (domain(), Rules::from_path("rules/nodb.json")?);
+        let own = &file.controllers[own.index(file.controllers.len())].name;
+        for task in rules.tasks() {
+            let keys = rules.expand([task], &params)?;
+            prop_assert_eq!(Some(list(&keys)), naive::expand(&file, &[task], &params), "task {}", task);
+            let keys = rules.expand_for(own, [task], &params).ok();
+            let expected = naive::expand_for(&file, own, &[task], &params);
+            prop_assert_eq!(keys.as_ref().map(list), expected, "task {}, own {}", task, own);
+        }
     }
 
     #[test]

@@ -6,7 +6,11 @@ mod support;
 use cachetx::{
     CacheOutcome, Document, Durability, JsonStyle, Locked, NO_TASKS, Params, RawObject, Save,
 };
-use std::{fs, os::unix::fs::PermissionsExt, time::Duration};
+use std::{
+    fs,
+    os::unix::fs::{MetadataExt, PermissionsExt, chown},
+    time::Duration,
+};
 use support::{Climate, RUN, World, get, key, on_every_server, pttl};
 
 fn committed(outcome: &cachetx::Outcome) -> u64 {
@@ -136,6 +140,23 @@ fn a_held_lock_names_its_holder_and_the_time_left() {
 }
 
 #[test]
+fn a_foreign_lock_without_a_life_is_said_to_have_none() {
+    let world = World::start();
+    let document = world.climate(&world.store());
+    document.create(&Climate::of(1)).expect("created");
+    support::set(&mut world.redis(), &(key("climate") + ":lock"), b"somebody");
+    let refused = document.try_lock().expect_err("held");
+    let holder = refused.lock_holder().expect("named");
+    assert_eq!(holder.remaining, Duration::MAX);
+    assert!(
+        refused
+            .to_string()
+            .ends_with("held by somebody, and does not run out by itself"),
+        "{refused}"
+    );
+}
+
+#[test]
 fn a_waiter_gets_the_lock_when_it_is_let_go_of() {
     let world = World::start();
     let store = world.store();
@@ -151,6 +172,65 @@ fn a_waiter_gets_the_lock_when_it_is_let_go_of() {
         held.dump_and_unlock().expect("saved");
         assert_eq!(waiter.join().expect("it ends"), 2, "it read what was saved");
     });
+}
+
+#[test]
+fn a_server_that_forgets_its_fences_while_somebody_waits_fences_nobody_out() {
+    let world = World::start();
+    let other = world.store();
+    let document = world.climate(&other);
+    document.create(&Climate::of(1)).expect("created");
+    let (lock, fence) = (key("climate") + ":lock", key("climate") + ":lock:fence");
+    support::set(&mut world.redis(), &lock, b"somebody");
+    // While the waiter sleeps, somebody lets the lock go, another holder saves with a high fence, and both are forgotten.
+    let meanwhile = std::sync::Once::new();
+    let url = world.server.url();
+    let waiting = world
+        .store_builder()
+        .trace(move |step| {
+            if step == "sleep" {
+                meanwhile.call_once(|| {
+                    let client = redis::Client::open(url.as_str()).expect("a client");
+                    let mut redis = client.get_connection().expect("a connection");
+                    let run = |command: &str, redis: &mut redis::Connection| {
+                        let mut words = command.split(' ');
+                        let mut asked = redis::cmd(words.next().expect("a command"));
+                        words.for_each(|word| {
+                            asked.arg(word);
+                        });
+                        asked.exec(redis).expect(command);
+                    };
+                    run(&format!("DEL {lock}"), &mut redis);
+                    run(&format!("SET {fence} 100"), &mut redis);
+                    let saved = document.locked(|climate| {
+                        climate.years += 1;
+                        Ok(())
+                    });
+                    saved.expect("the other holder");
+                    run(&format!("DEL {fence}"), &mut redis);
+                });
+            }
+        })
+        .open()
+        .expect("a store");
+    let mut held = world.climate(&waiting).lock().expect("in the end");
+    assert_eq!(held.years, 2, "it has seen the other's save");
+    held.years = 3;
+    committed(&held.dump_and_unlock().expect("so it may save"));
+}
+
+#[test]
+fn a_wait_without_end_is_taken() {
+    let world = World::start();
+    let store = world
+        .store_builder()
+        .lock_wait(Duration::MAX)
+        .open()
+        .expect("a store");
+    let document = world.climate(&store);
+    committed(&document.create(&Climate::of(1)).expect("created"));
+    let held = document.lock_timeout(Duration::MAX).expect("locked");
+    committed(&held.dump_and_unlock().expect("saved"));
 }
 
 #[test]
@@ -284,6 +364,113 @@ fn the_mode_and_the_white_space_around_the_json_are_kept() {
 }
 
 #[test]
+fn the_owner_the_group_and_who_may_write_are_kept() {
+    if !rustix::process::geteuid().is_root() {
+        support::skipped(
+            "the_owner_the_group_and_who_may_write_are_kept",
+            "needs root",
+        );
+        return;
+    }
+    let (owner, group) = (12_345, 12_346);
+    let world = World::start();
+    let document = world.climate(&world.store());
+    let whose = |name: &str| {
+        let file = fs::metadata(world.run_folder().join(name)).expect("there");
+        (file.uid(), file.gid(), file.mode() & 0o7777)
+    };
+    fs::create_dir(world.run_folder()).expect("made");
+    fs::write(world.file(), r#"{"years": 1}"#).expect("written");
+    chown(world.file(), Some(owner), Some(group)).expect("given away");
+    fs::set_permissions(world.file(), fs::Permissions::from_mode(0o660)).expect("set");
+
+    let save = || document.lock().expect("locked").dump_and_unlock();
+    committed(&save().expect("saved by root"));
+    assert_eq!(whose("climate.nodb"), (owner, group, 0o660));
+    // The owner and the group can go on writing.
+    assert_eq!(whose(".climate.nodb.cachetx"), (owner, group, 0o660));
+}
+
+#[test]
+fn a_member_of_the_document_s_group_keeps_the_group() {
+    let name = "a_member_of_the_document_s_group_keeps_the_group";
+    if !rustix::process::geteuid().is_root() {
+        support::skipped(name, "needs root");
+        return;
+    }
+    let (owner, group, member) = (12_345, 12_346, 12_347);
+    let world = World::start();
+    fs::create_dir(world.run_folder()).expect("made");
+    fs::write(world.file(), r#"{"years": 1}"#).expect("written");
+    let (everybody, team) = (0o755, 0o770);
+    for (path, mode) in [
+        (world.root.path(), everybody),
+        (&world.run_folder(), team),
+        (&world.file(), 0o660),
+    ] {
+        chown(path, Some(owner), Some(group)).expect("given away");
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("set");
+    }
+    // The child runs as a user whose second group is the document's.
+    let writer = support::child(
+        "group_member",
+        &[
+            ("CACHETX_TEST_URL", world.server.url()),
+            ("CACHETX_TEST_ROOT", world.root.path().display().to_string()),
+        ],
+    );
+    let ran = std::process::Command::new("setpriv")
+        .arg(format!("--reuid={member}"))
+        .arg(format!("--regid={member}"))
+        .arg(format!("--groups={group}"))
+        .arg(writer.get_program())
+        .args(writer.get_args())
+        .envs(writer.get_envs().filter_map(|(n, v)| Some((n, v?))))
+        .output();
+    let said = match ran {
+        Ok(ran) => String::from_utf8_lossy(&ran.stdout).into_owned(),
+        Err(e) => e.to_string(),
+    };
+    if !said.contains("GROUP MEMBER") {
+        support::skipped(
+            name,
+            &format!("it cannot be run as another user here: {said}"),
+        );
+        return;
+    }
+    assert_eq!(world.on_disk().years, 2, "{said}");
+    let file = fs::metadata(world.file()).expect("there");
+    assert_eq!(
+        (file.uid(), file.gid(), file.mode() & 0o7777),
+        (member, group, 0o660)
+    );
+}
+
+#[test]
+#[ignore = "a child process of another test"]
+fn group_member() {
+    let (Some(url), Some(root)) = (
+        support::given("CACHETX_TEST_URL"),
+        support::given("CACHETX_TEST_ROOT"),
+    ) else {
+        return;
+    };
+    println!("GROUP MEMBER");
+    let cache = cachetx::Cache::builder(support::rules())
+        .url(url)
+        .open()
+        .expect("a cache");
+    let store = cachetx::Store::builder(cache)
+        .root(root)
+        .open()
+        .expect("a store");
+    let document: Document<Climate> = store.document(RUN, "climate").expect("a document");
+    let mut held = document.lock().expect("locked");
+    held.years = 2;
+    held.dump_and_unlock().expect("saved");
+}
+
+#[test]
 fn a_foreign_document_keeps_every_other_byte() {
     let world = World::start();
     let store = world.store();
@@ -296,7 +483,7 @@ fn a_foreign_document_keeps_every_other_byte() {
     for name in ["climate.nodb", "wepp.nodb"] {
         match fs::read_to_string(samples.join(name)) {
             Ok(text) => texts.push((text, name)),
-            Err(_) => eprintln!("SKIPPED {name}: the sample documents are not here"),
+            Err(_) => support::skipped(name, "the sample documents are not here"),
         }
     }
     fs::create_dir(world.run_folder()).expect("made");

@@ -64,8 +64,9 @@ fn stamps_never_repeat_over_fast_saves() {
 #[test]
 fn stamps_never_repeat_on_a_file_system_with_times_of_one_second() {
     let Some(mount) = Mount::ext4_with_small_inodes() else {
-        eprintln!(
-            "SKIPPED stamps_never_repeat_on_a_file_system_with_times_of_one_second: needs root and loop devices"
+        support::skipped(
+            "stamps_never_repeat_on_a_file_system_with_times_of_one_second",
+            "needs root and loop devices",
         );
         return;
     };
@@ -81,8 +82,9 @@ fn stamps_never_repeat_on_a_file_system_with_times_of_one_second() {
 fn negative_control_without_setting_the_time_stamps_repeat() {
     // Whole-second times make it certain; elsewhere it takes luck, so that is where the naive way is shown to fail.
     let Some(mount) = Mount::ext4_with_small_inodes() else {
-        eprintln!(
-            "SKIPPED negative_control_without_setting_the_time_stamps_repeat: needs root and loop devices"
+        support::skipped(
+            "negative_control_without_setting_the_time_stamps_repeat",
+            "needs root and loop devices",
         );
         return;
     };

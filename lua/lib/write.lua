@@ -13,9 +13,8 @@ local function attempt(body)
     if done then
         return result
     end
-    local text = type(result) == 'table' and result.err or tostring(result)
-    -- Redis 6.2 puts the place in front of the server's own error.
-    text = string.gsub(string.gsub(text, '^@[^:]+: %d+: %-?', ''), '%s+$', '')
+    -- The server's own error is a string here; Redis 6.2 puts the place in front of it.
+    local text = string.gsub(string.gsub(tostring(result), '^@[^:]+: %d+: %-?', ''), '%s+$', '')
     if written then
         return redis.error_reply('CACHETX midway: ' .. text)
     end

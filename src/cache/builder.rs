@@ -2,7 +2,9 @@ use super::{Cache, Inner, entries, replayer::Replayer, stats::Counters};
 use crate::{
     Engine, Params, Result, Rules,
     disk::Outbox,
-    engine::{Breaker, MemoryEngine, MemoryServer, Performer, ServerConfig, ServerEngine},
+    engine::{
+        Breaker, MemoryEngine, MemoryServer, Performer, RulesFacts, ServerConfig, ServerEngine,
+    },
     error::io_error,
     limits,
 };
@@ -17,7 +19,6 @@ use std::{
 #[must_use = "a builder does nothing until it is opened"]
 pub struct CacheBuilder {
     rules: Rules,
-    engine: Engine,
     /// Takes the place of a server.
     memory: Option<MemoryServer>,
     server: ServerConfig,
@@ -29,7 +30,6 @@ impl CacheBuilder {
     pub(super) fn new(rules: Rules) -> Self {
         Self {
             rules,
-            engine: Engine::default(),
             memory: None,
             server: ServerConfig::new(""),
             breaker_pause: limits::DEFAULT_BREAKER_PAUSE,
@@ -86,17 +86,25 @@ impl CacheBuilder {
 
     /// How operations run on the server; [`Engine::Auto`] by default. In memory there is one way.
     pub fn engine(mut self, engine: Engine) -> Self {
-        self.engine = engine;
+        self.server.engine = engine;
         self
     }
 
-    /// Time to open a connection; 1 s by default, and never zero.
+    /// The number of the database in which locks and fences live, for programs that share them; by default the cache's own,
+    /// which the URL names. On a single server only: a Cluster has one database. Each operation selects both then, which
+    /// needs `select` in an ACL. In memory there is one.
+    pub fn lock_database(mut self, number: u32) -> Self {
+        self.server.lock_database = Some(number);
+        self
+    }
+
+    /// Time to open a connection; 1 s by default, never zero, and at most a day.
     pub fn connect_timeout(mut self, timeout: Duration) -> Self {
         self.server.connect_timeout = timeout;
         self
     }
 
-    /// Time to wait for a reply; 1 s by default, and never zero.
+    /// Time to wait for a reply; 1 s by default, never zero, and at most a day.
     pub fn response_timeout(mut self, timeout: Duration) -> Self {
         self.server.response_timeout = timeout;
         self
@@ -134,7 +142,7 @@ impl CacheBuilder {
         self
     }
 
-    /// Connects and boots: loads every script, and checks that the server gives it the digest computed here.
+    /// Connects and boots: finds out how operations can run there, and loads what they need.
     ///
     /// # Errors
     ///
@@ -143,7 +151,7 @@ impl CacheBuilder {
         if let Some(server) = self.memory.clone() {
             return self.with(MemoryEngine::new(server));
         }
-        let engine = ServerEngine::open(self.server.clone())?;
+        let engine = ServerEngine::open(self.server())?;
         self.with(engine)
     }
 
@@ -156,8 +164,15 @@ impl CacheBuilder {
         if self.memory.is_some() {
             return self.open();
         }
-        let engine = ServerEngine::lazy(self.server.clone())?;
+        let engine = ServerEngine::lazy(self.server())?;
         self.with(engine)
+    }
+
+    fn server(&self) -> ServerConfig {
+        ServerConfig {
+            rules: RulesFacts::of(&self.rules),
+            ..self.server.clone()
+        }
     }
 
     fn with(self, engine: impl Performer) -> Result<Cache> {

@@ -218,14 +218,16 @@ impl std::fmt::Debug for Cache {
 /// Keys with the names that belong to them; neighbours of one run share theirs.
 pub(crate) fn entries(keys: &KeyList) -> Vec<Entry> {
     let mut entries: Vec<Entry> = Vec::with_capacity(keys.len());
-    for key in keys.entries() {
-        let leases = keys::leases(key.key, key.first_param);
+    let mut last = None;
+    for (key, first_param) in keys.with_first_params() {
+        let group = keys::leases_group(key, first_param);
         let leases = match entries.last() {
-            Some(last) if *last.leases == *leases => last.leases.clone(),
-            _ => leases.into(),
+            Some(entry) if last == Some(group) => entry.leases.clone(),
+            _ => keys::leases(key, first_param).into(),
         };
+        last = Some(group);
         entries.push(Entry {
-            value: key.key.to_owned(),
+            value: key.to_owned(),
             leases,
         });
     }

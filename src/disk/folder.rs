@@ -2,7 +2,7 @@
 
 use crate::{Result, error::io_error, op::Stamp};
 use rustix::{
-    fs::{AtFlags, Dir, FileType, Mode, OFlags, Stat},
+    fs::{AtFlags, Dir, FileType, Gid, Mode, OFlags, Stat, Uid},
     io::Errno,
 };
 use std::{fs::File, path::Path};
@@ -39,6 +39,21 @@ pub(super) fn file_type(stat: &Stat) -> FileType {
 
 pub(super) fn is_link(dir: &File, name: &str) -> bool {
     matches!(stat_at(dir, name), Ok(Some(stat)) if file_type(&stat) == FileType::Symlink)
+}
+
+/// Gives a file the owner and the group of `like`, as far as that is allowed.
+pub(super) fn give_to(file: &File, like: &Stat) -> Result<(), Errno> {
+    let own = rustix::fs::fstat(file)?;
+    if (own.st_uid, own.st_gid) == (like.st_uid, like.st_gid) {
+        return Ok(());
+    }
+    let (uid, gid) = (Uid::from_raw(like.st_uid), Gid::from_raw(like.st_gid));
+    // Only root may give a file away; others become its owner, as with any editor, and keep the group where they are in
+    // it: the mode is the document's, and speaks of that group.
+    if rustix::fs::fchown(file, Some(uid), Some(gid)).is_err() {
+        let _ = rustix::fs::fchown(file, None, Some(gid));
+    }
+    Ok(())
 }
 
 /// The names in a folder, in no order; those that are not UTF-8 are none of ours.

@@ -4,13 +4,15 @@ use super::{Got, folder};
 use crate::{
     Error, Result,
     error::{Kind, io_error},
+    limits,
     op::Stamp,
 };
 use rustix::{
+    buffer::spare_capacity,
     fs::{FileType, Mode, OFlags, Stat},
-    io::Errno,
+    io::{Errno, retry_on_intr},
 };
-use std::{fs::File, io::Read, path::Path};
+use std::{fs::File, path::Path};
 
 pub(super) fn stat(dir: &File, path: &Path, file: &str) -> Result<Option<Stamp>> {
     let stat = folder::stat_at(dir, file).map_err(|e| io_error(path, "stat", e.into()))?;
@@ -32,11 +34,19 @@ pub(super) fn read(dir: &File, path: &Path, file: &str, max_bytes: u64) -> Resul
     plain_file(path, &before)?;
     let before = folder::stamp(&before);
     too_large(path, before.size, max_bytes)?;
-    let mut bytes = Vec::with_capacity(before.size as usize);
-    (&open)
-        .take(max_bytes.saturating_add(1))
-        .read_to_end(&mut bytes)
-        .map_err(|e| io_error(path, "read", e))?;
+    // One byte more than there should be, so that a file that grows is seen; what is past that is not read. What the file
+    // says of its size is no reason to take that much memory at once: it may be sparse.
+    let room = before.size.min(limits::READ_AHEAD_BYTES);
+    let mut bytes = Vec::with_capacity(usize::try_from(room).unwrap_or(0) + 1);
+    while bytes.len() as u64 <= before.size {
+        if bytes.len() == bytes.capacity() {
+            bytes.reserve(1);
+        }
+        let read = retry_on_intr(|| rustix::io::read(&open, spare_capacity(&mut bytes)));
+        if read.map_err(|e| io_error(path, "read", e.into()))? == 0 {
+            break;
+        }
+    }
     let after = rustix::fs::fstat(&open).map_err(|e| io_error(path, "stat", e.into()))?;
     if folder::stamp(&after) != before || bytes.len() as u64 != before.size {
         return Ok(Got::Torn);

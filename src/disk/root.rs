@@ -9,6 +9,7 @@ use rustix::{
 };
 use std::{
     fs::File,
+    io,
     path::{Path, PathBuf},
 };
 
@@ -23,7 +24,7 @@ pub(crate) struct Root {
 impl Root {
     /// Opens the root, which is made where it is missing.
     pub(crate) fn open(path: &Path, max_bytes: u64) -> Result<Self> {
-        std::fs::create_dir_all(path).map_err(|e| io_error(path, "make the store's root", e))?;
+        make_durably(path).map_err(|e| io_error(path, "make the store's root", e))?;
         // The caller names the root, so a link to it is the caller's choice; what is below is not.
         let dir = File::open(path).map_err(|e| io_error(path, "open the store's root", e))?;
         Ok(Self {
@@ -59,5 +60,59 @@ impl Root {
                 e.into(),
             )),
         }
+    }
+}
+
+/// Makes the folder and those above it where they are missing, and syncs each folder that got a new name: a save below
+/// would not survive a power loss without it.
+fn make_durably(path: &Path) -> io::Result<()> {
+    let named = naming(path);
+    std::fs::create_dir_all(path)?;
+    // Outermost first, so that no synced name hangs below one that may be lost.
+    for folder in named.iter().rev() {
+        match File::open(folder) {
+            Ok(folder) => folder.sync_all()?,
+            // One that may be written and not be read cannot be synced by its user.
+            Err(e) => log::warn!(
+                "cannot sync {}, so a power loss may take the new store back: {e}",
+                folder.display()
+            ),
+        }
+    }
+    Ok(())
+}
+
+/// The folders in which making `path` will put a new name, innermost first.
+fn naming(path: &Path) -> Vec<PathBuf> {
+    let missing = path.ancestors().take_while(|folder| !folder.exists());
+    missing
+        .filter_map(Path::parent)
+        .map(|parent| match parent.as_os_str().is_empty() {
+            true => PathBuf::from("."),
+            false => parent.to_owned(),
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_folder_that_gets_a_new_name_is_synced() {
+        let base = std::env::temp_dir().join(crate::token::hex_64().unwrap());
+        let path = base.join("a").join("b");
+        assert_eq!(
+            naming(&path),
+            [base.join("a"), base.clone(), std::env::temp_dir()]
+        );
+        Root::open(&path, 1).unwrap();
+        assert!(path.is_dir());
+        assert!(naming(&path).is_empty());
+        std::fs::remove_dir_all(&base).unwrap();
+
+        let relative = Path::new("no-such-folder-of-this-crate/a");
+        let parents = ["no-such-folder-of-this-crate", "."].map(PathBuf::from);
+        assert_eq!(naming(relative), parents);
     }
 }

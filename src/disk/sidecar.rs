@@ -61,7 +61,11 @@ pub(super) fn read(file: &File) -> io::Result<Sidecar> {
 
 pub(super) fn write(file: &File, content: &Sidecar) -> io::Result<()> {
     file.write_all_at(line(content).as_bytes(), 0)?;
-    file.set_len(LINE_BYTES as u64)
+    // Only a damaged one is longer. Where nothing is cut off, ext4 would still write the block out with the next sync.
+    match file.metadata()?.len() > LINE_BYTES as u64 {
+        true => file.set_len(LINE_BYTES as u64),
+        false => Ok(()),
+    }
 }
 
 /// Opens the sidecar without its lock, if there is one.
@@ -89,7 +93,27 @@ pub(super) fn try_lock(dir: &File, file: &str) -> io::Result<Option<File>> {
         Err(TryLockError::Error(e)) => return Err(e),
     }
     let named = folder::stat_at(dir, &name)?.map(|stat| folder::stamp(&stat).inode);
-    Ok((named == Some(sidecar.metadata()?.ino())).then_some(sidecar))
+    let own = sidecar.metadata()?;
+    if named != Some(own.ino()) {
+        return Ok(None);
+    }
+    if own.len() == 0 {
+        belong_to_the_document(dir, file, &sidecar)?;
+    }
+    Ok(Some(sidecar))
+}
+
+/// Lets a new sidecar be written by whoever may write the document: one that an operator's save made as root, or under a
+/// narrow umask, would lock everybody else out.
+fn belong_to_the_document(dir: &File, file: &str, sidecar: &File) -> io::Result<()> {
+    let Some(document) = folder::stat_at(dir, file)? else {
+        return Ok(());
+    };
+    folder::give_to(sidecar, &document)?;
+    let readers_and_writers = Mode::from_raw_mode(document.st_mode & 0o666);
+    // Whoever cannot change it did not make it.
+    let _ = rustix::fs::fchmod(sidecar, readers_and_writers | Mode::RUSR | Mode::WUSR);
+    Ok(())
 }
 
 #[cfg(test)]

@@ -1,12 +1,17 @@
 //! Temporary files: written beside the document, locked by their writer while it lives.
 
 use super::folder;
-use crate::{Result, error::io_error, op::Stamp};
+use crate::{Result, error::io_error, limits, op::Stamp};
 use rustix::{
-    fs::{AtFlags, Gid, Mode, OFlags, Stat, Timespec, Timestamps, UTIME_OMIT, Uid},
+    fs::{AtFlags, Mode, OFlags, Stat, Timespec, Timestamps, UTIME_OMIT},
     io::Errno,
 };
-use std::{fs::File, io, io::Write, path::Path};
+use std::{
+    fs::{File, TryLockError},
+    io,
+    io::Write,
+    path::Path,
+};
 
 const SUFFIX: &str = ".tmp";
 /// Permission bits, without the file type.
@@ -30,15 +35,7 @@ impl Temp {
         document: Option<&Stat>,
         bytes: &[u8],
     ) -> io::Result<Self> {
-        let name = format!("{}{}{SUFFIX}", prefix(file), crate::token::hex_64()?);
-        let mode = if document.is_some() { 0o600 } else { 0o666 };
-        let file = folder::open_at(
-            dir,
-            &name,
-            OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL,
-            Mode::from_raw_mode(mode),
-        )?;
-        let temp = Self { name, file };
+        let temp = Self::make(dir, file, document.is_some())?;
         temp.fill(document, bytes).inspect_err(|_| {
             // Nothing was shown yet; what cannot be deleted now is swept by the next save.
             let _ = temp.discard(dir);
@@ -46,15 +43,34 @@ impl Temp {
         Ok(temp)
     }
 
-    fn fill(&self, document: Option<&Stat>, bytes: &[u8]) -> io::Result<()> {
-        self.file.try_lock()?;
-        if let Some(stat) = document {
-            let own = rustix::fs::fstat(&self.file)?;
-            if (own.st_uid, own.st_gid) != (stat.st_uid, stat.st_gid) {
-                // Only root may give a file away; others keep the document's mode and become its owner, as any editor would.
-                let (uid, gid) = (Uid::from_raw(stat.st_uid), Gid::from_raw(stat.st_gid));
-                let _ = rustix::fs::fchown(&self.file, Some(uid), Some(gid));
+    /// Makes an empty one, locked. Between its making and its locking another writer's sweep may take it for a dead
+    /// writer's: then another is made.
+    fn make(dir: &File, file: &str, narrow: bool) -> io::Result<Self> {
+        let mode = Mode::from_raw_mode(if narrow { 0o600 } else { 0o666 });
+        for _ in 0..limits::TEMP_ATTEMPTS {
+            let name = format!("{}{}{SUFFIX}", prefix(file), crate::token::hex_64()?);
+            let new = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL;
+            let temp = Self {
+                file: folder::open_at(dir, &name, new, mode)?,
+                name,
+            };
+            match temp.file.try_lock() {
+                Ok(()) if folder::stat_at(dir, &temp.name)?.is_some() => return Ok(temp),
+                Ok(()) | Err(TryLockError::WouldBlock) => {
+                    let _ = temp.discard(dir);
+                }
+                Err(TryLockError::Error(e)) => {
+                    let _ = temp.discard(dir);
+                    return Err(e);
+                }
             }
+        }
+        Err(io::Error::other("others removed it again and again"))
+    }
+
+    fn fill(&self, document: Option<&Stat>, bytes: &[u8]) -> io::Result<()> {
+        if let Some(stat) = document {
+            folder::give_to(&self.file, stat)?;
             let bits = Mode::from_raw_mode(stat.st_mode & MODE_BITS);
             rustix::fs::fchmod(&self.file, bits)?;
         }
@@ -117,9 +133,44 @@ pub(super) fn sweep(dir: &File, path: &Path, file: &str) -> Result<()> {
                 "{}: removing what a dead writer left",
                 path.join(&name).display()
             );
-            rustix::fs::unlinkat(dir, &name, AtFlags::empty())
-                .map_err(|e| io_error(&path.join(&name), "remove a temporary file", e.into()))?;
+            match rustix::fs::unlinkat(dir, &name, AtFlags::empty()) {
+                // Its writer was alive after all, and is through with it.
+                Ok(()) | Err(Errno::NOENT) => {}
+                Err(e) => {
+                    let path = path.join(&name);
+                    return Err(io_error(&path, "remove a temporary file", e.into()));
+                }
+            }
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+
+    #[test]
+    fn a_sweep_never_takes_a_living_writer_s_file() {
+        let path = std::env::temp_dir().join(crate::token::hex_64().unwrap());
+        std::fs::create_dir(&path).unwrap();
+        let dir = File::open(&path).unwrap();
+        let done = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            // As under the sidecar's lock, one sweep at a time.
+            scope.spawn(|| {
+                while !done.load(Relaxed) {
+                    sweep(&dir, &path, "d").unwrap();
+                }
+            });
+            let written: io::Result<()> = (0..3_000).try_for_each(|_| {
+                let temp = Temp::write(&dir, "d", None, b"{}")?;
+                temp.rename(&dir, "d")
+            });
+            done.store(true, Relaxed);
+            written.expect("every writer keeps its file");
+        });
+        std::fs::remove_dir_all(&path).unwrap();
+    }
 }

@@ -1,174 +1,242 @@
-//! Loads the scripts and says what it found.
+//! Finds out, by trying, how operations can run on a server, and loads what they need.
 
 use super::{
-    reply::{code, server_error},
-    session::{Failure, Session, nonsense},
+    Engine, EngineReport, function,
+    library::Library,
+    reply::{code, is_denied, is_unknown_command},
+    script,
+    session::{Failure, Session},
     source::{Dialect, Scripts},
+    survey::{self, Survey},
+    watch,
     wire::Packed,
 };
-use crate::Error;
+use crate::{Error, error::Kind};
 use redis::Value;
-use std::fmt;
 
-/// What a boot found on the server, and what it loaded.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct EngineReport {
-    /// How operations run: `script`.
-    pub engine: String,
-    /// `redis` or `valkey`; `unknown` where the server may not be asked.
-    pub flavour: String,
-    /// The server's version; `unknown` where the server may not be asked.
-    pub version: String,
-    /// Whether scripts carry a `#!lua` line, whose flags let a full server refuse them before they start.
-    pub flagged: bool,
-    /// Whether scripts could be loaded; where SCRIPT is denied they are sent whole at first use.
-    pub loaded: bool,
-    /// Each script's name and SHA-1.
-    pub scripts: Vec<(String, String)>,
-    /// What works, and not as it should.
-    pub warnings: Vec<String>,
-}
-
-impl fmt::Display for EngineReport {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "engine {} on {} {}: {} scripts {}{}",
-            self.engine,
-            self.flavour,
-            self.version,
-            self.scripts.len(),
-            if self.loaded { "loaded" } else { "sent whole" },
-            if self.flagged { "" } else { ", without flags" },
-        )?;
-        for (name, sha) in &self.scripts {
-            write!(f, "\n  {name} {sha}")?;
-        }
-        for warning in &self.warnings {
-            write!(f, "\n  warning: {warning}")?;
-        }
-        Ok(())
-    }
-}
-
-/// The scripts that the server understands.
-#[derive(Debug)]
+/// What a boot found on one server.
 pub(super) struct Booted {
-    pub(super) scripts: Scripts,
+    pub(super) mode: Mode,
     pub(super) report: EngineReport,
+}
+
+/// How operations run on one server.
+pub(super) enum Mode {
+    /// As the scripts that the server understands.
+    Script(Scripts),
+    Function(Library),
+    /// Without Lua.
+    Watch,
 }
 
 /// How to assemble a dialect; tests put broken scripts in.
 pub(super) type Assemble = Box<dyn Fn(Dialect) -> Scripts + Send + Sync>;
 
-/// Tries the dialects on the server, the flagged one first: what it understands counts, not its version.
+/// What was chosen, and what is to be said about it.
+struct Choice {
+    mode: Mode,
+    loaded: bool,
+    warning: Option<String>,
+}
+
+impl Choice {
+    fn new(mode: Mode) -> Self {
+        Self {
+            mode,
+            loaded: true,
+            warning: None,
+        }
+    }
+}
+
+/// Tries on the server what the settings ask for: what it understands counts, not its version. One round trip in the
+/// usual case, one more for a server without flags, and one for what the report says of rules and permissions.
 pub(super) fn boot(session: &mut Session<'_>, assemble: &Assemble) -> Result<Booted, Failure> {
-    let scripts = assemble(Dialect::Flagged);
+    let engine = session.node.config().engine;
+    // Refused here, before anything is done, where there is no such database.
+    session.in_lock_database(|_| Ok(()))?;
+    let scripts = assembled(session, assemble, Dialect::Flagged);
+    let library = Library::of(&scripts);
     let mut replies = session.exchange(|packed| {
-        pack_loads(&scripts, packed);
-        packed.request(&[b"INFO", b"server"]);
+        survey::pack(packed);
+        match engine {
+            Engine::Auto | Engine::Script => pack_scripts(&scripts, packed),
+            Engine::Function => function::pack_load(&library, packed),
+            Engine::Watch => watch::pack_probe(packed),
+        }
     })?;
-    let info = replies.pop().unwrap_or(Value::Nil);
-    let (scripts, loaded) = match first_error(&replies) {
-        None => (checked(scripts, &replies)?, true),
-        Some("NOPERM") => (unloaded(session, assemble)?, false),
-        // Not this dialect, or something that the other one is refused for too.
-        Some(_) => {
-            let scripts = assemble(Dialect::Plain);
-            let replies = session.exchange(|packed| pack_loads(&scripts, packed))?;
-            (checked(scripts, &replies)?, true)
+    let tried = replies.split_off(survey::REQUESTS);
+    let mut survey = Survey::read(replies);
+    let choice = match engine {
+        Engine::Auto => choose(session, scripts, &tried, assemble)?,
+        Engine::Script => take_scripts(session, scripts, &tried, assemble)?,
+        Engine::Function => take_functions(library, &tried, &survey)?,
+        Engine::Watch => {
+            watch::check_probe(session, &tried)?;
+            Choice::new(Mode::Watch)
         }
     };
-    let report = report(&scripts, loaded, &info);
-    Ok(Booted { scripts, report })
+    survey.warnings.extend(choice.warning.clone());
+    survey.look_closer(session, &choice.mode)?;
+    let report = report(session, &choice, survey);
+    let mode = choice.mode;
+    Ok(Booted { mode, report })
 }
 
-fn pack_loads(scripts: &Scripts, packed: &mut Packed) {
-    for script in scripts.iter() {
-        packed.request(&[b"SCRIPT", b"LOAD", script.text.as_bytes()]);
+fn assembled(session: &Session<'_>, assemble: &Assemble, dialect: Dialect) -> Scripts {
+    let scripts = assemble(dialect);
+    match session.node.databases() {
+        None => scripts,
+        Some(databases) => scripts.in_databases(databases),
     }
 }
 
-fn first_error(replies: &[Value]) -> Option<&str> {
-    replies.iter().find_map(code)
+/// A digest that no script has: the answer is NOSCRIPT where EVALSHA may be called.
+const NO_SHA: &[u8] = b"0000000000000000000000000000000000000000";
+
+/// Loads the scripts, and tries EVALSHA last.
+fn pack_scripts(scripts: &Scripts, packed: &mut Packed) {
+    script::pack_loads(scripts, packed);
+    packed.request(&[b"EVALSHA", NO_SHA, b"0"]);
 }
 
-/// Holds the server's digests against ours.
-fn checked(scripts: Scripts, replies: &[Value]) -> Result<Scripts, Failure> {
-    if replies.len() != scripts.iter().len() {
-        return Err(nonsense("SCRIPT LOAD"));
-    }
-    for (script, reply) in scripts.iter().zip(replies) {
-        check_sha(&script.sha, reply)?;
-    }
-    Ok(scripts)
+/// Script where EVALSHA may be called and the scripts get to the server, else Watch.
+fn choose(
+    session: &mut Session<'_>,
+    scripts: Scripts,
+    tried: &[Value],
+    assemble: &Assemble,
+) -> Result<Choice, Failure> {
+    let denied = match tried.last() {
+        Some(evalsha) if is_denied(evalsha) => "EVALSHA",
+        _ if tried.iter().any(is_denied) && eval_is_denied(session)? => "SCRIPT and EVAL",
+        _ => return take_scripts(session, scripts, tried, assemble),
+    };
+    let replies = session.exchange(watch::pack_probe)?;
+    watch::check_probe(session, &replies)?;
+    let warning =
+        format!("{denied} may not be called: operations run by WATCH, in two round trips each");
+    Ok(Choice {
+        warning: Some(warning),
+        ..Choice::new(Mode::Watch)
+    })
 }
 
-/// Whether `reply` to SCRIPT LOAD is the digest that EVALSHA will be called with.
-pub(super) fn check_sha(sha: &str, reply: &Value) -> Result<(), Failure> {
-    match reply {
-        Value::BulkString(answer) if answer == sha.as_bytes() => Ok(()),
-        Value::ServerError(error) => Err(Failure::Refused(server_error(error))),
-        _ => Err(nonsense("SCRIPT LOAD gave another digest")),
+fn take_scripts(
+    session: &mut Session<'_>,
+    scripts: Scripts,
+    tried: &[Value],
+    assemble: &Assemble,
+) -> Result<Choice, Failure> {
+    let (loads, evalsha) = tried.split_at(scripts.iter().len());
+    if let Some(Value::ServerError(error)) = evalsha.first().filter(|reply| is_denied(reply)) {
+        return Err(Failure::Refused(super::reply::server_error(error)));
     }
+    let refused = loads.iter().find(|reply| code(reply).is_some());
+    let scripts = match refused {
+        None => script::checked(scripts, loads)?,
+        Some(reply) if is_denied(reply) => {
+            return Ok(Choice {
+                mode: Mode::Script(unloaded(session, assemble)?),
+                loaded: false,
+                warning: Some(
+                    "SCRIPT LOAD is denied: each script is sent whole whenever the server lacks it"
+                        .to_owned(),
+                ),
+            });
+        }
+        // Not this dialect, or something that the other one is refused for too.
+        Some(_) => {
+            let scripts = assembled(session, assemble, Dialect::Plain);
+            let replies = session.exchange(|packed| script::pack_loads(&scripts, packed))?;
+            script::checked(scripts, &replies)?
+        }
+    };
+    Ok(Choice::new(Mode::Script(scripts)))
 }
 
-/// SCRIPT is denied: EVAL tells the dialects apart, and where that is denied too the newer one is assumed, in case that
-/// somebody else has loaded the scripts.
+/// EVAL tells the dialects apart, and where that is denied too the newer one is assumed, in case that somebody else has
+/// loaded the scripts.
 fn unloaded(session: &mut Session<'_>, assemble: &Assemble) -> Result<Scripts, Failure> {
     let reply = session.ask(|packed| packed.request(&[b"EVAL", b"#!lua\nreturn 1", b"0"]))?;
-    Ok(assemble(match code(&reply) {
-        None | Some("NOPERM") => Dialect::Flagged,
-        Some(_) => Dialect::Plain,
-    }))
+    let understood = code(&reply).is_none() || is_denied(&reply);
+    let dialect = match understood {
+        true => Dialect::Flagged,
+        false => Dialect::Plain,
+    };
+    Ok(assembled(session, assemble, dialect))
 }
 
-fn report(scripts: &Scripts, loaded: bool, info: &Value) -> EngineReport {
-    let info = match info {
-        Value::BulkString(bytes) => String::from_utf8_lossy(bytes).into_owned(),
-        Value::VerbatimString { text, .. } => text.clone(),
-        _ => String::new(),
-    };
-    let field = |name: &str| {
-        let line = info.lines().find_map(|line| line.strip_prefix(name));
-        line.map(|value| value.trim().to_owned())
-    };
-    let valkey = field("valkey_version:");
-    let redis = field("redis_version:");
-    let flavour = match (&valkey, &redis) {
-        (Some(_), _) => "valkey",
-        (None, Some(_)) => "redis",
-        (None, None) => "unknown",
-    };
-    let mut warnings = Vec::new();
-    if !loaded {
-        warnings.push(
-            "SCRIPT LOAD is denied: each script is sent whole whenever the server lacks it"
-                .to_owned(),
-        );
+fn eval_is_denied(session: &mut Session<'_>) -> Result<bool, Failure> {
+    let reply = session.ask(|packed| packed.request(&[b"EVAL", b"return 1", b"0"]))?;
+    Ok(is_denied(&reply))
+}
+
+fn take_functions(library: Library, tried: &[Value], survey: &Survey) -> Result<Choice, Failure> {
+    let answer = tried.first().unwrap_or(&Value::Nil);
+    if is_unknown_command(answer) {
+        return Err(Failure::Refused(no_functions(survey)));
     }
+    if is_denied(answer) {
+        let warning = format!(
+            "FUNCTION LOAD is denied: somebody who may has to load the library {}",
+            library.name
+        );
+        return Ok(Choice {
+            mode: Mode::Function(library),
+            loaded: false,
+            warning: Some(warning),
+        });
+    }
+    function::check_loaded(&library, answer)?;
+    Ok(Choice::new(Mode::Function(library)))
+}
+
+fn no_functions(survey: &Survey) -> Error {
+    Error::new(Kind::Server {
+        message: format!(
+            "this server ({} {}) has no FUNCTION: Redis has it from 7.0 on; Engine::Auto, Engine::Script and Engine::Watch work without",
+            survey.flavour, survey.version
+        ),
+    })
+}
+
+fn report(session: &Session<'_>, choice: &Choice, survey: Survey) -> EngineReport {
+    let (engine, flagged, programs) = match &choice.mode {
+        Mode::Script(scripts) => {
+            let program = |s: &super::source::Script| (s.name.as_str().to_owned(), s.sha.clone());
+            let flagged = scripts.dialect == Dialect::Flagged;
+            ("script", flagged, scripts.iter().map(program).collect())
+        }
+        Mode::Function(library) => ("function", true, library.programs()),
+        Mode::Watch => ("watch", false, Vec::new()),
+    };
+    let rules = session.node.config().rules.as_ref();
     EngineReport {
-        engine: "script".to_owned(),
-        flavour: flavour.to_owned(),
-        version: valkey.or(redis).unwrap_or_else(|| "unknown".to_owned()),
-        flagged: scripts.dialect == Dialect::Flagged,
-        loaded,
-        scripts: scripts
-            .iter()
-            .map(|script| (script.name.as_str().to_owned(), script.sha.clone()))
+        engine: engine.to_owned(),
+        server: session.node.shown_url(),
+        topology: "single".to_owned(),
+        flavour: survey.flavour,
+        version: survey.version,
+        flagged,
+        loaded: choice.loaded,
+        programs,
+        rules: rules.map(|rules| rules.digest.clone()),
+        notes: rules
+            .and_then(|rules| rules.slots.clone())
+            .into_iter()
             .collect(),
-        warnings,
+        warnings: survey.warnings,
     }
 }
 
 /// The failure of a boot, as an error of its own: no operation was sent.
 pub(super) fn boot_error(error: &Error) -> Error {
     Error::new(match error.is_unavailable() {
-        true => crate::error::Kind::Unavailable {
+        true => Kind::Unavailable {
             message: format!("boot: {error}"),
         },
-        false => crate::error::Kind::Server {
+        false => Kind::Server {
             message: format!("boot: {error}"),
         },
     })

@@ -2,7 +2,7 @@
 
 use super::{
     source::{Script, ScriptName},
-    wire::Packed,
+    wire::{self, Packed},
 };
 use crate::{
     limits,
@@ -17,7 +17,8 @@ trait Sink {
     fn arg(&mut self, name: &'static str, arg: &[u8]);
 
     fn number(&mut self, name: &'static str, value: u64) {
-        self.arg(name, value.to_string().as_bytes());
+        let mut text = [0; wire::DIGITS];
+        self.arg(name, wire::decimal(value, &mut text));
     }
 }
 
@@ -25,10 +26,16 @@ trait Sink {
 pub(super) struct Call<'a> {
     pub(super) name: ScriptName,
     op: &'a Op,
-    /// Per own entry: its staging key, and what its stamp key is set to.
-    owns: Vec<(String, String)>,
+    owns: Vec<OwnNames>,
     groups: Vec<Group<'a>>,
     staging_bytes: usize,
+}
+
+/// What an own entry needs beside its value.
+struct OwnNames {
+    stamp_key: String,
+    staging_key: String,
+    voucher: String,
 }
 
 /// Entries that share a leases key.
@@ -52,9 +59,10 @@ impl<'a> Call<'a> {
             Op::Commit(op) => op.id.as_str(),
             _ => "",
         };
-        let owns = owns.iter().map(|own| {
-            let staging = sibling(&own.entry.value, id);
-            (staging, voucher(&own.stamp, id, &own.bytes))
+        let owns = owns.iter().map(|own| OwnNames {
+            stamp_key: sibling(&own.entry.value, "stamp"),
+            staging_key: sibling(&own.entry.value, id),
+            voucher: voucher(&own.stamp, id, &own.bytes),
         });
         Some(Self {
             name,
@@ -70,9 +78,9 @@ impl<'a> Call<'a> {
         let Op::Commit(op) = self.op else { return 0 };
         let ttl = limits::STAGING_TTL.as_millis().to_string();
         let mut staged = 0;
-        for (own, (staging, _)) in op.own.iter().zip(&self.owns) {
+        for (own, names) in op.own.iter().zip(&self.owns) {
             if self.is_staged(own) {
-                let key = staging.as_bytes();
+                let key = names.staging_key.as_bytes();
                 packed.bytes.reserve(own.bytes.len() + key.len() + 64);
                 packed.request(&[b"SET", key, &own.bytes, b"PX", ttl.as_bytes()]);
                 staged += 1;
@@ -91,13 +99,18 @@ impl<'a> Call<'a> {
         self.pack_as(b"EVAL", script.text.as_bytes(), packed);
     }
 
-    fn pack_as(&self, command: &[u8], script: &[u8], packed: &mut Packed) {
+    /// Packs `FCALL`.
+    pub(super) fn pack_function(&self, function: &str, packed: &mut Packed) {
+        self.pack_as(b"FCALL", function.as_bytes(), packed);
+    }
+
+    fn pack_as(&self, command: &[u8], program: &[u8], packed: &mut Packed) {
         let mut size = Size::default();
         self.lay_out(&mut size);
-        packed.bytes.reserve(size.bytes + script.len() + 128);
+        packed.bytes.reserve(size.bytes + program.len() + 128);
         packed.begin(3 + size.keys + size.args);
         packed.arg(command);
-        packed.arg(script);
+        packed.arg(program);
         packed.number_arg(size.keys);
         self.lay_out(packed);
     }
@@ -117,11 +130,11 @@ impl<'a> Call<'a> {
         for lock in &op.locks {
             sink.key("lock", &lock.key);
         }
-        for (own, (staging, _)) in op.own.iter().zip(&self.owns) {
+        for (own, names) in op.own.iter().zip(&self.owns) {
             sink.key("value", &own.entry.value);
-            sink.key("stamp", &sibling(&own.entry.value, "stamp"));
+            sink.key("stamp", &names.stamp_key);
             sink.key("leases", &own.entry.leases);
-            sink.key("staging", staging);
+            sink.key("staging", &names.staging_key);
         }
         self.group_keys("dependent", sink);
         sink.arg("id", op.id.as_bytes());
@@ -133,11 +146,11 @@ impl<'a> Call<'a> {
         for lock in &op.locks {
             sink.arg("lock", lock.value.as_bytes());
         }
-        for (own, (_, voucher)) in op.own.iter().zip(&self.owns) {
+        for (own, names) in op.own.iter().zip(&self.owns) {
             let staged = self.is_staged(own);
             sink.arg("bytes", if staged { b"" } else { &own.bytes });
             sink.number("staged", u64::from(staged));
-            sink.arg("voucher", voucher.as_bytes());
+            sink.arg("voucher", names.voucher.as_bytes());
             sink.number("ttl_ms", own.ttl_ms);
         }
         self.group_counts(sink);
@@ -175,6 +188,19 @@ impl<'a> Call<'a> {
         }
     }
 
+    /// The leases keys of the entries that are only deleted, each with their value keys.
+    pub(super) fn groups(&self) -> impl Iterator<Item = (&str, Vec<&str>)> {
+        self.groups.iter().map(|group| {
+            let values = group.entries.iter().map(|entry| entry.value.as_str());
+            (group.leases, values.collect())
+        })
+    }
+
+    /// What the stamp key of an own entry is set to.
+    pub(super) fn voucher(&self, own: usize) -> &str {
+        &self.owns[own].voucher
+    }
+
     /// The names of all keys and of all arguments.
     #[cfg(all(test, feature = "testing"))]
     pub(super) fn names(&self) -> (Vec<&'static str>, Vec<&'static str>) {
@@ -209,6 +235,13 @@ fn group(entries: &[Entry]) -> Vec<Group<'_>> {
     let mut groups: Vec<Group<'_>> = Vec::new();
     let mut places = std::collections::HashMap::new();
     for entry in entries {
+        // Most often all entries are of one run, and no map is needed.
+        if let Some(last) = groups.last_mut()
+            && *last.leases == *entry.leases
+        {
+            last.entries.push(entry);
+            continue;
+        }
         let place = *places.entry(&*entry.leases).or_insert_with(|| {
             groups.push(Group {
                 leases: &entry.leases,

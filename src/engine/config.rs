@@ -1,5 +1,6 @@
 //! Where a server is, and how to be let in.
 
+use super::{Engine, RulesFacts};
 use crate::{Error, Result, error::Kind, limits};
 use redis::{
     Client, IntoConnectionInfo as _,
@@ -7,11 +8,16 @@ use redis::{
 };
 use std::{fmt, path::PathBuf, time::Duration};
 
-/// What a connection needs to know.
+/// What a connection needs to know, and how operations are to run on it.
 #[derive(Clone)]
 pub(crate) struct ServerConfig {
     /// `redis://`, `rediss://` or `redis+unix://`, with credentials and database number.
     pub(crate) url: String,
+    pub(crate) engine: Engine,
+    /// The database of locks and fences; the cache's own where there is none.
+    pub(crate) lock_database: Option<u32>,
+    /// For what a boot reports of them.
+    pub(crate) rules: Option<RulesFacts>,
     /// TCP, TLS, AUTH and SELECT included; looking the name up is not.
     pub(crate) connect_timeout: Duration,
     /// For each write and each read.
@@ -26,6 +32,9 @@ impl ServerConfig {
     pub(crate) fn new(url: impl Into<String>) -> Self {
         Self {
             url: url.into(),
+            engine: Engine::default(),
+            lock_database: None,
+            rules: None,
             connect_timeout: limits::DEFAULT_CONNECT_TIMEOUT,
             response_timeout: limits::DEFAULT_RESPONSE_TIMEOUT,
             pool_size: limits::DEFAULT_POOL_SIZE,
@@ -41,6 +50,9 @@ impl ServerConfig {
             return Err(
                 "a time-out of zero would fail every call: leave it out for the default of 1 s",
             );
+        }
+        if self.connect_timeout.max(self.response_timeout) > limits::MAX_TIMEOUT {
+            return Err("a time-out is at most a day: what is longer is no time-out");
         }
         if self.pool_size == 0 {
             return Err("a pool of no connections: CacheBuilder::pool_size takes at least 1");
@@ -128,6 +140,9 @@ impl fmt::Debug for ServerConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ServerConfig")
             .field("url", &redacted(&self.url))
+            .field("engine", &self.engine)
+            .field("lock_database", &self.lock_database)
+            .field("rules", &self.rules)
             .field("connect_timeout", &self.connect_timeout)
             .field("response_timeout", &self.response_timeout)
             .field("pool_size", &self.pool_size)

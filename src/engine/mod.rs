@@ -1,30 +1,40 @@
 //! Runs server operations and heals what a server forgets; decides nothing.
 
+mod acl;
 mod boot;
 mod breaker;
 mod call;
 mod config;
 mod counters;
+mod facts;
+mod function;
+mod library;
+mod lua;
 mod memory;
 mod node;
 mod plain;
 mod refusal;
 mod reply;
+mod report;
 mod script;
 mod served;
 mod session;
 mod source;
+mod survey;
 #[cfg(all(test, feature = "testing"))]
 mod tests;
+mod watch;
 mod wire;
 
-pub use boot::EngineReport;
+pub use acl::Acl;
 pub(crate) use breaker::Breaker;
 pub use breaker::BreakerState;
 pub(crate) use config::ServerConfig;
 pub(crate) use counters::Counters;
+pub(crate) use facts::RulesFacts;
 pub(crate) use memory::MemoryEngine;
 pub use memory::MemoryServer;
+pub use report::EngineReport;
 pub(crate) use served::ServerEngine;
 
 use crate::op::{Fault, Op, Reply};
@@ -38,6 +48,12 @@ pub enum Engine {
     Auto,
     /// Lua scripts (EVALSHA), loaded at boot and again whenever the server has lost them.
     Script,
+    /// The same Lua as functions of a library (FCALL), which the server keeps over restarts and replicates. Redis from 7.0
+    /// on, and Valkey.
+    Function,
+    /// WATCH, reads and MULTI … EXEC, without any Lua: for servers that have no scripts. Two round trips an operation, and
+    /// more where other clients change the same keys.
+    Watch,
 }
 
 /// What runs an operation as one atomic step.

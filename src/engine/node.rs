@@ -6,6 +6,7 @@ use super::{
     counters::Counters,
     refusal::{refused, text, unavailable, with_unknown_effect},
     session::{Failure, Session},
+    source::Databases,
     wire::Packed,
 };
 use crate::{
@@ -62,6 +63,20 @@ impl Node {
         redacted(&self.config.url)
     }
 
+    /// `None` where locks live in the cache's own database.
+    pub(super) fn databases(&self) -> Option<Databases> {
+        let cache = self.client.get_connection_info().redis_settings().db();
+        let databases = Databases {
+            lock: self.config.lock_database?,
+            cache: u32::try_from(cache).ok()?,
+        };
+        (databases.lock != databases.cache).then_some(databases)
+    }
+
+    pub(super) fn config(&self) -> &ServerConfig {
+        &self.config
+    }
+
     pub(super) fn counters(&self) -> &Counters {
         &self.counters
     }
@@ -113,6 +128,7 @@ impl Node {
                 connection,
                 packed: buffer,
                 node: self,
+                spoilt: false,
             };
             match work(&mut session) {
                 Err(Failure::Lost { error, closed }) => {
@@ -127,7 +143,10 @@ impl Node {
                     }
                 }
                 done => {
-                    slot.connection = Some(session.connection);
+                    let Session {
+                        connection, spoilt, ..
+                    } = session;
+                    slot.connection = (!spoilt).then_some(connection);
                     slot.failed = false;
                     slot.trim();
                     return done.map_err(|failed| match failed {

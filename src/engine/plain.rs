@@ -12,7 +12,9 @@ use crate::{
 pub(super) fn perform(session: &mut Session<'_>, op: &Op) -> Result<Reply, Failure> {
     match op {
         Op::Read(asked) => read(session, op, asked),
-        Op::ClearLocks(asked) => clear_locks(session, op, asked),
+        Op::ClearLocks(asked) => {
+            session.in_lock_database(|session| clear_locks(session, op, asked))
+        }
         _ => Err(nonsense(op.name())),
     }
 }

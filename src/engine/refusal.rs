@@ -48,6 +48,16 @@ pub(super) fn with_unknown_effect(error: &Error) -> Error {
             let message = message.clone();
             Error::with_effect(Kind::Server { message }, Effect::Unknown)
         }
+        Kind::Contended {
+            operation,
+            attempts,
+        } => {
+            let kind = Kind::Contended {
+                operation,
+                attempts: *attempts,
+            };
+            Error::with_effect(kind, Effect::Unknown)
+        }
         _ => unavailable(error.to_string(), Effect::Unknown),
     }
 }

@@ -55,6 +55,26 @@ pub(super) fn code(value: &Value) -> Option<&str> {
     }
 }
 
+/// Whether a command may not be called: the ACL denies it, or it goes by another name (`rename-command`), or there is no
+/// such command.
+pub(super) fn is_denied(value: &Value) -> bool {
+    match value {
+        Value::ServerError(error) => {
+            error.code() == "NOPERM" || (error.code() == "ERR" && is_unknown(error.details()))
+        }
+        _ => false,
+    }
+}
+
+/// Whether there is no such command.
+pub(super) fn is_unknown_command(value: &Value) -> bool {
+    is_denied(value) && code(value) == Some("ERR")
+}
+
+fn is_unknown(details: Option<&str>) -> bool {
+    details.is_some_and(|text| text.starts_with("unknown command"))
+}
+
 type Part = Option<Vec<u8>>;
 
 fn part(value: Value) -> Option<Part> {
@@ -89,6 +109,9 @@ fn typed_array(op: &Op, parts: Vec<Part>) -> Option<Reply> {
         }),
         (Op::Commit(_), b"replayed") => Reply::Commit(CommitReply::Replayed),
         (Op::Commit(_), b"lost") => Reply::Commit(CommitReply::Lost {
+            removed: number(parts.next())?,
+        }),
+        (Op::Commit(_), b"superseded") => Reply::Commit(CommitReply::Superseded {
             removed: number(parts.next())?,
         }),
         (Op::Invalidate(_), b"removed") => {

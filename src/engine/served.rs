@@ -2,17 +2,19 @@
 
 use super::{
     EngineReport, Performer,
-    boot::{self, Assemble, Booted},
+    boot::{self, Assemble, Booted, Mode},
     call::Call,
     config::ServerConfig,
     counters::Counters,
+    lua,
     node::Node,
-    plain, script,
+    plain,
     session::{Failure, Session},
     source::{Dialect, Scripts},
+    watch,
 };
 use crate::{
-    Result, limits,
+    Effect, Result, limits,
     op::{Fault, Op, Reply},
 };
 use std::sync::Arc;
@@ -71,19 +73,26 @@ impl ServerEngine {
 impl Performer for ServerEngine {
     fn perform(&self, op: &Op) -> Result<Reply, Fault> {
         let call = Call::new(op, limits::STAGING_BYTES);
-        let mut sent = false;
+        // Whether the boot is done, and whether anything that writes has left.
+        let (mut ready, mut sent) = (false, false);
         let done = self.node.with(|session| {
             let Some(call) = &call else {
-                sent = true;
+                (ready, sent) = (true, true);
                 return plain::perform(session, op);
             };
-            // A boot that fails has sent nothing of the operation.
             let booted = self.booted(session)?;
-            sent = true;
-            script::perform(session, op, call, &booted.scripts)
+            ready = true;
+            sent |= !matches!(booted.mode, Mode::Watch);
+            match &booted.mode {
+                Mode::Script(scripts) => lua::perform(session, op, call, scripts.get(call.name)),
+                Mode::Function(library) => lua::perform(session, op, call, library),
+                Mode::Watch => watch::perform(session, op, call, &mut sent),
+            }
         });
         match done {
-            Err(Fault::Unknown(e)) if !sent => Err(Fault::NotDone(boot::boot_error(&e))),
+            Err(Fault::Unknown(e)) if !ready => Err(Fault::NotDone(boot::boot_error(&e))),
+            // Nothing but reads has left.
+            Err(Fault::Unknown(e)) if !sent => Err(Fault::NotDone(e.effect_is(Effect::None))),
             done => done,
         }
     }

@@ -1,6 +1,11 @@
 //! A connection in use: requests out, replies in.
 
-use super::{node::Node, refusal::unavailable, wire::Packed};
+use super::{
+    node::Node,
+    refusal::unavailable,
+    reply::{is_denied, server_error},
+    wire::Packed,
+};
 use crate::{
     Error,
     error::{Effect, Kind},
@@ -26,6 +31,8 @@ pub(super) struct Session<'a> {
     pub(super) connection: Connection,
     pub(super) packed: &'a mut Packed,
     pub(super) node: &'a Node,
+    /// The connection is in a state that nobody knows: it does not go back to the pool.
+    pub(super) spoilt: bool,
 }
 
 impl Session<'_> {
@@ -47,6 +54,37 @@ impl Session<'_> {
             }
         }
         Ok(replies)
+    }
+
+    /// Runs `work` in the database of the locks. A connection that does not come back from there is of no use.
+    pub(super) fn in_lock_database<T>(
+        &mut self,
+        work: impl FnOnce(&mut Self) -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
+        let Some(databases) = self.node.databases() else {
+            return work(self);
+        };
+        self.select(databases.lock)?;
+        self.spoilt = true;
+        let done = work(self)?;
+        self.select(databases.cache)?;
+        self.spoilt = false;
+        Ok(done)
+    }
+
+    fn select(&mut self, database: u32) -> Result<(), Failure> {
+        match self.ask(|packed| packed.select(database))? {
+            Value::Okay => Ok(()),
+            Value::ServerError(error) => Err(Failure::Refused(server_error(&error))),
+            _ => Err(nonsense("SELECT")),
+        }
+    }
+
+    /// What the boot had tried may no longer be called: the next call tries again.
+    pub(super) fn forget_if_denied(&self, reply: &Value) {
+        if is_denied(reply) {
+            self.node.forget_boot();
+        }
     }
 
     /// One request, one reply.

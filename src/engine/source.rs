@@ -26,39 +26,39 @@ pub(crate) enum ScriptName {
 struct File {
     name: ScriptName,
     text: &'static str,
-    /// `allow-oom` only where nothing is stored: a full server has to refuse what sets, and must not refuse what frees.
-    flags: &'static str,
+    /// Only where nothing is stored: a full server has to refuse what sets, and must not refuse what frees.
+    allow_oom: bool,
 }
 
 const FILES: [File; 5] = [
     File {
         name: ScriptName::Acquire,
         text: include_str!("../../lua/acquire.lua"),
-        flags: "",
+        allow_oom: false,
     },
     File {
         name: ScriptName::Renew,
         text: include_str!("../../lua/renew.lua"),
-        flags: " flags=allow-oom",
+        allow_oom: true,
     },
     File {
         name: ScriptName::Release,
         text: include_str!("../../lua/release.lua"),
-        flags: " flags=allow-oom",
+        allow_oom: true,
     },
     File {
         name: ScriptName::Commit,
         text: include_str!("../../lua/commit.lua"),
-        flags: "",
+        allow_oom: false,
     },
     File {
         name: ScriptName::Invalidate,
         text: include_str!("../../lua/invalidate.lua"),
-        flags: " flags=allow-oom",
+        allow_oom: true,
     },
 ];
 
-const LIBRARY: [(&str, &str); 5] = [
+pub(super) const LIBRARY: [(&str, &str); 5] = [
     ("decimal", include_str!("../../lua/lib/decimal.lua")),
     ("in_flight", include_str!("../../lua/lib/in_flight.lua")),
     ("ttl", include_str!("../../lua/lib/ttl.lua")),
@@ -68,6 +68,17 @@ const LIBRARY: [(&str, &str); 5] = [
 
 const INCLUDE: &str = "--@include ";
 
+/// Where a file goes on in the database of the lock, or of the cache: nothing where they are the same. What a script has
+/// selected ends with it.
+const SELECT: &str = "--@select ";
+
+/// Where locks and their fences live in another database than the cache.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Databases {
+    pub(super) lock: u32,
+    pub(super) cache: u32,
+}
+
 /// A script as the server gets it.
 #[derive(Clone, Debug)]
 pub(crate) struct Script {
@@ -75,6 +86,9 @@ pub(crate) struct Script {
     pub(crate) text: String,
     /// SHA-1 of the text in lower-case hex, as EVALSHA wants it.
     pub(crate) sha: String,
+    pub(super) allow_oom: bool,
+    /// The text before databases are worked in.
+    source: String,
 }
 
 /// All scripts in one dialect.
@@ -99,15 +113,27 @@ impl Scripts {
     /// `edit` sees each operation's own text first; tests break it there.
     pub(super) fn assemble(dialect: Dialect, edit: impl Fn(ScriptName, &str) -> String) -> Self {
         let scripts = FILES.iter().map(|file| {
-            let text = assemble(dialect, file.flags, &edit(file.name, file.text));
-            Script {
-                name: file.name,
-                sha: sha1_smol::Sha1::from(&text).digest().to_string(),
-                text,
-            }
+            let source = assemble(dialect, file.allow_oom, &edit(file.name, file.text));
+            Script::new(file.name, file.allow_oom, source, None)
         });
         Self {
             dialect,
+            scripts: scripts.collect(),
+        }
+    }
+
+    /// The same scripts for locks in a database of their own.
+    pub(super) fn in_databases(self, databases: Databases) -> Self {
+        let scripts = self.scripts.into_iter().map(|script| {
+            Script::new(
+                script.name,
+                script.allow_oom,
+                script.source,
+                Some(databases),
+            )
+        });
+        Self {
+            dialect: self.dialect,
             scripts: scripts.collect(),
         }
     }
@@ -119,6 +145,32 @@ impl Scripts {
 
     pub(crate) fn iter(&self) -> impl ExactSizeIterator<Item = &Script> {
         self.scripts.iter()
+    }
+}
+
+impl Script {
+    fn new(
+        name: ScriptName,
+        allow_oom: bool,
+        source: String,
+        databases: Option<Databases>,
+    ) -> Self {
+        let text = select(&source, databases);
+        Self {
+            name,
+            sha: sha1_smol::Sha1::from(&text).digest().to_string(),
+            text,
+            allow_oom,
+            source,
+        }
+    }
+
+    /// The text without its `#!lua` line.
+    pub(super) fn body(&self) -> &str {
+        match self.text.split_once('\n') {
+            Some((first, rest)) if first.starts_with("#!") => rest,
+            _ => &self.text,
+        }
     }
 }
 
@@ -141,10 +193,11 @@ impl ScriptName {
     }
 }
 
-fn assemble(dialect: Dialect, flags: &str, text: &str) -> String {
-    let mut script = match dialect {
-        Dialect::Flagged => format!("#!lua{flags}\n"),
-        Dialect::Plain => String::new(),
+fn assemble(dialect: Dialect, allow_oom: bool, text: &str) -> String {
+    let mut script = match (dialect, allow_oom) {
+        (Dialect::Flagged, false) => "#!lua\n".to_owned(),
+        (Dialect::Flagged, true) => "#!lua flags=allow-oom\n".to_owned(),
+        (Dialect::Plain, _) => String::new(),
     };
     for line in text.lines() {
         match line.strip_prefix(INCLUDE) {
@@ -156,9 +209,32 @@ fn assemble(dialect: Dialect, flags: &str, text: &str) -> String {
     script
 }
 
+/// Works the databases in.
+fn select(source: &str, databases: Option<Databases>) -> String {
+    let mut text = String::with_capacity(source.len());
+    for line in source.lines() {
+        match (line.trim_start().strip_prefix(SELECT), databases) {
+            (None, _) => {
+                text.push_str(line);
+                text.push('\n');
+            }
+            (Some(_), None) => {}
+            (Some(which), Some(databases)) => {
+                let number = match which {
+                    "lock" => databases.lock,
+                    _ => databases.cache,
+                };
+                text.push_str(&format!("redis.call('SELECT', '{number}')\n"));
+            }
+        }
+    }
+    text
+}
+
 /// Headers are for people: servers need not hash and keep them.
 fn push(script: &mut String, line: &str) {
-    if !line.is_empty() && !line.trim_start().starts_with("--") {
+    let code = line.trim_start();
+    if !line.is_empty() && (!code.starts_with("--") || code.starts_with(SELECT)) {
         script.push_str(line);
         script.push('\n');
     }
@@ -194,6 +270,27 @@ mod tests {
             }
             let op = format!("{:?}", file.name).to_lowercase();
             assert_eq!(op, file.name.as_str());
+        }
+    }
+
+    #[test]
+    fn databases_are_worked_in_where_the_files_say() {
+        let usual = Scripts::of(Dialect::Flagged);
+        assert!(usual.iter().all(|script| !script.text.contains("SELECT")));
+        let apart = usual.clone().in_databases(Databases { lock: 0, cache: 13 });
+        let selects = |name| {
+            let text = &apart.get(name).text;
+            let numbers = text.split("'SELECT', '").skip(1);
+            numbers
+                .map(|rest| rest.split('\'').next().unwrap_or_default())
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(selects(ScriptName::Acquire), ["0"]);
+        assert_eq!(selects(ScriptName::Commit), ["0", "13", "0", "13"]);
+        assert_eq!(selects(ScriptName::Invalidate), ["0", "13", "0"]);
+        for (a, b) in usual.iter().zip(apart.iter()) {
+            assert_ne!(a.sha, b.sha);
+            assert!(a.text.starts_with("#!lua") && b.text.starts_with("#!lua"));
         }
     }
 

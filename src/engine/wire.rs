@@ -1,6 +1,22 @@
 //! Packs requests into the bytes that go out, copying a value once.
 
-use std::io::Write as _;
+/// Digits of the longest 64-bit number.
+pub(super) const DIGITS: usize = 20;
+
+/// `value` in decimal, at the end of `text`: a request holds a length for each of its arguments, so `fmt` would cost more
+/// than the copying.
+pub(super) fn decimal(mut value: u64, text: &mut [u8; DIGITS]) -> &[u8] {
+    let mut start = DIGITS;
+    loop {
+        start -= 1;
+        // A remainder of ten is a digit.
+        text[start] = b'0' + (value % 10) as u8;
+        value /= 10;
+        if value == 0 {
+            return &text[start..];
+        }
+    }
+}
 
 /// Requests that go out in one write and come back in one round trip.
 #[derive(Debug, Default)]
@@ -30,12 +46,12 @@ impl Packed {
     }
 
     pub(super) fn number_arg(&mut self, value: usize) {
-        let mut text = [0_u8; 20];
-        let mut rest = &mut text[..];
-        // 20 bytes hold any usize, so this cannot fail.
-        let _ = write!(rest, "{value}");
-        let len = 20 - rest.len();
-        self.arg(&text[..len]);
+        let mut text = [0; DIGITS];
+        self.arg(decimal(value as u64, &mut text));
+    }
+
+    pub(super) fn select(&mut self, database: u32) {
+        self.request(&[b"SELECT", database.to_string().as_bytes()]);
     }
 
     /// A whole request.
@@ -47,9 +63,10 @@ impl Packed {
     }
 
     fn number(&mut self, marker: u8, value: usize) {
+        let mut text = [0; DIGITS];
         self.bytes.push(marker);
-        // Writing into a Vec cannot fail.
-        let _ = write!(self.bytes, "{value}");
+        self.bytes
+            .extend_from_slice(decimal(value as u64, &mut text));
         self.bytes.extend_from_slice(b"\r\n");
     }
 }

@@ -97,6 +97,13 @@ pub(crate) enum Kind {
     Unavailable { message: String },
     #[error("the server refused: {message}")]
     Server { message: String },
+    #[error(
+        "{operation}: other clients changed the same keys during each of {attempts} attempts; nothing was done"
+    )]
+    Contended {
+        operation: &'static str,
+        attempts: u32,
+    },
     #[error("{document}: another process held the sidecar's OS lock for over {} s; nothing was written", .waited.as_secs())]
     SidecarBusy { document: String, waited: Duration },
     #[error("{0}")]
@@ -234,12 +241,22 @@ impl Error {
         matches!(self.kind(), Kind::Server { .. })
     }
 
+    /// Whether the Watch engine gave up, since other clients changed the same keys during each of its attempts; the message
+    /// says how many there were.
+    #[must_use]
+    pub fn is_contended(&self) -> bool {
+        matches!(self.kind(), Kind::Contended { .. })
+    }
+
     /// Whether the same call may succeed later without anything being mended: somebody else holds the lock or the
-    /// files, or the server is away.
+    /// files, or was faster at the server, or the server is away.
     #[must_use]
     pub fn is_retryable(&self) -> bool {
         self.effect() != Effect::Applied
-            && (self.is_lock_held() || self.is_unavailable() || self.is_busy())
+            && (self.is_lock_held()
+                || self.is_unavailable()
+                || self.is_busy()
+                || self.is_contended())
     }
 
     /// What the failed call may have changed.

@@ -63,6 +63,13 @@ fn bad_syntax(text: &str, at: usize, message: &str) -> String {
              a number or `null` in its place; nothing was changed"
         );
     }
+    // The grammar allows any number of digits; serde_json counts this among the errors of syntax.
+    if message == "number out of range" {
+        return format!(
+            "a number that ends at {} is out of the range of a 64-bit float",
+            Place::of(text, at)
+        );
+    }
     let advice = match message {
         "trailing characters" => "; a document is one JSON value, remove what follows it",
         "recursion limit exceeded" => "; it is nested too deeply to be read safely",

@@ -27,9 +27,20 @@ pub(crate) fn sibling(key: &str, name: &str) -> String {
 
 /// `leases(V)` on a single server; `first_param` is the value of V's first placeholder.
 pub(crate) fn leases(key: &str, first_param: Option<&str>) -> String {
-    match (hash_tag(key), first_param) {
+    match leases_group(key, first_param) {
         (Some(tag), _) => format!("{{{tag}}}:cachetx:leases"),
         (None, Some(value)) => format!("cachetx:leases:{value}"),
         (None, None) => "cachetx:leases".to_owned(),
+    }
+}
+
+/// What `leases(V)` is made of: equal for keys that share it. Keys with a hash tag have it first, others second.
+pub(crate) fn leases_group<'a>(
+    key: &'a str,
+    first_param: Option<&'a str>,
+) -> (Option<&'a str>, Option<&'a str>) {
+    match hash_tag(key) {
+        Some(tag) => (Some(tag), None),
+        None => (None, first_param),
     }
 }

@@ -110,7 +110,7 @@ operations! {
         own: Vec<Own>,
         dependents: Vec<Entry>,
         release: bool,
-    } -> CommitReply { Committed { removed: u64 }, Replayed, Lost { removed: u64 } }
+    } -> CommitReply { Committed { removed: u64 }, Replayed, Lost { removed: u64 }, Superseded { removed: u64 } }
 
     /// Deletes entries; works on a full server.
     Invalidate {

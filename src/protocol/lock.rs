@@ -62,8 +62,7 @@ pub(crate) fn take(claim: Claim) -> Run<Held> {
         let there =
             io.writable_folder(&claim.place).await? && io.stat(&claim.place).await?.is_some();
         as_expected(&claim, there)?;
-        let sidecar = io.peek_sidecar(&claim.place).await?;
-        let (lock, fence, asked_at) = acquire(&io, &claim, sidecar.fence).await?;
+        let (lock, fence, asked_at) = acquire(&io, &claim).await?;
         match look(&io, &claim).await {
             Ok((read, sidecar)) => Ok(Held {
                 lock,
@@ -161,8 +160,9 @@ async fn look(io: &Io, claim: &Claim) -> Result<(Option<(Stamp, Bytes)>, Sidecar
 }
 
 /// Asks until the lock is free or the wait is over; the lock, its fence, and when it was asked for.
-async fn acquire(io: &Io, claim: &Claim, floor: u64) -> Result<(Lock, u64, Duration)> {
-    let until = io.now().boot + claim.wait;
+async fn acquire(io: &Io, claim: &Claim) -> Result<(Lock, u64, Duration)> {
+    // A wait without end is a caller's right, so this does not overflow.
+    let until = io.now().boot.saturating_add(claim.wait);
     let mut pauses = ExponentialBuilder::new()
         .with_min_delay(limits::LOCK_POLL_MIN)
         .with_max_delay(limits::LOCK_POLL_MAX)
@@ -172,6 +172,8 @@ async fn acquire(io: &Io, claim: &Claim, floor: u64) -> Result<(Lock, u64, Durat
         .without_max_times()
         .build();
     loop {
+        // At each try: others save while this one waits, and a server that forgot its fences would give one below theirs.
+        let floor = io.peek_sidecar(&claim.place).await?.fence;
         let asked_at = io.now().boot;
         let lock = Lock {
             key: claim.lock_key.clone(),

@@ -188,6 +188,10 @@ async fn commit(io: &Io, plan: &Plan, stamp: Stamp) -> (CacheOutcome, bool) {
             Ok(CommitReply::Lost { removed }) => {
                 return (CacheOutcome::Invalidated { removed }, true);
             }
+            // Another request of this guard's came first, though it was sent later.
+            Ok(CommitReply::Superseded { removed }) => {
+                return (CacheOutcome::Invalidated { removed }, false);
+            }
             // The id makes asking again safe, while there is time.
             Err(Fault::Unknown(_)) if io.now().boot < until => {}
             Err(fault) => break fault.into_error(),

@@ -45,7 +45,11 @@ pub(super) fn holder(value: &str, left_ms: u64) -> LockHolder {
         .unwrap_or_else(|_| value.to_owned());
     LockHolder {
         owner: owner.chars().take(SHOWN_CHARS).collect(),
-        remaining: Duration::from_millis(left_ms),
+        // A lock that somebody set without a life.
+        remaining: match left_ms {
+            u64::MAX => Duration::MAX,
+            ms => Duration::from_millis(ms),
+        },
     }
 }
 

@@ -30,8 +30,6 @@ pub struct Key<'a> {
     pub controller: &'a str,
     /// Its Cluster hash slot.
     pub slot: u16,
-    /// The value of the template's first placeholder, which names the hash of leases.
-    pub(crate) first_param: Option<&'a str>,
 }
 
 impl KeyList {
@@ -81,14 +79,21 @@ impl KeyList {
     pub fn entries(&self) -> impl ExactSizeIterator<Item = Key<'_>> {
         (0..self.spots.len()).map(|index| {
             let key = self.key(index);
-            let spot = self.spots[index];
-            let first = spot.first_start as usize..(spot.first_start + spot.first_len) as usize;
             Key {
                 key,
-                controller: &self.names[spot.controller as usize],
+                controller: &self.names[self.spots[index].controller as usize],
                 slot: super::slots::slot(key),
-                first_param: (!first.is_empty()).then(|| &self.text[first]),
             }
+        })
+    }
+
+    /// The keys, each with the value of its template's first placeholder, which names the hash of leases.
+    pub(crate) fn with_first_params(&self) -> impl ExactSizeIterator<Item = (&str, Option<&str>)> {
+        (0..self.spots.len()).map(|index| {
+            let spot = self.spots[index];
+            let first = spot.first_start as usize..(spot.first_start + spot.first_len) as usize;
+            let first = (!first.is_empty()).then(|| &self.text[first]);
+            (self.key(index), first)
         })
     }
 

@@ -318,6 +318,38 @@ impl Rules {
         Ok(ttl.unwrap_or(DEFAULT_ENTRY_TTL))
     }
 
+    /// 64 bits in hex that differ where another file may delete other entries, or let them live longer: controllers, keys,
+    /// lives, what depends on what, and what each task invalidates.
+    #[must_use]
+    pub fn digest(&self) -> String {
+        let compiled = &self.compiled;
+        let mut sha = sha1_smol::Sha1::new();
+        // Lengths in front, so that no two listings run together alike.
+        let mut add = |text: &str| sha.update(format!("{}:{text}", text.len()).as_bytes());
+        let list = |controllers: &mut dyn Iterator<Item = usize>| -> String {
+            controllers.map(|index| format!("{index} ")).collect()
+        };
+        add(&compiled.controllers.len().to_string());
+        for (index, controller) in compiled.controllers.iter().enumerate() {
+            let ttl = controller.ttl.or(compiled.default_ttl);
+            add(&compiled.names[index]);
+            add(&controller.template.source);
+            add(&ttl.unwrap_or(DEFAULT_ENTRY_TTL).as_millis().to_string());
+            add(&list(&mut compiled.dependents[index].iter()));
+        }
+        for task in &compiled.tasks {
+            add(&task.name);
+            add(&list(&mut task.invalidates.iter()));
+        }
+        sha.digest().to_string()[..16].to_owned()
+    }
+
+    /// The key templates in the order of declaration.
+    pub(crate) fn templates(&self) -> impl Iterator<Item = &Template> {
+        let controllers = self.compiled.controllers.iter();
+        controllers.map(|controller| &controller.template)
+    }
+
     /// Which tasks, and which saves without tasks, are proven to stay in one Cluster hash slot.
     #[must_use]
     pub fn slot_check(&self) -> SlotCheck {

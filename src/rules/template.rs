@@ -110,6 +110,36 @@ impl Template {
             .chain([(&*self.tail, None)])
     }
 
+    /// The literals in order, one more than there are placeholders.
+    pub(crate) fn literals(&self) -> impl Iterator<Item = &str> {
+        self.parts().map(|(literal, _)| literal)
+    }
+
+    /// The hash tag's literals; `None` where keys have no tag.
+    pub(crate) fn hash_tag_literals(&self) -> Option<Vec<&str>> {
+        let mut inside = None;
+        for literal in self.literals() {
+            let mut rest = literal;
+            if inside.is_none() {
+                let Some((_, after)) = literal.split_once('{') else {
+                    continue;
+                };
+                inside = Some(Vec::new());
+                rest = after;
+            }
+            if let Some(tag) = &mut inside {
+                match rest.split_once('}') {
+                    Some((last, _)) => {
+                        tag.push(last);
+                        return inside;
+                    }
+                    None => tag.push(rest),
+                }
+            }
+        }
+        None
+    }
+
     /// Bytes of the literals.
     pub(super) fn literal_bytes(&self) -> usize {
         let pieces: usize = self.pieces.iter().map(|piece| piece.literal.len()).sum();

@@ -2,7 +2,7 @@
 
 use crate::{
     Error, Params, Result, Rules,
-    disk::Place,
+    disk::{Place, READ_ONLY_MARKER},
     error::Kind,
     limits,
     op::{Entry, keys},
@@ -118,7 +118,19 @@ impl Names {
         let named = params.clone().with(CONTROLLER, controller);
         let file = layout.file.fill(&named)?;
         component("the file name", &file)?;
+        if file == READ_ONLY_MARKER {
+            return Err(Error::new(Kind::Name {
+                what: "the file name",
+                name: file,
+                why: "is the marker that forbids locks and writes in its folder".to_owned(),
+            }));
+        }
         for placeholder in placeholders {
+            if placeholder == CONTROLLER {
+                return Err(Error::new(Kind::Config(format!(
+                    "the key of `{controller}` has the placeholder {{{CONTROLLER}}}, which layouts and lock keys fill with the controller's name, so several documents would share one file: call it something else in the rules"
+                ))));
+            }
             if placeholder != layout.run_param && !has(&layout.file, placeholder) {
                 return Err(Error::new(Kind::Config(format!(
                     "the key of `{controller}` has the placeholder {{{placeholder}}} and the layout's file name has not, so several documents would share one file: add it to StoreBuilder::layout"
@@ -129,6 +141,11 @@ impl Names {
             Some(template) => template.fill(&named)?,
             None => keys::sibling(&key, "lock"),
         };
+        if lock_key == key {
+            return Err(Error::new(Kind::Config(format!(
+                "the lock key of `{controller}` is its value's key `{key}` too, so releasing the lock would delete the value: give StoreBuilder::lock_key another template"
+            ))));
+        }
         Ok(Self {
             document: format!("{run}/{controller}"),
             controller: controller.to_owned(),

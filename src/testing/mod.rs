@@ -7,6 +7,7 @@
 //! - [`strategies`]: rules files and params for property tests, valid ones and hostile ones; [`RulesFile`] is such a file as data.
 
 mod binary;
+mod fileless;
 mod proxy;
 mod rules_file;
 mod server;
@@ -15,6 +16,8 @@ mod wire;
 
 pub use crate::engine::MemoryServer;
 pub use binary::{Flavour, ServerBinary};
-pub use proxy::{Proxy, Traffic};
+#[doc(hidden)]
+pub use fileless::FilelessDocument;
+pub use proxy::{Proxy, Traffic, WireFault};
 pub use rules_file::{RulesController, RulesFile, RulesTask, RulesVersion};
 pub use server::{Server, ServerOptions};

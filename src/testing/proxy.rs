@@ -62,16 +62,31 @@ struct Shared {
 #[derive(Debug, Default)]
 struct State {
     traffic: Traffic,
-    fault: Option<Fault>,
+    fault: Option<Armed>,
     delay: Duration,
     open: Vec<TcpStream>,
 }
 
+/// What a [`Proxy`] does to one request or its reply.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Fault {
+#[non_exhaustive]
+pub enum WireFault {
+    /// Loses the reply and closes the connection: the server did the work, and the client sees the end of the stream.
     DropReply,
+    /// Loses the reply and leaves the connection open: the client waits until its time-out.
     SwallowReply,
+    /// Passes half of the reply on and closes the connection.
+    TruncateReply,
+    /// Loses the request and closes the connection: the server never sees it.
     DropRequest,
+}
+
+/// A fault that waits for its request.
+#[derive(Debug)]
+struct Armed {
+    fault: WireFault,
+    /// In a request's bytes; empty fits any.
+    needle: Vec<u8>,
 }
 
 impl Proxy {
@@ -121,19 +136,28 @@ impl Proxy {
         self.shared.lock().traffic = Traffic::default();
     }
 
-    /// Loses the next reply and closes its connection: the server did the work, and the client sees the end of the stream.
-    pub fn drop_next_reply(&self) {
-        self.shared.lock().fault = Some(Fault::DropReply);
+    /// Does this to the next request, or to its reply.
+    pub fn inject(&self, fault: WireFault) {
+        self.inject_at(fault, b"");
     }
 
-    /// Loses the next reply and leaves its connection open: the client waits until its time-out.
-    pub fn swallow_next_reply(&self) {
-        self.shared.lock().fault = Some(Fault::SwallowReply);
+    /// Does this to the next request, or pipeline, that has these bytes in it, or to its reply: `EVALSHA`, `EXEC`, a key.
+    pub fn inject_at(&self, fault: WireFault, needle: &[u8]) {
+        self.shared.lock().fault = Some(Armed {
+            fault,
+            needle: needle.to_owned(),
+        });
     }
 
-    /// Loses the next request and closes its connection: the server never sees it.
-    pub fn drop_next_request(&self) {
-        self.shared.lock().fault = Some(Fault::DropRequest);
+    /// Whether the last fault that was injected has met its request.
+    #[must_use]
+    pub fn happened(&self) -> bool {
+        self.shared.lock().fault.is_none()
+    }
+
+    /// Forgets a fault that has not met its request.
+    pub fn disarm(&self) {
+        self.shared.lock().fault = None;
     }
 
     /// Holds every reply back for so long; zero ends it.
@@ -176,14 +200,15 @@ impl Shared {
         }
         // Whether the last bytes went to the client: what comes next from it is a new round trip.
         let down = Arc::new(AtomicBool::new(true));
-        let (up_shared, up_down) = (Arc::clone(self), Arc::clone(&down));
-        thread::spawn(move || up_shared.up(client, server, &up_down));
+        let cut = Arc::new(Cut::default());
+        let (up_shared, up_down, up_cut) = (Arc::clone(self), Arc::clone(&down), Arc::clone(&cut));
+        thread::spawn(move || up_shared.up(client, server, &up_down, &up_cut));
         let shared = Arc::clone(self);
-        thread::spawn(move || shared.down(server_back, client_back, &down));
+        thread::spawn(move || shared.down(server_back, client_back, &down, &cut));
         Ok(())
     }
 
-    fn up(&self, client: TcpStream, mut server: TcpStream, down: &AtomicBool) {
+    fn up(&self, client: TcpStream, mut server: TcpStream, down: &AtomicBool, cut: &Cut) {
         let mut requests = Requests::default();
         while let Some(burst) = read_burst(&client, &mut requests) {
             {
@@ -191,9 +216,10 @@ impl Shared {
                 state.traffic.bytes_up += burst.len() as u64;
                 state.traffic.requests += requests.take();
                 state.traffic.round_trips += u64::from(down.swap(false, Ordering::SeqCst));
-                if state.fault == Some(Fault::DropRequest) {
-                    state.fault = None;
-                    break;
+                match state.strike(&burst) {
+                    None => {}
+                    Some(WireFault::DropRequest) => break,
+                    reply => *cut.lock().unwrap_or_else(PoisonError::into_inner) = reply,
                 }
             }
             if server.write_all(&burst).is_err() {
@@ -203,24 +229,23 @@ impl Shared {
         close(&client, &server);
     }
 
-    fn down(&self, mut server: TcpStream, mut client: TcpStream, down: &AtomicBool) {
+    fn down(&self, mut server: TcpStream, mut client: TcpStream, down: &AtomicBool, cut: &Cut) {
         let mut buffer = vec![0; BUFFER_BYTES];
         while let Ok(n @ 1..) = server.read(&mut buffer) {
             let delay = {
                 let mut state = self.lock();
                 state.traffic.bytes_down += n as u64;
-                match state.fault {
-                    Some(Fault::DropReply) => {
-                        state.fault = None;
-                        break;
-                    }
-                    Some(Fault::SwallowReply) => {
-                        state.fault = None;
-                        continue;
-                    }
-                    Some(Fault::DropRequest) | None => state.delay,
-                }
+                state.delay
             };
+            match cut.lock().unwrap_or_else(PoisonError::into_inner).take() {
+                Some(WireFault::SwallowReply) => continue,
+                Some(WireFault::TruncateReply) => {
+                    let _ = client.write_all(&buffer[..n / 2]);
+                    break;
+                }
+                Some(_) => break,
+                None => {}
+            }
             thread::sleep(delay);
             down.store(true, Ordering::SeqCst);
             if client.write_all(&buffer[..n]).is_err() {
@@ -228,6 +253,19 @@ impl Shared {
             }
         }
         close(&client, &server);
+    }
+}
+
+/// What happens to the next reply of one connection.
+type Cut = Mutex<Option<WireFault>>;
+
+impl State {
+    /// The fault, where this is the request that it waits for.
+    fn strike(&mut self, burst: &[u8]) -> Option<WireFault> {
+        let armed = self.fault.as_ref()?;
+        let needle = &armed.needle;
+        let fits = needle.is_empty() || burst.windows(needle.len()).any(|w| w == needle);
+        fits.then(|| self.fault.take())?.map(|armed| armed.fault)
     }
 }
 

@@ -7,7 +7,7 @@ use std::fmt;
 /// A rules file before it is text: [`RulesFile::to_json`] writes it, with every name in the order in which it stands here.
 ///
 /// Debug prints the text, so that a failing property shows a file that can be tried by hand.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct RulesFile {
     /// Which version it declares, and so which fields it may have.
@@ -23,17 +23,18 @@ pub struct RulesFile {
 }
 
 /// The versions of the format.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum RulesVersion {
     /// `"1.0"`: keys, and tasks that list controllers.
     V1_0,
     /// `"1.1"`: everything.
+    #[default]
     V1_1,
 }
 
 /// One member of `cache_keys`.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct RulesController {
     /// The controller.

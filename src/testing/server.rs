@@ -46,6 +46,14 @@ impl ServerOptions {
         self
     }
 
+    /// Gives a command another name; with an empty one it cannot be called at all.
+    #[must_use]
+    pub fn rename_command(mut self, name: &str, to: &str) -> Self {
+        let words = ["--rename-command", name, to];
+        self.args.extend(words.map(str::to_owned));
+        self
+    }
+
     /// The default user's password (letters and digits).
     #[must_use]
     pub fn password(mut self, password: &str) -> Self {

@@ -7,6 +7,7 @@ use cachetx::{
 };
 use serde::{Deserialize, Serialize};
 use std::{
+    io::Write,
     path::PathBuf,
     process::{Command, Stdio},
     thread,
@@ -175,6 +176,11 @@ pub fn on_every_server(test: impl Fn(&World)) {
         eprintln!("on {binary}");
         test(&World::on(binary));
     }
+}
+
+/// Names a test that cannot run here, and why. Past the harness, which shows what `eprintln!` writes for failures only.
+pub fn skipped(test: &str, why: &str) {
+    let _ = std::io::stderr().write_all(format!("SKIPPED {test}: {why}\n").as_bytes());
 }
 
 /// Waits until `done`, for a bounded time.

@@ -1,6 +1,9 @@
 //! The command line of cachetx. Exit codes: 0 fine, 1 problems found, 2 wrong usage.
 
+mod acl;
+mod boot;
 mod demo;
+mod engine;
 mod outbox;
 mod output;
 mod rules;
@@ -20,6 +23,8 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
+    Acl(acl::Arguments),
+    Boot(boot::Arguments),
     Demo(demo::Arguments),
     /// Show and replay what has not reached the server
     #[command(subcommand)]
@@ -56,6 +61,8 @@ impl From<Exit> for ExitCode {
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let ran = match cli.command {
+        Command::Acl(arguments) => acl::run(&arguments),
+        Command::Boot(arguments) => boot::run(arguments),
         Command::Demo(arguments) => demo::run(&arguments),
         Command::Outbox(command) => outbox::run(&command),
         Command::Rules(command) => rules::run(command),

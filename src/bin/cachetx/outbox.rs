@@ -1,6 +1,6 @@
 //! `cachetx outbox list|replay DIR`: what has not reached the server, and bringing it there.
 
-use crate::{Exit, Format, output};
+use crate::{Exit, Format, engine, output};
 use cachetx::{Cache, Error, OutboxFile, ParamValue, Params, Replayed, Rules};
 use serde_json::{Value, json};
 use std::{
@@ -32,6 +32,12 @@ pub(crate) struct Replay {
     /// The server
     #[arg(long)]
     url: String,
+    /// The number of the database in which the locks are, where it is not the one that the URL names
+    #[arg(long, value_name = "NUMBER")]
+    lock_database: Option<u32>,
+    /// How operations run
+    #[arg(long, value_enum, default_value_t)]
+    engine: engine::Name,
     /// The rules file, for records of everything that some params can make
     #[arg(long, value_name = "FILE")]
     rules: Option<PathBuf>,
@@ -90,10 +96,14 @@ fn replay(arguments: &Replay) -> Result<(u64, Replayed), Error> {
         Some(file) => Rules::from_path(file)?,
         None => Rules::from_json(NO_RULES)?,
     };
-    let cache = Cache::builder(rules)
+    let mut cache = Cache::builder(rules)
         .url(&arguments.url)
-        .outbox(&arguments.dir)
-        .open()?;
+        .engine(arguments.engine.into())
+        .outbox(&arguments.dir);
+    if let Some(number) = arguments.lock_database {
+        cache = cache.lock_database(number);
+    }
+    let cache = cache.open()?;
     let done = cache.close()?;
     // The cache's own thread may have been faster.
     Ok((cache.stats().outbox_replayed, done))

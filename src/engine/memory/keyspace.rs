@@ -15,7 +15,7 @@ pub(crate) enum Content {
     Text(Bytes),
     /// Never empty: a hash goes with its last field.
     #[cfg_attr(
-        not(test),
+        not(all(test, feature = "testing")),
         expect(
             dead_code,
             reason = "no operation takes a lease yet: only tests put one there"

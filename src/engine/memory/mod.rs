@@ -57,8 +57,8 @@ impl Performer for MemoryEngine {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             flagged: true,
             loaded: true,
-            scripts: Vec::new(),
-            warnings: Vec::new(),
+            topology: "in memory".to_owned(),
+            ..EngineReport::default()
         })
     }
 

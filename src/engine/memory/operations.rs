@@ -97,10 +97,12 @@ fn commit(keys: &mut Keyspace, op: &Commit) -> Result<CommitReply, Refusal> {
     let all_held = held.len() == op.locks.len();
     let to_release = if op.release { held } else { Vec::new() };
 
-    let mut replayed = false;
+    let (mut replayed, mut superseded) = (false, false);
     for own in &op.own {
-        let stamp = keys.text(&sibling(&own.entry.value, "stamp"))?;
-        replayed |= stamp.is_some_and(|stamp| is_of_commit(stamp, &op.id));
+        if let Some(stamp) = keys.text(&sibling(&own.entry.value, "stamp"))? {
+            replayed |= is_of_commit(stamp, &op.id);
+            superseded |= is_later(stamp, own.stamp.mtime_ns);
+        }
     }
     if replayed {
         unlock(keys, &to_release);
@@ -109,7 +111,8 @@ fn commit(keys: &mut Keyspace, op: &Commit) -> Result<CommitReply, Refusal> {
 
     let owns = || op.own.iter().map(|own| &own.entry);
     let leased = leased(keys, owns().chain(&op.dependents))?;
-    if all_held {
+    let settable = all_held && !superseded;
+    if settable {
         for own in &op.own {
             life(own.ttl_ms)?;
         }
@@ -120,7 +123,7 @@ fn commit(keys: &mut Keyspace, op: &Commit) -> Result<CommitReply, Refusal> {
         keys.remove(&sibling(&own.value, "stamp"));
     }
     let removed = remove_all(keys, &op.dependents);
-    if all_held {
+    if settable {
         for own in &op.own {
             let (key, life_ms) = (&own.entry.value, Some(own.ttl_ms));
             let voucher = voucher(&own.stamp, &op.id, &own.bytes);
@@ -129,9 +132,10 @@ fn commit(keys: &mut Keyspace, op: &Commit) -> Result<CommitReply, Refusal> {
         }
     }
     unlock(keys, &to_release);
-    Ok(match all_held {
-        true => CommitReply::Committed { removed },
-        false => CommitReply::Lost { removed },
+    Ok(match (all_held, superseded) {
+        (false, _) => CommitReply::Lost { removed },
+        (true, true) => CommitReply::Superseded { removed },
+        (true, false) => CommitReply::Committed { removed },
     })
 }
 
@@ -202,6 +206,16 @@ fn drop_leases(keys: &mut Keyspace, leased: &[&Entry]) {
 fn is_of_commit(stamp: &[u8], id: &str) -> bool {
     let mut parts = stamp.split(|byte| *byte == b':');
     parts.nth(1) == Some(id.as_bytes()) && parts.next().is_some()
+}
+
+/// Whether a stamp is of a file that is later than that time; no time, none that is later.
+fn is_later(stamp: &[u8], mtime_ns: i64) -> bool {
+    let digits = stamp.iter().take_while(|byte| byte.is_ascii_digit());
+    let stored = counter(&stamp[..digits.count()]).filter(|time| *time < 10_u64.pow(19));
+    match (stored, u64::try_from(mtime_ns)) {
+        (Some(stored), Ok(own)) => stored > own,
+        _ => false,
+    }
 }
 
 fn life(ttl_ms: u64) -> Result<u64, Refusal> {

@@ -83,10 +83,10 @@ fn headers_list_the_replies_that_are_given_and_understood() {
 
 #[test]
 fn digests_are_the_servers_own() {
-    on_every_server(|bed| {
+    on_every_server_in(&[Engine::Script], |bed| {
         let report = bed.engine.report().unwrap();
-        assert_eq!(report.scripts.len(), 5);
-        for (name, sha) in &report.scripts {
+        assert_eq!(report.programs.len(), 5);
+        for (name, sha) in &report.programs {
             let there: Vec<bool> = bed.cmd(&["SCRIPT", "EXISTS", sha]);
             assert_eq!(there, [true], "{name}");
         }
@@ -97,6 +97,72 @@ fn digests_are_the_servers_own() {
         let shown = format!("{}-{}", report.flavour, report.version);
         assert_eq!(shown, binary.to_string());
         assert!(report.loaded && report.warnings.is_empty() && report.engine == "script");
-        assert!(report.to_string().contains(&report.scripts[0].1));
+        assert!(report.to_string().contains(&report.programs[0].1));
+    });
+}
+
+#[test]
+fn functions_are_in_one_library_and_versions_live_side_by_side() {
+    on_every_server_in(&[Engine::Function], |bed| {
+        let report = bed.engine.report().unwrap();
+        assert!(report.loaded && report.warnings.is_empty() && report.engine == "function");
+        // Another process, and another version of the crate.
+        ServerEngine::open(bed.config()).unwrap();
+        let other = |dialect| {
+            Scripts::assemble(dialect, |_, text| {
+                text.replace(
+                    "{ 'committed', string.format('%.0f', removed) }",
+                    "{ 'committed', '7' }",
+                )
+            })
+        };
+        let newer = ServerEngine::with_scripts(bed.config(), other).unwrap();
+        bed.hold();
+        assert_eq!(run(&newer, commit(b"new", &["a"])).unwrap(), committed(7));
+        bed.hold();
+        let ask = Commit {
+            id: "c2".to_owned(),
+            ..commit(b"new", &["a"])
+        };
+        assert_eq!(bed.run(ask), committed(0));
+        let libraries: Vec<redis::Value> = bed.cmd(&["FUNCTION", "LIST"]);
+        assert_eq!(libraries.len(), 2);
+        let functions = &newer.report().unwrap().programs;
+        assert_eq!(functions.len(), report.programs.len());
+        assert!(functions.iter().all(|f| !report.programs.contains(f)));
+    });
+}
+
+#[test]
+fn a_server_without_functions_is_told_by_its_version_and_with_what_to_do() {
+    for binary in servers().iter().filter(|b| !has(b, Engine::Function)) {
+        let server = Server::start(binary).unwrap();
+        let opened = ServerEngine::open(config(server.url(), Engine::Function));
+        let message = opened.map(|_| ()).unwrap_err().to_string();
+        for part in ["redis 6.2", "no FUNCTION", "Engine::Script"] {
+            assert!(message.contains(part), "{message}");
+        }
+    }
+}
+
+#[test]
+fn where_function_load_is_denied_somebody_else_may_have_loaded_it() {
+    let users = |_: &ServerBinary| {
+        let rule = "bob on >pw ~* +@all -function";
+        Some(
+            ServerOptions::new()
+                .user("default on nopass ~* +@all")
+                .user(rule),
+        )
+    };
+    on_every_server_with(&[Engine::Function], users, |bed| {
+        let bob = bed.config_at(bed.server.url_as("bob", "pw"));
+        let engine = ServerEngine::open(bob.clone()).unwrap();
+        let report = engine.report().unwrap();
+        assert!(!report.loaded && report.warnings.len() == 1, "{report}");
+        assert!(run(&engine, acquire("l", "me", 0)).is_ok());
+        bed.cmd::<()>(&["FUNCTION", "FLUSH"]);
+        let message = refusal(run(&engine, acquire("l", "me", 0)));
+        assert!(message.contains("NOPERM"), "{message}");
     });
 }

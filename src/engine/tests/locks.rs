@@ -95,7 +95,7 @@ fn what_cannot_be_a_fence_or_a_life_is_refused_before_any_write() {
             bed.cmd::<()>(&["SET", FENCE, stored]);
             let before = dump(bed);
             let message = refusal(bed.try_run(acquire("l", "me", 0)));
-            assert!(message.contains("CACHETX the stored fence"), "{message}");
+            assert!(message.contains("the stored fence"), "{message}");
             assert_eq!(dump(bed), before);
         }
         bed.cmd::<()>(&["SET", FENCE, "9223372036854775807"]);

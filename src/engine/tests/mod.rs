@@ -1,19 +1,23 @@
 //! The engine on real servers: every test runs on each server that this machine has, in one of its own.
 
+mod acl;
+mod boot;
 mod commit;
 mod cuts;
 mod faults;
 mod headers;
 mod histories;
 mod invalidate;
+mod lock_database;
 mod locks;
 mod mutations;
 #[cfg(feature = "tls")]
 mod tls;
 mod transport;
+mod watch;
 mod whole;
 
-use super::{Performer as _, ServerConfig, ServerEngine, source::Scripts};
+use super::{Engine, Performer as _, ServerConfig, ServerEngine, source::Scripts};
 use crate::{
     op::{
         Acquire, AcquireReply, Ask, Commit, CommitReply, Entry, Fault, Invalidate, InvalidateReply,
@@ -30,31 +34,49 @@ use std::{
 /// What the tests are made for; what is missing is skipped by name.
 const EXPECTED: [&str; 4] = ["redis-6.2", "redis-7.0", "redis-8.2", "valkey-9.1"];
 
+/// All engines, and those that run Lua on the server.
+const ENGINES: &[Engine] = &[Engine::Script, Engine::Function, Engine::Watch];
+const LUA: &[Engine] = &[Engine::Script, Engine::Function];
+
 /// A server of the test's own, and an engine on it.
 struct Bed {
     server: Server,
+    kind: Engine,
     engine: ServerEngine,
     /// A plain connection, to prepare and to look.
     plain: redis::Connection,
 }
 
-/// Runs `test` on every server.
+/// Runs `test` on every server, in every engine.
 fn on_every_server(test: impl Fn(&mut Bed)) {
-    on_every_server_with(|_| Some(ServerOptions::new()), test);
+    on_every_server_with(ENGINES, |_| Some(ServerOptions::new()), test);
+}
+
+/// The same in some engines only.
+fn on_every_server_in(engines: &[Engine], test: impl Fn(&mut Bed)) {
+    on_every_server_with(engines, |_| Some(ServerOptions::new()), test);
 }
 
 /// The same with options; `None` skips a server, and says why itself.
 fn on_every_server_with(
+    engines: &[Engine],
     options: impl Fn(&ServerBinary) -> Option<ServerOptions>,
     test: impl Fn(&mut Bed),
 ) {
     for binary in servers() {
-        if let Some(options) = options(binary) {
-            let mut bed = Bed::new(options.start(binary).unwrap());
-            eprintln!("on {binary}");
-            test(&mut bed);
+        for engine in engines.iter().filter(|engine| has(binary, **engine)) {
+            if let Some(options) = options(binary) {
+                let mut bed = Bed::new(options.start(binary).unwrap(), *engine);
+                eprintln!("on {binary}, {engine:?}");
+                test(&mut bed);
+            }
         }
     }
+}
+
+/// Redis has functions from 7.0 on, and Valkey began later than that.
+fn has(binary: &ServerBinary, engine: Engine) -> bool {
+    engine != Engine::Function || binary.version().0 >= 7
 }
 
 fn servers() -> &'static [ServerBinary] {
@@ -75,13 +97,32 @@ fn servers() -> &'static [ServerBinary] {
 }
 
 impl Bed {
-    fn new(server: Server) -> Self {
-        let engine = ServerEngine::open(ServerConfig::new(server.url())).unwrap();
+    fn new(server: Server, kind: Engine) -> Self {
+        let engine = ServerEngine::open(config(server.url(), kind)).unwrap();
         let plain = plain(&server.unix_url());
         Self {
             server,
+            kind,
             engine,
             plain,
+        }
+    }
+
+    /// The bed's engine on its server.
+    fn config(&self) -> ServerConfig {
+        self.config_at(self.server.url())
+    }
+
+    /// The bed's engine by another way: through a proxy, or as another user.
+    fn config_at(&self, url: String) -> ServerConfig {
+        config(url, self.kind)
+    }
+
+    /// Round trips of an operation that writes.
+    fn trips(&self) -> u64 {
+        match self.kind {
+            Engine::Watch => 2,
+            _ => 1,
         }
     }
 
@@ -127,6 +168,20 @@ impl Bed {
         assert!(matches!(reply, AcquireReply::Acquired { .. }), "{reply:?}");
         lock("l", "me")
     }
+}
+
+fn config(url: String, engine: Engine) -> ServerConfig {
+    ServerConfig {
+        engine,
+        ..ServerConfig::new(url)
+    }
+}
+
+/// Options with a user "bob" besides the default one; `rule` follows his name and password.
+fn bob(rule: &str) -> ServerOptions {
+    ServerOptions::new()
+        .user("default on nopass ~* +@all")
+        .user(&format!("bob on >pw {rule}"))
 }
 
 fn run<A: Ask>(engine: &ServerEngine, ask: A) -> Result<A::Reply, Fault> {

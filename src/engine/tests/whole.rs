@@ -109,9 +109,8 @@ fn without_its_first_no_op_the_plain_commit_writes_on_a_full_server() {
             _ => text.to_owned(),
         })
     };
-    on_every_server(|bed| {
-        bed.engine =
-            ServerEngine::with_scripts(ServerConfig::new(bed.server.url()), naive).unwrap();
+    on_every_server_in(&[Engine::Script], |bed| {
+        bed.engine = ServerEngine::with_scripts(bed.config(), naive).unwrap();
         bed.hold();
         bed.cmd::<()>(&["MSET", "own", "old", "a", "old"]);
         bed.cmd::<()>(&["CONFIG", "SET", "maxmemory", "1"]);
@@ -130,11 +129,11 @@ fn an_inner_command_that_is_denied_midway_is_not_taken_for_nothing_done() {
                 .user(rule),
         )
     };
-    on_every_server_with(users, |bed| {
+    on_every_server_with(LUA, users, |bed| {
         bed.hold();
         bed.cmd::<()>(&["MSET", "own", "old", "a", "old"]);
         let url = bed.server.url_as("bob", "pw");
-        let engine = ServerEngine::open(ServerConfig::new(url)).unwrap();
+        let engine = ServerEngine::open(bed.config_at(url)).unwrap();
         let fault = run(&engine, commit(b"new", &["a"])).unwrap_err();
         let Fault::Unknown(error) = fault else {
             panic!("{fault:?}");

@@ -48,6 +48,10 @@ fn what_is_wrong_is_said_with_its_place() {
             b"{\"years\": 1\n \"a\": 2}",
             "expected `,` or `}` at line 2, column 2 (byte 13)",
         ),
+        (
+            b"{\"years\": 1e400}",
+            "climate: a number that ends at line 1, column 15 (byte 14) is out of the range",
+        ),
         (b"{\"a\": nan}", "at line 1, column 8 (byte 7)"),
         (
             b"{\"years\": \"many\"}",

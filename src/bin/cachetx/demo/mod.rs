@@ -1,13 +1,12 @@
-//! `cachetx demo`: the main job on a private server, shown step by step.
+//! `cachetx demo`: the main job on a private server (in memory where none can be had), shown step by step.
 
+mod host;
 mod run_folder;
 mod story;
 
 use crate::{Exit, Format, output};
-use cachetx::{
-    BoxError, Document, RawObject, Rules, Store,
-    testing::{Server, ServerBinary},
-};
+use cachetx::{BoxError, Document, RawObject, Rules, Store};
+use host::Host;
 use std::{
     path::PathBuf,
     time::{Duration, Instant},
@@ -22,7 +21,8 @@ const FIELD: &str = "_input_years";
 /// Short, so that the save after the server was killed does not keep anybody waiting.
 const TIMEOUT: Duration = Duration::from_millis(500);
 
-/// Save a document in a transaction on a private server, then once more with the server killed
+/// Save a document in a transaction on a private server, then once more with the server killed; in memory where no server
+/// is found
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
     /// Work on a copy of this run folder instead of a made-up one
@@ -50,9 +50,7 @@ pub(crate) fn run(arguments: &Arguments) -> std::io::Result<Exit> {
 }
 
 fn play(arguments: &Arguments) -> Result<Story, BoxError> {
-    let binary = ServerBinary::any()
-        .ok_or("no redis-server or valkey-server was found: run `make servers`, or install one")?;
-    let mut server = Server::start(binary)?;
+    let mut host = Host::start()?;
     let rules = Rules::from_json(RULES)?;
     let root = tempfile::tempdir()?;
     let run = match &arguments.run {
@@ -60,21 +58,11 @@ fn play(arguments: &Arguments) -> Result<Story, BoxError> {
         None => run_folder::make_up(root.path(), &rules)?,
     };
 
-    let cache = cachetx::Cache::builder(rules.clone())
-        .url(server.unix_url())
-        .connect_timeout(TIMEOUT)
-        .response_timeout(TIMEOUT)
-        .open()?;
+    let cache = host.cache(rules.clone()).open()?;
     let store = Store::builder(&cache).root(root.path()).open()?;
     let documents = store.documents(&run)?;
     warm(&store, &run, &rules, &documents)?;
 
-    let mut redis = redis::Client::open(server.unix_url())?.get_connection()?;
-    let mut present = |keys: &[String]| -> Result<Vec<bool>, BoxError> {
-        keys.iter()
-            .map(|key| Ok(redis::cmd("EXISTS").arg(key).query::<bool>(&mut redis)?))
-            .collect()
-    };
     let climate: Document<RawObject> = store.document(&run, CONTROLLER)?;
     let mut keys = Vec::new();
     for controller in rules.controllers() {
@@ -85,11 +73,11 @@ fn play(arguments: &Arguments) -> Result<Story, BoxError> {
                 .to_owned(),
         );
     }
-    let before = present(&keys)?;
+    let before = host.present(&keys)?;
     let seen_before = years(&climate)?;
 
     let transaction = save(&store, &climate, || {})?;
-    let after = present(&keys)?;
+    let after = host.present(&keys)?;
     let presence = std::iter::zip(&before, &after);
     let deleted = std::iter::zip(&keys, presence)
         .filter(|(_, (before, after))| **before && !**after)
@@ -97,9 +85,11 @@ fn play(arguments: &Arguments) -> Result<Story, BoxError> {
         .collect();
     let seen_after = years(&climate)?;
 
-    let without_server = save(&store, &climate, || server.kill())?;
+    let without_server = save(&store, &climate, || host.end())?;
     Ok(Story {
-        server: binary.to_string(),
+        server: host.name(),
+        host: host.description(),
+        ending: host.ending(),
         run,
         documents: documents.len(),
         task: TASK,

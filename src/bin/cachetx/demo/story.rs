@@ -13,6 +13,10 @@ pub(super) struct Transaction {
 
 pub(super) struct Story {
     pub(super) server: String,
+    /// The same for people.
+    pub(super) host: String,
+    /// What happened to the server then.
+    pub(super) ending: &'static str,
     pub(super) run: String,
     pub(super) documents: usize,
     pub(super) task: &'static str,
@@ -54,8 +58,8 @@ impl fmt::Display for Story {
         let (saved, away) = (&self.transaction, &self.without_server);
         writeln!(
             f,
-            "server   a private {}, run folder {} with {} documents",
-            self.server, self.run, self.documents
+            "server   {}; run folder {} with {} documents",
+            self.host, self.run, self.documents
         )?;
         writeln!(
             f,
@@ -84,7 +88,7 @@ impl fmt::Display for Story {
             "after    {} entries on the server; a reader of climate sees {} = {}",
             self.left, self.field, self.seen_after
         )?;
-        writeln!(f, "killed   the server, while climate was locked again")?;
+        writeln!(f, "{}, while climate was locked again", self.ending)?;
         writeln!(
             f,
             "save     climate with {}: the file is written, the cache is {} ({:.1} ms)",

@@ -11,6 +11,8 @@ pub(super) struct Scene {
     lock: Option<&'static str>,
     /// Whose stamp the own entry has.
     saved_by: &'static str,
+    /// How much later than that of the own entry the file is that the stamp is of.
+    later_ns: i64,
     in_flight: bool,
     pub(super) op: Op,
 }
@@ -22,7 +24,8 @@ impl Scene {
     pub(super) fn prepare(&self, side: &mut impl Side) {
         for key in ["own", "{t}own", "a", "b", "{t}c", "other"] {
             side.set(key, "old", LIFE_MS);
-            let old = own(key, b"old");
+            let mut old = own(key, b"old");
+            old.stamp.mtime_ns += self.later_ns;
             let stamp = voucher(&old.stamp, self.saved_by, b"old");
             side.set(&sibling(key, "stamp"), &stamp, LIFE_MS);
         }
@@ -65,6 +68,7 @@ fn scene(name: &'static str, op: impl Ask) -> Scene {
         name,
         lock: Some("me"),
         saved_by: "c0",
+        later_ns: 0,
         in_flight: true,
         op: op.into_op(),
     }
@@ -110,6 +114,10 @@ pub(super) fn all() -> Vec<Scene> {
         Scene {
             saved_by: "c1",
             ..scene("replay", group(true))
+        },
+        Scene {
+            later_ns: 1,
+            ..scene("superseded", group(true))
         },
         scene("invalidate", drop_and_release),
         Scene {

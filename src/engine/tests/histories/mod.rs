@@ -10,10 +10,10 @@ pub(super) use compare::{CLOCKS, same_reply};
 pub(super) use side::{Dump, Model, Served, Side};
 
 use super::*;
-use crate::{engine::Performer, op::Reply};
+use crate::op::Reply;
 use proptest::{
     strategy::{Strategy as _, ValueTree as _},
-    test_runner::{Config, RngAlgorithm, TestCaseError, TestRng, TestRunner},
+    test_runner::{Config, RngAlgorithm, TestCaseError, TestError, TestRng, TestRunner},
 };
 use std::{cell::RefCell, env};
 use step::Step;
@@ -25,12 +25,12 @@ const SHRINKS: u32 = 2_000;
 
 /// The engines that have to agree.
 fn engines(server: &Server) -> Vec<Served> {
-    let script = ServerEngine::open(ServerConfig::new(server.unix_url())).unwrap();
-    let engines: Vec<(&str, Box<dyn Performer>)> = vec![("script", Box::new(script))];
-    let served = engines.into_iter();
-    served
-        .map(|(name, engine)| Served::new(name, server, engine))
-        .collect()
+    let kinds = ENGINES.iter().filter(|kind| has(server.binary(), **kind));
+    let served = kinds.map(|kind| {
+        let engine = ServerEngine::open(config(server.unix_url(), *kind)).unwrap();
+        Served::new(&format!("{kind:?}"), server, Box::new(engine))
+    });
+    served.collect()
 }
 
 /// Whether `served` does in this history what the model does.
@@ -71,6 +71,27 @@ pub(super) fn first_difference(served: &mut Served, seed: u64, count: usize) -> 
     })
 }
 
+/// Looks for a history in which one of the sides differs from the model; the shortest form of it that still does.
+pub(super) fn hunt(sides: Vec<Served>, seed: u64, cases: u32) -> Result<(), (String, Vec<Step>)> {
+    let sides = RefCell::new(sides);
+    let config = Config {
+        cases,
+        max_shrink_iters: SHRINKS,
+        failure_persistence: None,
+        ..Config::default()
+    };
+    let mut runner = TestRunner::new_with_rng(config, rng(seed));
+    let result = runner.run(&step::history(), |history| {
+        let mut sides = sides.borrow_mut();
+        let mut all = sides.iter_mut();
+        all.try_for_each(|side| check(&history, side).map_err(TestCaseError::fail))
+    });
+    result.map_err(|error| match error {
+        TestError::Fail(why, history) => (why.to_string(), history),
+        TestError::Abort(why) => (why.to_string(), Vec::new()),
+    })
+}
+
 #[test]
 fn every_engine_on_every_server_agrees_with_the_model() {
     let seed = number("CACHETX_SEED").unwrap_or_else(|| getrandom::u64().unwrap());
@@ -86,21 +107,8 @@ fn every_engine_on_every_server_agrees_with_the_model() {
             side.name
         );
     }
-    let served = RefCell::new(served);
-    let config = Config {
-        cases,
-        max_shrink_iters: SHRINKS,
-        failure_persistence: None,
-        ..Config::default()
-    };
-    let mut runner = TestRunner::new_with_rng(config, rng(seed));
-    let result = runner.run(&step::history(), |history| {
-        let mut served = served.borrow_mut();
-        let mut sides = served.iter_mut();
-        sides.try_for_each(|side| check(&history, side).map_err(TestCaseError::fail))
-    });
-    if let Err(e) = result {
-        panic!("with CACHETX_SEED={seed}: {e}");
+    if let Err((why, history)) = hunt(served, seed, cases) {
+        panic!("with CACHETX_SEED={seed}: {why}\n{history:#?}");
     }
 }
 
@@ -108,7 +116,7 @@ fn every_engine_on_every_server_agrees_with_the_model() {
 #[test]
 fn histories_come_to_every_reply_and_to_refusals() {
     let mut seen: BTreeMap<String, u32> = BTreeMap::new();
-    for history in histories(1).take(300) {
+    for history in histories(1).take(500) {
         let mut model = Model::new();
         for step in &history {
             let name = match model.take(step) {
@@ -129,6 +137,7 @@ fn histories_come_to_every_reply_and_to_refusals() {
         "Commit(Committed",
         "Commit(Replayed",
         "Commit(Lost",
+        "Commit(Superseded",
         "Invalidate(Removed",
         "Read(Found",
         "ClearLocks(Cleared",

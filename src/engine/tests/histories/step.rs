@@ -21,8 +21,10 @@ const LEASES: [&str; 3] = [
 const LOCKS: [&str; 2] = ["l", "m"];
 const HOLDERS: [&str; 2] = ["me", "you"];
 const IDS: [&str; 3] = ["c0", "c1", "c2"];
+/// The stamp of a later file than any that is committed here.
+const LATER: &str = "12-2-3:c7:0000000000000000";
 /// What foreign programs write: stamps of commits or not quite, holders, numbers that are fences or not, flights.
-const TEXTS: [&str; 24] = [
+const TEXTS: [&str; 28] = [
     "",
     "x",
     "me",
@@ -33,6 +35,10 @@ const TEXTS: [&str; 24] = [
     "c2",
     ":c2:",
     "x:y:c2:",
+    LATER,
+    "010-2-3:c7:",
+    "10",
+    "10000000000000000000-2-3:c7:",
     "0",
     "7",
     "07",
@@ -156,7 +162,8 @@ fn own((value, body, ttl_ms): (&str, Body, u64)) -> Own {
     Own {
         entry: entry(value),
         stamp: Stamp {
-            mtime_ns: 5,
+            // Now and then of an earlier file than the one before.
+            mtime_ns: i64::try_from(bytes.len() % 3).unwrap_or(0) + 8,
             size: bytes.len() as u64,
             inode: 7,
         },
@@ -189,12 +196,13 @@ fn step() -> impl Strategy<Value = Step> {
         14 => operation().prop_map(Step::Operation),
         2 => (key(), select(&TEXTS), option::of(life())).prop_map(|(k, t, l)| Step::Set(k, t, l)),
         2 => (values(), select(&TEXTS)).prop_map(|(k, t)| Step::Set(k.to_owned(), t, None)),
-        1 => (values(), select(&TEXTS[4..10]))
+        2 => (values(), select(&TEXTS[4..14]))
             .prop_map(|(k, t)| Step::Set(sibling(k, "stamp"), t, None)),
-        1 => (select(&LOCKS), select(&TEXTS[10..19]))
+        1 => values().prop_map(|k| Step::Set(sibling(k, "stamp"), LATER, None)),
+        1 => (select(&LOCKS), select(&TEXTS[14..23]))
             .prop_map(|(k, t)| Step::Set(sibling(k, "fence"), t, None)),
         1 => key().prop_map(Step::Delete),
-        3 => (select(&LEASES), values(), select(&TEXTS[19..]))
+        3 => (select(&LEASES), values(), select(&TEXTS[23..]))
             .prop_map(|(k, f, t)| Step::SetField(k.to_owned(), f, t)),
         1 => (key(), values(), select(&TEXTS)).prop_map(|(k, f, t)| Step::SetField(k, f, t)),
         1 => (0..3_u64).prop_map(|grids| Step::Advance(grids * GRID_MS + OFFSET_MS)),
@@ -206,7 +214,7 @@ fn operation() -> impl Strategy<Value = Operation> {
         7 => (held(), life(), floor()).prop_map(|(l, t, f)| Operation::Acquire(l, t, f)),
         3 => (held(), life()).prop_map(|(l, t)| Operation::Renew(l, t)),
         2 => held().prop_map(Operation::Release),
-        6 => commit(),
+        10 => commit(),
         2 => (subsequence(&VALUES, 0..=5).prop_shuffle(), option::of(held()))
             .prop_map(|(values, lock)| Operation::Invalidate(values, lock)),
         1 => values().prop_map(Operation::Read),
@@ -216,15 +224,17 @@ fn operation() -> impl Strategy<Value = Operation> {
 
 /// Own entries and dependents never meet, and neither has anything twice: expansion sees to that.
 fn commit() -> impl Strategy<Value = Operation> {
-    let shuffled = Just(VALUES.to_vec()).prop_shuffle();
+    let shuffled = prop_oneof![Just(VALUES.to_vec()), Just(VALUES.to_vec()).prop_shuffle(),];
     let parts = (0..=2_usize, 0..=3_usize, shuffled);
     let owns = vec((body(), life()), 2);
     let keys = prop_oneof![
-        2 => Just(vec![LOCKS[0]]),
+        4 => Just(vec![LOCKS[0]]),
+        2 => Just(Vec::new()),
         1 => subsequence(&LOCKS, 0..=2).prop_shuffle(),
     ];
     let locks = (keys, vec(holder(), 2));
-    (select(&IDS), locks, parts, owns, any::<bool>()).prop_map(
+    let release = proptest::bool::weighted(0.3);
+    (select(&IDS), locks, parts, owns, release).prop_map(
         |(id, (locks, holders), (owns, dependents, values), bodies, release)| {
             let (own, rest) = values.split_at(owns);
             let own = std::iter::zip(own, bodies);
@@ -242,8 +252,9 @@ fn commit() -> impl Strategy<Value = Operation> {
     )
 }
 
+/// Mostly the first, so that histories come back to it.
 fn values() -> impl Strategy<Value = &'static str> {
-    select(&VALUES)
+    prop_oneof![Just(VALUES[0]), select(&VALUES)]
 }
 
 fn holder() -> impl Strategy<Value = &'static str> {

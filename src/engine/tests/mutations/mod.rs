@@ -5,12 +5,12 @@ mod table;
 
 use super::{
     cuts::{cut_everywhere, cutting},
-    histories::{Served, first_difference},
+    histories::{Served, first_difference, hunt},
     *,
 };
-use crate::engine::source::{ScriptName, library};
+use crate::engine::source::{Dialect, LIBRARY, ScriptName, library};
 use scenes::{SCENES, Stage};
-use table::{MUTATIONS, Mutation};
+use table::{MUTATIONS, Mutation, NO_CHECKS};
 
 /// Histories that a mutation has to survive, of a fixed seed.
 const HISTORIES: usize = 600;
@@ -44,17 +44,22 @@ fn mutated(mutation: &Mutation, text: &str) -> String {
     text.replace(from, to)
 }
 
+fn only_broken(edit: Edit, dialect: Dialect) -> Scripts {
+    Scripts::assemble(dialect, |name, text| broken(edit, name, text))
+}
+
+fn cutting_broken(edit: Edit, dialect: Dialect) -> Scripts {
+    cutting(dialect, |name, text| broken(edit, name, text))
+}
+
+fn served(server: &Server, edit: Edit, scripts: fn(Edit, Dialect) -> Scripts) -> Served {
+    let config = ServerConfig::new(server.unix_url());
+    let engine = ServerEngine::with_scripts(config, move |dialect| scripts(edit, dialect));
+    Served::new("script", server, Box::new(engine.unwrap()))
+}
+
 /// What notices the mutation, and how; `None` where nothing does.
 fn caught(server: &Server, edit: Edit) -> Option<(&'static str, String)> {
-    let engine = |cut: bool| {
-        let scripts = move |dialect| match cut {
-            true => cutting(dialect, |name, text| broken(edit, name, text)),
-            false => Scripts::assemble(dialect, |name, text| broken(edit, name, text)),
-        };
-        let config = ServerConfig::new(server.unix_url());
-        let engine = ServerEngine::with_scripts(config, scripts).unwrap();
-        Served::new("script", server, Box::new(engine))
-    };
     for (name, scene) in SCENES {
         let mut stage = Stage {
             server,
@@ -66,10 +71,10 @@ fn caught(server: &Server, edit: Edit) -> Option<(&'static str, String)> {
             return Some((name, how));
         }
     }
-    if let Err(how) = cut_everywhere(&mut engine(true)) {
+    if let Err(how) = cut_everywhere(&mut served(server, edit, cutting_broken)) {
         return Some(("cuts", how));
     }
-    let how = first_difference(&mut engine(false), SEED, HISTORIES)?;
+    let how = first_difference(&mut served(server, edit, only_broken), SEED, HISTORIES)?;
     Some(("histories", how))
 }
 
@@ -80,7 +85,28 @@ fn server() -> Server {
 
 #[test]
 fn nothing_is_noticed_where_nothing_is_taken_out() {
-    assert_eq!(caught(&server(), None), None);
+    for binary in servers() {
+        assert_eq!(caught(&Server::start(binary).unwrap(), None), None);
+    }
+}
+
+/// The hunt that finds nothing in whole engines finds this, the same each time, and says no more than it takes.
+#[test]
+fn a_history_that_fails_is_replayed_by_its_seed_and_made_short() {
+    let mutation = MUTATIONS.iter().find(|m| m.to == "if superseded then");
+    assert!(
+        mutation.is_some(),
+        "a commit that does not look whether a lock is lost"
+    );
+    let server = server();
+    let hunt = || {
+        let broken = served(&server, mutation, only_broken);
+        hunt(vec![broken], SEED, 500).expect_err("a lost lock that commits is noticed")
+    };
+    let (why, history) = hunt();
+    assert!(why.contains("Committed") && why.contains("Lost"), "{why}");
+    assert_eq!(history.len(), 1, "{history:#?}");
+    assert_eq!(format!("{history:?}"), format!("{:?}", hunt().1));
 }
 
 #[test]
@@ -99,6 +125,56 @@ fn every_check_that_is_taken_out_is_noticed() {
         }
     }
     assert!(missed.is_empty(), "not noticed:\n{}", missed.join("\n"));
+}
+
+/// What a line has that decides or does something.
+const MARKS: [&str; 9] = [
+    "if ",
+    " and ",
+    " or ",
+    "~=",
+    "redis.call('SET'",
+    "redis.call('P",
+    "redis.call('UNLINK'",
+    "write('",
+    "drop(",
+];
+
+/// A check that somebody adds needs a mutation too.
+#[test]
+fn every_line_that_checks_or_writes_has_a_mutation() {
+    let scripts = Scripts::of(Dialect::Plain).iter();
+    let files = scripts.map(|s| (s.name.as_str().to_owned(), s.name.file()));
+    let library = LIBRARY.map(|(name, text)| (format!("lib/{name}"), text));
+    let mut without = Vec::new();
+    for (file, text) in files.chain(library) {
+        let mutated: Vec<_> = MUTATIONS
+            .iter()
+            .filter(|mutation| mutation.file == file)
+            .filter_map(|mutation| {
+                let start = text.find(mutation.from)?;
+                Some(start..start + mutation.from.len())
+            })
+            .collect();
+        let mut start = 0;
+        for line in text.split_inclusive('\n') {
+            let range = start..start + line.len();
+            start = range.end;
+            let code = line.trim();
+            let decides = !code.starts_with("--") && MARKS.iter().any(|mark| code.contains(mark));
+            let covered = mutated
+                .iter()
+                .any(|m| m.start < range.end && range.start < m.end);
+            if decides && !covered && !NO_CHECKS.contains(&(file.as_str(), code)) {
+                without.push(format!("{file}: {code}"));
+            }
+        }
+    }
+    assert!(
+        without.is_empty(),
+        "no mutation of:\n{}",
+        without.join("\n")
+    );
 }
 
 /// Code in one line, for the table.

@@ -16,9 +16,10 @@ pub(super) struct Stage<'a> {
 
 pub(super) type Scene = fn(&mut Stage<'_>) -> Result<(), String>;
 
-pub(super) const SCENES: [(&str, Scene); 5] = [
+pub(super) const SCENES: [(&str, Scene); 6] = [
     ("messages", messages),
     ("a staged value is lost", staged_value_is_lost),
+    ("a denied command", denied_command),
     ("full server", full_server),
     ("many keys", many_keys),
     ("marks with a token", own_marks),
@@ -78,6 +79,20 @@ fn staged_value_is_lost(stage: &mut Stage<'_>) -> Result<(), String> {
         other => return Err(format!("{other:?}")),
     }
     expect(stage.cmd(&["EXISTS", "own", "a"]), 2)
+}
+
+/// The server's own words, not those of Lua.
+fn denied_command(stage: &mut Stage<'_>) -> Result<(), String> {
+    let rule = "ACL SETUSER eve on >pw ~* +@all -unlink";
+    stage.cmd::<()>(&rule.split(' ').collect::<Vec<_>>());
+    stage.cmd::<()>(&["MSET", "l", "me", "own", "old"]);
+    let engine = stage.engine(stage.server.url_as("eve", "pw"), None);
+    match run(&engine, commit(b"new", &["a"])) {
+        // "The user executing the script can't run …", and since Redis 8 "User eve has no permissions …".
+        Err(Fault::NotDone(e)) if e.to_string().to_lowercase().contains("user e") => {}
+        other => return Err(format!("{other:?}")),
+    }
+    expect(stage.cmd(&["GET", "own"]), "old".to_owned())
 }
 
 fn full_server(stage: &mut Stage<'_>) -> Result<(), String> {

@@ -45,7 +45,11 @@ pub(super) const MUTATIONS: &[Mutation] = &[
         "all_held = all_held and held[i]",
         "all_held = held[i]",
     ),
-    with("commit", "if not all_held then", "if false then"),
+    with(
+        "commit",
+        "if not all_held or superseded then",
+        "if superseded then",
+    ),
     with("commit", "if release and held[i] then", "if release then"),
     with("commit", "if release and held[i] then", "if held[i] then"),
     with(
@@ -78,7 +82,19 @@ pub(super) const MUTATIONS: &[Mutation] = &[
     with("lib/decimal", "'^[1-9]%d*$'", "'^[1-9]%d*'"),
     with("lib/decimal", "'^[1-9]%d*$'", "'[1-9]%d*$'"),
     with("lib/decimal", "if #a ~= #b then", "if false then"),
+    with(
+        "acquire",
+        "redis.call('GET', fence) or '0'",
+        "redis.call('GET', fence) or '1'",
+    ),
+    with(
+        "lib/decimal",
+        "string.char(string.byte(digit) + 1)",
+        "digit",
+    ),
+    with("lib/decimal", "string.rep('0', #nines)", "nines"),
     // Lives.
+    with("acquire", "redis.call('PTTL', lock)", "0"),
     with("acquire", "if not is_ttl(ttl) then", "if false then"),
     with("acquire", "2 * tonumber(ttl)", "tonumber(ttl)"),
     with(
@@ -110,12 +126,12 @@ pub(super) const MUTATIONS: &[Mutation] = &[
     // Replays.
     with(
         "commit",
-        "string.match(voucher, '^[^:]*:([^:]*):') == id",
+        "string.match(stamp, '^[^:]*:([^:]*):') == id",
         "false",
     ),
     with(
         "commit",
-        "string.match(voucher, '^[^:]*:([^:]*):') == id",
+        "string.match(stamp, '^[^:]*:([^:]*):') == id",
         "true",
     ),
     with("commit", "'^[^:]*:([^:]*):'", "'^[^:]*:([^:]*)'"),
@@ -129,6 +145,24 @@ pub(super) const MUTATIONS: &[Mutation] = &[
         "commit",
         "release_held()\n        return { 'replayed' }",
         "return { 'replayed' }",
+    ),
+    // A later save came first.
+    with(
+        "commit",
+        "if stored and own and less(own, stored) then",
+        "if false then",
+    ),
+    with("commit", "less(own, stored)", "less(stored, own)"),
+    with("commit", "stamp and mtime(stamp)", "mtime(stamp)"),
+    with(
+        "commit",
+        "if not all_held or superseded then",
+        "if not all_held then",
+    ),
+    with(
+        "commit",
+        "time and is_decimal(time) and time or nil",
+        "time",
     ),
     // What is in flight.
     without(
@@ -170,6 +204,10 @@ pub(super) const MUTATIONS: &[Mutation] = &[
     ),
     with("lib/in_flight", "'w:' .. token .. ':'", "'w:' .. token"),
     with("lib/in_flight", "if #fields > 0 then", "if true then"),
+    without(
+        "lib/in_flight",
+        "write('HDEL', flight[1], unpack(flight[2]))",
+    ),
     // What is deleted.
     with(
         "commit",
@@ -193,8 +231,8 @@ pub(super) const MUTATIONS: &[Mutation] = &[
     ),
     with(
         "commit",
-        "release_held()\n        return { 'lost'",
-        "return { 'lost'",
+        "release_held()\n        if all_held",
+        "if all_held",
     ),
     with(
         "commit",
@@ -234,6 +272,9 @@ pub(super) const MUTATIONS: &[Mutation] = &[
         "from + UNLINK_CHUNK - 1",
     ),
     // What is set and released.
+    without("commit", "write('UNLINK', KEYS[i])"),
+    with("commit", "if ARGV[arg + 1] == '1' then", "if false then"),
+    without("commit", "write('RENAME', KEYS[key + 3], KEYS[key])"),
     with(
         "commit",
         "redis.call('EXISTS', KEYS[own_key(i) + 3]) == 0",
@@ -282,4 +323,11 @@ pub(super) const MUTATIONS: &[Mutation] = &[
     ),
     with("lib/write", "written = true", "written = false"),
     with("lib/write", "if written then", "if true then"),
+    with("lib/write", "if done then", "if true then"),
+];
+
+/// Lines that decide nothing: one saves work, one is a name.
+pub(super) const NO_CHECKS: [(&str, &str); 2] = [
+    ("lib/in_flight", "if idle[leases] == nil then"),
+    ("lib/in_flight", "local function drop(flights)"),
 ];

@@ -1,0 +1,49 @@
+//! Where the client and the server run. What a round trip costs hangs on it: some 9 us on one core, where the reply is a
+//! switch of tasks; 50 us and more on two, where each side has to wake the other. A scheduler left alone turns between the two.
+
+use cachetx::testing::Server;
+use rustix::{
+    io::{Errno, Result},
+    process::Pid,
+    thread::{CpuSet, sched_getaffinity, sched_setaffinity},
+};
+
+/// Cores that this process may use.
+pub struct Cores(Vec<usize>);
+
+impl Cores {
+    pub fn allowed() -> Result<Self> {
+        let set = sched_getaffinity(None)?;
+        Ok(Self(
+            (0..CpuSet::MAX_CPU)
+                .filter(|&core| set.is_set(core))
+                .collect(),
+        ))
+    }
+
+    /// How client and server can be placed: on one core, and on two where there are two.
+    pub fn placements(&self) -> std::ops::RangeInclusive<usize> {
+        1..=self.0.len().min(2)
+    }
+
+    /// Puts this process on one core and the server on the same or, with `count` two, on another.
+    pub fn place(&self, server: &Server, count: usize) -> Result<()> {
+        let pid = server.pid().and_then(|pid| i32::try_from(pid).ok());
+        let pid = pid.and_then(Pid::from_raw).ok_or(Errno::SRCH)?;
+        sched_setaffinity(None, &only(self.0[0]))?;
+        sched_setaffinity(Some(pid), &only(self.0[count - 1]))
+    }
+
+    /// Gives this process all its cores back.
+    pub fn free(&self) -> Result<()> {
+        let mut all = CpuSet::new();
+        self.0.iter().for_each(|&core| all.set(core));
+        sched_setaffinity(None, &all)
+    }
+}
+
+fn only(core: usize) -> CpuSet {
+    let mut set = CpuSet::new();
+    set.set(core);
+    set
+}

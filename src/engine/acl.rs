@@ -1,0 +1,254 @@
+//! The permissions that each engine needs: for `cachetx acl`, and for a boot that looks for gaps.
+
+use super::{Engine, boot::Mode, facts::RulesFacts, source::Dialect};
+use crate::{Error, Result, Rules, error::Kind, op::keys, rules::Template};
+use std::{collections::BTreeSet, fmt};
+
+/// A command that an engine needs.
+struct Need {
+    /// As an ACL rule names it.
+    command: &'static str,
+    /// A call that changes nothing on a key that is not there (`KEY`); empty where there is none.
+    probe: &'static [&'static str],
+}
+
+const KEY: &str = "KEY";
+
+const fn need(command: &'static str, probe: &'static [&'static str]) -> Need {
+    Need { command, probe }
+}
+
+/// What operations do to keys, in every engine.
+const EVERYWHERE: [Need; 8] = [
+    need("mget", &["MGET", KEY]),
+    need("get", &["GET", KEY]),
+    need("pttl", &["PTTL", KEY]),
+    need("set", &["SET", KEY, "", "XX"]),
+    need("pexpire", &["PEXPIRE", KEY, "1"]),
+    need("unlink", &["UNLINK", KEY]),
+    need("hmget", &["HMGET", KEY, "f"]),
+    need("hdel", &["HDEL", KEY, "f"]),
+];
+
+const LUA: [Need; 2] = [
+    need("exists", &["EXISTS", KEY]),
+    need("rename", &["RENAME", KEY, KEY]),
+];
+/// Scripts without flags find out by it that a server is full.
+const UNFLAGGED: Need = need("setrange", &["SETRANGE", KEY, "0", ""]);
+const SCRIPT: [Need; 2] = [need("evalsha", &[]), need("script|load", &[])];
+const FUNCTION: [Need; 2] = [need("fcall", &[]), need("function|load", &[])];
+const WATCH: [Need; 5] = [
+    need("watch", &[]),
+    need("multi", &[]),
+    need("exec", &[]),
+    need("discard", &[]),
+    need("hlen", &["HLEN", KEY]),
+];
+const SELECT: Need = need("select", &[]);
+
+fn needs(engine: Engine, dialect: Dialect) -> Vec<Need> {
+    let mut needs: Vec<Need> = match engine {
+        Engine::Auto | Engine::Script => SCRIPT.into(),
+        Engine::Function => FUNCTION.into(),
+        Engine::Watch => WATCH.into(),
+    };
+    needs.extend(EVERYWHERE);
+    if engine != Engine::Watch {
+        needs.extend(LUA);
+    }
+    if dialect == Dialect::Plain && matches!(engine, Engine::Auto | Engine::Script) {
+        needs.push(UNFLAGGED);
+    }
+    needs
+}
+
+/// Harmless calls, each refused where a permission is missing.
+pub(super) fn probes(mode: &Mode, rules: &RulesFacts) -> Vec<Vec<String>> {
+    let Some(key) = rules.free_key() else {
+        return Vec::new();
+    };
+    let needs = match mode {
+        Mode::Script(scripts) => needs(Engine::Script, scripts.dialect),
+        Mode::Function(_) => needs(Engine::Function, Dialect::Flagged),
+        Mode::Watch => needs(Engine::Watch, Dialect::Flagged),
+    };
+    let commands = needs.iter().filter(|need| !need.probe.is_empty());
+    let commands = commands.map(|need| {
+        let words = need.probe.iter();
+        words
+            .map(|word| if *word == KEY { key.as_str() } else { word })
+            .map(str::to_owned)
+            .collect()
+    });
+    let keys = rules.samples.iter().flat_map(|key| {
+        let stamp = keys::sibling(key, "stamp");
+        [key.clone(), stamp].map(|key| vec!["GET".to_owned(), key])
+    });
+    commands.chain(keys).collect()
+}
+
+/// The least that a user of a server has to be allowed: commands and keys.
+///
+/// # Examples
+///
+/// ```
+/// use cachetx::{Acl, Engine, Rules};
+///
+/// let rules = Rules::from_path("rules/nodb.json")?;
+/// let acl = Acl::new(Engine::Watch).rules(&rules);
+/// assert!(acl.commands().any(|command| command == "multi"));
+/// assert!(acl.keys().any(|pattern| pattern == "nodb_cache:{*}:climate"));
+/// println!("ACL SETUSER worker on >password resetkeys -@all {acl}");
+/// # Ok::<(), cachetx::Error>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Acl {
+    engine: Engine,
+    dialect: Dialect,
+    select: bool,
+    keys: BTreeSet<String>,
+}
+
+impl Acl {
+    /// The commands of an engine; for [`Engine::Auto`] those of Script, which it takes where it may.
+    #[must_use]
+    pub fn new(engine: Engine) -> Self {
+        Self {
+            engine,
+            dialect: Dialect::Flagged,
+            select: false,
+            keys: BTreeSet::new(),
+        }
+    }
+
+    /// For Redis 6.2, whose scripts have no flags.
+    #[must_use]
+    pub fn without_flags(mut self) -> Self {
+        self.dialect = Dialect::Plain;
+        self
+    }
+
+    /// For a database other than 0, or a lock database.
+    #[must_use]
+    pub fn with_databases(mut self) -> Self {
+        self.select = true;
+        self
+    }
+
+    /// Adds the keys of these rules: values and what is kept beside them.
+    #[must_use]
+    pub fn rules(mut self, rules: &Rules) -> Self {
+        for template in rules.templates() {
+            let literals: Vec<&str> = template.literals().collect();
+            let value = pattern(&literals);
+            match template.hash_tag_literals() {
+                Some(tag) => {
+                    self.keys
+                        .insert(format!("{{{}}}:cachetx:leases", pattern(&tag)));
+                    self.keys.insert(format!("{value}:*"));
+                }
+                None => {
+                    let leases = keys::leases("", (literals.len() > 1).then_some("*"));
+                    self.keys.insert(leases);
+                    self.keys.insert(format!("{{{value}}}:*"));
+                }
+            }
+            self.keys.insert(value);
+        }
+        self
+    }
+
+    /// Adds the locks of a store that has a lock key of its own ([`StoreBuilder::lock_key`](crate::StoreBuilder::lock_key)).
+    ///
+    /// # Errors
+    ///
+    /// The template is none.
+    pub fn lock_key(mut self, template: &str) -> Result<Self> {
+        let parsed = Template::parse(template)
+            .map_err(|why| Error::new(Kind::Config(format!("the lock key `{template}`: {why}"))))?;
+        let lock = pattern(&parsed.literals().collect::<Vec<_>>());
+        self.keys.insert(match parsed.hash_tag_literals() {
+            Some(_) => format!("{lock}:fence"),
+            None => format!("{{{lock}}}:fence"),
+        });
+        self.keys.insert(lock);
+        Ok(self)
+    }
+
+    /// The commands, as ACL rules name them: `get`, `script|load`.
+    pub fn commands(&self) -> impl Iterator<Item = &'static str> {
+        let mut needs = needs(self.engine, self.dialect);
+        if self.select {
+            needs.push(SELECT);
+        }
+        needs.into_iter().map(|need| need.command)
+    }
+
+    /// The patterns of keys.
+    pub fn keys(&self) -> impl Iterator<Item = &str> {
+        self.keys.iter().map(String::as_str)
+    }
+}
+
+/// The words for `ACL SETUSER`, after `-@all`: `+get ~nodb_cache:*:climate …`.
+impl fmt::Display for Acl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let commands = self.commands().map(|command| format!("+{command}"));
+        let keys = self.keys().map(|pattern| format!("~{pattern}"));
+        f.write_str(&commands.chain(keys).collect::<Vec<_>>().join(" "))
+    }
+}
+
+/// The glob for a template's keys: any value between its literals.
+fn pattern(literals: &[&str]) -> String {
+    let escaped = literals.iter().map(|literal| {
+        let mut text = String::with_capacity(literal.len());
+        for character in literal.chars() {
+            if matches!(character, '*' | '?' | '[' | ']' | '^' | '\\') {
+                text.push('\\');
+            }
+            text.push(character);
+        }
+        text
+    });
+    escaped.collect::<Vec<_>>().join("*")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn patterns_hold_literals_and_what_is_kept_beside() {
+        let rules = Rules::from_json(
+            r#"{ "version": "1.0", "rules": {},
+                 "cache_keys": { "a": "x[1]:{run}:a", "b": "y:{{{run}-{part}}}:b", "c": "runs" } }"#,
+        )
+        .unwrap();
+        let acl = Acl::new(Engine::Script).rules(&rules);
+        assert_eq!(
+            acl.keys().collect::<Vec<_>>(),
+            [
+                "cachetx:leases",
+                "cachetx:leases:*",
+                "runs",
+                r"x\[1\]:*:a",
+                "y:{*-*}:b",
+                "y:{*-*}:b:*",
+                "{*-*}:cachetx:leases",
+                "{runs}:*",
+                r"{x\[1\]:*:a}:*",
+            ]
+        );
+        let acl = Acl::new(Engine::Watch).with_databases();
+        let acl = acl.lock_key("lock:{run}:{controller}").unwrap();
+        assert_eq!(
+            acl.keys().collect::<Vec<_>>(),
+            ["lock:*:*", "{lock:*:*}:fence"]
+        );
+        assert!(acl.to_string().starts_with("+watch "));
+        assert!(acl.commands().any(|command| command == "select"));
+        assert!(Acl::new(Engine::Auto).lock_key("{").is_err());
+    }
+}

@@ -1,0 +1,52 @@
+//! What a boot has to know of the rules.
+
+use crate::{Params, Rules, Slots, limits, op::keys::sibling};
+
+#[derive(Clone, Debug)]
+pub(crate) struct RulesFacts {
+    pub(crate) digest: String,
+    /// What would be refused in a Cluster.
+    pub(crate) slots: Option<String>,
+    /// Value keys such as the rules make, of a run that is none.
+    pub(crate) samples: Vec<String>,
+}
+
+impl RulesFacts {
+    /// `None` for rules without controllers, which have nothing to tell.
+    pub(crate) fn of(rules: &Rules) -> Option<Self> {
+        if rules.controllers().len() == 0 {
+            return None;
+        }
+        let samples = rules.controllers().filter_map(|controller| {
+            let names = rules.placeholders(controller).ok()?;
+            let params: Params = names.iter().map(|name| (*name, "cachetx-probe")).collect();
+            rules.key(controller, &params).ok()
+        });
+        Some(Self {
+            digest: rules.digest(),
+            slots: slots(rules),
+            samples: samples.take(limits::MAX_PROBED_KEYS).collect(),
+        })
+    }
+
+    /// A key that the rules' owner may use and that nobody does.
+    pub(super) fn free_key(&self) -> Option<String> {
+        let sample = self.samples.first()?;
+        Some(sibling(sample, "00000000000000000000000000000000"))
+    }
+}
+
+fn slots(rules: &Rules) -> Option<String> {
+    let check = rules.slot_check();
+    let several = check.tasks.iter().chain(&check.controllers);
+    let several: Vec<_> = several.filter(|finding| !finding.slots.is_one()).collect();
+    let first = several.first()?;
+    let Slots::Several { why } = &first.slots else {
+        return None;
+    };
+    Some(format!(
+        "{} of the rules' tasks and controllers may span hash slots, which a Cluster refuses: `{}`, since {why}",
+        several.len(),
+        first.name
+    ))
+}

@@ -1,0 +1,54 @@
+//! Runs operations as functions of one library: FCALL, healed where the server has lost the library.
+
+use super::{
+    call::Call,
+    library::Library,
+    lua::Program,
+    reply::server_error,
+    session::{Failure, Session, nonsense},
+    wire::Packed,
+};
+use redis::Value;
+
+impl Program for Library {
+    fn pack(&self, call: &Call<'_>, packed: &mut Packed) {
+        call.pack_function(self.function(call.name), packed);
+    }
+
+    fn is_missing(&self, reply: &Value) -> bool {
+        match reply {
+            Value::ServerError(error) => {
+                error.code() == "ERR" && error.details() == Some("Function not found")
+            }
+            _ => false,
+        }
+    }
+
+    fn load_and_call(&self, session: &mut Session<'_>, call: &Call<'_>) -> Result<Value, Failure> {
+        let loaded = session.ask(|packed| pack_load(self, packed))?;
+        if let Err(failure) = check_loaded(self, &loaded) {
+            session.node.forget_boot();
+            return Err(failure);
+        }
+        session.ask(|packed| self.pack(call, packed))
+    }
+}
+
+/// Without REPLACE: the name says what is in it, so the same name is the same library.
+pub(super) fn pack_load(library: &Library, packed: &mut Packed) {
+    packed.request(&[b"FUNCTION", b"LOAD", library.text.as_bytes()]);
+}
+
+/// Whether the library is there now, loaded by this or by another process.
+pub(super) fn check_loaded(library: &Library, reply: &Value) -> Result<(), Failure> {
+    match reply {
+        Value::BulkString(name) if name == library.name.as_bytes() => Ok(()),
+        Value::ServerError(error) if is_there_already(error.details()) => Ok(()),
+        Value::ServerError(error) => Err(Failure::Refused(server_error(error))),
+        _ => Err(nonsense("FUNCTION LOAD gave another name")),
+    }
+}
+
+fn is_there_already(details: Option<&str>) -> bool {
+    details.is_some_and(|text| text.starts_with("Library") && text.ends_with("already exists"))
+}

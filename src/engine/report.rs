@@ -1,0 +1,71 @@
+//! What a boot found, to be shown.
+
+use serde::Serialize;
+use std::fmt;
+
+/// What a boot found on the server, and what it loaded.
+///
+/// What the server may not be asked (`INFO`, `CONFIG GET` and the like may be denied) is left out.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct EngineReport {
+    /// How operations run: `script`, `function` or `watch`.
+    pub engine: String,
+    /// The server, without credentials.
+    pub server: String,
+    /// `single`.
+    pub topology: String,
+    /// `redis` or `valkey`; `unknown` where the server may not be asked.
+    pub flavour: String,
+    /// The server's version; `unknown` where the server may not be asked.
+    pub version: String,
+    /// Whether scripts carry a `#!lua` line, whose flags let a full server refuse them before they start.
+    pub flagged: bool,
+    /// Whether all that the engine needs could be loaded; where SCRIPT is denied scripts are sent whole at first use.
+    pub loaded: bool,
+    /// Each operation that is Lua on the server, with its script's SHA-1 or its function's name.
+    pub programs: Vec<(String, String)>,
+    /// The digest of the rules in force ([`Rules::digest`](crate::Rules::digest)).
+    pub rules: Option<String>,
+    /// What is good to know.
+    pub notes: Vec<String>,
+    /// What works, and not as it should.
+    pub warnings: Vec<String>,
+}
+
+impl EngineReport {
+    /// The report as a JSON object with the fields' names.
+    #[must_use]
+    pub fn to_json(&self) -> String {
+        // Strings and booleans: nothing in it can fail.
+        serde_json::to_string(self).unwrap_or_default()
+    }
+}
+
+impl fmt::Display for EngineReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "engine {} on {} {} ({}, {})",
+            self.engine, self.flavour, self.version, self.server, self.topology
+        )?;
+        if !self.programs.is_empty() {
+            let loaded = if self.loaded { "loaded" } else { "not loaded" };
+            let flags = if self.flagged { "" } else { ", without flags" };
+            write!(f, ": {} programs {loaded}{flags}", self.programs.len())?;
+        }
+        for (operation, program) in &self.programs {
+            write!(f, "\n  {operation} {program}")?;
+        }
+        if let Some(rules) = &self.rules {
+            write!(f, "\n  rules {rules}")?;
+        }
+        for note in &self.notes {
+            write!(f, "\n  note: {note}")?;
+        }
+        for warning in &self.warnings {
+            write!(f, "\n  warning: {warning}")?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,176 @@
+//! What a boot learns about a server besides how to run operations. All of it may be denied; then it is not said.
+
+use super::{
+    acl,
+    boot::Mode,
+    facts::RulesFacts,
+    reply::{code, server_error},
+    session::{Failure, Session},
+    wire::Packed,
+};
+use crate::limits;
+use redis::{FromRedisValue, Value};
+use std::collections::BTreeMap;
+
+/// Where each boot leaves the digest of its rules: a hash, digest -> the server's time in s. No key of a rules file can be
+/// this one: none may begin like a hash of leases, and no value of a placeholder has braces.
+pub(super) const RULES_KEY: &str = "cachetx:leases:{rules}";
+
+/// How many replies [`pack`] asks for.
+pub(super) const REQUESTS: usize = 6;
+
+pub(super) fn pack(packed: &mut Packed) {
+    packed.request(&[b"INFO", b"server"]);
+    packed.request(&[b"INFO", b"memory"]);
+    packed.request(&[b"INFO", b"persistence"]);
+    packed.request(&[b"CONFIG", b"GET", b"save"]);
+    packed.request(&[b"TIME"]);
+    packed.request(&[b"HGETALL", RULES_KEY.as_bytes()]);
+}
+
+pub(super) struct Survey {
+    /// `redis`, `valkey` or `unknown`.
+    pub(super) flavour: String,
+    pub(super) version: String,
+    pub(super) warnings: Vec<String>,
+    /// The server's, in s; `None` where it may not be asked.
+    now_s: Option<u64>,
+    /// The digests that boots have left, each with when.
+    seen: BTreeMap<String, u64>,
+}
+
+impl Survey {
+    pub(super) fn read(replies: Vec<Value>) -> Self {
+        let mut replies = replies.into_iter();
+        let mut next = || replies.next().unwrap_or(Value::Nil);
+        let (server, memory, persistence) = (info(&next()), info(&next()), info(&next()));
+        let (save, time, seen) = (pairs(next()), texts(next()), pairs(next()));
+        let valkey = field(&server, "valkey_version");
+        let redis = field(&server, "redis_version");
+        let flavour = match (valkey, redis) {
+            (Some(_), _) => "valkey",
+            (None, Some(_)) => "redis",
+            (None, None) => "unknown",
+        };
+        let warnings = eviction(&memory).into_iter();
+        let seen = seen
+            .into_iter()
+            .filter_map(|(digest, at)| Some((digest, at.parse().ok()?)));
+        Self {
+            flavour: flavour.to_owned(),
+            version: valkey.or(redis).unwrap_or("unknown").to_owned(),
+            warnings: warnings.chain(persisted(&persistence, &save)).collect(),
+            now_s: time.first().and_then(|seconds| seconds.parse().ok()),
+            seen: seen.collect(),
+        }
+    }
+
+    /// What concerns the rules: other versions of them, their slots, and what the ACL denies of what they need. Tells the
+    /// others of these rules too.
+    pub(super) fn look_closer(
+        &mut self,
+        session: &mut Session<'_>,
+        mode: &Mode,
+    ) -> Result<(), Failure> {
+        let Some(rules) = session.node.config().rules.clone() else {
+            return Ok(());
+        };
+        let outdated = self.compare(&rules);
+        let probes = acl::probes(mode, &rules);
+        let now_s = self.now_s;
+        let mut published = 0;
+        let replies = session.exchange(|packed| {
+            if let Some(now_s) = now_s {
+                publish(&rules.digest, now_s, &outdated, packed);
+                published = packed.count;
+            }
+            for probe in &probes {
+                let words: Vec<&[u8]> = probe.iter().map(|word| word.as_bytes()).collect();
+                packed.request(&words);
+            }
+        })?;
+        let gaps = replies.iter().skip(published).zip(&probes);
+        for (reply, probe) in gaps {
+            if let (Value::ServerError(error), Some("NOPERM")) = (reply, code(reply)) {
+                let call = probe[..2].join(" ");
+                let gap = format!("the ACL denies `{call}`: {}", server_error(error));
+                self.warnings.push(gap);
+            }
+        }
+        Ok(())
+    }
+
+    /// Warns of other rules; the digests that are too old to matter.
+    fn compare(&mut self, rules: &RulesFacts) -> Vec<String> {
+        let now_s = self.now_s.unwrap_or_default();
+        let life_s = limits::RULES_SEEN.as_secs();
+        let mut outdated = Vec::new();
+        for (digest, at) in self
+            .seen
+            .iter()
+            .filter(|(digest, _)| **digest != rules.digest)
+        {
+            let age_s = now_s.saturating_sub(*at);
+            if age_s > life_s {
+                outdated.push(digest.clone());
+                continue;
+            }
+            self.warnings.push(format!(
+                "a process with other rules ({digest}; these are {}) was booted {} h ago: while it runs it may not delete what these rules say",
+                rules.digest,
+                age_s / 3_600
+            ));
+        }
+        outdated
+    }
+}
+
+fn publish(digest: &str, now_s: u64, outdated: &[String], packed: &mut Packed) {
+    let (key, now) = (RULES_KEY.as_bytes(), now_s.to_string());
+    packed.request(&[b"HSET", key, digest.as_bytes(), now.as_bytes()]);
+    for digest in outdated {
+        packed.request(&[b"HDEL", key, digest.as_bytes()]);
+    }
+    let life = limits::RULES_SEEN.as_millis().to_string();
+    packed.request(&[b"PEXPIRE", key, life.as_bytes()]);
+}
+
+/// Locks, leases and marks all expire, so that no policy but `noeviction` spares them.
+fn eviction(memory: &str) -> Option<String> {
+    let policy = field(memory, "maxmemory_policy").filter(|policy| *policy != "noeviction")?;
+    field(memory, "maxmemory").filter(|limit| *limit != "0")?;
+    Some(format!(
+        "maxmemory-policy {policy} can drop locks, leases and marks when memory runs out: use noeviction, or memory enough"
+    ))
+}
+
+fn persisted(persistence: &str, save: &BTreeMap<String, String>) -> Option<String> {
+    let snapshots = save.get("save").is_some_and(|points| !points.is_empty());
+    let log = field(persistence, "aof_enabled")?;
+    (snapshots && log == "0").then(|| {
+        "RDB snapshots without AOF: a server that crashes comes back with entries that were deleted since its last snapshot"
+            .to_owned()
+    })
+}
+
+fn field<'a>(info: &'a str, name: &str) -> Option<&'a str> {
+    let mut lines = info.lines();
+    let value = lines.find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+    value.map(str::trim)
+}
+
+fn info(reply: &Value) -> String {
+    match reply {
+        Value::BulkString(bytes) => String::from_utf8_lossy(bytes).into_owned(),
+        Value::VerbatimString { text, .. } => text.clone(),
+        _ => String::new(),
+    }
+}
+
+fn texts(reply: Value) -> Vec<String> {
+    FromRedisValue::from_redis_value(reply).unwrap_or_default()
+}
+
+fn pairs(reply: Value) -> BTreeMap<String, String> {
+    FromRedisValue::from_redis_value(reply).unwrap_or_default()
+}

@@ -1,0 +1,190 @@
+//! The least ACL: it is enough, and nothing in it is too much.
+
+use super::*;
+use crate::{
+    Acl, EngineReport, Params, Rules,
+    engine::RulesFacts,
+    error::Error,
+    limits::STAGING_BYTES,
+    op::{ClearLocks, Op, Read, Release, Renew},
+};
+
+const RUN: &str = "r1";
+
+/// One controller whose keys have a hash tag, and one whose keys have none.
+fn rules() -> Rules {
+    let text = r#"{ "version": "1.0", "rules": {},
+                    "cache_keys": { "a": "app:{{{run}}}:a", "b": "app:{run}:b" } }"#;
+    Rules::from_json(text).unwrap()
+}
+
+/// The key of a store with a lock key of its own.
+const LOCK: &str = "app-lock:{run}:{controller}";
+
+fn user(engine: Engine, binary: &ServerBinary) -> Acl {
+    let acl = Acl::new(engine).rules(&rules()).lock_key(LOCK).unwrap();
+    match binary.version().0 {
+        6 => acl.without_flags(),
+        _ => acl,
+    }
+}
+
+fn entry_of(controller: &str) -> Entry {
+    let params = Params::new().with("run", RUN);
+    let value = rules().key(controller, &params).unwrap();
+    let leases = leases(&value, Some(RUN)).into();
+    Entry { value, leases }
+}
+
+/// Every operation on every kind of key, with everything that they can meet, healing included.
+fn suite(bed: &mut Bed, url: &str, lock_database: Option<u32>) -> Result<EngineReport, Error> {
+    bed.cmd::<()>(&["FLUSHALL"]);
+    let config = ServerConfig {
+        rules: RulesFacts::of(&rules()),
+        lock_database,
+        ..bed.config_at(url.to_owned())
+    };
+    let engine = ServerEngine::open(config)?;
+    for flushed in [&["SCRIPT", "FLUSH"], &["FUNCTION", "FLUSH"]] {
+        if has(bed.server.binary(), Engine::Function) || flushed[0] == "SCRIPT" {
+            bed.cmd::<()>(flushed);
+        }
+    }
+    for (turn, own) in ["a", "b"].into_iter().enumerate() {
+        let (own, other) = (entry_of(own), entry_of(if turn == 0 { "b" } else { "a" }));
+        for lock_key in [sibling(&own.value, "lock"), format!("app-lock:{RUN}:a")] {
+            for bytes in [10, STAGING_BYTES] {
+                let id = format!("{:032x}", lock_key.len() * 100_000 + bytes);
+                for op in operations(&own, &other, &lock_key, bytes, &id) {
+                    for entry in [&own, &other] {
+                        bed.cmd::<()>(&["HSET", &entry.leases, &entry.value, "l:t:9"]);
+                    }
+                    engine.perform(&op).map_err(Fault::into_error)?;
+                }
+            }
+        }
+    }
+    Ok(engine.report().unwrap())
+}
+
+fn operations(own: &Entry, other: &Entry, lock_key: &str, bytes: usize, id: &str) -> Vec<Op> {
+    let (mine, theirs) = (lock(lock_key, "me"), lock(lock_key, "you"));
+    let fence_key = sibling(lock_key, "fence");
+    let commit = Commit {
+        id: id.to_owned(),
+        locks: vec![mine.clone()],
+        own: vec![Own {
+            entry: own.clone(),
+            ..super::own("", &vec![b'x'; bytes])
+        }],
+        dependents: vec![other.clone()],
+        release: true,
+    };
+    let lost = Commit {
+        id: id.replace('0', "f"),
+        ..commit.clone()
+    };
+    vec![
+        acquire(lock_key, "me", 7).into_op(),
+        acquire(lock_key, "you", 0).into_op(),
+        Renew {
+            lock: mine.clone(),
+            fence_key,
+            ttl_ms: 60_000,
+        }
+        .into_op(),
+        commit.clone().into_op(),
+        Read { entry: own.clone() }.into_op(),
+        commit.into_op(),
+        lost.into_op(),
+        acquire(lock_key, "me", 0).into_op(),
+        Release { lock: theirs }.into_op(),
+        Release { lock: mine.clone() }.into_op(),
+        acquire(lock_key, "me", 0).into_op(),
+        Invalidate {
+            entries: vec![own.clone(), other.clone()],
+            release: Some(mine),
+        }
+        .into_op(),
+        ClearLocks {
+            locks: vec![lock_key.to_owned()],
+        }
+        .into_op(),
+    ]
+}
+
+/// Lets bob do just that.
+fn set_user<'a>(bed: &mut Bed, words: impl Iterator<Item = &'a String>) {
+    let start = ["ACL", "SETUSER", "bob", "reset", "on", ">pw", "-@all"];
+    let line: Vec<&str> = start.into_iter().chain(words.map(String::as_str)).collect();
+    bed.cmd::<()>(&line);
+}
+
+#[test]
+fn the_least_acl_is_enough_and_each_word_of_it_is_needed() {
+    on_every_server(|bed| {
+        least_and_no_less(bed, &user(bed.kind, bed.server.binary()), None);
+    });
+    on_every_server(|bed| {
+        let acl = user(bed.kind, bed.server.binary()).with_databases();
+        least_and_no_less(bed, &acl, Some(1));
+    });
+}
+
+fn least_and_no_less(bed: &mut Bed, acl: &Acl, lock_database: Option<u32>) {
+    let words: Vec<String> = acl.to_string().split(' ').map(str::to_owned).collect();
+    assert_eq!(words.len(), acl.commands().count() + acl.keys().count());
+    let url = bed.server.url_as("bob", "pw");
+
+    set_user(bed, words.iter());
+    let report = suite(bed, &url, lock_database).unwrap_or_else(|e| panic!("{acl}: {e}"));
+    assert!(report.warnings.is_empty(), "{report}");
+
+    for missing in &words {
+        set_user(bed, words.iter().filter(|word| *word != missing));
+        let done = suite(bed, &url, lock_database);
+        let error = done.map(|_| ()).expect_err(missing);
+        // Redis has words of its own for what a script may not do.
+        let text = error.to_string();
+        let words = [
+            "NOPERM",
+            "user executing the script",
+            "ACL failure in script",
+        ];
+        let denied = words.iter().any(|word| text.contains(word));
+        assert!(denied, "{missing}: {text}");
+    }
+}
+
+#[test]
+fn a_boot_tells_of_the_gaps_that_it_can_find() {
+    on_every_server(|bed| {
+        let acl = user(bed.kind, bed.server.binary());
+        let words: Vec<String> = acl.to_string().split(' ').map(str::to_owned).collect();
+        let config = ServerConfig {
+            rules: RulesFacts::of(&rules()),
+            ..bed.config_at(bed.server.url_as("bob", "pw"))
+        };
+        for (missing, told) in [
+            ("+hdel", "`HDEL "),
+            ("+unlink", "`UNLINK "),
+            ("~app:*:b", "`GET app:cachetx-probe:b`"),
+            ("~app:{*}:a:*", "`GET app:{cachetx-probe}:a:stamp`"),
+        ] {
+            set_user(bed, words.iter().filter(|word| *word != missing));
+            let engine = ServerEngine::open(config.clone()).unwrap();
+            let report = engine.report().unwrap();
+            let warnings = report.warnings.iter();
+            assert!(
+                warnings.clone().any(|w| w.contains(told)),
+                "{missing}: {report}"
+            );
+            assert!(warnings.clone().all(|w| w.contains("NOPERM")), "{report}");
+        }
+        assert_eq!(
+            bed.cmd::<i32>(&["DBSIZE"]),
+            0,
+            "probing leaves nothing behind"
+        );
+    });
+}

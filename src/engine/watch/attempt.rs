@@ -1,0 +1,296 @@
+//! One attempt: look under WATCH, then write in the transaction or leave.
+
+use crate::{
+    Error,
+    engine::{
+        refusal::{refused, text, with_unknown_effect},
+        reply::{code, server_error},
+        session::{Failure, Session, nonsense},
+        source::Databases,
+        wire::Packed,
+    },
+};
+use redis::Value;
+
+/// How an attempt goes about it, learned from the one before.
+#[derive(Clone, Copy, Default)]
+pub(in crate::engine) struct Style {
+    /// Something is in flight in a hash of leases: its fields are to be read.
+    pub(super) in_flight: bool,
+    /// Without a transaction: a full server refuses any.
+    pub(super) one_by_one: bool,
+}
+
+/// Why an attempt gives no reply.
+pub(in crate::engine) enum Stop {
+    Failed(Failure),
+    /// Somebody changed a watched key.
+    Contended,
+    /// The fields of the leases are to be read too: once more, [`Style::in_flight`].
+    InFlight,
+    /// The server is full and refused the transaction before its first write.
+    Full(Error),
+}
+
+impl From<Failure> for Stop {
+    fn from(failure: Failure) -> Self {
+        Self::Failed(failure)
+    }
+}
+
+/// What an operation refuses by its own checks, before any write.
+pub(super) fn refuse(why: &str) -> Stop {
+    let message = why.to_owned();
+    Stop::Failed(Failure::Refused(Error::new(crate::error::Kind::Server {
+        message,
+    })))
+}
+
+/// The connection of an attempt, and how far it has got.
+pub(in crate::engine) struct Attempt<'a, 'n> {
+    session: &'a mut Session<'n>,
+    style: Style,
+    sent: &'a mut bool,
+    /// A transaction is open, and with it the watch.
+    open: bool,
+}
+
+impl<'a, 'n> Attempt<'a, 'n> {
+    pub(in crate::engine) fn new(
+        session: &'a mut Session<'n>,
+        style: Style,
+        sent: &'a mut bool,
+    ) -> Self {
+        Self {
+            session,
+            style,
+            sent,
+            open: false,
+        }
+    }
+
+    pub(super) fn style(&self) -> Style {
+        self.style
+    }
+
+    /// Watches keys, reads them, opens the transaction. Locks, and what is kept beside them, may be in a database of their
+    /// own; each of the two takes its keys and its reads.
+    pub(in crate::engine) fn look(
+        &mut self,
+        lock_keys: &[&str],
+        lock_reads: impl FnOnce(&mut Packed),
+        keys: &[&str],
+        reads: impl FnOnce(&mut Packed),
+    ) -> Result<Seen, Stop> {
+        let (style, databases) = (self.style, self.session.node.databases());
+        // The places of the replies to reads; all others are OK.
+        let mut places = Vec::new();
+        let replies = self.session.exchange(|packed| {
+            if let Some(databases) = databases {
+                packed.select(databases.lock);
+            }
+            watch(style, lock_keys, packed);
+            let first = packed.count;
+            lock_reads(packed);
+            places.extend(first..packed.count);
+            if let Some(databases) = databases {
+                packed.select(databases.cache);
+            }
+            watch(style, keys, packed);
+            let first = packed.count;
+            reads(packed);
+            places.extend(first..packed.count);
+            if !style.one_by_one {
+                packed.request(&[b"MULTI"]);
+            }
+        })?;
+        self.open = !style.one_by_one && replies.last() == Some(&Value::Okay);
+        let mut seen = Vec::with_capacity(places.len());
+        let mut places = places.into_iter().peekable();
+        for (place, reply) in replies.into_iter().enumerate() {
+            match places.next_if_eq(&place) {
+                Some(_) => seen.push(reply),
+                None => self.must_be_ok(&reply)?,
+            }
+        }
+        Ok(Seen(seen.into_iter()))
+    }
+
+    /// Where locks are.
+    pub(super) fn locks(&self) -> Locks {
+        Locks(self.session.node.databases())
+    }
+
+    /// Sends the writes and EXEC; their replies, none of which is an error.
+    pub(in crate::engine) fn write(
+        &mut self,
+        writes: impl FnOnce(&mut Packed),
+    ) -> Result<Vec<Value>, Stop> {
+        *self.sent = true;
+        if self.style.one_by_one {
+            return executed(self.session.exchange(writes)?);
+        }
+        let mut replies = self.session.exchange(|packed| {
+            writes(packed);
+            packed.request(&[b"EXEC"]);
+        })?;
+        let answer = replies.pop().unwrap_or(Value::Okay);
+        match answer {
+            Value::Array(results) => {
+                self.open = false;
+                executed(results)
+            }
+            Value::Nil => {
+                self.open = false;
+                Err(Stop::Contended)
+            }
+            Value::ServerError(error) if error.code() == "EXECABORT" => {
+                self.open = false;
+                let cause = replies.iter().find(|reply| code(reply).is_some());
+                Err(self.aborted(cause, &error))
+            }
+            Value::ServerError(error) => {
+                // EXEC itself was refused, so the transaction is still open.
+                let refused = server_error(&error);
+                self.session.forget_if_denied(&Value::ServerError(error));
+                Err(Stop::Failed(Failure::Refused(refused)))
+            }
+            _ => Err(nonsense("EXEC").into()),
+        }
+    }
+
+    /// Ends the watch, where EXEC has not: DISCARD does both. A connection that cannot be freed is given up.
+    pub(in crate::engine) fn leave<T>(mut self, done: &Result<T, Stop>) -> Result<(), Failure> {
+        let lost = matches!(done, Err(Stop::Failed(Failure::Lost { .. })));
+        if !self.open || lost {
+            return Ok(());
+        }
+        let reply = self.session.ask(|packed| packed.request(&[b"DISCARD"]))?;
+        match self.must_be_ok(&reply) {
+            Err(Stop::Failed(failure)) if done.is_ok() => Err(failure),
+            _ => Ok(()),
+        }
+    }
+
+    /// Anything but OK to SELECT, WATCH, MULTI or DISCARD leaves the connection in a state that nobody knows.
+    fn must_be_ok(&mut self, reply: &Value) -> Result<(), Stop> {
+        match reply {
+            Value::Okay => Ok(()),
+            Value::ServerError(error) => {
+                self.give_up();
+                self.session.forget_if_denied(reply);
+                Err(Stop::Failed(Failure::Refused(server_error(error))))
+            }
+            _ => Err(nonsense("OK was expected").into()),
+        }
+    }
+
+    fn give_up(&mut self) {
+        self.open = false;
+        self.session.spoilt = true;
+    }
+
+    /// A command was refused when it was queued, or the server turned EXEC down for a reason that it names.
+    fn aborted(&self, cause: Option<&Value>, exec: &redis::ServerError) -> Stop {
+        let error = match cause {
+            Some(Value::ServerError(error)) => server_error(error),
+            _ => named_cause(exec),
+        };
+        match cause.and_then(code) == Some("OOM") || error.to_string().contains("OOM ") {
+            true => Stop::Full(error),
+            false => Stop::Failed(Failure::Refused(error)),
+        }
+    }
+}
+
+/// `EXECABORT Transaction discarded because of: READONLY …`
+fn named_cause(exec: &redis::ServerError) -> Error {
+    let text = text(exec.code(), exec.details());
+    let code = text
+        .split_once("because of: ")
+        .map_or("EXECABORT", |(_, cause)| {
+            cause.split(' ').next().unwrap_or(cause)
+        });
+    refused(&text, code)
+}
+
+/// A command that fails inside of a transaction does not undo the others.
+fn executed(replies: Vec<Value>) -> Result<Vec<Value>, Stop> {
+    for reply in &replies {
+        if let Value::ServerError(error) = reply {
+            let error = with_unknown_effect(&server_error(error));
+            return Err(Stop::Failed(Failure::Midway(error)));
+        }
+    }
+    Ok(replies)
+}
+
+/// The database of the locks, where it is another one.
+#[derive(Clone, Copy)]
+pub(super) struct Locks(Option<Databases>);
+
+impl Locks {
+    /// Packs what writes to locks: on the way there and back, one more reply each.
+    pub(super) fn pack(self, packed: &mut Packed, writes: impl FnOnce(&mut Packed)) {
+        if let Some(databases) = self.0 {
+            packed.select(databases.lock);
+        }
+        writes(packed);
+        if let Some(databases) = self.0 {
+            packed.select(databases.cache);
+        }
+    }
+}
+
+fn watch(style: Style, keys: &[&str], packed: &mut Packed) {
+    if style.one_by_one || keys.is_empty() {
+        return;
+    }
+    packed.begin(1 + keys.len());
+    packed.arg(b"WATCH");
+    keys.iter().for_each(|key| packed.arg(key.as_bytes()));
+}
+
+/// What a look has seen, in the order that it was asked for.
+pub(in crate::engine) struct Seen(std::vec::IntoIter<Value>);
+
+impl Seen {
+    fn next(&mut self) -> Result<Value, Stop> {
+        match self.0.next() {
+            Some(Value::ServerError(error)) => {
+                Err(Stop::Failed(Failure::Refused(server_error(&error))))
+            }
+            Some(value) => Ok(value),
+            None => Err(nonsense("too few replies").into()),
+        }
+    }
+
+    /// The reply to a GET.
+    pub(in crate::engine) fn text(&mut self) -> Result<Option<Vec<u8>>, Stop> {
+        match self.next()? {
+            Value::BulkString(bytes) => Ok(Some(bytes)),
+            Value::Nil => Ok(None),
+            _ => Err(nonsense("GET").into()),
+        }
+    }
+
+    pub(super) fn number(&mut self) -> Result<i64, Stop> {
+        match self.next()? {
+            Value::Int(n) => Ok(n),
+            _ => Err(nonsense("a number was expected").into()),
+        }
+    }
+
+    /// The reply to an HMGET.
+    pub(super) fn texts(&mut self) -> Result<Vec<Option<Vec<u8>>>, Stop> {
+        let Value::Array(values) = self.next()? else {
+            return Err(nonsense("HMGET").into());
+        };
+        let texts = values.into_iter().map(|value| match value {
+            Value::BulkString(bytes) => Ok(Some(bytes)),
+            Value::Nil => Ok(None),
+            _ => Err(nonsense("HMGET").into()),
+        });
+        texts.collect()
+    }
+}

@@ -1,0 +1,56 @@
+use super::{
+    attempt::{Attempt, Stop},
+    flights::{self, Flight},
+};
+use crate::{
+    engine::call::Call,
+    op::{Invalidate, InvalidateReply},
+};
+
+pub(super) fn run(
+    attempt: &mut Attempt<'_, '_>,
+    op: &Invalidate,
+    call: &Call<'_>,
+) -> Result<InvalidateReply, Stop> {
+    let style = attempt.style();
+    let flights: Vec<Flight<'_>> = flights::of(call).collect();
+    let lock = op.release.as_ref();
+    let locks = attempt.locks();
+    let lock_key: Vec<&str> = lock.into_iter().map(|lock| lock.key.as_str()).collect();
+    let leases: Vec<&str> = flights.iter().map(|flight| flight.leases).collect();
+    let mut seen = attempt.look(
+        &lock_key,
+        |packed| {
+            for key in &lock_key {
+                packed.request(&[b"GET", key.as_bytes()]);
+            }
+        },
+        &leases,
+        |packed| flights::pack_reads(&flights, style, packed),
+    )?;
+    let mut held = None;
+    if let Some(lock) = lock {
+        let mine = seen.text()?.as_deref() == Some(lock.value.as_bytes());
+        held = mine.then_some(lock.key.as_str());
+    }
+    let dropped = flights::to_drop(&flights, style, "", &mut seen)?;
+    let values: Vec<&str> = op
+        .entries
+        .iter()
+        .map(|entry| entry.value.as_str())
+        .collect();
+    if values.is_empty() && held.is_none() {
+        return Ok(InvalidateReply::Removed(0));
+    }
+    let done = attempt.write(|packed| {
+        flights::pack_drop(&dropped, packed);
+        flights::pack_unlink(&values, packed);
+        if let Some(lock) = held {
+            locks.pack(packed, |packed| {
+                packed.request(&[b"UNLINK", lock.as_bytes()])
+            });
+        }
+    })?;
+    let unlinks = &done[dropped.len()..][..flights::chunks(&values)];
+    Ok(InvalidateReply::Removed(flights::removed(unlinks)))
+}

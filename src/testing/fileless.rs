@@ -1,0 +1,171 @@
+//! Saves without their files, for the benchmarks: what a save costs on the server and in the library.
+
+use crate::{
+    Cache, CacheOutcome, Error, Params, Result,
+    cache::{entries, now},
+    disk::{FileAction, Folder, Got, Place, Sidecar},
+    error::Kind,
+    limits,
+    op::{Bytes, Entry, Stamp, keys},
+    protocol::{
+        Action, Answer, Claim, Run, Step,
+        lock::{self, Expect},
+        save::{self, Plan, Writer},
+    },
+    token,
+};
+use std::{thread, time::Duration};
+
+/// One document whose file is in memory. It runs the protocols of a store on the real server, and answers their file
+/// actions without a system call. No part of the stable API.
+#[doc(hidden)]
+#[derive(Debug)]
+pub struct FilelessDocument {
+    cache: Cache,
+    controller: String,
+    tasks: Vec<String>,
+    params: Params,
+    own: Entry,
+    ttl: Duration,
+    disk: Memory,
+}
+
+impl FilelessDocument {
+    /// A document and the tasks of its saves. Its key needs a hash tag.
+    ///
+    /// # Errors
+    ///
+    /// An unknown controller or a missing param.
+    pub fn new(cache: &Cache, controller: &str, tasks: &[&str], params: Params) -> Result<Self> {
+        let value = cache.rules().key(controller, &params)?;
+        Ok(Self {
+            cache: cache.clone(),
+            controller: controller.to_owned(),
+            tasks: tasks.iter().map(|&task| task.to_owned()).collect(),
+            own: Entry {
+                leases: keys::leases(&value, None).into(),
+                value,
+            },
+            ttl: cache.rules().ttl(controller)?,
+            params,
+            disk: Memory::default(),
+        })
+    }
+
+    /// Locks the document and saves `bytes`, as `lock()` and `dump_and_unlock_with_transaction` do; how many dependents
+    /// were deleted.
+    ///
+    /// # Errors
+    ///
+    /// A lock that is held, or an outcome that is not `Committed`.
+    pub fn save(&mut self, bytes: Bytes) -> Result<u64> {
+        let lock_key = keys::sibling(&self.own.value, "lock");
+        let place = Place {
+            folder: "run".into(),
+            file: "document".into(),
+        };
+        let held = self.drive(lock::take(Claim {
+            document: self.controller.clone(),
+            place: place.clone(),
+            fence_key: keys::sibling(&lock_key, "fence"),
+            lock_key,
+            ttl: limits::DEFAULT_LOCK_TTL,
+            token: random()?,
+            owner: format!("host:{}", std::process::id()),
+            seed: 0,
+            wait: Duration::ZERO,
+            expect: Expect::Document,
+        }))?;
+        let rules = self.cache.rules();
+        let dependents = rules.expand_for(&self.controller, &self.tasks, &self.params)?;
+        let plan = Plan {
+            document: self.controller.clone(),
+            place,
+            id: random()?,
+            bytes,
+            own: self.own.clone(),
+            ttl_ms: u64::try_from(self.ttl.as_millis()).unwrap_or(u64::MAX),
+            dependents: entries(&dependents),
+            params: self.params.clone(),
+            writer: Writer {
+                lock: held.lock,
+                fence: held.fence,
+                expires: held.expires,
+                read: held.read.map(|(stamp, _)| stamp),
+                last_mtime_ns: held.last_mtime_ns,
+            },
+            release: true,
+            patience: self.cache.response_timeout(),
+        };
+        let saved = self.drive(save::save(plan))?;
+        match saved.outcome.cache {
+            CacheOutcome::Committed { removed } => Ok(removed),
+            other => Err(Error::new(Kind::Internal(format!(
+                "not committed: {other:?}"
+            )))),
+        }
+    }
+
+    fn drive<D>(&mut self, mut run: Run<D>) -> Result<D> {
+        let mut answer = None;
+        loop {
+            answer = Some(match run.resume(answer.take(), now()) {
+                Step::Done(done) => return done,
+                Step::Do(Action::Server(op)) => Answer::Server(self.cache.perform(&op)),
+                Step::Do(Action::Disk(_, action)) => Answer::Disk(Ok(self.disk.perform(&action))),
+                Step::Do(Action::Outbox(action)) => Answer::Outbox(self.cache.keep(&action)),
+                Step::Do(Action::Sleep(pause)) => {
+                    thread::sleep(pause);
+                    Answer::Slept
+                }
+            });
+        }
+    }
+}
+
+fn random() -> Result<String> {
+    token::hex_128().map_err(|e| Error::new(Kind::Internal(e.to_string())))
+}
+
+/// A folder with one document, which nobody else writes.
+#[derive(Debug)]
+struct Memory {
+    document: Stamp,
+    temp: Stamp,
+    sidecar: Sidecar,
+}
+
+impl Default for Memory {
+    fn default() -> Self {
+        let stamp = Stamp {
+            mtime_ns: 1,
+            size: 0,
+            inode: 1,
+        };
+        Self {
+            document: stamp,
+            temp: stamp,
+            sidecar: Sidecar::default(),
+        }
+    }
+}
+
+impl Memory {
+    fn perform(&mut self, action: &FileAction) -> Got {
+        match action {
+            FileAction::LookAtFolder => return Got::Folder(Folder::Writable),
+            FileAction::Stat => return Got::Stamp(Some(self.document)),
+            FileAction::Read => return Got::File(self.document, Bytes::default()),
+            FileAction::PeekSidecar | FileAction::LockSidecar => return Got::Sidecar(self.sidecar),
+            FileAction::StampTemp { mtime_ns } => {
+                self.temp.mtime_ns = *mtime_ns;
+                return Got::Stamp(Some(self.temp));
+            }
+            FileAction::WriteTemp(bytes) => self.temp.size = bytes.len() as u64,
+            FileAction::WriteSidecar(content) => self.sidecar = *content,
+            FileAction::Rename => self.document = self.temp,
+            _ => {}
+        }
+        Got::Nothing
+    }
+}
