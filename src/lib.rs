@@ -40,11 +40,11 @@ mod store;
 pub mod testing;
 mod token;
 
-pub use cache::{Cache, CacheBuilder, OutboxFile, OutboxRecord, Stats};
+pub use cache::{Cache, CacheBuilder, CrossSlot, OutboxFile, OutboxRecord, Stats};
 pub use engine::{Acl, BreakerState, Engine, EngineReport};
 pub use error::{BoxError, Effect, Error, Problem};
 pub use json::Style as JsonStyle;
-pub use protocol::{CacheOutcome, Durability, Outcome, Replayed};
+pub use protocol::{CacheOutcome, Durability, Outcome, Reach, Replayed};
 pub use raw::RawObject;
 pub use rules::{
     Key, KeyIter, KeyList, NO_TASKS, ParamValue, Params, Rules, RulesBuilder, SlotCheck,

@@ -74,6 +74,17 @@ pub const RULES_SEEN: Duration = Duration::from_secs(7 * 24 * 3_600);
 pub const MAX_PROBED_KEYS: usize = 64;
 /// Times that an operation is sent: once, and once more where a connection from the pool turns out to be closed.
 pub const SEND_ATTEMPTS: u32 = 2;
+/// Servers that an operation is sent on to, one right after the other, before it waits for them to agree.
+pub const MAX_REDIRECTS: u32 = 8;
+/// Between two looks at a Cluster, or a Sentinel's servers, that have not settled: the first pause; it doubles up to
+/// [`SETTLE_POLL_MAX`] and is jittered. In all they last no longer than the time-outs for connecting and for a reply.
+pub const SETTLE_POLL_MIN: Duration = Duration::from_millis(5);
+/// The longest of these pauses.
+pub const SETTLE_POLL_MAX: Duration = Duration::from_millis(100);
+/// The shortest wait for replicas after a commit: servers take zero for ever.
+pub const MIN_REPLICA_WAIT: Duration = Duration::from_millis(1);
+/// The longest.
+pub const MAX_REPLICA_WAIT: Duration = Duration::from_secs(60);
 /// Bytes of memory that a connection keeps for packing its next request.
 pub const WARM_BUFFER_BYTES: usize = 512 * 1024;
 

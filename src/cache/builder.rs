@@ -4,6 +4,7 @@ use crate::{
     disk::Outbox,
     engine::{
         Breaker, MemoryEngine, MemoryServer, Performer, RulesFacts, ServerConfig, ServerEngine,
+        TopologyConfig,
     },
     error::io_error,
     limits,
@@ -22,8 +23,24 @@ pub struct CacheBuilder {
     /// Takes the place of a server.
     memory: Option<MemoryServer>,
     server: ServerConfig,
+    cross_slot: CrossSlot,
     breaker_pause: Duration,
     outbox: Option<PathBuf>,
+}
+
+/// What becomes of a commit, or of an invalidation, whose keys are in several hash slots of a Cluster, so that no one step
+/// can have all of them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum CrossSlot {
+    /// It fails before anything is written, with [`Error::is_cross_slot`](crate::Error::is_cross_slot). The default.
+    #[default]
+    Refuse,
+    /// The own entry, its lock and the dependents in its slot are one atomic step; those in other slots are deleted after it,
+    /// a step for each slot. [`Outcome::reach`](crate::Outcome::reach) then says [`Reach::Split`](crate::Reach::Split): a
+    /// reader may see the new entry beside old dependents for a moment, and where the process dies in between, until
+    /// their TTL.
+    Split,
 }
 
 impl CacheBuilder {
@@ -32,6 +49,7 @@ impl CacheBuilder {
             rules,
             memory: None,
             server: ServerConfig::new(""),
+            cross_slot: CrossSlot::default(),
             breaker_pause: limits::DEFAULT_BREAKER_PAUSE,
             outbox: None,
         }
@@ -41,6 +59,40 @@ impl CacheBuilder {
     /// `redis+unix:///path/to.sock?db=0&user=…&pass=…`. No default.
     pub fn url(mut self, url: impl Into<String>) -> Self {
         self.server.url = url.into();
+        self.memory = None;
+        self
+    }
+
+    /// A Cluster: URLs of some of its nodes, which tell of the others. User, password and TLS of the first are used for
+    /// all; there are no database numbers. No default; takes the place of [`url`](Self::url).
+    ///
+    /// Where nodes move slots or replace one another, an operation waits for as long as the time-outs for connecting and
+    /// for a reply together; where that is not enough, a lock is refused as unavailable, and what a save could not tell the
+    /// server is deferred.
+    pub fn cluster(mut self, nodes: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        let seeds = nodes.into_iter().map(Into::into).collect();
+        self.server.topology = TopologyConfig::Cluster { seeds };
+        self.memory = None;
+        self
+    }
+
+    /// What becomes of a commit whose keys are in several hash slots of a Cluster; [`CrossSlot::Refuse`] by default.
+    pub fn cross_slot(mut self, cross_slot: CrossSlot) -> Self {
+        self.cross_slot = cross_slot;
+        self
+    }
+
+    /// The primary of that name, which sentinels know, and its successors. `sentinels` are URLs with the sentinels' own
+    /// users and passwords. User, password, database number and TLS of the primary are those of [`url`](Self::url), whose
+    /// host and port then mean nothing; without one there are none. No default.
+    pub fn sentinel(
+        mut self,
+        name: impl Into<String>,
+        sentinels: impl IntoIterator<Item = impl Into<String>>,
+    ) -> Self {
+        let urls = sentinels.into_iter().map(Into::into).collect();
+        let name = name.into();
+        self.server.topology = TopologyConfig::Sentinel { name, urls };
         self.memory = None;
         self
     }
@@ -169,10 +221,9 @@ impl CacheBuilder {
     }
 
     fn server(&self) -> ServerConfig {
-        ServerConfig {
-            rules: RulesFacts::of(&self.rules),
-            ..self.server.clone()
-        }
+        let mut server = self.server.clone();
+        server.rules = RulesFacts::of(&self.rules);
+        server
     }
 
     fn with(self, engine: impl Performer) -> Result<Cache> {
@@ -184,10 +235,12 @@ impl CacheBuilder {
             / 2;
         let engine: Arc<Breaker> = Arc::new(Breaker::new(engine, self.breaker_pause, slow));
         let outbox = Arc::new(Outbox::default());
-        let rules = self.rules.clone();
+        let (rules, server) = (self.rules.clone(), engine.clone());
         let expand = move |params: &Params| {
             let lists = rules.expand_all(params);
-            lists.map(|keys| entries(&keys)).collect()
+            lists
+                .map(|keys| server.space().place(entries(&keys)))
+                .collect()
         };
         let replayer = Replayer::new(engine.clone(), outbox.clone(), Arc::new(expand));
         if let (Some(folder), None) = (&self.outbox, &self.memory) {
@@ -206,6 +259,7 @@ impl CacheBuilder {
             outbox,
             takes_folders: self.outbox.is_none() && self.memory.is_none(),
             counters: Counters::default(),
+            cross_slot: self.cross_slot,
             response_timeout: self.server.response_timeout,
         })))
     }

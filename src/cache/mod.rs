@@ -4,9 +4,10 @@ mod builder;
 mod clock;
 mod outbox;
 mod replayer;
+mod slots;
 mod stats;
 
-pub use builder::CacheBuilder;
+pub use builder::{CacheBuilder, CrossSlot};
 pub(crate) use clock::now;
 pub use outbox::{OutboxFile, OutboxRecord};
 pub use stats::Stats;
@@ -15,8 +16,8 @@ use crate::{
     EngineReport, KeyList, Params, Replayed, Result, Rules,
     disk::{Invalidation, Outbox, OutboxAction, OutboxGot},
     engine::Breaker,
-    op::{Ask, Entry, Fault, Invalidate, InvalidateReply, Op, Reply, keys},
-    protocol::{CacheOutcome, deferred},
+    op::{Ask, Entry, Fault, Invalidate, InvalidateReply, Op, Reply, Space, keys},
+    protocol::{CacheOutcome, Spread, deferred},
 };
 use replayer::Replayer;
 use stats::Counters;
@@ -49,6 +50,7 @@ struct Inner {
     /// not outlive the process.
     takes_folders: bool,
     counters: Counters,
+    cross_slot: CrossSlot,
     response_timeout: Duration,
 }
 
@@ -67,7 +69,11 @@ impl Cache {
     /// What boot found and loaded; `None` while the server was never reached.
     #[must_use]
     pub fn report(&self) -> Option<EngineReport> {
-        self.0.engine.report()
+        let mut report = self.0.engine.report()?;
+        if self.space() == Space::Slots {
+            report.warnings.extend(slots::warnings(self.rules()));
+        }
+        Some(report)
     }
 
     /// What this cache has done since it was opened.
@@ -82,32 +88,49 @@ impl Cache {
         }
     }
 
-    /// Deletes the entries that the tasks make out of date, in one atomic step; it works on a full server too.
+    /// Deletes the entries that the tasks make out of date, in one atomic step; it works on a full server too. In a Cluster,
+    /// with [`CrossSlot::Split`], one step for each hash slot.
     ///
     /// # Errors
     ///
-    /// An unknown task, or a param that is missing or may not stand in a key: nothing was deleted. A server that is away
-    /// is no error but [`CacheOutcome::Deferred`]: it is recorded in the outbox, and done later.
+    /// An unknown task, a param that is missing or may not stand in a key, or keys that a Cluster has in several hash slots:
+    /// nothing was deleted. A server that is away is no error but [`CacheOutcome::Deferred`]: it is recorded in the outbox,
+    /// and done later.
     pub fn invalidate(
         &self,
         tasks: impl IntoIterator<Item: AsRef<str>>,
         params: &Params,
     ) -> Result<CacheOutcome> {
         let keys = self.rules().expand(tasks, params)?;
-        let asked = Invalidate {
-            entries: entries(&keys),
-            release: None,
-        };
-        let outcome = match self.ask(asked.clone()) {
-            Ok(InvalidateReply::Removed(removed)) => CacheOutcome::Invalidated { removed },
-            Err(fault) => {
+        let mut steps = self.steps(self.entries(&keys))?;
+        if steps.is_empty() {
+            // Nothing to delete: the server is asked all the same, so that the outcome is true.
+            steps.push(Vec::new());
+        }
+        let (mut removed, mut missed, mut cause) = (0, Vec::new(), None);
+        for entries in steps {
+            let asked = Invalidate {
+                entries: entries.clone(),
+                release: None,
+            };
+            match self.ask(asked) {
+                Ok(InvalidateReply::Removed(more)) => removed += more,
+                Err(fault) => {
+                    missed.extend(entries);
+                    cause.get_or_insert(fault.into_error());
+                }
+            }
+        }
+        let outcome = match cause {
+            None => CacheOutcome::Invalidated { removed },
+            Some(cause) => {
                 let kept = self.keep(&OutboxAction::Defer(Invalidation {
-                    entries: asked.entries,
+                    entries: missed,
                     release: None,
                     params: params.clone(),
                     at_ns: now().wall_ns,
                 }));
-                deferred(fault.into_error(), kept)
+                deferred(cause, kept)
             }
         };
         self.note("an invalidation", &outcome);
@@ -171,6 +194,45 @@ impl Cache {
         A::reply(reply).ok_or_else(|| Fault::Unknown(crate::protocol::mismatch("an engine")))
     }
 
+    pub(crate) fn space(&self) -> Space {
+        self.0.engine.space()
+    }
+
+    /// Keys with the names that belong to them on this server.
+    pub(crate) fn entries(&self, keys: &KeyList) -> Vec<Entry> {
+        self.space().place(entries(keys))
+    }
+
+    /// What one step each can delete; refused where that are several, and the cache was not told to split.
+    fn steps(&self, entries: Vec<Entry>) -> Result<Vec<Vec<Entry>>> {
+        let steps = self.space().divide(entries, |entry| &entry.value);
+        if let (CrossSlot::Refuse, [first, second, ..]) = (self.0.cross_slot, &steps[..]) {
+            self.space().meet(&first[0].value, &second[0].value)?;
+        }
+        Ok(steps)
+    }
+
+    /// Divides what depends on `own` into what can be deleted in one step with it, and the steps that come after.
+    ///
+    /// # Errors
+    ///
+    /// There are such steps, and the cache was not told to split. Nothing has been written yet.
+    pub(crate) fn split(&self, own: &Entry, dependents: Vec<Entry>) -> Result<Spread> {
+        let mut spread = Spread::default();
+        if cfg!(cachetx_without_slot_check) {
+            spread.here = dependents;
+            return Ok(spread);
+        }
+        for step in self.space().divide(dependents, |entry| &entry.value) {
+            match self.space().meet(&own.value, &step[0].value) {
+                Ok(()) => spread.here = step,
+                Err(e) if self.0.cross_slot == CrossSlot::Refuse => return Err(e),
+                Err(_) => spread.elsewhere.push(step),
+            }
+        }
+        Ok(spread)
+    }
+
     pub(crate) fn counters(&self) -> &Counters {
         &self.0.counters
     }
@@ -216,7 +278,7 @@ impl std::fmt::Debug for Cache {
 }
 
 /// Keys with the names that belong to them; neighbours of one run share theirs.
-pub(crate) fn entries(keys: &KeyList) -> Vec<Entry> {
+fn entries(keys: &KeyList) -> Vec<Entry> {
     let mut entries: Vec<Entry> = Vec::with_capacity(keys.len());
     let mut last = None;
     for (key, first_param) in keys.with_first_params() {

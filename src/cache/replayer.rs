@@ -159,7 +159,10 @@ impl Shared {
             return Ok(Replayed::default());
         }
         let _turn = lock(&self.turn);
-        let mut run = replay::replay(self.expand.clone());
+        let mut run = replay::replay(replay::How {
+            space: self.engine.space(),
+            expand: self.expand.clone(),
+        });
         let mut answer = None;
         let done = loop {
             let action = match run.resume(answer.take(), Now::default()) {

@@ -31,6 +31,8 @@ pub struct Stats {
     pub reloads: u64,
     /// Connections opened again since a server or the network had closed them.
     pub reconnects: u64,
+    /// Operations sent on to another server of a Cluster, or to a new primary.
+    pub redirects: u64,
     /// Operations that were not sent, since the circuit breaker was open.
     pub skipped: u64,
     /// Whether operations are sent to the server now.
@@ -78,6 +80,7 @@ impl Counters {
             round_trips: engine.round_trips(),
             reloads: engine.reloads(),
             reconnects: engine.reconnects(),
+            redirects: engine.redirects(),
             skipped: engine.skips(),
             breaker,
         }

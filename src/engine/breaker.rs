@@ -5,7 +5,7 @@ use crate::{
     Error,
     error::{Effect, Kind},
     limits,
-    op::{Fault, Op, Reply},
+    op::{Fault, Op, Reply, Space},
 };
 use std::{
     sync::{Mutex, MutexGuard, PoisonError},
@@ -92,6 +92,10 @@ impl<E: Performer + ?Sized> Breaker<E> {
 
     pub(crate) fn report(&self) -> Option<EngineReport> {
         self.engine.report()
+    }
+
+    pub(crate) fn space(&self) -> Space {
+        self.engine.space()
     }
 
     pub(crate) fn counters(&self) -> &Counters {

@@ -9,6 +9,7 @@ pub(crate) struct Counters {
     skips: AtomicU64,
     reconnects: AtomicU64,
     round_trips: AtomicU64,
+    redirects: AtomicU64,
 }
 
 impl Counters {
@@ -32,6 +33,11 @@ impl Counters {
         self.round_trips.load(Ordering::Relaxed)
     }
 
+    /// Times that another server was asked, since the first was not the one, or not any more.
+    pub(crate) fn redirects(&self) -> u64 {
+        self.redirects.load(Ordering::Relaxed)
+    }
+
     pub(super) fn count_skip(&self) {
         self.skips.fetch_add(1, Ordering::Relaxed);
     }
@@ -42,6 +48,10 @@ impl Counters {
 
     pub(super) fn count_reconnect(&self) {
         self.reconnects.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn count_redirect(&self) {
+        self.redirects.fetch_add(1, Ordering::Relaxed);
     }
 
     pub(super) fn count_round_trip(&self) {

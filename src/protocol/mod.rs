@@ -14,10 +14,12 @@ pub(crate) mod read;
 pub(crate) mod replay;
 mod run;
 pub(crate) mod save;
+mod spread;
 mod value;
 
 pub(crate) use defer::deferred;
 pub(crate) use lock::{Claim, Held};
-pub use outcome::{CacheOutcome, Durability, Outcome};
+pub use outcome::{CacheOutcome, Durability, Outcome, Reach};
 pub use replay::Replayed;
 pub(crate) use run::{Action, Answer, Io, Now, Run, Step, mismatch};
+pub(crate) use spread::Spread;

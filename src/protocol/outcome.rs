@@ -8,6 +8,22 @@ pub struct Outcome {
     pub cache: CacheOutcome,
     /// Whether the new content would survive a power loss.
     pub durability: Durability,
+    /// Whether what happened on the server was one step.
+    pub reach: Reach,
+    /// Replicas that had the commit when the wait that [`Save::wait_replicas`](crate::Save::wait_replicas) asks for ended;
+    /// `None` where none was asked for, nothing was committed, or the server did not say.
+    pub replicas: Option<u64>,
+}
+
+/// Whether what a save does on the server was one step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Reach {
+    /// One atomic step for everything.
+    Atomic,
+    /// Dependents in other hash slots of a Cluster were deleted after the own entry's step
+    /// ([`CrossSlot::Split`](crate::CrossSlot::Split)).
+    Split,
 }
 
 /// What became of the entries on the server.
@@ -43,6 +59,29 @@ pub enum CacheOutcome {
 }
 
 impl CacheOutcome {
+    /// Both steps' outcome: put off where one of them was.
+    pub(crate) fn and(self, next: Self) -> Self {
+        match (self, next) {
+            (unrecorded @ Self::Unrecorded { .. }, _)
+            | (_, unrecorded @ Self::Unrecorded { .. }) => unrecorded,
+            (Self::Deferred { cause }, _) | (_, Self::Deferred { cause }) => {
+                Self::Deferred { cause }
+            }
+            (
+                Self::Committed { removed },
+                Self::Invalidated { removed: more } | Self::Committed { removed: more },
+            ) => Self::Committed {
+                removed: removed + more,
+            },
+            (
+                Self::Invalidated { removed },
+                Self::Invalidated { removed: more } | Self::Committed { removed: more },
+            ) => Self::Invalidated {
+                removed: removed + more,
+            },
+        }
+    }
+
     /// Whether the entries are known to be right: committed or invalidated.
     #[must_use]
     pub fn is_settled(&self) -> bool {

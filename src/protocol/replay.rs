@@ -4,8 +4,9 @@ use super::run::{Io, Run, mismatch};
 use crate::{
     Error, Params, Result,
     disk::{OutboxAction, OutboxGot, Ticket, Work},
+    error::Kind,
     limits,
-    op::{Entry, Invalidate},
+    op::{Entry, Invalidate, Lock, Space},
 };
 use std::sync::Arc;
 
@@ -22,14 +23,21 @@ pub struct Replayed {
     pub cause: Option<Error>,
 }
 
+/// What a replay needs to know.
+#[derive(Clone)]
+pub(crate) struct How {
+    pub(crate) space: Space,
+    pub(crate) expand: Expand,
+}
+
 /// Every entry that these params can name, in parts; none where the rules have no template for them.
 pub(crate) type Expand = Arc<dyn Fn(&Params) -> Vec<Vec<Entry>> + Send + Sync>;
 
 /// Deletes and releases, nothing else: so it may be done twice, and after newer commits. A record is retired only once the
 /// server has acknowledged all of it.
-pub(crate) fn replay(expand: Expand) -> Run<Replayed> {
+pub(crate) fn replay(how: How) -> Run<Replayed> {
     Run::new(|io| async move {
-        let done = all(&io, &expand).await;
+        let done = all(&io, &how).await;
         match io.outbox(OutboxAction::GiveBack).await? {
             OutboxGot::Left(left) => Ok(Replayed { left, ..done? }),
             _ => Err(mismatch("the outbox")),
@@ -37,7 +45,7 @@ pub(crate) fn replay(expand: Expand) -> Run<Replayed> {
     })
 }
 
-async fn all(io: &Io, expand: &Expand) -> Result<Replayed> {
+async fn all(io: &Io, how: &How) -> Result<Replayed> {
     let mut done = Replayed::default();
     let mut after = None;
     for _ in 0..limits::REPLAY_ROUNDS {
@@ -47,7 +55,7 @@ async fn all(io: &Io, expand: &Expand) -> Result<Replayed> {
         }
         for (ticket, work) in records {
             after = Some(ticket);
-            match bring(io, work, expand).await {
+            match bring(io, work, how).await {
                 Ok(()) => {
                     io.outbox(OutboxAction::Retire(ticket)).await?;
                     done.records += 1;
@@ -79,42 +87,56 @@ async fn take_over(io: &Io) -> Result<bool> {
     }
 }
 
-async fn bring(io: &Io, work: Work, expand: &Expand) -> Result<()> {
+async fn bring(io: &Io, work: Work, how: &How) -> Result<()> {
     match work {
         Work::Keys(what) => {
-            let mut release = what.release;
-            let mut parts = what.entries.chunks(limits::REPLAY_KEYS).peekable();
-            while let Some(part) = parts.next() {
-                // The lock goes with the last part: once it is free, nothing stale may be left.
-                let release = release.take_if(|_| parts.peek().is_none());
-                let entries = part.to_vec();
-                delete(io, Invalidate { entries, release }).await?;
-            }
-            // A lock alone, since there was nothing to delete.
-            match release {
-                None => Ok(()),
-                Some(lock) => {
-                    let entries = Vec::new();
-                    let release = Some(lock);
-                    delete(io, Invalidate { entries, release }).await
-                }
+            for step in steps(how.space, what.entries, what.release) {
+                delete(io, step).await?;
             }
         }
         Work::Everything { params, .. } => {
-            let all = expand(&params);
+            let all = (how.expand)(&params);
             if all.is_empty() {
-                return Err(Error::new(crate::error::Kind::Outbox(
+                return Err(Error::new(Kind::Outbox(
                     "has a record of everything with some params, for which these rules have no template".to_owned(),
                 )));
             }
-            for part in all.iter().flat_map(|part| part.chunks(limits::REPLAY_KEYS)) {
-                let entries = part.to_vec();
-                let release = None;
-                delete(io, Invalidate { entries, release }).await?;
+            for entries in all {
+                for step in steps(how.space, entries, None) {
+                    delete(io, step).await?;
+                }
             }
-            Ok(())
         }
     }
+    Ok(())
+}
+
+/// In parts that a step can have, on this server and without making others wait. The lock goes with the last one: once it is
+/// free, nothing stale may be left.
+fn steps(space: Space, entries: Vec<Entry>, release: Option<Lock>) -> Vec<Invalidate> {
+    let meets = |lock: &Lock, entry: &Entry| space.meet(&lock.key, &entry.value).is_ok();
+    let mut parts = space.divide(entries, |entry| &entry.value);
+    if let Some(lock) = &release {
+        parts.sort_by_key(|part| meets(lock, &part[0]));
+    }
+    let parts = parts
+        .iter()
+        .flat_map(|part| part.chunks(limits::REPLAY_KEYS));
+    let mut steps: Vec<Invalidate> = parts
+        .map(|part| Invalidate {
+            entries: part.to_vec(),
+            release: None,
+        })
+        .collect();
+    match (release, steps.last_mut()) {
+        (None, _) => {}
+        (Some(lock), Some(last)) if meets(&lock, &last.entries[0]) => last.release = Some(lock),
+        (release, _) => steps.push(Invalidate {
+            entries: Vec::new(),
+            release,
+        }),
+    }
+    steps
 }
 
 async fn delete(io: &Io, asked: Invalidate) -> Result<()> {
@@ -129,8 +151,7 @@ mod tests {
     use super::*;
     use crate::{
         disk::Invalidation,
-        error::Kind,
-        op::{Fault, InvalidateReply, Lock, Op, Reply},
+        op::{Fault, InvalidateReply, Op, Reply},
         protocol::{Action, Answer, Now, Step},
     };
 
@@ -149,7 +170,11 @@ mod tests {
     fn play(work: Vec<Work>, expand: Expand, answers: Vec<Error>) -> (Replayed, Vec<Action>) {
         let mut records: Vec<_> = (1..).map(ticket).zip(work).collect();
         let mut answers = answers.into_iter();
-        let (mut run, mut answer, mut asked) = (replay(expand), None, Vec::new());
+        let how = How {
+            space: Space::Whole,
+            expand,
+        };
+        let (mut run, mut answer, mut asked) = (replay(how), None, Vec::new());
         loop {
             let action = match run.resume(answer.take(), Now::default()) {
                 Step::Done(done) => return (done.expect("no bug"), asked),
@@ -271,5 +296,29 @@ mod tests {
         let (done, asked) = play(work(), Arc::new(all), Vec::new());
         assert_eq!(steps(&asked), [(1, false), (most, false), (1, false)]);
         assert_eq!((done.records, done.left), (1, 0));
+    }
+
+    #[test]
+    fn in_a_cluster_each_slot_has_its_steps_and_the_lock_s_own_come_last() {
+        let entry = |value: &str| Entry {
+            value: value.to_owned(),
+            leases: "l".into(),
+        };
+        let entries = || ["{a}1", "{b}1", "{a}2"].map(entry).to_vec();
+        let lock = |key: &str| Lock {
+            key: key.to_owned(),
+            value: "mine".to_owned(),
+        };
+        let shape = |release: Option<Lock>| -> Vec<(usize, bool)> {
+            let steps = super::steps(Space::Slots, entries(), release);
+            let shape = |step: &Invalidate| (step.entries.len(), step.release.is_some());
+            steps.iter().map(shape).collect()
+        };
+        assert_eq!(shape(None), [(2, false), (1, false)]);
+        assert_eq!(shape(Some(lock("{a}:lock"))), [(1, false), (2, true)]);
+        assert_eq!(
+            shape(Some(lock("{c}:lock"))),
+            [(2, false), (1, false), (0, true)]
+        );
     }
 }

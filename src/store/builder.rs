@@ -1,9 +1,10 @@
-use super::{Inner, Store, Trace, names::Layout};
+use super::{Inner, Store, Trace, names::Layout, save};
 use crate::{
     Cache, Error, JsonStyle, Result,
     disk::Root,
     error::{Kind, io_error},
     limits,
+    op::Wait,
 };
 use std::{
     path::{Path, PathBuf},
@@ -26,6 +27,7 @@ pub struct StoreBuilder {
     lock_wait: Duration,
     max_document_bytes: u64,
     style: JsonStyle,
+    wait: Option<Wait>,
     trace: Option<Trace>,
 }
 
@@ -41,6 +43,7 @@ impl StoreBuilder {
             lock_wait: limits::DEFAULT_LOCK_WAIT,
             max_document_bytes: limits::DEFAULT_MAX_DOCUMENT_BYTES,
             style: JsonStyle::default(),
+            wait: None,
             trace: None,
         }
     }
@@ -96,6 +99,13 @@ impl StoreBuilder {
         self
     }
 
+    /// Waits after each commit until so many replicas have it, unless a save says otherwise: see
+    /// [`Save::wait_replicas`](crate::Save::wait_replicas). No wait by default.
+    pub fn wait_replicas(mut self, replicas: u32, time: Duration) -> Self {
+        self.wait = Some(save::wait(replicas, time));
+        self
+    }
+
     /// Calls `trace` with the name of each step, such as `disk.rename` or `server.Commit`, just before it is taken: to
     /// count them, or to stop a test there.
     #[cfg(feature = "testing")]
@@ -139,6 +149,7 @@ impl StoreBuilder {
             lock_ttl: self.lock_ttl,
             lock_wait: self.lock_wait,
             style: self.style,
+            wait: self.wait,
             host: host.nodename().to_string_lossy().into_owned(),
             trace: self.trace,
         })))

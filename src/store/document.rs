@@ -5,7 +5,6 @@ use super::{
 };
 use crate::{
     BoxError, Error, Outcome, Params, Result,
-    cache::entries,
     error::Kind,
     json,
     protocol::{self, Claim, lock::Expect},
@@ -79,15 +78,16 @@ impl<T> Document<T> {
         let names = &self.names;
         let rules = self.store.cache().rules();
         let dependents = rules.expand_for(&names.controller, tasks, &names.params)?;
+        let cache = self.store.cache();
+        let dependents = cache.split(&names.entry, cache.entries(&dependents))?;
         let mut hold = self.take(self.store.0.lock_wait, Expect::Document)?.0;
-        let mut gone = entries(&dependents);
-        gone.push(names.entry.clone());
         let outcome = self
             .store
             .drive(protocol::delete::delete(protocol::delete::Plan {
                 document: names.document.clone(),
                 place: names.place.clone(),
-                entries: gone,
+                own: names.entry.clone(),
+                dependents,
                 params: names.params.clone(),
                 writer: hold.writer()?,
             }))?;

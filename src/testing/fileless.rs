@@ -2,7 +2,7 @@
 
 use crate::{
     Cache, CacheOutcome, Error, Params, Result,
-    cache::{entries, now},
+    cache::now,
     disk::{FileAction, Folder, Got, Place, Sidecar},
     error::Kind,
     limits,
@@ -85,8 +85,11 @@ impl FilelessDocument {
             bytes,
             own: self.own.clone(),
             ttl_ms: u64::try_from(self.ttl.as_millis()).unwrap_or(u64::MAX),
-            dependents: entries(&dependents),
+            dependents: self
+                .cache
+                .split(&self.own, self.cache.entries(&dependents))?,
             params: self.params.clone(),
+            wait: None,
             writer: Writer {
                 lock: held.lock,
                 fence: held.fence,

@@ -133,6 +133,7 @@ impl Operation {
                 dependents,
                 release,
             } => Commit {
+                wait: None,
                 id: id.to_owned(),
                 locks,
                 own: owns.into_iter().map(own).collect(),
