@@ -101,6 +101,30 @@ pub const STAGING_BYTES: usize = 8 * 1024;
 /// The life of a staging key.
 pub const STAGING_TTL: Duration = Duration::from_secs(60);
 
+/// Records that wait in one process's outbox; past it they become one for each set of params.
+pub const MAX_OUTBOX_RECORDS: usize = 65_536;
+/// Bytes of these records; past it likewise.
+pub const MAX_OUTBOX_BYTES: usize = 16 * 1024 * 1024;
+/// Bytes of an outbox file that are read: over four times what a process writes.
+pub const MAX_OUTBOX_FILE_BYTES: u64 = 160 * 1024 * 1024;
+/// Bytes of an outbox file that may be records which are done, before it is written anew.
+pub const OUTBOX_IDLE_BYTES: u64 = 1024 * 1024;
+/// Dead processes' outboxes that one process takes over at a time, since it keeps them in memory.
+pub const MAX_TAKEN_OVER: usize = 16;
+/// Rounds of taking over and replaying before a replay ends; the next one goes on.
+pub const REPLAY_ROUNDS: u32 = 10_000;
+/// Records that a replay looks at together.
+pub const REPLAY_BATCH: usize = 256;
+/// Keys that a replay deletes in one step: other clients wait while it runs.
+pub const REPLAY_KEYS: usize = 1_000;
+/// Between two tries to reach the server with what is in the outbox: the first pause; it doubles up to
+/// [`REPLAY_PAUSE_MAX`] and is jittered.
+pub const REPLAY_PAUSE_MIN: Duration = Duration::from_millis(20);
+/// The longest of these pauses.
+pub const REPLAY_PAUSE_MAX: Duration = Duration::from_millis(400);
+/// Between two looks for outboxes of processes that died.
+pub const TAKEOVER_PAUSE: Duration = Duration::from_millis(500);
+
 /// Bytes of one path component: what common file systems allow.
 pub const MAX_NAME_BYTES: usize = 255;
 /// How long a save waits for the OS lock on a document's sidecar, which others hold for some file operations only.

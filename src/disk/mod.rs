@@ -6,9 +6,12 @@
 //! Beside a document stand, hidden by a leading dot:
 //! - its *sidecar* `.<file>.cachetx`: the OS lock of writers, the last fence and the last modification time;
 //! - for the length of a save, a temporary file `.<file>.<token>.tmp`, locked by its writer while that lives.
+//!
+//! The [`outbox`] is a folder of its own, by default `<root>/.cachetx-outbox`: no run's name begins with a dot.
 
 mod file_system;
 mod folder;
+mod outbox;
 mod read;
 mod root;
 mod session;
@@ -16,6 +19,9 @@ mod sidecar;
 mod temp;
 
 pub use file_system::FileSystem;
+pub(crate) use outbox::{
+    Invalidation, Listed, Outbox, OutboxAction, OutboxGot, Ticket, Work, list,
+};
 pub(crate) use root::Root;
 pub(crate) use session::Session;
 

@@ -1,12 +1,19 @@
 use super::{Inner, Store, Trace, names::Layout, save, snapshots::Snapshots};
 use crate::{
-    Cache, Error, FileSystem, JsonStyle, Result, disk::Root, error::Kind, limits, op::Wait,
+    Cache, Error, FileSystem, JsonStyle, Result,
+    disk::Root,
+    error::{Kind, io_error},
+    limits,
+    op::Wait,
 };
 use std::{
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
 };
+
+/// Below the root; hidden, as no run's folder is.
+const OUTBOX_FOLDER: &str = ".cachetx-outbox";
 
 /// Where a [`Store`] keeps its documents, and how it locks them. Every option states its default.
 #[must_use = "a builder does nothing until it is opened"]
@@ -154,7 +161,13 @@ impl StoreBuilder {
             ))));
         }
         let layout = Layout::new(self.run_param, &self.layout, self.lock_key.as_deref())?;
-        let root = Arc::new(Root::open(root, self.max_document_bytes, self.file_system)?);
+        let path = root;
+        let root = Arc::new(Root::open(path, self.max_document_bytes, self.file_system)?);
+        // Looked for again and again: a relative path would follow the process's working folder.
+        let path = path
+            .canonicalize()
+            .map_err(|e| io_error(path, "find the store's root", e))?;
+        self.cache.offer_outbox_folder(&path.join(OUTBOX_FOLDER));
         let host = rustix::system::uname();
         Ok(Store(Arc::new(Inner {
             cache: self.cache,

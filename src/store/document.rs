@@ -89,6 +89,7 @@ impl<T> Document<T> {
                 place: names.place.clone(),
                 own: names.entry.clone(),
                 dependents,
+                params: names.params.clone(),
                 writer: hold.writer()?,
             }))?;
         hold.let_go_of();

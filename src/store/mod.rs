@@ -10,8 +10,6 @@ mod snapshots;
 
 pub use builder::StoreBuilder;
 pub use document::Document;
-#[cfg(feature = "testing")]
-pub(crate) use driver::now;
 pub use locked::Locked;
 pub use save::{Save, SaveError};
 
