@@ -1,0 +1,63 @@
+//! A server that restarts from an old snapshot has entries back that were deleted: the last invalidations are sent again. A
+//! connection that is only cut changes nothing.
+#![cfg(feature = "testing")]
+
+mod support;
+
+use cachetx::{CacheOutcome, testing::ServerBinary};
+use support::{Climate, World, until};
+
+#[test]
+fn a_server_back_from_an_old_snapshot_gets_the_last_deletions_again() {
+    for binary in ServerBinary::all() {
+        eprintln!("on {binary}");
+        let mut world = World::on(binary);
+        let store = world.store();
+        let document = world.climate(&store);
+        document.create(&Climate::of(1)).expect("created");
+        world.warm();
+        redis::cmd("SAVE").exec(&mut world.redis()).expect("saved");
+        let mut held = document.lock().expect("locked");
+        held.years = 2;
+        let outcome = held
+            .dump_and_unlock_with_transaction(["build_climate"])
+            .expect("saved");
+        assert!(
+            matches!(outcome.cache, CacheOutcome::Committed { removed: 3 }),
+            "{outcome:?}"
+        );
+        world.server.kill();
+        world.server.restart().expect("back");
+        assert_eq!(world.dependents(), 3, "it has them back");
+        // Any operation notices.
+        assert_eq!(document.read().expect("read").years, 2);
+        until("they are gone again", || world.dependents() == 0);
+        until("it is counted", || store.cache().stats().echoes == 1);
+    }
+}
+
+#[test]
+fn a_cut_connection_to_the_same_server_is_no_reason() {
+    let world = World::start();
+    let store = world.store();
+    let document = world.climate(&store);
+    document.create(&Climate::of(1)).expect("created");
+    let held = document.lock().expect("locked");
+    held.dump_and_unlock_with_transaction(["build_climate"])
+        .expect("saved");
+    world.warm();
+    for _ in 0..3 {
+        redis::cmd("CLIENT")
+            .arg(&["KILL", "TYPE", "normal", "SKIPME", "yes"])
+            .exec(&mut world.redis())
+            .expect("cut");
+        let before = store.cache().stats();
+        document.read().expect("read");
+        // The background thread asks who the server is, on a connection of its own.
+        until("it has looked", || {
+            let now = store.cache().stats();
+            now.reconnects > before.reconnects && now.round_trips >= before.round_trips + 3
+        });
+    }
+    assert_eq!((world.dependents(), store.cache().stats().echoes), (3, 0));
+}
