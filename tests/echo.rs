@@ -4,8 +4,12 @@
 
 mod support;
 
-use cachetx::{CacheOutcome, testing::ServerBinary};
-use support::{Climate, World, until};
+use cachetx::{
+    Cache, CacheOutcome, Store,
+    testing::{SentinelTrio, ServerBinary},
+};
+use support::{Climate, RUN, World, key, nodes::Nodes, until};
+use tempfile::TempDir;
 
 #[test]
 fn a_server_back_from_an_old_snapshot_gets_the_last_deletions_again() {
@@ -60,4 +64,38 @@ fn a_cut_connection_to_the_same_server_is_no_reason() {
         });
     }
     assert_eq!((world.dependents(), store.cache().stats().echoes), (3, 0));
+}
+
+#[test]
+fn a_new_primary_that_missed_the_last_deletions_gets_them_again() {
+    let binary = support::any_binary();
+    let trio = SentinelTrio::start(binary).expect("a primary, replicas and sentinels");
+    let root = TempDir::new().expect("a folder");
+    let cache = Cache::builder(support::rules())
+        .sentinel(trio.name(), trio.urls())
+        .open()
+        .expect("a cache");
+    let store = Store::builder(&cache)
+        .root(root.path())
+        .open()
+        .expect("a store");
+    let document = store
+        .document::<Climate>(RUN, "climate")
+        .expect("a document");
+    document.create(&Climate::of(1)).expect("created");
+    let held = document.lock().expect("locked");
+    held.dump_and_unlock_with_transaction(["build_climate"])
+        .expect("saved");
+
+    let second = trio.fail_over().expect("replaced");
+    let mut primary = Nodes::of([trio.server(second).url()]);
+    // As if these had never been deleted there: how many are lost with a primary is a matter of luck.
+    for controller in ["wepp", "ash", "soils"] {
+        let _: String = primary.run(&["SET", &key(controller), "derived"]);
+    }
+    until("the new primary answers", || document.lock().is_ok());
+    until("they are gone again", || {
+        let left: u64 = primary.run(&["EXISTS", &key("wepp"), &key("ash"), &key("soils")]);
+        left == 0
+    });
 }
