@@ -41,6 +41,7 @@ pub mod testing;
 mod token;
 
 pub use cache::{Cache, CacheBuilder, CrossSlot, OutboxFile, OutboxRecord, Stats};
+pub use disk::FileSystem;
 pub use engine::{Acl, BreakerState, Engine, EngineReport};
 pub use error::{BoxError, Effect, Error, Problem};
 pub use json::Style as JsonStyle;

@@ -135,12 +135,27 @@ pub const MAX_NAME_BYTES: usize = 255;
 pub const SIDECAR_WAIT: Duration = Duration::from_secs(5);
 /// Between two tries for the sidecar's OS lock.
 pub const SIDECAR_POLL: Duration = Duration::from_millis(1);
+/// Tries to read a file that changes while it is read, or that a writer in place has cut short: 0.5 s in all.
+pub const READ_ATTEMPTS: u32 = 32;
+/// Tries to find a file that is missing, since other programs replace one by deleting it first: 6 ms in all, which every
+/// read of a document that is not there costs.
+pub const MISSING_ATTEMPTS: u32 = 4;
 /// Temporary files made for one save until one is not swept away as a dead writer's before it is locked.
 pub const TEMP_ATTEMPTS: u32 = 8;
-/// Tries to read a file whose stamp changes while it is read.
-pub const READ_ATTEMPTS: u32 = 8;
 /// Between two of them; it grows with each.
 pub const READ_PAUSE: Duration = Duration::from_millis(1);
+/// A file that was written so recently can be written again without its stamp changing, however coarse the file system's
+/// times are (2 s for FAT), in ns.
+pub const YOUNG_NS: i64 = 2_000_000_000;
+
+/// Documents of which a store keeps a snapshot, unless it says otherwise.
+pub const DEFAULT_SNAPSHOT_ENTRIES: usize = 4_096;
+/// Bytes of JSON text that all snapshots of a store may come from, unless it says otherwise.
+pub const DEFAULT_SNAPSHOT_BYTES: u64 = 64 * 1024 * 1024;
+/// Parts of the snapshots that are locked apart; one document may take a whole part, not more.
+pub const SNAPSHOT_SHARDS: usize = 4;
+/// How long a reader waits for another one's load of the same document before it loads by itself.
+pub const SNAPSHOT_WAIT: Duration = Duration::from_secs(5);
 /// A save's modification time lies this much above the last one, in ns: the first that the file system keeps apart.
 /// 1 us for most; 1 ms; 2 s for those with times of one or two seconds.
 pub const MTIME_STEPS_NS: [i64; 3] = [1_000, 1_000_000, 2_000_000_000];

@@ -23,6 +23,8 @@ pub struct Stats {
     pub echoes: u64,
     /// Locks found lost when they were renewed or committed.
     pub locks_lost: u64,
+    /// Documents read from this process's snapshot: no server, no parsing.
+    pub reads_from_snapshot: u64,
     /// Documents read from the server's copy.
     pub reads_from_server: u64,
     /// Documents read from their file.
@@ -62,6 +64,7 @@ pub(crate) struct Counters {
     pub(crate) deferred: Counter,
     pub(crate) unrecorded: Counter,
     pub(crate) locks_lost: Counter,
+    pub(crate) reads_from_snapshot: Counter,
     pub(crate) reads_from_server: Counter,
     pub(crate) reads_from_file: Counter,
 }
@@ -78,6 +81,7 @@ impl Counters {
             outbox_set_aside: 0,
             echoes: 0,
             locks_lost: self.locks_lost.get(),
+            reads_from_snapshot: self.reads_from_snapshot.get(),
             reads_from_server: self.reads_from_server.get(),
             reads_from_file: self.reads_from_file.get(),
             round_trips: engine.round_trips(),

@@ -149,8 +149,9 @@ impl Performer for ServerEngine {
 
     fn report(&self) -> Option<EngineReport> {
         let nodes = self.topology.known();
-        let booted = nodes.iter().find_map(|node| node.booted())?;
-        let mut report = booted.report.clone();
+        let mut booted = nodes.iter().filter_map(|node| node.booted());
+        let mut report = booted.next()?.report.clone();
+        booted.for_each(|other| report.take_in(&other.report));
         report.topology = self.topology.describe();
         Some(report)
     }

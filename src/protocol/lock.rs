@@ -2,6 +2,7 @@
 
 use super::{
     defer::record,
+    files::Missing,
     run::{Io, Run},
     value,
 };
@@ -154,8 +155,13 @@ fn as_expected(claim: &Claim, there: bool) -> Result<()> {
 
 /// The document and its sidecar, once the lock is held.
 async fn look(io: &Io, claim: &Claim) -> Result<(Option<(Stamp, Bytes)>, Sidecar)> {
-    let read = io.read_file(&claim.place).await?;
-    as_expected(claim, read.is_some())?;
+    let missing = match claim.expect {
+        Expect::Document => Missing::Brief,
+        Expect::Nothing => Missing::Final,
+    };
+    let found = io.read_file(&claim.place, missing).await?;
+    as_expected(claim, found.is_some())?;
+    let read = found.map(|found| (found.stamp, found.bytes));
     Ok((read, io.peek_sidecar(&claim.place).await?))
 }
 
