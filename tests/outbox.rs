@@ -314,7 +314,7 @@ fn a_writer_on_a_full_disk() {
 }
 
 #[test]
-fn a_server_in_memory_has_its_outbox_there() {
+fn a_server_in_memory_has_its_outbox_beside_it() {
     let server = MemoryServer::new();
     let root = TempDir::new().expect("a folder");
     let cache = Cache::builder(support::rules())
@@ -331,7 +331,7 @@ fn a_server_in_memory_has_its_outbox_there() {
     server.stop();
     let outcome = held.dump_and_unlock().expect("saved").cache;
     assert!(
-        matches!(&outcome, CacheOutcome::Unrecorded { outbox, .. } if outbox.is_outbox()),
+        matches!(&outcome, CacheOutcome::Deferred { cause } if cause.is_unavailable()),
         "{outcome:?}"
     );
     server.start();

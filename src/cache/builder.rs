@@ -181,8 +181,8 @@ impl CacheBuilder {
     /// `.cachetx-outbox` in the root of the first store on this cache; without either, it is kept in memory and the outcome
     /// says [`Unrecorded`](crate::CacheOutcome::Unrecorded). It is made where it is missing.
     ///
-    /// Processes that share the folder take over from one another, so they have to share the server too. In memory there is
-    /// no folder: that server ends with its process.
+    /// Processes that share the folder take over from one another, so they have to share the server too. For a
+    /// server in memory there is no folder: it ends with its process, and so does what it missed.
     pub fn outbox(mut self, folder: impl AsRef<Path>) -> Self {
         self.outbox = Some(folder.as_ref().to_owned());
         self
@@ -234,7 +234,10 @@ impl CacheBuilder {
             .min(self.server.response_timeout)
             / 2;
         let engine: Arc<Breaker> = Arc::new(Breaker::new(engine, self.breaker_pause, slow));
-        let outbox = Arc::new(Outbox::default());
+        let outbox = Arc::new(match &self.memory {
+            None => Outbox::default(),
+            Some(_) => Outbox::volatile(),
+        });
         let (rules, server) = (self.rules.clone(), engine.clone());
         let expand = move |params: &Params| {
             let lists = rules.expand_all(params);

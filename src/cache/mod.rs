@@ -2,6 +2,7 @@
 
 mod builder;
 mod clock;
+mod echo;
 mod outbox;
 mod replayer;
 mod slots;
@@ -86,6 +87,7 @@ impl Cache {
             outbox_pending: outbox.ripe(),
             outbox_replayed: self.0.replayer.replayed(),
             outbox_set_aside: outbox.set_aside(),
+            echoes: self.0.replayer.echoes(),
             ..self.0.counters.read(engine.state(), engine.counters())
         }
     }
@@ -182,17 +184,17 @@ impl Cache {
     }
 
     /// Runs an operation; the first that works lets the outbox follow.
-    pub(crate) fn perform(&self, op: &Op) -> Result<Reply, Fault> {
-        let done = self.0.engine.perform(op);
-        if done.is_ok() && self.0.outbox.ripe() > 0 {
-            self.0.replayer.ring();
+    pub(crate) fn perform(&self, op: Op) -> Result<Reply, Fault> {
+        let done = self.0.engine.perform(&op);
+        if done.is_ok() {
+            self.0.replayer.follow(op);
         }
         done
     }
 
     /// Runs one operation outside a protocol.
     pub(crate) fn ask<A: Ask>(&self, op: A) -> Result<A::Reply, Fault> {
-        let reply = self.perform(&op.into_op())?;
+        let reply = self.perform(op.into_op())?;
         A::reply(reply).ok_or_else(|| Fault::Unknown(crate::protocol::mismatch("an engine")))
     }
 

@@ -1,10 +1,13 @@
-//! Brings the outbox to the server: at open, after the next success, and in the background.
+//! Brings the outbox to the server: at open, after the next success, and in the background; and the echo to a server that is
+//! another one than before.
 
+use super::echo::Echo;
 use crate::{
     Result,
     disk::Outbox,
     engine::Breaker,
     limits,
+    op::{Ask, Invalidate, Op},
     protocol::{Action, Answer, Now, Replayed, Step, mismatch, replay},
 };
 use backon::{BackoffBuilder, ExponentialBuilder};
@@ -14,7 +17,7 @@ use std::{
         atomic::{AtomicU64, Ordering::Relaxed},
     },
     thread::{self, JoinHandle},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 /// One thread for each cache that has an outbox's folder, or something in its outbox. Dropping it ends the thread, which
@@ -27,12 +30,39 @@ pub(super) struct Replayer {
 struct Shared {
     engine: Arc<Breaker>,
     outbox: Arc<Outbox>,
+    echo: Echo,
+    /// The connections that were looked at, and the strangers that were sent the echo.
+    seen: Mutex<Seen>,
+    /// The same together, to be compared without a lock.
+    noticed: AtomicU64,
     expand: replay::Expand,
     /// One replay at a time: two would only do each other's work.
     turn: Mutex<()>,
     signal: Mutex<Signal>,
     bell: Condvar,
     replayed: AtomicU64,
+    echoes: AtomicU64,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Seen {
+    /// Made again, or to another server.
+    connections: u64,
+    strangers: u64,
+}
+
+impl Seen {
+    fn now(engine: &Breaker) -> Self {
+        let counters = engine.counters();
+        Self {
+            connections: counters.reconnects() + counters.redirects(),
+            strangers: counters.strangers(),
+        }
+    }
+
+    fn sum(self) -> u64 {
+        self.connections + self.strangers
+    }
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -52,11 +82,15 @@ impl Replayer {
             shared: Arc::new(Shared {
                 engine,
                 outbox,
+                echo: Echo::default(),
+                seen: Mutex::default(),
+                noticed: AtomicU64::new(0),
                 expand,
                 turn: Mutex::default(),
                 signal: Mutex::default(),
                 bell: Condvar::new(),
                 replayed: AtomicU64::new(0),
+                echoes: AtomicU64::new(0),
             }),
             thread: Mutex::default(),
         }
@@ -73,6 +107,18 @@ impl Replayer {
         match named.spawn(move || shared.run()) {
             Ok(started) => *thread = Some(started),
             Err(e) => log::error!("the outbox has no thread, so it is replayed by calls only: {e}"),
+        }
+    }
+
+    /// Remembers what a successful operation deleted, and lets the thread look where the server may be another one.
+    pub(super) fn follow(&self, op: Op) {
+        self.shared.echo.keep(op, Instant::now());
+        let sum = Seen::now(&self.shared.engine).sum();
+        if self.shared.noticed.swap(sum, Relaxed) != sum {
+            self.start();
+            self.ring();
+        } else if self.shared.outbox.ripe() > 0 {
+            self.ring();
         }
     }
 
@@ -95,6 +141,11 @@ impl Replayer {
     /// Replays now, in this thread.
     pub(super) fn replay(&self) -> Result<Replayed> {
         self.shared.replay(|| false)
+    }
+
+    /// How often the last invalidations were sent again.
+    pub(super) fn echoes(&self) -> u64 {
+        self.shared.echoes.load(Relaxed)
     }
 
     /// Records that the server has acknowledged.
@@ -132,6 +183,7 @@ impl Shared {
             if self.wait(pause).stop {
                 return;
             }
+            self.send_echo();
             let failed = match self.replay(|| lock(&self.signal).stop) {
                 Ok(done) => done.cause,
                 Err(e) => Some(e),
@@ -151,6 +203,42 @@ impl Shared {
         let (mut signal, _) = waited.unwrap_or_else(PoisonError::into_inner);
         signal.now = false;
         *signal
+    }
+
+    /// Sends the last invalidations again where the server is another one than before; what fails is tried at the next look.
+    fn send_echo(&self) {
+        if cfg!(cachetx_without_replay) {
+            return;
+        }
+        let mut seen = lock(&self.seen);
+        let now = Seen::now(&self.engine);
+        if now.connections != seen.connections && self.engine.look_around().is_ok() {
+            seen.connections = now.connections;
+        }
+        let strangers = Seen::now(&self.engine).strangers;
+        if strangers == seen.strangers {
+            return;
+        }
+        let steps = self.echo.recall();
+        for entries in &steps {
+            let release = None;
+            let entries = entries.clone();
+            if let Err(fault) = self
+                .engine
+                .insist(&Invalidate { entries, release }.into_op())
+            {
+                log::debug!("the echo stopped: {}", fault.into_error());
+                return;
+            }
+        }
+        seen.strangers = strangers;
+        if !steps.is_empty() {
+            log::warn!(
+                "the server is another one than before and may have entries back: the last {} invalidations were sent again",
+                steps.len()
+            );
+            self.echoes.fetch_add(1, Relaxed);
+        }
     }
 
     /// One replay of all there is, unless `ended` says otherwise in between.

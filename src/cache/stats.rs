@@ -19,6 +19,8 @@ pub struct Stats {
     pub outbox_replayed: u64,
     /// Damaged lines in dead processes' outboxes, set aside in `.poison` files.
     pub outbox_set_aside: u64,
+    /// Times that the last invalidations were sent again, since the server was another one than before.
+    pub echoes: u64,
     /// Locks found lost when they were renewed or committed.
     pub locks_lost: u64,
     /// Documents read from this process's snapshot: no server, no parsing.
@@ -77,6 +79,7 @@ impl Counters {
             outbox_pending: 0,
             outbox_replayed: 0,
             outbox_set_aside: 0,
+            echoes: 0,
             locks_lost: self.locks_lost.get(),
             reads_from_snapshot: self.reads_from_snapshot.get(),
             reads_from_server: self.reads_from_server.get(),

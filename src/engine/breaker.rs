@@ -90,6 +90,10 @@ impl<E: Performer + ?Sized> Breaker<E> {
         done
     }
 
+    pub(crate) fn look_around(&self) -> Result<(), Fault> {
+        self.engine.look_around()
+    }
+
     pub(crate) fn report(&self) -> Option<EngineReport> {
         self.engine.report()
     }

@@ -22,7 +22,7 @@ impl Store {
                 trace(&action.name());
             }
             answer = Some(match action {
-                Action::Server(op) => Answer::Server(self.cache().perform(&op)),
+                Action::Server(op) => Answer::Server(self.cache().perform(op)),
                 Action::Disk(place, action) => Answer::Disk(files.perform(&place, &action)),
                 Action::Outbox(action) => Answer::Outbox(self.cache().keep(&action)),
                 Action::Sleep(pause) => {

@@ -114,7 +114,7 @@ impl FilelessDocument {
         loop {
             answer = Some(match run.resume(answer.take(), now()) {
                 Step::Done(done) => return done,
-                Step::Do(Action::Server(op)) => Answer::Server(self.cache.perform(&op)),
+                Step::Do(Action::Server(op)) => Answer::Server(self.cache.perform(op)),
                 Step::Do(Action::Disk(_, action)) => Answer::Disk(Ok(self.disk.perform(&action))),
                 Step::Do(Action::Outbox(action)) => Answer::Outbox(self.cache.keep(&action)),
                 Step::Do(Action::Sleep(pause)) => {

@@ -166,6 +166,8 @@ struct State {
     queue: Queue,
     adopted: Vec<Adopted>,
     adoptions: u64,
+    /// Memory lasts as long as the server does.
+    volatile: bool,
 }
 
 impl Outbox {
@@ -173,6 +175,13 @@ impl Outbox {
     fn with_bounds(bounds: Bounds) -> Self {
         let outbox = Self::default();
         outbox.lock().queue.bounds = bounds;
+        outbox
+    }
+
+    /// For a server that ends with this process: memory is as good a place as any.
+    pub(crate) fn volatile() -> Self {
+        let outbox = Self::default();
+        outbox.lock().volatile = true;
         outbox
     }
 
@@ -292,6 +301,9 @@ impl State {
 
     /// Makes the newest record durable.
     fn write(&mut self, line: &str) -> Result<()> {
+        if self.volatile {
+            return Ok(());
+        }
         let (room, folder) = (self.queue.file_bytes(), self.folder()?);
         if let Some(own) = &mut self.own
             && own.has_room_for(line, room)
@@ -356,6 +368,9 @@ impl State {
         log::warn!(
             "the outbox is full with {records} records: all entries of their params will be deleted instead, and their locks are left to their TTL"
         );
+        if self.volatile {
+            return;
+        }
         let rewritten = self.folder().and_then(|folder| self.rewrite(&folder));
         if let Err(e) = rewritten {
             log::error!("{e}");
