@@ -68,8 +68,8 @@ fn the_commit_is_one_round_trip_and_the_save_two() {
             .expect("saved");
         assert_eq!(
             proxy.traffic().round_trips,
-            6,
-            "each of the two scripts is missed, loaded and called"
+            4,
+            "each of the two scripts is missed, then loaded and called in one"
         );
         assert_eq!(cache.stats().reloads, 2);
     });

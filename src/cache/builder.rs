@@ -1,13 +1,19 @@
-use super::{Cache, Inner, OnBusy, load::Renewals, stats::Counters};
+use super::{Cache, Inner, OnBusy, entries, load::Renewals, replayer::Replayer, stats::Counters};
 use crate::{
-    Engine, Error, Result, Rules,
+    Engine, Error, Params, Result, Rules,
+    disk::Outbox,
     engine::{
         Breaker, MemoryEngine, MemoryServer, Performer, RulesFacts, ServerConfig, ServerEngine,
+        TopologyConfig,
     },
-    error::Kind,
+    error::{Kind, io_error},
     limits,
 };
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 /// How a [`Cache`] reaches its server. Every option states its default.
 #[derive(Clone, Debug)]
@@ -17,9 +23,26 @@ pub struct CacheBuilder {
     /// Takes the place of a server.
     memory: Option<MemoryServer>,
     server: ServerConfig,
+    cross_slot: CrossSlot,
     breaker_pause: Duration,
     lease_ttl: Duration,
     on_busy: OnBusy,
+    outbox: Option<PathBuf>,
+}
+
+/// What becomes of a commit, or of an invalidation, whose keys are in several hash slots of a Cluster, so that no one step
+/// can have all of them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum CrossSlot {
+    /// It fails before anything is written, with [`Error::is_cross_slot`](crate::Error::is_cross_slot). The default.
+    #[default]
+    Refuse,
+    /// The own entry, its lock and the dependents in its slot are one atomic step; those in other slots are deleted after it,
+    /// a step for each slot. [`Outcome::reach`](crate::Outcome::reach) then says [`Reach::Split`](crate::Reach::Split): a
+    /// reader may see the new entry beside old dependents for a moment, and where the process dies in between, until
+    /// their TTL.
+    Split,
 }
 
 impl CacheBuilder {
@@ -28,9 +51,11 @@ impl CacheBuilder {
             rules,
             memory: None,
             server: ServerConfig::new(""),
+            cross_slot: CrossSlot::default(),
             breaker_pause: limits::DEFAULT_BREAKER_PAUSE,
             lease_ttl: limits::DEFAULT_LEASE_TTL,
             on_busy: OnBusy::Wait(limits::DEFAULT_LOAD_WAIT),
+            outbox: None,
         }
     }
 
@@ -38,6 +63,40 @@ impl CacheBuilder {
     /// `redis+unix:///path/to.sock?db=0&user=…&pass=…`. No default.
     pub fn url(mut self, url: impl Into<String>) -> Self {
         self.server.url = url.into();
+        self.memory = None;
+        self
+    }
+
+    /// A Cluster: URLs of some of its nodes, which tell of the others. User, password and TLS of the first are used for
+    /// all; there are no database numbers. No default; takes the place of [`url`](Self::url).
+    ///
+    /// Where nodes move slots or replace one another, an operation waits for as long as the time-outs for connecting and
+    /// for a reply together; where that is not enough, a lock is refused as unavailable, and what a save could not tell the
+    /// server is deferred.
+    pub fn cluster(mut self, nodes: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        let seeds = nodes.into_iter().map(Into::into).collect();
+        self.server.topology = TopologyConfig::Cluster { seeds };
+        self.memory = None;
+        self
+    }
+
+    /// What becomes of a commit whose keys are in several hash slots of a Cluster; [`CrossSlot::Refuse`] by default.
+    pub fn cross_slot(mut self, cross_slot: CrossSlot) -> Self {
+        self.cross_slot = cross_slot;
+        self
+    }
+
+    /// The primary of that name, which sentinels know, and its successors. `sentinels` are URLs with the sentinels' own
+    /// users and passwords. User, password, database number and TLS of the primary are those of [`url`](Self::url), whose
+    /// host and port then mean nothing; without one there are none. No default.
+    pub fn sentinel(
+        mut self,
+        name: impl Into<String>,
+        sentinels: impl IntoIterator<Item = impl Into<String>>,
+    ) -> Self {
+        let urls = sentinels.into_iter().map(Into::into).collect();
+        let name = name.into();
+        self.server.topology = TopologyConfig::Sentinel { name, urls };
         self.memory = None;
         self
     }
@@ -136,6 +195,17 @@ impl CacheBuilder {
         self
     }
 
+    /// The folder of the outbox: what the server did not take is recorded there, synced, until it has. By default
+    /// `.cachetx-outbox` in the root of the first store on this cache; without either, it is kept in memory and the outcome
+    /// says [`Unrecorded`](crate::CacheOutcome::Unrecorded). It is made where it is missing.
+    ///
+    /// Processes that share the folder take over from one another, so they have to share the server too. For a
+    /// server in memory there is no folder: it ends with its process, and so does what it missed.
+    pub fn outbox(mut self, folder: impl AsRef<Path>) -> Self {
+        self.outbox = Some(folder.as_ref().to_owned());
+        self
+    }
+
     /// A PEM file with the certificate authority that `rediss://` trusts; the system's and Mozilla's by default.
     pub fn tls_root_ca(mut self, pem: impl AsRef<Path>) -> Self {
         self.server.tls_root_ca = Some(pem.as_ref().to_owned());
@@ -146,28 +216,28 @@ impl CacheBuilder {
     ///
     /// # Errors
     ///
-    /// An option that cannot work, or a server that is away or refuses.
+    /// An option that cannot work, a server that is away or refuses, or an outbox's folder that cannot be made.
     pub fn open(self) -> Result<Cache> {
         self.check()?;
         if let Some(server) = self.memory.clone() {
-            return Ok(self.with(MemoryEngine::new(server)));
+            return self.with(MemoryEngine::new(server));
         }
         let engine = ServerEngine::open(self.server())?;
-        Ok(self.with(engine))
+        self.with(engine)
     }
 
     /// Connects and boots at the first use, so that a program can start while its server is away.
     ///
     /// # Errors
     ///
-    /// An option that cannot work.
+    /// An option that cannot work, or an outbox's folder that cannot be made.
     pub fn open_lazy(self) -> Result<Cache> {
         self.check()?;
         if self.memory.is_some() {
             return self.open();
         }
         let engine = ServerEngine::lazy(self.server())?;
-        Ok(self.with(engine))
+        self.with(engine)
     }
 
     fn check(&self) -> Result<()> {
@@ -182,27 +252,52 @@ impl CacheBuilder {
     }
 
     fn server(&self) -> ServerConfig {
-        ServerConfig {
-            rules: RulesFacts::of(&self.rules),
-            ..self.server.clone()
-        }
+        let mut server = self.server.clone();
+        server.rules = RulesFacts::of(&self.rules);
+        server
     }
 
-    fn with(self, engine: impl Performer) -> Cache {
+    fn with(self, engine: impl Performer) -> Result<Cache> {
         // Half of the shortest wait: less is no wait in vain.
         let slow = self
             .server
             .connect_timeout
             .min(self.server.response_timeout)
             / 2;
-        Cache(Arc::new(Inner {
+        let engine: Arc<Breaker> = Arc::new(Breaker::new(engine, self.breaker_pause, slow));
+        let outbox = Arc::new(match &self.memory {
+            None => Outbox::default(),
+            Some(_) => Outbox::volatile(),
+        });
+        let (rules, server) = (self.rules.clone(), engine.clone());
+        let expand = move |params: &Params| {
+            let lists = rules.expand_all(params);
+            lists
+                .map(|keys| server.space().place(entries(&keys)))
+                .collect()
+        };
+        let replayer = Replayer::new(engine.clone(), outbox.clone(), Arc::new(expand));
+        if let (Some(folder), None) = (&self.outbox, &self.memory) {
+            // Its last component is then no symbolic link, which would be refused.
+            let folder = std::fs::create_dir_all(folder)
+                .and_then(|()| folder.canonicalize())
+                .map_err(|e| io_error(folder, "make the outbox's folder", e))?;
+            outbox.add_folder(&folder);
+            replayer.start();
+            replayer.ring();
+        }
+        Ok(Cache(Arc::new(Inner {
             rules: self.rules,
-            engine: Box::new(Breaker::new(engine, self.breaker_pause, slow)),
+            replayer,
+            engine,
+            outbox,
+            takes_folders: self.outbox.is_none() && self.memory.is_none(),
             counters: Counters::default(),
+            cross_slot: self.cross_slot,
             response_timeout: self.server.response_timeout,
             lease_ttl: self.lease_ttl,
             on_busy: self.on_busy,
             renewals: Renewals::default(),
-        }))
+        })))
     }
 }

@@ -1,9 +1,8 @@
 //! Values that are loaded on a miss, under a lease.
 
-use super::{Cache, Inner};
+use super::{Cache, now};
 use crate::{
     BoxError, Error, JsonStyle, Params, Result,
-    clock::now,
     error::Kind,
     json,
     op::{Bytes, Entry, Invalidate, keys},
@@ -234,7 +233,7 @@ impl Cache {
         let first = first.and_then(|value| value.values().first());
         let leases = keys::leases(&value, first.map(String::as_str)).into();
         Ok(Place {
-            entry: Entry { value, leases },
+            entry: self.space().place_one(Entry { value, leases }),
             ttl: rules.ttl(controller)?,
         })
     }
@@ -255,19 +254,14 @@ impl Cache {
     }
 
     /// The blocking driver of runs that touch no file.
-    fn drive<D>(&self, run: Run<D>) -> Result<D> {
-        self.0.drive(run)
-    }
-}
-
-impl Inner {
     fn drive<D>(&self, mut run: Run<D>) -> Result<D> {
         let mut answer = None;
         loop {
             answer = Some(match run.resume(answer.take(), now()) {
                 Step::Done(done) => return done,
-                Step::Do(Action::Server(op)) => Answer::Server(self.engine.perform(&op)),
+                Step::Do(Action::Server(op)) => Answer::Server(self.perform(op)),
                 Step::Do(Action::Disk(..)) => Answer::Disk(Err(mismatch("a run without files"))),
+                Step::Do(Action::Outbox(action)) => Answer::Outbox(self.keep(&action)),
                 Step::Do(Action::Sleep(pause)) => {
                     thread::sleep(pause);
                     Answer::Slept
@@ -282,16 +276,16 @@ impl<'a> Held<'a> {
     fn new(cache: &'a Cache, entry: Entry, token: String) -> Self {
         let ttl = cache.0.lease_ttl;
         let extended = (entry.clone(), token.clone());
-        // Weak, so that the cache does not end in its own thread.
+        // Weak, so that a job that waits keeps nothing alive.
         let inner = Arc::downgrade(&cache.0);
         let renewal = cache
             .0
             .renewals
             .get()
             .execute_with_dynamic_delay(ttl / 3, move || {
-                let inner = inner.upgrade()?;
+                let cache = Cache(inner.upgrade()?);
                 let (entry, token) = extended.clone();
-                let still_held = inner.drive(load::extend(entry, token, ttl)).ok()?;
+                let still_held = cache.drive(load::extend(entry, token, ttl)).ok()?;
                 still_held.then_some(ttl / 3)
             });
         Self {

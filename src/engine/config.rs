@@ -1,6 +1,6 @@
 //! Where a server is, and how to be let in.
 
-use super::{Engine, RulesFacts};
+use super::{Engine, RulesFacts, topology::Address};
 use crate::{Error, Result, error::Kind, limits};
 use redis::{
     Client, IntoConnectionInfo as _,
@@ -13,6 +13,12 @@ use std::{fmt, path::PathBuf, time::Duration};
 pub(crate) struct ServerConfig {
     /// `redis://`, `rediss://` or `redis+unix://`, with credentials and database number.
     pub(crate) url: String,
+    /// Which servers there are beside the one of the URL.
+    pub(crate) topology: TopologyConfig,
+    /// Where the topology found the server, in place of the URL's host and port.
+    pub(super) address: Option<Address>,
+    /// Refuses to work with a server that is not a primary.
+    pub(super) primary_only: bool,
     pub(crate) engine: Engine,
     /// The database of locks and fences; the cache's own where there is none.
     pub(crate) lock_database: Option<u32>,
@@ -28,10 +34,24 @@ pub(crate) struct ServerConfig {
     pub(crate) tls_root_ca: Option<PathBuf>,
 }
 
+/// How to find the server that has a key.
+#[derive(Clone)]
+pub(crate) enum TopologyConfig {
+    /// The URL says it.
+    Single,
+    /// A Cluster's nodes know each other; some of them, to start with.
+    Cluster { seeds: Vec<String> },
+    /// Sentinels know the primary of that name; the URL says how to be let in there.
+    Sentinel { name: String, urls: Vec<String> },
+}
+
 impl ServerConfig {
     pub(crate) fn new(url: impl Into<String>) -> Self {
         Self {
             url: url.into(),
+            topology: TopologyConfig::Single,
+            address: None,
+            primary_only: false,
             engine: Engine::default(),
             lock_database: None,
             rules: None,
@@ -39,6 +59,42 @@ impl ServerConfig {
             response_timeout: limits::DEFAULT_RESPONSE_TIMEOUT,
             pool_size: limits::DEFAULT_POOL_SIZE,
             tls_root_ca: None,
+        }
+    }
+
+    /// The database number that the URL names.
+    pub(super) fn database(&self) -> Result<i64> {
+        let client = self.client()?;
+        Ok(client.get_connection_info().redis_settings().db())
+    }
+
+    /// The same way in at another address.
+    pub(super) fn at(&self, address: &Address) -> Self {
+        Self {
+            address: Some(address.clone()),
+            ..self.clone()
+        }
+    }
+
+    /// The same with another URL, for one server.
+    pub(super) fn single(&self, url: &str) -> Self {
+        Self {
+            url: url.to_owned(),
+            topology: TopologyConfig::Single,
+            ..self.clone()
+        }
+    }
+
+    /// How long an operation waits for servers that do not know yet which of them has the keys.
+    pub(super) fn patience(&self) -> Duration {
+        self.connect_timeout.saturating_add(self.response_timeout)
+    }
+
+    /// Where the server is, fit to be shown.
+    pub(super) fn shown(&self) -> String {
+        match &self.address {
+            Some(address) => address.to_string(),
+            None => redacted(&self.url),
         }
     }
 
@@ -67,6 +123,17 @@ impl ServerConfig {
         // The client's own messages are left out where they might quote the URL.
         let bad_url = |_| config(format!("the server URL `{shown}` is not one"));
         let info = self.url.as_str().into_connection_info().map_err(bad_url)?;
+        let info = match &self.address {
+            None => info,
+            Some(address) => {
+                let Some(moved) = address.in_place_of(info.addr()) else {
+                    return Err(config(format!(
+                        "`{shown}` is a Unix socket: give a host and a port"
+                    )));
+                };
+                info.set_addr(moved)
+            }
+        };
         let keepalive = TcpKeepalive::new().with_time(limits::TCP_KEEPALIVE);
         let settings = TcpSettings::default().set_nodelay(true);
         let info = info.set_tcp_settings(settings.set_keepalive(keepalive));

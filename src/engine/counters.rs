@@ -9,6 +9,8 @@ pub(crate) struct Counters {
     skips: AtomicU64,
     reconnects: AtomicU64,
     round_trips: AtomicU64,
+    strangers: AtomicU64,
+    redirects: AtomicU64,
 }
 
 impl Counters {
@@ -32,6 +34,20 @@ impl Counters {
         self.round_trips.load(Ordering::Relaxed)
     }
 
+    /// Times that another server was asked, since the first was not the one, or not any more.
+    pub(crate) fn redirects(&self) -> u64 {
+        self.redirects.load(Ordering::Relaxed)
+    }
+
+    /// Servers that turned out to be none of those that were met before.
+    pub(crate) fn strangers(&self) -> u64 {
+        self.strangers.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn count_stranger(&self) {
+        self.strangers.fetch_add(1, Ordering::Relaxed);
+    }
+
     pub(super) fn count_skip(&self) {
         self.skips.fetch_add(1, Ordering::Relaxed);
     }
@@ -42,6 +58,10 @@ impl Counters {
 
     pub(super) fn count_reconnect(&self) {
         self.reconnects.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn count_redirect(&self) {
+        self.redirects.fetch_add(1, Ordering::Relaxed);
     }
 
     pub(super) fn count_round_trip(&self) {

@@ -25,12 +25,16 @@ impl Program for Library {
     }
 
     fn load_and_call(&self, session: &mut Session<'_>, call: &Call<'_>) -> Result<Value, Failure> {
-        let loaded = session.ask(|packed| pack_load(self, packed))?;
-        if let Err(failure) = check_loaded(self, &loaded) {
+        let [loaded, reply] = session.ask_two(|packed| {
+            pack_load(self, packed);
+            self.pack(call, packed);
+        })?;
+        // One that was not loaded has not run either, unless somebody else was faster.
+        if self.is_missing(&reply) {
             session.node.forget_boot();
-            return Err(failure);
+            check_loaded(self, &loaded)?;
         }
-        session.ask(|packed| self.pack(call, packed))
+        Ok(reply)
     }
 }
 

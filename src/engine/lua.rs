@@ -17,7 +17,7 @@ pub(super) trait Program {
     /// Whether the server says that it has no such program: it has run nothing then.
     fn is_missing(&self, reply: &Value) -> bool;
 
-    /// Loads the program and makes the call.
+    /// Loads the program and makes the call, in one round trip where loading is allowed.
     fn load_and_call(&self, session: &mut Session<'_>, call: &Call<'_>) -> Result<Value, Failure>;
 }
 

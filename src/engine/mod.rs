@@ -14,6 +14,7 @@ mod memory;
 mod node;
 mod plain;
 mod refusal;
+mod replicas;
 mod reply;
 mod report;
 mod script;
@@ -23,13 +24,14 @@ mod source;
 mod survey;
 #[cfg(all(test, feature = "testing"))]
 mod tests;
+mod topology;
 mod watch;
 mod wire;
 
 pub use acl::Acl;
 pub(crate) use breaker::Breaker;
 pub use breaker::BreakerState;
-pub(crate) use config::ServerConfig;
+pub(crate) use config::{ServerConfig, TopologyConfig};
 pub(crate) use counters::Counters;
 pub(crate) use facts::RulesFacts;
 pub(crate) use memory::MemoryEngine;
@@ -37,7 +39,7 @@ pub use memory::MemoryServer;
 pub use report::EngineReport;
 pub(crate) use served::ServerEngine;
 
-use crate::op::{Fault, Op, Reply};
+use crate::op::{Fault, Op, Reply, Space};
 
 /// How operations run on the server.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -64,5 +66,15 @@ pub(crate) trait Performer: Send + Sync + 'static {
     /// What its last boot found; `None` while no server was reached.
     fn report(&self) -> Option<EngineReport>;
 
+    /// Which keys one operation may have.
+    fn space(&self) -> Space {
+        Space::Whole
+    }
+
     fn counters(&self) -> &Counters;
+
+    /// Asks servers who they are, and counts those that were not met before; those that may not be asked too.
+    fn look_around(&self) -> Result<(), Fault> {
+        Ok(())
+    }
 }

@@ -2,11 +2,12 @@
 
 use super::{
     boot::Booted,
-    config::{ServerConfig, redacted},
+    config::ServerConfig,
     counters::Counters,
     refusal::{refused, text, unavailable, with_unknown_effect},
     session::{Failure, Session},
     source::Databases,
+    topology::{Address, Redirect},
     wire::Packed,
 };
 use crate::{
@@ -20,7 +21,42 @@ use scheduled_thread_pool::ScheduledThreadPool;
 use std::{
     convert::Infallible,
     sync::{Arc, PoisonError, RwLock},
+    time::Duration,
 };
+
+/// Whether a Cluster's node is asked for keys that are only on their way to it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Asking {
+    Yes,
+    No,
+}
+
+/// Why a server gave no reply.
+#[derive(Debug)]
+pub(super) struct Miss {
+    /// For the caller, where nobody else is asked.
+    pub(super) fault: Fault,
+    pub(super) cause: Cause,
+}
+
+/// Whether another server may be the one to ask.
+#[derive(Debug)]
+pub(super) enum Cause {
+    /// No connection was to be had.
+    Unreached,
+    /// It says so.
+    Elsewhere(Redirect),
+    /// It refused for a reason of its own, or broke off: no other is a better one to ask.
+    Refused,
+    /// It gave no answer.
+    Lost,
+}
+
+impl Miss {
+    fn new(fault: Fault, cause: Cause) -> Self {
+        Self { fault, cause }
+    }
+}
 
 /// One server: a pool of slots that connect when they are first used, and what a boot found there.
 pub(super) struct Node {
@@ -60,7 +96,16 @@ impl Node {
 
     /// The server's URL, fit to be shown.
     pub(super) fn shown_url(&self) -> String {
-        redacted(&self.config.url)
+        self.config.shown()
+    }
+
+    /// Its host and port; `None` for a Unix socket.
+    pub(super) fn address(&self) -> Option<Address> {
+        Address::of(self.client.get_connection_info().addr())
+    }
+
+    pub(super) fn response_timeout(&self) -> Duration {
+        self.config.response_timeout
     }
 
     /// `None` where locks live in the cache's own database.
@@ -98,16 +143,15 @@ impl Node {
 
     /// Runs `work` on a connection. Where one from the pool turns out to be closed (the server restarted, or ended it
     /// while it was idle), runs it once more on a new one: so everything in `work` must be safe to repeat.
-    pub(super) fn with<T>(
+    pub(super) fn attempt<T>(
         &self,
-        mut work: impl FnMut(&mut Session<'_>) -> Result<T, Failure>,
-    ) -> Result<T, Fault> {
+        asking: Asking,
+        work: &mut impl FnMut(&mut Session<'_>) -> Result<T, Failure>,
+    ) -> Result<T, Miss> {
         let mut slot = self.pool.get().map_err(|_| {
             let size = self.config.pool_size;
-            Fault::NotDone(unavailable(
-                format!("all {size} connections are in use"),
-                Effect::None,
-            ))
+            let error = unavailable(format!("all {size} connections are in use"), Effect::None);
+            Miss::new(Fault::NotDone(error), Cause::Refused)
         })?;
         let mut failure = None;
         for _ in 0..limits::SEND_ATTEMPTS {
@@ -117,17 +161,26 @@ impl Node {
                 None => match self.connect(failure.is_some() || slot.failed) {
                     Ok(connection) => connection,
                     // What was sent on the closed one may have been executed.
-                    Err(e) if failure.is_some() => {
-                        return Err(Fault::Unknown(with_unknown_effect(&e)));
+                    Err(e) => {
+                        let cause = match e.is_unavailable() {
+                            true => Cause::Unreached,
+                            false => Cause::Refused,
+                        };
+                        let fault = match failure {
+                            Some(_) => Fault::Unknown(with_unknown_effect(&e)),
+                            None => Fault::NotDone(e),
+                        };
+                        return Err(Miss::new(fault, cause));
                     }
-                    Err(e) => return Err(Fault::NotDone(e)),
                 },
             };
             let Slot { buffer, .. } = &mut *slot;
+            buffer.asking = asking == Asking::Yes;
             let mut session = Session {
                 connection,
                 packed: buffer,
                 node: self,
+                redirect: None,
                 spoilt: false,
             };
             match work(&mut session) {
@@ -144,26 +197,32 @@ impl Node {
                 }
                 done => {
                     let Session {
-                        connection, spoilt, ..
+                        connection,
+                        redirect,
+                        spoilt,
+                        ..
                     } = session;
                     slot.connection = (!spoilt).then_some(connection);
                     slot.failed = false;
                     slot.trim();
-                    return done.map_err(|failed| match failed {
-                        Failure::Refused(error) if failure.is_none() => Fault::NotDone(error),
-                        // Refused now, and before that sent on a connection that was closed.
-                        Failure::Refused(error) => Fault::Unknown(with_unknown_effect(&error)),
-                        Failure::Midway(error) | Failure::Lost { error, .. } => {
-                            Fault::Unknown(error)
-                        }
+                    return done.map_err(|failed| {
+                        let fault = match failed {
+                            Failure::Refused(error) if failure.is_none() => Fault::NotDone(error),
+                            // Refused now, and before that sent on a connection that was closed.
+                            Failure::Refused(error) => Fault::Unknown(with_unknown_effect(&error)),
+                            Failure::Midway(error) | Failure::Lost { error, .. } => {
+                                return Miss::new(Fault::Unknown(error), Cause::Refused);
+                            }
+                        };
+                        Miss::new(fault, redirect.map_or(Cause::Refused, Cause::Elsewhere))
                     });
                 }
             }
         }
         slot.trim();
-        Err(Fault::Unknown(failure.unwrap_or_else(|| {
-            unavailable("the connection was lost".to_owned(), Effect::Unknown)
-        })))
+        let error = failure
+            .unwrap_or_else(|| unavailable("the connection was lost".to_owned(), Effect::Unknown));
+        Err(Miss::new(Fault::Unknown(error), Cause::Lost))
     }
 
     fn connect(&self, again: bool) -> Result<Connection> {
@@ -188,7 +247,26 @@ impl Node {
         let timeout = Some(self.config.response_timeout);
         connection.set_read_timeout(timeout).map_err(failed)?;
         connection.set_write_timeout(timeout).map_err(failed)?;
+        if self.config.primary_only {
+            return self.checked_primary(connection);
+        }
         Ok(connection)
+    }
+
+    /// A sentinel may be behind: the server itself has to say that it is the primary. One that may not be asked is believed.
+    fn checked_primary(&self, mut connection: Connection) -> Result<Connection> {
+        let role: redis::RedisResult<redis::Value> = redis::cmd("ROLE").query(&mut connection);
+        let why = match role {
+            Ok(redis::Value::Array(parts)) => match parts.first() {
+                Some(redis::Value::BulkString(role)) if role == b"master" => return Ok(connection),
+                _ => "it follows another server".to_owned(),
+            },
+            Err(e) if e.code() == Some("NOPERM") => return Ok(connection),
+            Ok(_) => "its answer makes no sense".to_owned(),
+            Err(e) => e.to_string(),
+        };
+        let message = format!("{} is not the primary: {why}", self.shown_url());
+        Err(unavailable(message, Effect::None))
     }
 }
 

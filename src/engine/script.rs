@@ -21,15 +21,19 @@ impl Program for Script {
 
     fn load_and_call(&self, session: &mut Session<'_>, call: &Call<'_>) -> Result<Value, Failure> {
         let text = self.text.as_bytes();
-        let loaded = session.ask(|packed| packed.request(&[b"SCRIPT", b"LOAD", text]))?;
-        if is_denied(&loaded) {
+        let [loaded, reply] = session.ask_two(|packed| {
+            packed.request(&[b"SCRIPT", b"LOAD", text]);
+            call.pack(self, packed);
+        })?;
+        if is_denied(&loaded) && self.is_missing(&reply) {
             return session.ask(|packed| call.pack_whole(self, packed));
         }
-        if let Err(failure) = check_sha(&self.sha, &loaded) {
+        // One that was not loaded has not run either, unless somebody else was faster.
+        if self.is_missing(&reply) {
             session.node.forget_boot();
-            return Err(failure);
+            check_sha(&self.sha, &loaded)?;
         }
-        session.ask(|packed| call.pack(self, packed))
+        Ok(reply)
     }
 }
 

@@ -7,23 +7,33 @@ use super::{
     config::ServerConfig,
     counters::Counters,
     lua,
-    node::Node,
-    plain,
+    node::Asking,
+    plain, replicas,
     session::{Failure, Session},
     source::{Dialect, Scripts},
+    survey,
+    topology::Topology,
     watch,
 };
 use crate::{
     Effect, Result, limits,
-    op::{Fault, Op, Reply},
+    op::{Fault, Op, Reply, Space},
 };
-use std::sync::Arc;
+use std::{
+    collections::HashSet,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
-/// Runs operations on one server.
+/// Runs operations on one server, or on the one of several that has the keys.
 pub(crate) struct ServerEngine {
-    node: Node,
+    topology: Topology,
+    /// How long an operation waits for servers that do not know yet which of them has its keys.
+    patience: Duration,
     counters: Arc<Counters>,
     assemble: Assemble,
+    /// The run ids of all servers so far.
+    met: Mutex<HashSet<String>>,
 }
 
 impl ServerEngine {
@@ -45,16 +55,34 @@ impl ServerEngine {
     ) -> Result<Self> {
         let counters = Arc::new(Counters::default());
         Ok(Self {
-            node: Node::new(config, Arc::clone(&counters))?,
+            patience: config.patience(),
+            topology: Topology::new(config, Arc::clone(&counters))?,
             counters,
             assemble: Box::new(assemble),
+            met: Mutex::default(),
         })
     }
 
     fn boot(&self) -> Result<()> {
-        match self.node.with(|session| self.booted(session)) {
-            Ok(_) => Ok(()),
-            Err(fault) => Err(boot::boot_error(&fault.into_error())),
+        let mut away = None;
+        let mut booted = false;
+        for node in self.topology.primaries()? {
+            match node.attempt(Asking::No, &mut |session| self.booted(session)) {
+                Ok(_) => booted = true,
+                Err(miss) => {
+                    let error = boot::boot_error(&miss.fault.into_error());
+                    // One of a Cluster that is away now is booted when it is first met.
+                    if !error.is_unavailable() {
+                        return Err(error);
+                    }
+                    log::warn!("{}: {error}", node.shown_url());
+                    away = Some(error);
+                }
+            }
+        }
+        match away {
+            Some(error) if !booted => Err(error),
+            _ => Ok(()),
         }
     }
 
@@ -64,18 +92,39 @@ impl ServerEngine {
             return Ok(booted);
         }
         let booted = Arc::new(boot::boot(session, &self.assemble)?);
-        log::info!("{}: {}", session.node.shown_url(), booted.report);
+        log::info!("{}", booted.report);
+        self.meet(booted.run_id.as_deref());
         session.node.set_booted(Arc::clone(&booted));
         Ok(booted)
+    }
+}
+
+impl ServerEngine {
+    /// Remembers a server; the first one is no stranger.
+    fn meet(&self, run_id: Option<&str>) {
+        let mut met = self.met.lock().unwrap_or_else(PoisonError::into_inner);
+        let first = met.is_empty();
+        let new = match run_id {
+            Some(id) => met.insert(id.to_owned()),
+            // Whether it was met cannot be known.
+            None => true,
+        };
+        if new && !first {
+            self.counters.count_stranger();
+        }
+        if met.is_empty() {
+            met.insert(String::new());
+        }
     }
 }
 
 impl Performer for ServerEngine {
     fn perform(&self, op: &Op) -> Result<Reply, Fault> {
         let call = Call::new(op, limits::STAGING_BYTES);
+        let route = self.topology.route(op, self.patience)?;
         // Whether the boot is done, and whether anything that writes has left.
         let (mut ready, mut sent) = (false, false);
-        let done = self.node.with(|session| {
+        let done = self.topology.with(route, |session| {
             let Some(call) = &call else {
                 (ready, sent) = (true, true);
                 return plain::perform(session, op);
@@ -83,11 +132,12 @@ impl Performer for ServerEngine {
             let booted = self.booted(session)?;
             ready = true;
             sent |= !matches!(booted.mode, Mode::Watch);
-            match &booted.mode {
+            let reply = match &booted.mode {
                 Mode::Script(scripts) => lua::perform(session, op, call, scripts.get(call.name)),
                 Mode::Function(library) => lua::perform(session, op, call, library),
                 Mode::Watch => watch::perform(session, op, call, &mut sent),
-            }
+            }?;
+            Ok(replicas::waited(session, op, reply))
         });
         match done {
             Err(Fault::Unknown(e)) if !ready => Err(Fault::NotDone(boot::boot_error(&e))),
@@ -98,10 +148,29 @@ impl Performer for ServerEngine {
     }
 
     fn report(&self) -> Option<EngineReport> {
-        self.node.booted().map(|booted| booted.report.clone())
+        let nodes = self.topology.known();
+        let mut booted = nodes.iter().filter_map(|node| node.booted());
+        let mut report = booted.next()?.report.clone();
+        booted.for_each(|other| report.take_in(&other.report));
+        report.topology = self.topology.describe();
+        Some(report)
+    }
+
+    fn space(&self) -> Space {
+        self.topology.space()
     }
 
     fn counters(&self) -> &Counters {
         &self.counters
+    }
+
+    fn look_around(&self) -> Result<(), Fault> {
+        let primaries = self.topology.primaries().map_err(Fault::NotDone)?;
+        for node in primaries {
+            let asked = node.attempt(Asking::No, &mut |session| survey::run_id(session));
+            let run_id = asked.map_err(|miss| miss.fault)?;
+            self.meet(run_id.as_deref());
+        }
+        Ok(())
     }
 }

@@ -4,6 +4,7 @@ use super::{
     node::Node,
     refusal::unavailable,
     reply::{is_denied, server_error},
+    topology::Redirect,
     wire::Packed,
 };
 use crate::{
@@ -31,6 +32,8 @@ pub(super) struct Session<'a> {
     pub(super) connection: Connection,
     pub(super) packed: &'a mut Packed,
     pub(super) node: &'a Node,
+    /// What the last replies said about where to go instead.
+    pub(super) redirect: Option<Redirect>,
     /// The connection is in a state that nobody knows: it does not go back to the pool.
     pub(super) spoilt: bool,
 }
@@ -44,6 +47,8 @@ impl Session<'_> {
         self.packed.clear();
         pack(self.packed);
         self.node.counters().count_round_trip();
+        // Until the replies are there, a late one could be taken for the next request's.
+        let spoilt = std::mem::replace(&mut self.spoilt, true);
         let sent = self.connection.send_packed_command(&self.packed.bytes);
         sent.map_err(lost)?;
         let mut replies = Vec::with_capacity(self.packed.count);
@@ -53,7 +58,22 @@ impl Session<'_> {
                 reply => replies.push(reply),
             }
         }
+        self.spoilt = spoilt;
+        let replies = self.packed.answers(replies);
+        // Of a pipeline the last one counts: it is the request that the others were made for.
+        self.redirect = replies.iter().rev().find_map(Redirect::of);
         Ok(replies)
+    }
+
+    /// Two requests in one round trip.
+    pub(super) fn ask_two(
+        &mut self,
+        pack: impl FnOnce(&mut Packed),
+    ) -> Result<[Value; 2], Failure> {
+        let replies = self.exchange(pack)?;
+        replies
+            .try_into()
+            .map_err(|_| nonsense("two replies were expected"))
     }
 
     /// Runs `work` in the database of the locks. A connection that does not come back from there is of no use.

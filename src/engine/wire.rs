@@ -24,6 +24,14 @@ pub(super) struct Packed {
     pub(super) bytes: Vec<u8>,
     /// How many replies they will have.
     pub(super) count: usize,
+    /// Sends ASKING before each request: a Cluster's node then serves keys of a slot that is on its way to it.
+    pub(super) asking: bool,
+    /// Which of the replies are ASKING's.
+    asked: Vec<usize>,
+    /// From MULTI to EXEC, where ASKING would be queued; the one before MULTI holds for all.
+    in_multi: bool,
+    /// The next argument is a request's name.
+    at_name: bool,
 }
 
 impl Packed {
@@ -31,15 +39,35 @@ impl Packed {
     pub(super) fn clear(&mut self) {
         self.bytes.clear();
         self.count = 0;
+        self.asked.clear();
+        self.in_multi = false;
     }
 
     /// Begins a request of `len` arguments, its name included.
     pub(super) fn begin(&mut self, len: usize) {
+        if self.asking && !self.in_multi {
+            self.asked.push(self.count);
+            self.count += 1;
+            self.bytes.extend_from_slice(b"*1\r\n$6\r\nASKING\r\n");
+        }
         self.count += 1;
+        self.at_name = true;
         self.number(b'*', len);
     }
 
+    /// The replies without ASKING's.
+    pub(super) fn answers<T>(&self, mut replies: Vec<T>) -> Vec<T> {
+        for place in self.asked.iter().rev() {
+            replies.remove(*place);
+        }
+        replies
+    }
+
     pub(super) fn arg(&mut self, arg: &[u8]) {
+        if self.asking && std::mem::take(&mut self.at_name) {
+            self.in_multi =
+                arg == b"MULTI" || (self.in_multi && arg != b"EXEC" && arg != b"DISCARD");
+        }
         self.number(b'$', arg.len());
         self.bytes.extend_from_slice(arg);
         self.bytes.extend_from_slice(b"\r\n");
@@ -91,5 +119,30 @@ mod tests {
         ];
         assert_eq!(packed.bytes, expected.concat());
         assert_eq!(packed.count, 2);
+    }
+
+    #[test]
+    fn asking_goes_before_each_request_and_once_before_a_transaction() {
+        let mut packed = Packed {
+            asking: true,
+            ..Packed::default()
+        };
+        packed.request(&[b"GET", b"MULTI"]);
+        for name in ["MULTI", "INCR", "EXEC", "PING"] {
+            packed.request(&[name.as_bytes()]);
+        }
+        let text = String::from_utf8(packed.bytes.clone()).unwrap();
+        let words: Vec<&str> = text
+            .lines()
+            .filter(|l| !l.starts_with(['*', '$']))
+            .collect();
+        let expected = "ASKING GET MULTI ASKING MULTI INCR EXEC ASKING PING";
+        assert_eq!(words.join(" "), expected);
+        let replies = vec!["ok", "get", "ok", "multi", "incr", "exec", "ok", "ping"];
+        assert_eq!(packed.count, replies.len());
+        assert_eq!(
+            packed.answers(replies),
+            ["get", "multi", "incr", "exec", "ping"]
+        );
     }
 }

@@ -91,6 +91,16 @@ pub(crate) enum Kind {
         action: &'static str,
         source: std::io::Error,
     },
+    #[error("the outbox {0}")]
+    Outbox(String),
+    #[error(
+        "`{}` (hash slot {}) and `{}` (hash slot {}) cannot be in one step of a Cluster: give their keys one hash tag, or see CrossSlot::Split; nothing was written",
+        first.0, first.1, second.0, second.1
+    )]
+    CrossSlot {
+        first: (String, u16),
+        second: (String, u16),
+    },
     #[error("the server is unavailable: {message}")]
     Unavailable { message: String },
     #[error("the server refused: {message}")]
@@ -147,6 +157,12 @@ impl Error {
     #[must_use]
     pub fn is_config(&self) -> bool {
         matches!(self.kind(), Kind::Config(_))
+    }
+
+    /// Whether keys that have to meet in one step are in several hash slots of a Cluster. Nothing was written.
+    #[must_use]
+    pub fn is_cross_slot(&self) -> bool {
+        matches!(self.kind(), Kind::CrossSlot { .. })
     }
 
     /// Whether a run id or another name may not be part of a path.
@@ -219,6 +235,12 @@ impl Error {
     #[must_use]
     pub fn is_busy(&self) -> bool {
         matches!(self.kind(), Kind::SidecarBusy { .. })
+    }
+
+    /// Whether the outbox has no folder, or no room.
+    #[must_use]
+    pub fn is_outbox(&self) -> bool {
+        matches!(self.kind(), Kind::Outbox(_))
     }
 
     /// Whether the server could not be reached or did not answer in time.

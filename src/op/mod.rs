@@ -3,13 +3,15 @@
 //! Each operation is one atomic step on the server and means the same in every engine.
 
 pub(crate) mod keys;
+mod space;
 pub(crate) mod stamp;
 
 pub(crate) use keys::Entry;
+pub(crate) use space::Space;
 pub(crate) use stamp::Stamp;
 
 use crate::Error;
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 /// A document's bytes, shared between the file write and the commit.
 pub(crate) type Bytes = Arc<[u8]>;
@@ -29,6 +31,14 @@ pub(crate) struct Own {
     pub(crate) bytes: Bytes,
     pub(crate) stamp: Stamp,
     pub(crate) ttl_ms: u64,
+}
+
+/// How many replicas are waited for, and how long.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Wait {
+    pub(crate) replicas: u32,
+    /// From 1 ms: the server takes zero for ever.
+    pub(crate) time: Duration,
 }
 
 /// Why an operation has no reply.
@@ -110,7 +120,16 @@ operations! {
         own: Vec<Own>,
         dependents: Vec<Entry>,
         release: bool,
-    } -> CommitReply { Committed { removed: u64 }, Replayed, Lost { removed: u64 }, Superseded { removed: u64 } }
+        /// Waits for replicas afterwards, which are not part of the step.
+        wait: Option<Wait>,
+    } -> CommitReply {
+        Committed { removed: u64 },
+        /// The same, and the server said how many replicas have it.
+        Replicated { removed: u64, replicas: u64 },
+        Replayed,
+        Lost { removed: u64 },
+        Superseded { removed: u64 },
+    }
 
     /// Deletes entries; works on a full server.
     Invalidate {

@@ -1,12 +1,14 @@
 //! Deleting a document: the file first, then its entries and everything derived from it.
 
 use super::{
+    defer::delete_or_defer,
     outcome::Outcome,
     run::Run,
-    save::{Writer, admit, invalidate, settle},
+    save::{Writer, admit, settle},
+    spread::Spread,
 };
 use crate::{
-    Result,
+    Params, Result,
     disk::{FileAction, Place, Sidecar},
     op::Entry,
 };
@@ -17,8 +19,10 @@ pub(crate) struct Plan {
     /// For messages.
     pub(crate) document: String,
     pub(crate) place: Place,
-    /// The own entry and the dependents.
-    pub(crate) entries: Vec<Entry>,
+    pub(crate) own: Entry,
+    pub(crate) dependents: Spread,
+    /// What the keys were made from, for the outbox.
+    pub(crate) params: Params,
     pub(crate) writer: Writer,
 }
 
@@ -31,8 +35,20 @@ pub(crate) fn delete(plan: Plan) -> Run<Outcome> {
         }
         let durability = settle(&io, &plan.document, &plan.place).await;
         let lock = Some(plan.writer.lock.clone());
-        let cache = invalidate(&io, &plan.document, plan.entries, lock).await;
-        Ok(Outcome { cache, durability })
+        let reach = plan.dependents.reach();
+        let mut here = plan.dependents.here.clone();
+        here.push(plan.own);
+        let cache = delete_or_defer(&io, &plan.document, here, lock, &plan.params).await;
+        let dependents = plan.dependents;
+        let cache = dependents
+            .finish(&io, &plan.document, &plan.params, cache)
+            .await;
+        Ok(Outcome {
+            cache,
+            durability,
+            reach,
+            replicas: None,
+        })
     })
 }
 

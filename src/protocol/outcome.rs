@@ -8,6 +8,22 @@ pub struct Outcome {
     pub cache: CacheOutcome,
     /// Whether the new content would survive a power loss.
     pub durability: Durability,
+    /// Whether what happened on the server was one step.
+    pub reach: Reach,
+    /// Replicas that had the commit when the wait that [`Save::wait_replicas`](crate::Save::wait_replicas) asks for ended;
+    /// `None` where none was asked for, nothing was committed, or the server did not say.
+    pub replicas: Option<u64>,
+}
+
+/// Whether what a save does on the server was one step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Reach {
+    /// One atomic step for everything.
+    Atomic,
+    /// Dependents in other hash slots of a Cluster were deleted after the own entry's step
+    /// ([`CrossSlot::Split`](crate::CrossSlot::Split)).
+    Split,
 }
 
 /// What became of the entries on the server.
@@ -25,19 +41,51 @@ pub enum CacheOutcome {
         /// Entries that were there and are gone.
         removed: u64,
     },
-    /// The server did not take it, or did not say so. Readers of the document are right, since they compare stamps;
-    /// dependents may be stale until their TTL.
+    /// The server did not take it, or did not say so. It is recorded in the outbox, synced, and will be done as soon as the
+    /// server answers, by this process or another. Until then readers of the document are right, since they compare stamps;
+    /// dependents may be stale.
     Deferred {
-        /// Why.
+        /// Why the server did not take it.
         cause: Error,
+    },
+    /// The same, and it could not be recorded either. While this process lives it still tries; else dependents may be stale
+    /// until their TTL.
+    Unrecorded {
+        /// Why the server did not take it.
+        cause: Error,
+        /// Why the outbox did not.
+        outbox: Error,
     },
 }
 
 impl CacheOutcome {
+    /// Both steps' outcome: put off where one of them was.
+    pub(crate) fn and(self, next: Self) -> Self {
+        match (self, next) {
+            (unrecorded @ Self::Unrecorded { .. }, _)
+            | (_, unrecorded @ Self::Unrecorded { .. }) => unrecorded,
+            (Self::Deferred { cause }, _) | (_, Self::Deferred { cause }) => {
+                Self::Deferred { cause }
+            }
+            (
+                Self::Committed { removed },
+                Self::Invalidated { removed: more } | Self::Committed { removed: more },
+            ) => Self::Committed {
+                removed: removed + more,
+            },
+            (
+                Self::Invalidated { removed },
+                Self::Invalidated { removed: more } | Self::Committed { removed: more },
+            ) => Self::Invalidated {
+                removed: removed + more,
+            },
+        }
+    }
+
     /// Whether the entries are known to be right: committed or invalidated.
     #[must_use]
     pub fn is_settled(&self) -> bool {
-        !matches!(self, Self::Deferred { .. })
+        matches!(self, Self::Committed { .. } | Self::Invalidated { .. })
     }
 }
 

@@ -1,15 +1,20 @@
 //! Saving a document: a durable file, then one atomic step on the server.
 
 use super::{
+    defer::defer,
     lock::let_go,
     outcome::{CacheOutcome, Durability, Outcome},
     run::{Io, Run},
+    spread::Spread,
 };
 use crate::{
-    Error, Result,
+    Error, Params, Result,
     disk::{FileAction, Place, Sidecar},
     error::Kind,
-    op::{Bytes, Commit, CommitReply, Entry, Fault, Invalidate, InvalidateReply, Lock, Own, Stamp},
+    op::{
+        Bytes, Commit, CommitReply, Entry, Fault, Invalidate, InvalidateReply, Lock, Own, Stamp,
+        Wait,
+    },
 };
 use std::time::Duration;
 
@@ -24,10 +29,14 @@ pub(crate) struct Plan {
     pub(crate) bytes: Bytes,
     pub(crate) own: Entry,
     pub(crate) ttl_ms: u64,
-    pub(crate) dependents: Vec<Entry>,
+    pub(crate) dependents: Spread,
+    /// What the keys were made from, for the outbox.
+    pub(crate) params: Params,
     pub(crate) writer: Writer,
     /// Whether the lock goes with the commit.
     pub(crate) release: bool,
+    /// Replicas to wait for after the commit.
+    pub(crate) wait: Option<Wait>,
     /// How long after its first try the commit may be tried again.
     pub(crate) patience: Duration,
 }
@@ -71,9 +80,23 @@ pub(crate) fn save(plan: Plan) -> Run<Saved> {
         };
         // The file is the commit point: from here on nothing fails the save.
         let durability = settle(&io, &plan.document, &plan.place).await;
-        let (cache, lock_lost) = commit(&io, &plan, stamp).await;
+        let Step {
+            cache,
+            lock_lost,
+            replicas,
+        } = commit(&io, &plan, stamp).await;
+        let reach = plan.dependents.reach();
+        let cache = plan
+            .dependents
+            .finish(&io, &plan.document, &plan.params, cache)
+            .await;
         Ok(Saved {
-            outcome: Outcome { cache, durability },
+            outcome: Outcome {
+                cache,
+                durability,
+                reach,
+                replicas,
+            },
             stamp,
             lock_lost,
         })
@@ -161,8 +184,25 @@ pub(super) async fn settle(io: &Io, document: &str, place: &Place) -> Durability
     }
 }
 
-/// The atomic step, and whether the lock turned out to be lost.
-async fn commit(io: &Io, plan: &Plan, stamp: Stamp) -> (CacheOutcome, bool) {
+/// What became of the atomic step.
+struct Step {
+    cache: CacheOutcome,
+    /// Whether the lock turned out to be lost.
+    lock_lost: bool,
+    replicas: Option<u64>,
+}
+
+impl Step {
+    fn of(cache: CacheOutcome) -> Self {
+        Self {
+            cache,
+            lock_lost: false,
+            replicas: None,
+        }
+    }
+}
+
+async fn commit(io: &Io, plan: &Plan, stamp: Stamp) -> Step {
     let until = io.now().boot + plan.patience;
     let cause = loop {
         let commit = Commit {
@@ -174,42 +214,52 @@ async fn commit(io: &Io, plan: &Plan, stamp: Stamp) -> (CacheOutcome, bool) {
                 stamp,
                 ttl_ms: plan.ttl_ms,
             }],
-            dependents: plan.dependents.clone(),
+            dependents: plan.dependents.here.clone(),
             release: plan.release,
+            wait: plan.wait,
         };
         match io.server(commit).await {
             Ok(CommitReply::Committed { removed }) => {
-                return (CacheOutcome::Committed { removed }, false);
+                return Step::of(CacheOutcome::Committed { removed });
             }
-            Ok(CommitReply::Replayed) => return (CacheOutcome::Committed { removed: 0 }, false),
+            Ok(CommitReply::Replicated { removed, replicas }) => {
+                return Step {
+                    replicas: Some(replicas),
+                    ..Step::of(CacheOutcome::Committed { removed })
+                };
+            }
+            Ok(CommitReply::Replayed) => {
+                return Step::of(CacheOutcome::Committed { removed: 0 });
+            }
             Ok(CommitReply::Lost { removed }) => {
-                return (CacheOutcome::Invalidated { removed }, true);
+                return Step {
+                    lock_lost: true,
+                    ..Step::of(CacheOutcome::Invalidated { removed })
+                };
             }
             // Another request of this guard's came first, though it was sent later.
             Ok(CommitReply::Superseded { removed }) => {
-                return (CacheOutcome::Invalidated { removed }, false);
+                return Step::of(CacheOutcome::Invalidated { removed });
             }
             // The id makes asking again safe, while there is time.
             Err(Fault::Unknown(_)) if io.now().boot < until => {}
             Err(fault) => break fault.into_error(),
         }
     };
-    if !cause.is_server() {
-        return (CacheOutcome::Deferred { cause }, false);
-    }
-    // The server answers but does not take the commit: it may be full. Deleting is always safe, and allowed even then.
-    let entries = std::iter::once(&plan.own).chain(&plan.dependents);
+    let entries = std::iter::once(&plan.own).chain(&plan.dependents.here);
+    let entries: Vec<Entry> = entries.cloned().collect();
     let lock = plan.release.then(|| plan.writer.lock.clone());
-    match invalidate(io, &plan.document, entries.cloned().collect(), lock).await {
-        CacheOutcome::Invalidated { removed } => {
-            log::warn!(
-                "{}: the commit was refused, so its entries were deleted instead: {cause}",
-                plan.document
-            );
-            (CacheOutcome::Invalidated { removed }, false)
-        }
-        _ => (CacheOutcome::Deferred { cause }, false),
+    // Where the server answers but does not take the commit, it may be full. Deleting is always safe, and allowed even then.
+    if cause.is_server()
+        && let Ok(removed) = invalidate(io, &plan.document, entries.clone(), lock.clone()).await
+    {
+        log::warn!(
+            "{}: the commit was refused, so its entries were deleted instead: {cause}",
+            plan.document
+        );
+        return Step::of(CacheOutcome::Invalidated { removed });
     }
+    Step::of(defer(io, entries, lock, plan.params.clone(), cause).await)
 }
 
 /// Deletes entries and lets the lock go in the same step; alone, where the step fails.
@@ -218,16 +268,16 @@ pub(super) async fn invalidate(
     document: &str,
     entries: Vec<Entry>,
     lock: Option<Lock>,
-) -> CacheOutcome {
+) -> Result<u64> {
     let release = lock.clone();
     match io.server(Invalidate { entries, release }).await {
-        Ok(InvalidateReply::Removed(removed)) => CacheOutcome::Invalidated { removed },
+        Ok(InvalidateReply::Removed(removed)) => Ok(removed),
         Err(fault) => {
             let cause = fault.into_error();
             if let (Some(lock), true) = (lock, cause.is_server()) {
                 let_go(io, document, lock).await;
             }
-            CacheOutcome::Deferred { cause }
+            Err(cause)
         }
     }
 }

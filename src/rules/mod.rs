@@ -20,6 +20,7 @@ mod template;
 
 pub use key_list::{Iter as KeyIter, Key, KeyList};
 pub use params::{ParamValue, Params};
+pub(crate) use slots::slot;
 pub use slots::{SlotCheck, SlotFinding, Slots};
 pub(crate) use template::Template;
 
@@ -208,6 +209,16 @@ impl Rules {
         union.remove(own);
         let all = self.compiled.controllers.len();
         expand::keys(&self.compiled, union.iter(all), params)
+    }
+
+    /// All keys that a save with these params could have been about, a list for each controller. A controller is left out where
+    /// a placeholder has no value, or where the values may not stand in its key: no save has made such a key.
+    pub(crate) fn expand_all(&self, params: &Params) -> impl Iterator<Item = KeyList> {
+        let all = 0..self.compiled.controllers.len();
+        all.filter_map(|index| {
+            let one = std::iter::once(index);
+            expand::keys(&self.compiled, one, params).ok()
+        })
     }
 
     /// The one key of a controller's entry.

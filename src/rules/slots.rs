@@ -3,7 +3,7 @@
 use super::compile::Compiled;
 
 /// The hash slot of a key: the CRC16 of its hash tag, or of the whole key where it has none.
-pub(super) fn slot(key: &str) -> u16 {
+pub(crate) fn slot(key: &str) -> u16 {
     let hashed = key
         .find('{')
         .and_then(|open| {

@@ -3,7 +3,7 @@
 use super::Store;
 use crate::{
     Result,
-    clock::now,
+    cache::now,
     disk::Session,
     protocol::{Action, Answer, Run, Step},
 };
@@ -22,8 +22,9 @@ impl Store {
                 trace(&action.name());
             }
             answer = Some(match action {
-                Action::Server(op) => Answer::Server(self.cache().engine().perform(&op)),
+                Action::Server(op) => Answer::Server(self.cache().perform(op)),
                 Action::Disk(place, action) => Answer::Disk(files.perform(&place, &action)),
+                Action::Outbox(action) => Answer::Outbox(self.cache().keep(&action)),
                 Action::Sleep(pause) => {
                     thread::sleep(pause);
                     Answer::Slept

@@ -1,8 +1,7 @@
 use super::{Save, SaveError, Store, document::no_randomness, names::Names};
 use crate::{
     Error, Outcome, Result,
-    cache::entries,
-    clock::now,
+    cache::now,
     error::Kind,
     json::{self, Outer},
     op::{Bytes, Lock, Stamp},
@@ -224,9 +223,14 @@ impl Hold {
             bytes: bytes.into(),
             own: names.entry.clone(),
             ttl_ms: u64::try_from(names.ttl.as_millis()).unwrap_or(u64::MAX),
-            dependents: entries(&dependents),
+            dependents: cache.split(&names.entry, cache.entries(&dependents))?,
+            params,
             writer: self.writer()?,
             release,
+            wait: save
+                .wait
+                .or(self.store.0.wait)
+                .filter(|wait| wait.replicas > 0),
             patience: cache.response_timeout(),
         }))?;
         cache.note(&names.document, &saved.outcome.cache);

@@ -6,6 +6,7 @@ mod driver;
 mod locked;
 mod names;
 mod save;
+mod snapshots;
 
 pub use builder::StoreBuilder;
 pub use document::Document;
@@ -15,9 +16,10 @@ pub use save::{Save, SaveError};
 use crate::{
     Cache, JsonStyle, Params, Result,
     disk::Root,
-    op::{ClearLocks, ClearLocksReply},
+    op::{ClearLocks, ClearLocksReply, Wait},
 };
 use names::{Layout, Names};
+use snapshots::Snapshots;
 use std::{sync::Arc, time::Duration};
 
 /// Document files below one root folder, and the cache that keeps up with them. Cheap to clone.
@@ -46,9 +48,12 @@ struct Inner {
     cache: Cache,
     root: Arc<Root>,
     layout: Layout,
+    snapshots: Snapshots,
     lock_ttl: Duration,
     lock_wait: Duration,
     style: JsonStyle,
+    /// Of saves that do not say it themselves.
+    wait: Option<Wait>,
     /// For locks: `host:pid`, so that an operator finds the holder. The pid is asked for at each lock, since it may fork.
     host: String,
     trace: Option<Trace>,
@@ -127,21 +132,20 @@ impl Store {
     }
 
     fn clear(&self, locks: Vec<String>) -> Result<u64> {
-        let asked = ClearLocks { locks };
-        match self.cache().ask(asked) {
-            Ok(ClearLocksReply::Cleared(cleared)) => Ok(cleared),
-            Err(fault) => Err(fault.into_error()),
+        let mut all = 0;
+        for locks in self.cache().space().divide(locks, String::as_str) {
+            match self.cache().ask(ClearLocks { locks }) {
+                Ok(ClearLocksReply::Cleared(cleared)) => all += cleared,
+                Err(fault) => return Err(fault.into_error()),
+            }
         }
+        Ok(all)
     }
 
     fn names(&self, run: &str, controller: &str, params: Params) -> Result<Names> {
-        Names::new(
-            self.cache().rules(),
-            &self.0.layout,
-            run,
-            controller,
-            params,
-        )
+        let space = self.cache().space();
+        let rules = self.cache().rules();
+        Names::new(rules, &self.0.layout, space, run, controller, params)
     }
 
     /// The names of all documents that the run alone identifies.

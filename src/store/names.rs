@@ -5,7 +5,7 @@ use crate::{
     disk::{Place, READ_ONLY_MARKER},
     error::Kind,
     limits,
-    op::{Entry, keys},
+    op::{Entry, Space, keys},
     rules::Template,
 };
 use std::time::Duration;
@@ -104,6 +104,7 @@ impl Names {
     pub(super) fn new(
         rules: &Rules,
         layout: &Layout,
+        space: Space,
         run: &str,
         controller: &str,
         params: Params,
@@ -146,6 +147,12 @@ impl Names {
                 "the lock key of `{controller}` is its value's key `{key}` too, so releasing the lock would delete the value: give StoreBuilder::lock_key another template"
             ))));
         }
+        // Not even split can a commit be one that does not check its lock.
+        space.meet(&key, &lock_key)?;
+        let entry = Entry {
+            leases: keys::leases(&key, first_param.map(String::as_str)).into(),
+            value: key,
+        };
         Ok(Self {
             document: format!("{run}/{controller}"),
             controller: controller.to_owned(),
@@ -154,10 +161,7 @@ impl Names {
                 folder: layout.folder.fill(&params)?.into(),
                 file: file.into(),
             },
-            entry: Entry {
-                leases: keys::leases(&key, first_param.map(String::as_str)).into(),
-                value: key,
-            },
+            entry: space.place_one(entry),
             fence_key: keys::sibling(&lock_key, "fence"),
             lock_key,
             params,

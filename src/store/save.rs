@@ -1,6 +1,6 @@
 use super::Locked;
-use crate::{Error, Params};
-use std::fmt;
+use crate::{Error, Params, limits, op::Wait};
+use std::{fmt, time::Duration};
 
 /// What one save says beyond the document: its tasks, and params that only it has.
 ///
@@ -19,6 +19,8 @@ use std::fmt;
 pub struct Save {
     pub(super) tasks: Vec<String>,
     pub(super) params: Params,
+    /// `None`: as the store says.
+    pub(super) wait: Option<Wait>,
 }
 
 impl Save {
@@ -38,6 +40,23 @@ impl Save {
     pub fn params(mut self, params: Params) -> Self {
         self.params = params;
         self
+    }
+
+    /// Waits after the commit until so many replicas have it, or the time is over: a failover to one of them then forgets
+    /// nothing of it. From 1 ms to 60 s; no replicas is no wait. By default as the store says
+    /// ([`StoreBuilder::wait_replicas`](crate::StoreBuilder::wait_replicas)).
+    ///
+    /// [`Outcome::replicas`](crate::Outcome::replicas) says how many had it in time; too few is no failure.
+    pub fn wait_replicas(mut self, replicas: u32, time: Duration) -> Self {
+        self.wait = Some(wait(replicas, time));
+        self
+    }
+}
+
+pub(super) fn wait(replicas: u32, time: Duration) -> Wait {
+    Wait {
+        replicas,
+        time: time.clamp(limits::MIN_REPLICA_WAIT, limits::MAX_REPLICA_WAIT),
     }
 }
 

@@ -2,8 +2,7 @@
 
 use crate::{
     Cache, CacheOutcome, Error, Params, Result,
-    cache::entries,
-    clock::now,
+    cache::now,
     disk::{FileAction, Folder, Got, Place, Sidecar},
     error::Kind,
     limits,
@@ -86,7 +85,11 @@ impl FilelessDocument {
             bytes,
             own: self.own.clone(),
             ttl_ms: u64::try_from(self.ttl.as_millis()).unwrap_or(u64::MAX),
-            dependents: entries(&dependents),
+            dependents: self
+                .cache
+                .split(&self.own, self.cache.entries(&dependents))?,
+            params: self.params.clone(),
+            wait: None,
             writer: Writer {
                 lock: held.lock,
                 fence: held.fence,
@@ -111,8 +114,9 @@ impl FilelessDocument {
         loop {
             answer = Some(match run.resume(answer.take(), now()) {
                 Step::Done(done) => return done,
-                Step::Do(Action::Server(op)) => Answer::Server(self.cache.engine().perform(&op)),
+                Step::Do(Action::Server(op)) => Answer::Server(self.cache.perform(op)),
                 Step::Do(Action::Disk(_, action)) => Answer::Disk(Ok(self.disk.perform(&action))),
+                Step::Do(Action::Outbox(action)) => Answer::Outbox(self.cache.keep(&action)),
                 Step::Do(Action::Sleep(pause)) => {
                     thread::sleep(pause);
                     Answer::Slept

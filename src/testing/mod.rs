@@ -1,23 +1,29 @@
 //! What the library's own tests use and its users can (feature `testing`).
 //!
 //! - [`Server`]: a private throw-away Redis or Valkey, ended with the test, even one that is killed.
+//! - [`Cluster`]: three primaries with a replica each; [`SentinelTrio`]: a primary, two replicas, three sentinels.
 //! - [`ServerBinary`]: the servers that this machine has (`make servers` fetches them).
 //! - [`MemoryServer`]: a server inside the process, which can be stopped and whose time can be advanced.
 //! - [`Proxy`]: stands between a client and a server; counts round trips on the wire, and loses replies on demand.
 //! - [`strategies`]: rules files and params for property tests, valid ones and hostile ones; [`RulesFile`] is such a file as data.
 
 mod binary;
+mod cluster;
 mod fileless;
 mod proxy;
 mod rules_file;
+mod sentinel;
 mod server;
 pub mod strategies;
+mod wait;
 mod wire;
 
 pub use crate::engine::MemoryServer;
 pub use binary::{Flavour, ServerBinary};
+pub use cluster::Cluster;
 #[doc(hidden)]
 pub use fileless::FilelessDocument;
 pub use proxy::{Proxy, Traffic, WireFault};
 pub use rules_file::{RulesController, RulesFile, RulesTask, RulesVersion};
+pub use sentinel::SentinelTrio;
 pub use server::{Server, ServerOptions};

@@ -17,11 +17,12 @@ const START_TIMEOUT: Duration = Duration::from_secs(20);
 /// Between two looks at a server that starts or stops.
 const POLL: Duration = Duration::from_millis(2);
 /// Ports tried before giving up: another program may take a free one first.
-const PORT_ATTEMPTS: u32 = 10;
+const PORT_ATTEMPTS: u32 = 50;
 
 /// Becomes the server (`exec`, so that the child's id is the server's), and leaves a watchdog behind that kills it when
-/// the pipe from the test process breaks. A line on the pipe sends the watchdog home.
-const LAUNCH: &str = r#"exec 3<&0; { read -r _ <&3 || kill -9 $$; } & exec "$@" 3<&- </dev/null"#;
+/// the pipe from the test process breaks, and removes its folder. A line on the pipe sends the watchdog home.
+const LAUNCH: &str = r#"dir=$1; shift; exec 3<&0
+{ read -r _ <&3 || { kill -9 $$; rm -rf "$dir"; }; } & exec "$@" 3<&- </dev/null"#;
 
 /// What a [`Server`] is started with. By default: no password, no persistence, 16 databases, no TLS.
 #[derive(Clone, Debug, Default)]
@@ -30,7 +31,22 @@ pub struct ServerOptions {
     password: Option<String>,
     users: Vec<String>,
     tls: Option<(PathBuf, PathBuf)>,
+    role: Role,
 }
+
+/// What the program is started as.
+#[derive(Clone, Debug, Default)]
+enum Role {
+    #[default]
+    Server,
+    /// A Cluster's node: its bus takes the port 10,000 above its own.
+    ClusterNode,
+    /// A sentinel, with what its configuration file says about those that it watches.
+    Sentinel(String),
+}
+
+/// From a Cluster node's port to its bus's. Redis 6.2 cannot be told another.
+const BUS_OFFSET: u16 = 10_000;
 
 impl ServerOptions {
     /// The defaults.
@@ -75,6 +91,30 @@ impl ServerOptions {
         self
     }
 
+    /// A Cluster's node, which still has to meet the others.
+    pub(super) fn cluster_node(mut self) -> Self {
+        self.role = Role::ClusterNode;
+        self.config("cluster-enabled", "yes")
+    }
+
+    /// A sentinel; `watches` are lines of its configuration file.
+    pub(super) fn sentinel(mut self, watches: String) -> Self {
+        self.role = Role::Sentinel(watches);
+        self
+    }
+
+    /// A port of 127.0.0.1 that is free now.
+    fn free_port(&self) -> io::Result<u16> {
+        let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
+        if let Role::ClusterNode = self.role {
+            let bus = port
+                .checked_add(BUS_OFFSET)
+                .ok_or(io::ErrorKind::AddrInUse)?;
+            TcpListener::bind(("127.0.0.1", bus))?;
+        }
+        Ok(port)
+    }
+
     /// Starts `binary` with these options.
     ///
     /// # Errors
@@ -86,9 +126,11 @@ impl ServerOptions {
         }
         let mut last = io::Error::other("no port tried");
         for _ in 0..PORT_ATTEMPTS {
-            let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
-            match Running::start(binary, &self, dir.path(), port) {
-                Ok(running) => {
+            let started = self.free_port().and_then(|port| {
+                Running::start(binary, &self, dir.path(), port).map(|running| (port, running))
+            });
+            match started {
+                Ok((port, running)) => {
                     return Ok(Server {
                         binary: binary.clone(),
                         options: self,
@@ -264,8 +306,21 @@ impl Running {
     ) -> io::Result<Self> {
         let log = dir.join("server.log");
         let mut command = Command::new("sh");
-        command.args(["-c", LAUNCH, "sh"]).arg(binary.path());
-        command.args(["--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]);
+        command
+            .args(["-c", LAUNCH, "sh"])
+            .arg(dir)
+            .arg(binary.path());
+        if let Role::Sentinel(watches) = &options.role {
+            // A sentinel rewrites its file as it learns; a restarted one starts from what it knew.
+            let file = dir.join("sentinel.conf");
+            if !file.exists() {
+                fs::write(&file, watches)?;
+            }
+            command.arg(file).arg("--sentinel");
+        } else {
+            command.args(["--save", "", "--appendonly", "no"]);
+        }
+        command.args(["--bind", "127.0.0.1"]);
         command.arg("--unixsocket").arg(socket(dir));
         command.arg("--dir").arg(dir);
         match &options.tls {

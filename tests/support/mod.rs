@@ -1,6 +1,9 @@
 //! What the tests share: a rules file, a private server with a store on it, and child processes of the test binary itself.
 #![allow(dead_code)] // each test binary uses its own part
 
+pub mod failover;
+pub mod nodes;
+
 use cachetx::{
     Cache, CacheBuilder, Document, Rules, Store, StoreBuilder,
     testing::{Server, ServerBinary},
@@ -10,6 +13,7 @@ use std::{
     io::Write,
     path::PathBuf,
     process::{Command, Stdio},
+    sync::atomic::{AtomicBool, Ordering},
     thread,
     time::{Duration, Instant},
 };
@@ -218,4 +222,13 @@ pub fn child(test: &str, variables: &[(&str, String)]) -> Command {
 /// A variable that a parent gave; `None` where the test was not started by one.
 pub fn given(name: &str) -> Option<String> {
     std::env::var(name).ok()
+}
+
+/// Ends what other threads do in a loop, even where the test panics.
+pub struct SetOnDrop<'a>(pub &'a AtomicBool);
+
+impl Drop for SetOnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::SeqCst);
+    }
 }

@@ -246,6 +246,7 @@ fn commit(bytes: &[u8], dependents: &[&str]) -> Commit {
         own: vec![own("own", bytes)],
         dependents: dependents.iter().map(|value| entry(value)).collect(),
         release: true,
+        wait: None,
     }
 }
 

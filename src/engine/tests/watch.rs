@@ -4,7 +4,7 @@ use super::*;
 use crate::{
     engine::{
         Counters,
-        node::Node,
+        node::{Asking, Node},
         session::{Failure, Session},
         watch::{Attempt, Stop, Style},
         wire::Packed,
@@ -41,6 +41,17 @@ fn set_after(
         Err(Stop::Contended) => Ok((None, "contended")),
         Err(Stop::Failed(failure)) => Err(failure),
         Err(Stop::Full(_) | Stop::InFlight) => panic!("neither can be here"),
+    }
+}
+
+impl Node {
+    /// As an operation on a server that stands alone.
+    fn with<T>(
+        &self,
+        mut work: impl FnMut(&mut Session<'_>) -> Result<T, Failure>,
+    ) -> Result<T, Fault> {
+        self.attempt(Asking::No, &mut work)
+            .map_err(|miss| miss.fault)
     }
 }
 

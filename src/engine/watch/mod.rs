@@ -70,7 +70,7 @@ pub(super) fn perform(
     }
 }
 
-/// What a full server must not refuse. Redis before 7.2 or so refuses every command in a transaction then; these are sent
+/// What a full server must not refuse. Redis 6.2 and 7.0 refuse every command in a transaction then; these are sent
 /// without one, which is safe: nobody can take a lock, a lease or a mark on a server that stores nothing.
 fn only_frees(op: &Op) -> bool {
     matches!(

@@ -8,7 +8,7 @@ use cachetx::{
 
 pub(super) enum Host {
     Private {
-        server: Server,
+        server: Box<Server>,
         /// A plain client, so that what is seen is not the library's own view.
         plain: Box<redis::Connection>,
     },
@@ -28,7 +28,10 @@ impl Host {
                     let plain = redis::Client::open(server.unix_url())?
                         .get_connection()?
                         .into();
-                    return Ok(Self::Private { server, plain });
+                    return Ok(Self::Private {
+                        server: Box::new(server),
+                        plain,
+                    });
                 }
                 Err(e) => format!("{binary} does not start here: {}", first_line(&e)),
             },

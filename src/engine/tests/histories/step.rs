@@ -163,6 +163,7 @@ impl Operation {
                 dependents,
                 release,
             } => Commit {
+                wait: None,
                 id: id.to_owned(),
                 locks,
                 own: owns.into_iter().map(own).collect(),

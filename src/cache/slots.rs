@@ -1,0 +1,51 @@
+//! What a Cluster makes of the rules.
+
+use crate::{Rules, SlotFinding, Slots, limits};
+
+/// A line for each task and each controller whose commits may not stay in one hash slot.
+pub(super) fn warnings(rules: &Rules) -> Vec<String> {
+    let check = rules.slot_check();
+    let line = |what: &str, finding: &SlotFinding| match &finding.slots {
+        Slots::Several { why } => Some(format!(
+            "{what} `{}` is not proven to stay in one hash slot: {why}",
+            finding.name
+        )),
+        _ => None,
+    };
+    let tasks = check
+        .tasks
+        .iter()
+        .filter_map(|finding| line("task", finding));
+    let saves = check.controllers.iter();
+    let saves = saves.filter_map(|finding| line("a save of", finding));
+    let mut lines: Vec<String> = tasks.chain(saves).collect();
+    if let Some(more) = lines
+        .len()
+        .checked_sub(limits::MAX_PROBLEMS)
+        .filter(|n| *n > 0)
+    {
+        lines.truncate(limits::MAX_PROBLEMS);
+        lines.push(format!(
+            "and {more} more that are not proven to stay in one hash slot"
+        ));
+    }
+    lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rules_that_stay_in_one_slot_give_no_warning() {
+        let of = |text: &str| warnings(&Rules::from_json(text).unwrap());
+        let tagged = r#"{ "version": "1.0",
+            "cache_keys": { "a": "{{{run}}}:a", "b": "{{{run}}}:b" },
+            "rules": { "t": { "invalidates_cache": ["a", "b"] } } }"#;
+        assert!(of(tagged).is_empty());
+        let plain = tagged.replace("{{{run}}}", "{run}");
+        let lines = of(&plain);
+        assert_eq!(lines.len(), 1, "{lines:?}");
+        assert!(lines[0].contains("task `t`"), "{lines:?}");
+    }
+}

@@ -1,0 +1,45 @@
+//! Waiting until replicas have a commit.
+
+use super::session::Session;
+use crate::op::{CommitReply, Op, Reply, Wait};
+use redis::Value;
+
+/// The reply of `op`, and where it was a commit that asked for it, how many replicas have it. WAIT counts what its own
+/// connection has written, so this is the session that the commit ran in. Whatever happens here, the commit is done.
+pub(super) fn waited(session: &mut Session<'_>, op: &Op, reply: Reply) -> Reply {
+    let wait = match op {
+        Op::Commit(commit) => commit.wait,
+        _ => None,
+    };
+    match (wait, reply) {
+        (Some(wait), Reply::Commit(CommitReply::Committed { removed })) => {
+            Reply::Commit(match acknowledged(session, wait) {
+                Some(replicas) => CommitReply::Replicated { removed, replicas },
+                None => CommitReply::Committed { removed },
+            })
+        }
+        (_, reply) => reply,
+    }
+}
+
+/// `None` where the server did not say. Then the session is spoilt if a late answer may come, and goes.
+fn acknowledged(session: &mut Session<'_>, wait: Wait) -> Option<u64> {
+    let usual = session.node.response_timeout();
+    let patience = usual + wait.time;
+    let (replicas, ms) = (wait.replicas.to_string(), wait.time.as_millis().to_string());
+    session.connection.set_read_timeout(Some(patience)).ok()?;
+    let answer =
+        session.ask(|packed| packed.request(&[b"WAIT", replicas.as_bytes(), ms.as_bytes()]));
+    session.spoilt |= session.connection.set_read_timeout(Some(usual)).is_err();
+    match answer {
+        Ok(Value::Int(n)) => u64::try_from(n).ok(),
+        Ok(other) => {
+            log::warn!("{}: WAIT: {other:?}", session.node.shown_url());
+            None
+        }
+        Err(_) => {
+            log::warn!("{}: no answer to WAIT", session.node.shown_url());
+            None
+        }
+    }
+}

@@ -1,0 +1,343 @@
+//! A Cluster: hash slots, the nodes that serve them, and where to go when that changes.
+
+use super::{Address, Redirect, Route, Search, slots};
+use crate::{
+    Error, Result,
+    engine::{
+        config::ServerConfig,
+        counters::Counters,
+        node::{Asking, Cause, Node},
+        refusal::unavailable,
+        session::{Failure, Session, nonsense},
+    },
+    error::{Effect, Kind},
+    op::Fault,
+};
+use redis::Value;
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc, Mutex, PoisonError, RwLock, RwLockReadGuard,
+        atomic::{AtomicBool, Ordering::SeqCst},
+    },
+    time::Instant,
+};
+
+pub(in crate::engine) struct Cluster {
+    /// The first seed's way in, for every node that it tells of.
+    config: ServerConfig,
+    counters: Arc<Counters>,
+    seeds: Vec<Arc<Node>>,
+    map: RwLock<Map>,
+    /// One thread asks for the map; the others wait, and use its answer.
+    refreshing: Mutex<()>,
+    /// A node gave no answer: it may have been replaced.
+    stale: AtomicBool,
+}
+
+/// Who serves what.
+#[derive(Default)]
+struct Map {
+    /// Grows with each answer, so that a thread knows whether somebody has asked since it looked.
+    version: u64,
+    /// One pool of connections for each address.
+    nodes: HashMap<Address, Arc<Node>>,
+    /// In the order of the slots: first, last, primary.
+    served: Vec<(u16, u16, Arc<Node>)>,
+    /// What MOVED said since the last answer.
+    moved: HashMap<u16, Arc<Node>>,
+}
+
+impl Map {
+    fn owner(&self, slot: u16) -> Option<Arc<Node>> {
+        if let Some(node) = self.moved.get(&slot) {
+            return Some(Arc::clone(node));
+        }
+        let after = self.served.partition_point(|(first, ..)| *first <= slot);
+        let (_, last, node) = &self.served[after.checked_sub(1)?];
+        (slot <= *last).then(|| Arc::clone(node))
+    }
+
+    fn primaries(&self) -> Vec<Arc<Node>> {
+        let mut primaries: Vec<Arc<Node>> = Vec::new();
+        for (.., node) in &self.served {
+            if !primaries.iter().any(|known| Arc::ptr_eq(known, node)) {
+                primaries.push(Arc::clone(node));
+            }
+        }
+        primaries
+    }
+}
+
+impl Cluster {
+    /// Connects nothing yet.
+    pub(super) fn new(
+        config: &ServerConfig,
+        seeds: &[String],
+        counters: Arc<Counters>,
+    ) -> Result<Self> {
+        let refuse = |why: &str| Err(Error::new(Kind::Config(why.to_owned())));
+        let Some(first) = seeds.first() else {
+            return refuse("a Cluster without nodes: CacheBuilder::cluster takes at least one URL");
+        };
+        if config.lock_database.is_some() {
+            return refuse("a Cluster has no database numbers, for locks neither");
+        }
+        let mut nodes = Vec::new();
+        for seed in seeds {
+            let seed = config.single(seed);
+            if seed.database()? != 0 {
+                return refuse("a Cluster has no database numbers: leave them out of its URLs");
+            }
+            let node = Node::new(seed, Arc::clone(&counters))?;
+            if node.address().is_none() {
+                return refuse("a Cluster's nodes are known by host and port, not by Unix sockets");
+            }
+            nodes.push(Arc::new(node));
+        }
+        let known = nodes
+            .iter()
+            .filter_map(|node| Some((node.address()?, Arc::clone(node))));
+        Ok(Self {
+            config: config.single(first),
+            counters,
+            map: RwLock::new(Map {
+                nodes: known.collect(),
+                ..Map::default()
+            }),
+            seeds: nodes,
+            refreshing: Mutex::new(()),
+            stale: AtomicBool::new(true),
+        })
+    }
+
+    /// Runs `work` on the node that has the slot, following it where it moves. Only refusals before the first write, and
+    /// nodes that cannot be reached, are a reason to ask another node; an answer that was lost is for the caller to judge.
+    pub(super) fn with<T>(
+        &self,
+        route: Route,
+        mut work: impl FnMut(&mut Session<'_>) -> Result<T, Failure>,
+    ) -> Result<T, Fault> {
+        let mut search = Search::new(route.patience);
+        // The node that an ASK named: for the next attempt only.
+        let mut asked: Option<Arc<Node>> = None;
+        loop {
+            let asking = if asked.is_some() {
+                Asking::Yes
+            } else {
+                Asking::No
+            };
+            let (node, version) = match asked.take() {
+                Some(node) => (node, self.version()),
+                None => match self.owner(route.slot) {
+                    Ok(found) => found,
+                    Err(error) => {
+                        search.unsettled(Fault::NotDone(error))?;
+                        self.stale.store(true, SeqCst);
+                        continue;
+                    }
+                },
+            };
+            let miss = match node.attempt(asking, &mut work) {
+                Ok(done) => return Ok(done),
+                Err(miss) => miss,
+            };
+            match miss.cause {
+                Cause::Elsewhere(Redirect::Moved(address)) => {
+                    self.counters.count_redirect();
+                    log::info!("slot {:?} moved to {address}", route.slot);
+                    search.redirected(miss.fault)?;
+                    self.moved(
+                        route.slot,
+                        address.told_by(node.address().as_ref()),
+                        version,
+                    )?;
+                }
+                Cause::Elsewhere(Redirect::Ask(address)) => {
+                    self.counters.count_redirect();
+                    search.redirected(miss.fault)?;
+                    let address = address.told_by(node.address().as_ref());
+                    asked = Some(self.node(&address).map_err(Fault::NotDone)?);
+                }
+                Cause::Elsewhere(Redirect::TryAgain) => search.unsettled(miss.fault)?,
+                Cause::Elsewhere(Redirect::Unsettled) | Cause::Unreached => {
+                    self.counters.count_redirect();
+                    search.unsettled(miss.fault)?;
+                    // Nobody answers: the next round finds that out again, and time ends it.
+                    let _ = self.refresh(version, Some(&node));
+                }
+                Cause::Lost => {
+                    self.stale.store(true, SeqCst);
+                    return Err(search.end(miss.fault));
+                }
+                Cause::Refused => return Err(search.end(miss.fault)),
+            }
+        }
+    }
+
+    /// Every node that serves slots.
+    pub(super) fn primaries(&self) -> Result<Vec<Arc<Node>>> {
+        let version = self.version();
+        if version == 0 {
+            self.refresh(version, None)?;
+        }
+        Ok(self.map().primaries())
+    }
+
+    /// Those that are known, without asking.
+    pub(super) fn known(&self) -> Vec<Arc<Node>> {
+        self.map().primaries()
+    }
+
+    fn map(&self) -> RwLockReadGuard<'_, Map> {
+        self.map.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn version(&self) -> u64 {
+        self.map().version
+    }
+
+    /// The node that serves the slot, and the version of the map that says so. Any node will do where there is no slot.
+    fn owner(&self, slot: Option<u16>) -> Result<(Arc<Node>, u64)> {
+        if self.stale.swap(false, SeqCst)
+            && let Err(e) = self.refresh(self.version(), None)
+        {
+            log::warn!("no node of the Cluster says who serves what: {e}");
+            if self.version() == 0 {
+                self.stale.store(true, SeqCst);
+                return Err(e);
+            }
+        }
+        let map = self.map();
+        let owner = match slot {
+            Some(slot) => map.owner(slot),
+            None => map.served.first().map(|(.., node)| Arc::clone(node)),
+        };
+        let unserved = || unavailable("no node serves the key's slot".to_owned(), Effect::None);
+        Ok((owner.ok_or_else(unserved)?, map.version))
+    }
+
+    /// Believes the node that sent us away, and asks the one that it named for everything else.
+    fn moved(&self, slot: Option<u16>, to: Address, version: u64) -> Result<(), Fault> {
+        let node = self.node(&to).map_err(Fault::NotDone)?;
+        if let Err(e) = self.refresh_from(version, vec![Arc::clone(&node)]) {
+            log::debug!("{to}: {e}");
+        }
+        let mut map = self.map.write().unwrap_or_else(PoisonError::into_inner);
+        if let Some(slot) = slot
+            && !map
+                .owner(slot)
+                .is_some_and(|owner| Arc::ptr_eq(&owner, &node))
+        {
+            map.moved.insert(slot, node);
+        }
+        Ok(())
+    }
+
+    /// The node at an address.
+    fn node(&self, address: &Address) -> Result<Arc<Node>> {
+        if let Some(node) = self.map().nodes.get(address) {
+            return Ok(Arc::clone(node));
+        }
+        let mut map = self.map.write().unwrap_or_else(PoisonError::into_inner);
+        self.node_of(&mut map.nodes, address)
+    }
+
+    fn node_of(
+        &self,
+        nodes: &mut HashMap<Address, Arc<Node>>,
+        address: &Address,
+    ) -> Result<Arc<Node>> {
+        if let Some(node) = nodes.get(address) {
+            return Ok(Arc::clone(node));
+        }
+        let node = Node::new(self.config.at(address), Arc::clone(&self.counters))?;
+        let node = Arc::new(node);
+        nodes.insert(address.clone(), Arc::clone(&node));
+        Ok(node)
+    }
+
+    /// Asks the nodes who serves what, unless somebody has since `version`; `doubted` is asked last.
+    fn refresh(&self, version: u64, doubted: Option<&Arc<Node>>) -> Result<()> {
+        let mut sources = self.map().primaries();
+        for seed in &self.seeds {
+            if !sources.iter().any(|known| Arc::ptr_eq(known, seed)) {
+                sources.push(Arc::clone(seed));
+            }
+        }
+        sources.sort_by_key(|node| doubted.is_some_and(|doubted| Arc::ptr_eq(node, doubted)));
+        self.refresh_from(version, sources)
+    }
+
+    fn refresh_from(&self, version: u64, sources: Vec<Arc<Node>>) -> Result<()> {
+        let _one = self
+            .refreshing
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if self.version() > version {
+            return Ok(());
+        }
+        let until = Instant::now() + self.config.patience();
+        let mut last = unavailable("no node was asked in time".to_owned(), Effect::None);
+        for source in sources {
+            match ask(&source) {
+                Ok(served) => return self.learn(served),
+                Err(e) => {
+                    log::debug!("{}: {e}", source.shown_url());
+                    last = e;
+                }
+            }
+            if Instant::now() >= until {
+                break;
+            }
+        }
+        Err(last)
+    }
+
+    /// Takes an answer over. Nodes that serve nothing any more are let go of, but for the seeds.
+    fn learn(&self, served: Vec<slots::Served>) -> Result<()> {
+        let mut map = self.map.write().unwrap_or_else(PoisonError::into_inner);
+        let mut nodes = std::mem::take(&mut map.nodes);
+        map.served.clear();
+        map.moved.clear();
+        for part in served {
+            let node = self.node_of(&mut nodes, &part.by)?;
+            map.served.push((part.first, part.last, node));
+        }
+        nodes.retain(|_, node| {
+            let serves = map
+                .served
+                .iter()
+                .any(|(.., primary)| Arc::ptr_eq(primary, node));
+            serves || self.seeds.iter().any(|seed| Arc::ptr_eq(seed, node))
+        });
+        map.nodes = nodes;
+        map.version += 1;
+        self.stale.store(false, SeqCst);
+        Ok(())
+    }
+}
+
+/// What one node knows.
+fn ask(source: &Node) -> Result<Vec<slots::Served>> {
+    let answer = source.attempt(Asking::No, &mut |session: &mut Session<'_>| {
+        session.ask(|packed| packed.request(&[b"CLUSTER", b"SLOTS"]))
+    });
+    let answer = answer.map_err(|miss| miss.fault.into_error())?;
+    if let Value::ServerError(error) = &answer {
+        return Err(crate::engine::reply::server_error(error));
+    }
+    match slots::parse(&answer, source.address().as_ref()) {
+        // A node that was reset knows of nobody.
+        Some(served) if !served.is_empty() => Ok(served),
+        Some(_) => Err(unavailable(
+            format!("{} knows of no slots", source.shown_url()),
+            Effect::None,
+        )),
+        None => match nonsense("CLUSTER SLOTS") {
+            Failure::Lost { error, .. } | Failure::Refused(error) | Failure::Midway(error) => {
+                Err(error)
+            }
+        },
+    }
+}

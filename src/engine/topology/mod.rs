@@ -1,0 +1,140 @@
+//! Which server has a key: the one of the URL, a Cluster's node, or the primary that sentinels know.
+//!
+//! Not by the client library's own Cluster and Sentinel clients: they send a write again when its reply is lost, where here
+//! a lost reply is `Unknown` and the protocol's to judge; a script's loading and its call have to reach the same node; and
+//! their connections wait without bound.
+
+mod address;
+mod cluster;
+mod redirect;
+mod search;
+mod sentinel;
+mod slots;
+
+pub(super) use address::Address;
+pub(super) use redirect::Redirect;
+
+use super::{
+    config::{ServerConfig, TopologyConfig},
+    counters::Counters,
+    node::{Asking, Cause, Node},
+    session::{Failure, Session},
+};
+use crate::{
+    Error, Result,
+    error::Kind,
+    op::{Fault, Op, Space},
+};
+use cluster::Cluster;
+use search::Search;
+use sentinel::Sentinel;
+use std::{sync::Arc, time::Duration};
+
+/// Which server has a key.
+pub(super) enum Topology {
+    Single(Arc<Node>),
+    Cluster(Box<Cluster>),
+    Sentinel(Box<Sentinel>),
+}
+
+/// What an operation needs from the topology.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Route {
+    /// Of its keys, in a Cluster.
+    slot: Option<u16>,
+    /// How long it waits for servers that do not know yet which of them has the keys.
+    patience: Duration,
+}
+
+impl Topology {
+    /// Connects nothing yet.
+    pub(super) fn new(config: ServerConfig, counters: Arc<Counters>) -> Result<Self> {
+        Ok(match config.topology.clone() {
+            TopologyConfig::Single => Self::Single(Arc::new(Node::new(config, counters)?)),
+            TopologyConfig::Cluster { seeds } => {
+                Self::Cluster(Box::new(Cluster::new(&config, &seeds, counters)?))
+            }
+            TopologyConfig::Sentinel { name, urls } => {
+                Self::Sentinel(Box::new(Sentinel::new(&config, &name, &urls, counters)?))
+            }
+        })
+    }
+
+    pub(super) fn space(&self) -> Space {
+        match self {
+            Self::Cluster(_) => Space::Slots,
+            Self::Single(_) | Self::Sentinel(_) => Space::Whole,
+        }
+    }
+
+    /// Where an operation goes. One whose keys are in several slots goes nowhere.
+    pub(super) fn route(&self, op: &Op, patience: Duration) -> Result<Route, Fault> {
+        let slot = match self.space() {
+            Space::Slots => op.slot().map_err(Fault::NotDone)?,
+            Space::Whole => None,
+        };
+        let patience = match op {
+            // A reader has the file to go to.
+            Op::Read(_) => Duration::ZERO,
+            _ => patience,
+        };
+        Ok(Route { slot, patience })
+    }
+
+    /// Runs `work` on the server that has the keys. `work` may run several times, and must be safe to repeat.
+    pub(super) fn with<T>(
+        &self,
+        route: Route,
+        mut work: impl FnMut(&mut Session<'_>) -> Result<T, Failure>,
+    ) -> Result<T, Fault> {
+        match self {
+            Self::Single(node) => {
+                let done = node.attempt(Asking::No, &mut work);
+                done.map_err(|miss| match miss.cause {
+                    Cause::Elsewhere(Redirect::Moved(_) | Redirect::Ask(_)) => {
+                        Fault::NotDone(is_a_cluster(node, &miss.fault.into_error()))
+                    }
+                    _ => miss.fault,
+                })
+            }
+            Self::Cluster(cluster) => cluster.with(route, work),
+            Self::Sentinel(sentinel) => sentinel.with(route, work),
+        }
+    }
+
+    /// Every server that takes writes.
+    pub(super) fn primaries(&self) -> Result<Vec<Arc<Node>>> {
+        match self {
+            Self::Single(node) => Ok(vec![Arc::clone(node)]),
+            Self::Cluster(cluster) => cluster.primaries(),
+            Self::Sentinel(sentinel) => Ok(vec![sentinel.primary()?]),
+        }
+    }
+
+    /// Those that are known, without asking anybody.
+    pub(super) fn known(&self) -> Vec<Arc<Node>> {
+        match self {
+            Self::Single(node) => vec![Arc::clone(node)],
+            Self::Cluster(cluster) => cluster.known(),
+            Self::Sentinel(sentinel) => sentinel.known().into_iter().collect(),
+        }
+    }
+
+    /// `single`, `cluster of 3 primaries`, `sentinel mymaster`.
+    pub(super) fn describe(&self) -> String {
+        match self {
+            Self::Single(_) => "single".to_owned(),
+            Self::Cluster(cluster) => format!("cluster of {} primaries", cluster.known().len()),
+            Self::Sentinel(sentinel) => format!("sentinel {}", sentinel.name()),
+        }
+    }
+}
+
+fn is_a_cluster(node: &Node, said: &Error) -> Error {
+    let address = node.shown_url();
+    Error::new(Kind::Server {
+        message: format!(
+            "{address} is a Cluster's node, which CacheBuilder::cluster is for: {said}"
+        ),
+    })
+}

@@ -1,0 +1,91 @@
+//! What a server's refusal says about where to go instead. Each of these is given before the first write.
+
+use super::Address;
+use redis::Value;
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::engine) enum Redirect {
+    /// Another node has the slot now.
+    Moved(Address),
+    /// Another node is getting the slot, and has these keys already.
+    Ask(Address),
+    /// The slot is on its way to another node, and so are some of the keys.
+    TryAgain,
+    /// Not a primary any more, or none that can work now.
+    Unsettled,
+}
+
+impl Redirect {
+    pub(in crate::engine) fn of(reply: &Value) -> Option<Self> {
+        let Value::ServerError(error) = reply else {
+            return None;
+        };
+        let details = error.details().unwrap_or_default();
+        match error.code() {
+            "MOVED" => Some(Self::Moved(address(details)?)),
+            "ASK" => Some(Self::Ask(address(details)?)),
+            "TRYAGAIN" => Some(Self::TryAgain),
+            "CLUSTERDOWN" | "READONLY" | "MASTERDOWN" | "LOADING" => Some(Self::Unsettled),
+            // Redis 6.2 wraps what is refused inside of a script.
+            "ERR" if details.contains("Error running script") && details.contains("READONLY") => {
+                Some(Self::Unsettled)
+            }
+            _ => None,
+        }
+    }
+}
+
+/// `<slot> <host>:<port>`.
+fn address(details: &str) -> Option<Address> {
+    Address::parse(details.split_once(' ')?.1.trim())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn redirect(line: &str) -> Option<Redirect> {
+        Redirect::of(&redis::parse_redis_value(line.as_bytes()).unwrap())
+    }
+
+    #[test]
+    fn refusals_say_where_to_go() {
+        let moved = redirect("-MOVED 3999 127.0.0.1:6381\r\n");
+        assert_eq!(
+            moved,
+            Some(Redirect::Moved(Address::new("127.0.0.1", 6_381)))
+        );
+        let ask = redirect("-ASK 3999 ::1:6381\r\n");
+        assert_eq!(ask, Some(Redirect::Ask(Address::new("::1", 6_381))));
+        let Some(Redirect::Moved(bare)) = redirect("-MOVED 3999 :6381\r\n") else {
+            panic!("no host is one too");
+        };
+        let asked = Address::new("h", 1);
+        assert_eq!(bare.told_by(Some(&asked)), Address::new("h", 6_381));
+
+        assert_eq!(
+            redirect("-TRYAGAIN Multiple keys\r\n"),
+            Some(Redirect::TryAgain)
+        );
+        for unsettled in [
+            "-CLUSTERDOWN Hash slot not served\r\n",
+            "-READONLY You can't write against a read only replica.\r\n",
+            "-LOADING Redis is loading the dataset in memory\r\n",
+            "-ERR Error running script (call to f_1): @user_script:1: -READONLY You can't write\r\n",
+        ] {
+            assert_eq!(
+                redirect(unsettled),
+                Some(Redirect::Unsettled),
+                "{unsettled}"
+            );
+        }
+        for final_one in [
+            "-ERR READONLY\r\n",
+            "-MOVED nonsense\r\n",
+            "+MOVED 1 h:1\r\n",
+            "-OOM full\r\n",
+        ] {
+            assert_eq!(redirect(final_one), None, "{final_one}");
+        }
+    }
+}

@@ -1,0 +1,120 @@
+//! The bounds of looking for the server that takes an operation.
+
+use crate::{engine::refusal::with_unknown_effect, limits, op::Fault};
+use backon::{BackoffBuilder as _, ExponentialBackoff, ExponentialBuilder};
+use std::{
+    hash::{BuildHasher as _, RandomState},
+    thread,
+    time::{Duration, Instant},
+};
+
+/// Counts redirects and takes time, from the first server that did not take the operation on.
+pub(super) struct Search {
+    patience: Duration,
+    waits: Option<(Instant, ExponentialBackoff)>,
+    redirects: u32,
+    /// A server that gave no answer may have done the work.
+    maybe_done: bool,
+}
+
+impl Search {
+    pub(super) fn new(patience: Duration) -> Self {
+        Self {
+            patience,
+            waits: None,
+            redirects: 0,
+            maybe_done: false,
+        }
+    }
+
+    /// Another server is asked at once, unless that was done too often: servers that send a client to and fro have to
+    /// settle first.
+    pub(super) fn redirected(&mut self, fault: Fault) -> Result<(), Fault> {
+        self.redirects += 1;
+        if self.redirects > limits::MAX_REDIRECTS {
+            return self.unsettled(fault);
+        }
+        self.note(&fault);
+        Ok(())
+    }
+
+    /// Pauses; gives the fault back where there is no more time.
+    pub(super) fn unsettled(&mut self, fault: Fault) -> Result<(), Fault> {
+        self.redirects = 0;
+        let patience = self.patience;
+        let (until, pauses) = self
+            .waits
+            .get_or_insert_with(|| (Instant::now() + patience, pauses()));
+        let left = until.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Err(self.end(fault));
+        }
+        let pause = pauses.next().unwrap_or(limits::SETTLE_POLL_MAX);
+        thread::sleep(pause.min(left));
+        self.note(&fault);
+        Ok(())
+    }
+
+    /// What the caller is told: "not done" only where no server may have done it.
+    pub(super) fn end(&self, fault: Fault) -> Fault {
+        match fault {
+            Fault::NotDone(error) if self.maybe_done => Fault::Unknown(with_unknown_effect(&error)),
+            fault => fault,
+        }
+    }
+
+    fn note(&mut self, fault: &Fault) {
+        self.maybe_done |= matches!(fault, Fault::Unknown(_));
+    }
+}
+
+fn pauses() -> ExponentialBackoff {
+    ExponentialBuilder::new()
+        .with_min_delay(limits::SETTLE_POLL_MIN)
+        .with_max_delay(limits::SETTLE_POLL_MAX)
+        .with_factor(2.0)
+        .with_jitter()
+        // Clients that lost the same server must not come back all at once.
+        .with_jitter_seed(RandomState::new().hash_one(0))
+        .without_max_times()
+        .build()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Error, error::Kind};
+
+    fn fault() -> Fault {
+        Fault::NotDone(Error::new(Kind::Internal("x".to_owned())))
+    }
+
+    fn unknown() -> Fault {
+        Fault::Unknown(fault().into_error())
+    }
+
+    #[test]
+    fn redirects_are_bounded_where_there_is_no_time() {
+        let mut search = Search::new(Duration::ZERO);
+        for _ in 0..limits::MAX_REDIRECTS {
+            search.redirected(fault()).unwrap();
+        }
+        assert!(matches!(search.redirected(fault()), Err(Fault::NotDone(_))));
+        assert!(matches!(search.unsettled(fault()), Err(Fault::NotDone(_))));
+    }
+
+    #[test]
+    fn pauses_end_with_the_patience() {
+        let mut search = Search::new(Duration::from_millis(20));
+        let ended = (0..10_000).find_map(|_| search.unsettled(fault()).err());
+        assert!(matches!(ended, Some(Fault::NotDone(_))));
+    }
+
+    #[test]
+    fn what_may_have_been_done_once_stays_unknown() {
+        let mut search = Search::new(Duration::ZERO);
+        search.redirected(unknown()).unwrap();
+        assert!(matches!(search.end(fault()), Fault::Unknown(_)));
+        assert!(matches!(search.unsettled(fault()), Err(Fault::Unknown(_))));
+    }
+}

@@ -1,0 +1,176 @@
+//! A primary with replicas, and sentinels that know which of them is the primary.
+
+use super::{Address, Redirect, Route, Search};
+use crate::{
+    Error, Result,
+    engine::{
+        config::ServerConfig,
+        counters::Counters,
+        node::{Asking, Cause, Node},
+        refusal::unavailable,
+        reply::server_error,
+        session::{Failure, Session},
+    },
+    error::{Effect, Kind},
+    op::Fault,
+};
+use redis::Value;
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+
+/// The client library's own sentinel client opens connections without any time-out, so sentinels are asked as servers are.
+pub(in crate::engine) struct Sentinel {
+    name: String,
+    /// The way in at the primary, wherever that is.
+    config: ServerConfig,
+    counters: Arc<Counters>,
+    sentinels: Vec<Node>,
+    primary: RwLock<Option<Arc<Node>>>,
+    /// One thread asks the sentinels; the others wait, and use its answer.
+    resolving: Mutex<()>,
+}
+
+impl Sentinel {
+    /// Connects nothing yet.
+    pub(super) fn new(
+        config: &ServerConfig,
+        name: &str,
+        urls: &[String],
+        counters: Arc<Counters>,
+    ) -> Result<Self> {
+        if urls.is_empty() {
+            let why = "no sentinels: CacheBuilder::sentinel takes at least one URL";
+            return Err(Error::new(Kind::Config(why.to_owned())));
+        }
+        let sentinel = |url: &String| Node::new(config.single(url), Arc::clone(&counters));
+        let sentinels: Result<Vec<_>> = urls.iter().map(sentinel).collect();
+        let mut primary = config.single(match config.url.as_str() {
+            "" => "redis://the-primary/",
+            url => url,
+        });
+        primary.primary_only = true;
+        // Refuses now what cannot work later.
+        primary.at(&Address::new("the-primary", 0)).client()?;
+        Ok(Self {
+            name: name.to_owned(),
+            config: primary,
+            counters,
+            sentinels: sentinels?,
+            primary: RwLock::new(None),
+            resolving: Mutex::new(()),
+        })
+    }
+
+    /// Runs `work` on the primary, and asks for the new one where it cannot be reached or is none any more. An answer that
+    /// was lost is for the caller to judge.
+    pub(super) fn with<T>(
+        &self,
+        route: Route,
+        mut work: impl FnMut(&mut Session<'_>) -> Result<T, Failure>,
+    ) -> Result<T, Fault> {
+        let mut search = Search::new(route.patience);
+        loop {
+            let node = match self.primary() {
+                Ok(node) => node,
+                Err(error) => {
+                    search.unsettled(Fault::NotDone(error))?;
+                    continue;
+                }
+            };
+            let miss = match node.attempt(Asking::No, &mut work) {
+                Ok(done) => return Ok(done),
+                Err(miss) => miss,
+            };
+            match miss.cause {
+                Cause::Elsewhere(Redirect::Unsettled) | Cause::Unreached => {
+                    self.counters.count_redirect();
+                    self.forget(&node);
+                    search.unsettled(miss.fault)?;
+                }
+                Cause::Lost => {
+                    self.forget(&node);
+                    return Err(search.end(miss.fault));
+                }
+                Cause::Elsewhere(_) | Cause::Refused => return Err(search.end(miss.fault)),
+            }
+        }
+    }
+
+    /// The primary, as it is known or as the sentinels say now.
+    pub(super) fn primary(&self) -> Result<Arc<Node>> {
+        if let Some(node) = self.known() {
+            return Ok(node);
+        }
+        let _one = self
+            .resolving
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if let Some(node) = self.known() {
+            return Ok(node);
+        }
+        let address = self.resolve()?;
+        log::info!("{}: the primary is {address}", self.name);
+        let node = Node::new(self.config.at(&address), Arc::clone(&self.counters))?;
+        let node = Arc::new(node);
+        *self.primary.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&node));
+        Ok(node)
+    }
+
+    /// The primary, without asking.
+    pub(super) fn known(&self) -> Option<Arc<Node>> {
+        let primary = self.primary.read();
+        primary.unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn forget(&self, node: &Arc<Node>) {
+        let mut primary = self.primary.write().unwrap_or_else(PoisonError::into_inner);
+        if primary
+            .as_ref()
+            .is_some_and(|known| Arc::ptr_eq(known, node))
+        {
+            *primary = None;
+        }
+    }
+
+    /// The first sentinel's word; whether it is true shows when the server is asked for its role.
+    fn resolve(&self) -> Result<Address> {
+        let mut last = None;
+        for sentinel in &self.sentinels {
+            match self.ask(sentinel) {
+                Ok(address) => return Ok(address),
+                Err(e) => {
+                    log::debug!("sentinel {}: {e}", sentinel.shown_url());
+                    last = Some(e);
+                }
+            }
+        }
+        let why = last.map_or_else(String::new, |e| format!(": {e}"));
+        let message = format!("no sentinel says where {} is{why}", self.name);
+        Err(unavailable(message, Effect::None))
+    }
+
+    fn ask(&self, sentinel: &Node) -> Result<Address> {
+        let name = self.name.as_bytes();
+        let answer = sentinel.attempt(Asking::No, &mut |session: &mut Session<'_>| {
+            session.ask(|packed| packed.request(&[b"SENTINEL", b"get-master-addr-by-name", name]))
+        });
+        let unknown = |why: &str| Err(unavailable(why.to_owned(), Effect::None));
+        match answer.map_err(|miss| miss.fault.into_error())? {
+            Value::ServerError(error) => Err(server_error(&error)),
+            Value::Array(parts) => match &parts[..] {
+                [Value::BulkString(host), Value::BulkString(port)] => {
+                    let text = |bytes| String::from_utf8_lossy(bytes).into_owned();
+                    match text(port).parse() {
+                        Ok(port) => Ok(Address::new(text(host), port)),
+                        Err(_) => unknown("its answer makes no sense"),
+                    }
+                }
+                _ => unknown("its answer makes no sense"),
+            },
+            _ => unknown("it does not know that name"),
+        }
+    }
+}

@@ -1,0 +1,40 @@
+//! What a save or a deletion makes out of date, by the steps that it takes.
+
+use super::{
+    Io,
+    defer::delete_or_defer,
+    outcome::{CacheOutcome, Reach},
+};
+use crate::{Params, op::Entry};
+
+/// Dependents: those in the own entry's step, and those for which a Cluster needs steps of their own.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Spread {
+    pub(crate) here: Vec<Entry>,
+    /// A step each.
+    pub(crate) elsewhere: Vec<Vec<Entry>>,
+}
+
+impl Spread {
+    pub(super) fn reach(&self) -> Reach {
+        match self.elsewhere.is_empty() {
+            true => Reach::Atomic,
+            false => Reach::Split,
+        }
+    }
+
+    /// The steps that come after the own entry's, whatever became of that: the file is the new one, and deleting is always
+    /// safe. Not before it: until the file is there a reader may derive the old values again.
+    pub(super) async fn finish(
+        self,
+        io: &Io,
+        document: &str,
+        params: &Params,
+        mut outcome: CacheOutcome,
+    ) -> CacheOutcome {
+        for entries in self.elsewhere {
+            outcome = outcome.and(delete_or_defer(io, document, entries, None, params).await);
+        }
+        outcome
+    }
+}

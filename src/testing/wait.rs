@@ -1,0 +1,59 @@
+//! Waiting for what several servers have to agree on, by condition.
+
+use super::Server;
+use std::{
+    io, thread,
+    time::{Duration, Instant},
+};
+
+/// How long servers may take to agree on something. They need a second or two on an idle machine.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// Between two looks.
+const POLL: Duration = Duration::from_millis(10);
+
+/// Looks until `done`, for a bounded time; a look that fails counts as "not yet".
+pub(super) fn until(what: &str, mut done: impl FnMut() -> io::Result<bool>) -> io::Result<()> {
+    let deadline = Instant::now() + PATIENCE;
+    let mut last = String::new();
+    while Instant::now() < deadline {
+        match done() {
+            Ok(true) => return Ok(()),
+            Ok(false) => last.clear(),
+            Err(e) => last = format!(" (last: {e})"),
+        }
+        thread::sleep(POLL);
+    }
+    let waited = PATIENCE.as_secs();
+    Err(io::Error::other(format!(
+        "waited {waited} s in vain until {what}{last}"
+    )))
+}
+
+/// One command on a connection of its own, over the Unix socket.
+pub(super) fn ask<T: redis::FromRedisValue>(server: &Server, words: &[&str]) -> io::Result<T> {
+    let query = || {
+        let client = redis::Client::open(server.unix_url())?;
+        let mut connection = client.get_connection_with_timeout(PATIENCE)?;
+        connection.set_read_timeout(Some(PATIENCE))?;
+        redis::cmd(words[0]).arg(&words[1..]).query(&mut connection)
+    };
+    query().map_err(|e: redis::RedisError| {
+        let line = words.iter().take(3).copied().collect::<Vec<_>>().join(" ");
+        io::Error::other(format!("{line}: {e}"))
+    })
+}
+
+/// A field of `INFO replication`.
+pub(super) fn replication(server: &Server, field: &str) -> io::Result<Option<String>> {
+    let info: String = ask(server, &["INFO", "replication"])?;
+    let value = |line: &str| Some(line.strip_prefix(field)?.strip_prefix(':')?.to_owned());
+    Ok(info.lines().find_map(value))
+}
+
+/// Whether a replica has all that its primary has sent so far and gets what follows.
+pub(super) fn follows(server: &Server) -> io::Result<bool> {
+    Ok(replication(server, "master_link_status")?.as_deref() == Some("up"))
+}
+
+/// Replicas get their first copy at once, without the usual wait for more of them.
+pub(super) const FAST_SYNC: (&str, &str) = ("repl-diskless-sync-delay", "0");
