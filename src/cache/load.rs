@@ -301,7 +301,7 @@ impl<'a> Held<'a> {
         self.renewal.cancel();
         self.filled = true;
         let (entry, token) = (self.entry.clone(), self.token.clone());
-        let filled = load::finish(entry, token, value.clone(), None, ttl);
+        let filled = load::finish(entry, token, value.clone(), ttl);
         let filled = self.cache.drive(filled)?;
         let counters = self.cache.counters();
         match filled {

@@ -246,6 +246,10 @@ impl Cache {
         &self.0.counters
     }
 
+    pub(crate) fn lease_ttl(&self) -> Duration {
+        self.0.lease_ttl
+    }
+
     pub(crate) fn response_timeout(&self) -> Duration {
         self.0.response_timeout
     }

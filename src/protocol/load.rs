@@ -154,45 +154,51 @@ pub(crate) fn extend(entry: Entry, token: String, ttl: Duration) -> Run<bool> {
 }
 
 /// Sets what was loaded, where the lease is still the reader's.
-pub(crate) fn finish(
+pub(crate) fn finish(entry: Entry, token: String, bytes: Bytes, ttl: Duration) -> Run<Filled> {
+    Run::new(move |io| async move { Ok(fill(&io, entry, token, bytes, None, ttl).await) })
+}
+
+pub(super) async fn fill(
+    io: &Io,
     entry: Entry,
     token: String,
     bytes: Bytes,
     stamp: Option<Stamp>,
     ttl: Duration,
-) -> Run<Filled> {
-    Run::new(move |io| async move {
-        let value = entry.value.clone();
-        let ttl_ms = millis(ttl);
-        let asked = Fill {
-            entry,
-            token,
-            bytes,
-            stamp,
-            ttl_ms,
-        };
-        Ok(match io.server(asked).await {
-            Ok(FillReply::Filled) => Filled::Set,
-            Ok(FillReply::Refused) => {
-                log::debug!("{value}: changed while it was loaded, so it is not filled");
-                Filled::Refused
-            }
-            Err(fault) => {
-                log::debug!("{value}: not filled: {}", fault.into_error());
-                Filled::Unknown
-            }
-        })
-    })
+) -> Filled {
+    let value = entry.value.clone();
+    let asked = Fill {
+        entry,
+        token,
+        bytes,
+        stamp,
+        ttl_ms: millis(ttl),
+    };
+    match io.server(asked).await {
+        Ok(FillReply::Filled) => Filled::Set,
+        Ok(FillReply::Refused) => {
+            log::debug!("{value}: changed while it was loaded, so it is not filled");
+            Filled::Refused
+        }
+        Err(fault) => {
+            log::debug!("{value}: not filled: {}", fault.into_error());
+            Filled::Unknown
+        }
+    }
 }
 
 /// Lets the next reader load; a failure is logged and left to the lease's life.
 pub(crate) fn give_back(entry: Entry, token: String) -> Run<()> {
     Run::new(|io| async move {
-        let value = entry.value.clone();
-        if let Err(fault) = io.server(GiveBack { entry, token }).await {
-            let e = fault.into_error();
-            log::debug!("{value}: the lease is left to its life: {e}");
-        }
+        let_go(&io, entry, token).await;
         Ok(())
     })
+}
+
+pub(super) async fn let_go(io: &Io, entry: Entry, token: String) {
+    let value = entry.value.clone();
+    if let Err(fault) = io.server(GiveBack { entry, token }).await {
+        let e = fault.into_error();
+        log::debug!("{value}: the lease is left to its life: {e}");
+    }
 }

@@ -8,7 +8,11 @@ use crate::{
     BoxError, Error, Outcome, Params, Result,
     error::Kind,
     json,
-    protocol::{self, Claim, lock::Expect, read::Source},
+    protocol::{
+        self, Claim,
+        lock::Expect,
+        read::{Reader, Source},
+    },
     token,
 };
 use serde::{Serialize, de::DeserializeOwned};
@@ -233,11 +237,14 @@ impl<T: DeserializeOwned + Send + Sync + 'static> Document<T> {
 
     fn load(&self) -> Result<Loaded<T>> {
         let names = &self.names;
-        let (found, source) = self.store.drive(protocol::read::read(
-            names.document.clone(),
-            names.place.clone(),
-            names.entry.clone(),
-        ))?;
+        let (found, source) = self.store.drive(protocol::read::read(Reader {
+            document: names.document.clone(),
+            place: names.place.clone(),
+            entry: names.entry.clone(),
+            ttl: names.ttl,
+            token: token::hex_128().map_err(no_randomness)?,
+            lease_ttl: self.store.cache().lease_ttl(),
+        }))?;
         let counters = self.store.cache().counters();
         match source {
             Source::Server => counters.reads_from_server.add(),
