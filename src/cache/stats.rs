@@ -33,9 +33,9 @@ pub struct Stats {
     pub hits: u64,
     /// Values that it had to load.
     pub loads: u64,
-    /// Entries that readers have filled.
+    /// Values that it has filled.
     pub fills: u64,
-    /// Fills that were refused, since the entry was changed while it was loaded.
+    /// Values that it was not let fill, since the entry was changed while they were loaded.
     pub fills_refused: u64,
     /// Requests sent to the server, a pipeline counted once.
     pub round_trips: u64,

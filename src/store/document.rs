@@ -214,6 +214,9 @@ impl<T: DeserializeOwned + Send + Sync + 'static> Document<T> {
     /// the server's copy where that carries the file's stamp and its digest fits, else from the file. So a reader that can
     /// see the file is right whatever the server holds. Threads that read the same document share one load.
     ///
+    /// What was read from the file is set on the server for the next reader, under a lease that every save drops; not where
+    /// the file is younger than two seconds, and not where somebody else has the lease.
+    ///
     /// A program that writes the file in place, keeps its size and sets its modification time back is not noticed. A
     /// file that is missing, or cut short just now, is looked at again for some ms, since other programs replace files so.
     ///
