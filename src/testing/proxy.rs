@@ -77,6 +77,8 @@ pub enum WireFault {
     SwallowReply,
     /// Passes half of the reply on and closes the connection.
     TruncateReply,
+    /// Passes the reply on after so long.
+    DelayReply(Duration),
     /// Loses the request and closes the connection: the server never sees it.
     DropRequest,
 }
@@ -232,12 +234,13 @@ impl Shared {
     fn down(&self, mut server: TcpStream, mut client: TcpStream, down: &AtomicBool, cut: &Cut) {
         let mut buffer = vec![0; BUFFER_BYTES];
         while let Ok(n @ 1..) = server.read(&mut buffer) {
-            let delay = {
+            let mut delay = {
                 let mut state = self.lock();
                 state.traffic.bytes_down += n as u64;
                 state.delay
             };
             match cut.lock().unwrap_or_else(PoisonError::into_inner).take() {
+                Some(WireFault::DelayReply(longer)) => delay += longer,
                 Some(WireFault::SwallowReply) => continue,
                 Some(WireFault::TruncateReply) => {
                     let _ = client.write_all(&buffer[..n / 2]);
