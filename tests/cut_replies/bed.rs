@@ -1,13 +1,16 @@
 //! Servers behind proxies.
 
-use crate::support::{self, key};
+use crate::{
+    plan::Trouble,
+    support::{self, key},
+};
 use cachetx::{
-    Cache, CacheBuilder,
-    testing::{Cluster, SentinelTrio, Server, ServerBinary, ServerOptions, WireFault},
+    Cache, CacheBuilder, Engine,
+    testing::{Cluster, Proxy, SentinelTrio, Server, ServerBinary, ServerOptions},
 };
 use std::sync::{
     Arc,
-    atomic::{AtomicBool, AtomicU64, Ordering::SeqCst},
+    atomic::{AtomicU64, Ordering::SeqCst},
 };
 use tempfile::TempDir;
 
@@ -25,7 +28,7 @@ pub struct Bed {
 }
 
 enum Servers {
-    Single(Server),
+    Single(Box<Server>),
     /// And the node that has the document's slot.
     Cluster(Cluster, usize),
     Sentinel(SentinelTrio),
@@ -34,9 +37,14 @@ enum Servers {
 impl Bed {
     /// No primary is ever replaced here, however busy the machine: what a server has counted stays comparable.
     pub fn start(topology: Topology, binary: &ServerBinary) -> Self {
-        let options = ServerOptions::new().proxied();
+        let options = ServerOptions::new()
+            .proxied()
+            .config("notify-keyspace-events", "K$");
         let servers = match topology {
-            Topology::Single => Servers::Single(options.start(binary).expect("the server starts")),
+            Topology::Single => {
+                let server = options.start(binary).expect("the server starts");
+                Servers::Single(Box::new(server))
+            }
             Topology::Cluster => {
                 let options = options.config("cluster-replica-no-failover", "yes");
                 let cluster = Cluster::start_with(binary, options).expect("a Cluster");
@@ -99,7 +107,7 @@ impl Bed {
         let proxies = servers.into_iter().filter_map(Server::proxy).cloned();
         Wire {
             proxies: proxies.collect(),
-            armed: AtomicBool::new(false),
+            armed: AtomicU64::new(0),
             struck: AtomicU64::new(0),
         }
     }
@@ -127,27 +135,29 @@ fn connect(server: &Server) -> redis::Connection {
 
 /// The proxies of a bed. Which server an operation goes to is the library's choice, so all are armed.
 pub struct Wire {
-    proxies: Vec<Arc<cachetx::testing::Proxy>>,
-    armed: AtomicBool,
+    proxies: Vec<Arc<Proxy>>,
+    /// Faults that each of them was given.
+    armed: AtomicU64,
     struck: AtomicU64,
 }
 
 impl Wire {
-    /// Does this to the next request that has these bytes in it, and not to what servers say to each other.
-    pub fn arm(&self, fault: WireFault, needle: &[u8]) {
-        self.clear();
+    /// Does this to the requests that come next, not to what servers say to each other.
+    pub fn arm(&self, trouble: Trouble, engine: Engine) {
         for proxy in &self.proxies {
-            proxy.inject_at(fault, needle);
+            (0..trouble.times)
+                .for_each(|_| proxy.inject_at(trouble.fault, &trouble.needle(engine)));
         }
-        self.armed.store(true, SeqCst);
+        self.armed.store(trouble.times, SeqCst);
     }
 
     pub fn clear(&self) {
-        let armed = self.armed.swap(false, SeqCst);
-        if armed && self.proxies.iter().any(|proxy| proxy.happened()) {
-            self.struck.fetch_add(1, SeqCst);
+        let armed = self.armed.swap(0, SeqCst);
+        for proxy in &self.proxies {
+            let met = armed - proxy.pending() as u64;
+            self.struck.fetch_add(met, SeqCst);
+            proxy.disarm();
         }
-        self.proxies.iter().for_each(|proxy| proxy.disarm());
     }
 
     /// Faults that met their request.

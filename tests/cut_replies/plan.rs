@@ -10,6 +10,8 @@ use std::collections::{BTreeMap, VecDeque};
 pub struct Trouble {
     pub fault: WireFault,
     at: Place,
+    /// The library sends a request again at once where its connection was closed: the same happens to that one too.
+    pub times: u64,
 }
 
 /// Which of a try's requests it happens to.
@@ -39,6 +41,8 @@ pub struct Plan {
     /// What happens to the first tries of each operation, in order.
     pub troubles: BTreeMap<&'static str, VecDeque<Option<Trouble>>>,
     pub replicas: Replicas,
+    /// Then nothing but its id tells a commit that is sent again from another one.
+    pub keeps_lock: bool,
 }
 
 /// Whether the save waits for replicas.
@@ -57,13 +61,16 @@ fn fault() -> impl Strategy<Value = WireFault> {
         2 => Just(WireFault::SwallowReply),
         3 => Just(WireFault::TruncateReply),
         3 => Just(WireFault::DropRequest),
+        1 => Just(WireFault::SwallowRequest),
         2 => Just(WireFault::DelayReply(2 * TIMEOUT)),
     ]
 }
 
 fn tries(place: impl Strategy<Value = Place> + Clone) -> impl Strategy<Value = Tries> {
-    let trouble = (fault(), place).prop_map(|(fault, at)| Trouble { fault, at });
-    let tries = proptest::collection::vec(proptest::option::weighted(0.85, trouble), 1..3);
+    let times = prop_oneof![2 => Just(1), 1 => Just(2)];
+    let trouble = (fault(), place, times);
+    let trouble = trouble.prop_map(|(fault, at, times)| Trouble { fault, at, times });
+    let tries = proptest::collection::vec(proptest::option::weighted(0.9, trouble), 1..3);
     tries.prop_map(VecDeque::from)
 }
 
@@ -73,7 +80,7 @@ type Tries = VecDeque<Option<Trouble>>;
 pub fn plan(replicated: bool) -> impl Strategy<Value = Plan> {
     let write = prop_oneof![2 => Just(Place::First), 3 => Just(Place::Write)];
     let commit = match replicated {
-        true => prop_oneof![4 => write.clone(), 1 => Just(Place::Wait)].boxed(),
+        true => prop_oneof![3 => write.clone(), 1 => Just(Place::Wait)].boxed(),
         false => write.clone().boxed(),
     };
     let replicas = match replicated {
@@ -86,7 +93,8 @@ pub fn plan(replicated: bool) -> impl Strategy<Value = Plan> {
         false => Just(Replicas::NotAsked).boxed(),
     };
     let acquire = proptest::option::weighted(0.2, tries(write));
-    (acquire, tries(commit), replicas).prop_map(|(acquire, commit, replicas)| {
+    let all = (acquire, tries(commit), replicas, any::<bool>());
+    all.prop_map(|(acquire, commit, replicas, keeps_lock)| {
         let acquire = acquire.map(|tries| ("server.Acquire", tries));
         Plan {
             troubles: acquire
@@ -94,6 +102,7 @@ pub fn plan(replicated: bool) -> impl Strategy<Value = Plan> {
                 .chain([("server.Commit", commit)])
                 .collect(),
             replicas,
+            keeps_lock,
         }
     })
 }
