@@ -24,6 +24,7 @@ fn cut(topology: Topology, engine: Engine) {
     let asked = support::given("CACHETX_CUTS").map(|n| n.parse().expect("a number"));
     let seed: u64 =
         support::given("CACHETX_SEED").map_or_else(rand_seed, |n| n.parse().expect("a number"));
+    let seeded = format!("CACHETX_SEED={seed}");
     let mut servers = servers(engine);
     let mut saves = asked.unwrap_or(SAVES);
     if topology != Topology::Single {
@@ -35,10 +36,10 @@ fn cut(topology: Topology, engine: Engine) {
         saves = saves.div_ceil(u32::try_from(servers.len()).expect("a few"));
     }
     let mut struck = 0;
-    for binary in servers {
+    for (binary, seed) in servers.into_iter().zip(seed..) {
         let bed = Bed::start(topology, binary);
         let mut bench = Bench::new(&bed, engine);
-        let name = format!("{engine:?}, {topology:?}, {binary}, CACHETX_SEED={seed}");
+        let name = format!("{engine:?}, {topology:?}, {binary}, {seeded}");
         saves_under_plans(&mut bench, saves, seed).unwrap_or_else(|e| panic!("{name}: {e}"));
         eprintln!("{name}: {} faults, {:?}", bench.struck(), bench.tally);
         struck += bench.struck();
@@ -66,7 +67,8 @@ fn saves_under_plans(bench: &mut Bench<'_>, saves: u32, seed: u64) -> Result<(),
 
 fn rand_seed() -> u64 {
     use std::hash::{BuildHasher, RandomState};
-    RandomState::new().hash_one(0)
+    // Each server takes one more.
+    RandomState::new().hash_one(0) >> 1
 }
 
 /// Those that the engine works on.

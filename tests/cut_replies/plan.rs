@@ -61,16 +61,16 @@ fn fault() -> impl Strategy<Value = WireFault> {
         2 => Just(WireFault::SwallowReply),
         3 => Just(WireFault::TruncateReply),
         3 => Just(WireFault::DropRequest),
-        1 => Just(WireFault::SwallowRequest),
+        2 => Just(WireFault::SwallowRequest),
         2 => Just(WireFault::DelayReply(2 * TIMEOUT)),
     ]
 }
 
 fn tries(place: impl Strategy<Value = Place> + Clone) -> impl Strategy<Value = Tries> {
-    let times = prop_oneof![2 => Just(1), 1 => Just(2)];
+    let times = prop_oneof![Just(1), Just(2)];
     let trouble = (fault(), place, times);
     let trouble = trouble.prop_map(|(fault, at, times)| Trouble { fault, at, times });
-    let tries = proptest::collection::vec(proptest::option::weighted(0.9, trouble), 1..3);
+    let tries = proptest::collection::vec(proptest::option::weighted(0.75, trouble), 1..3);
     tries.prop_map(VecDeque::from)
 }
 
@@ -85,9 +85,9 @@ pub fn plan(replicated: bool) -> impl Strategy<Value = Plan> {
     };
     let replicas = match replicated {
         true => prop_oneof![
-            3 => Just(Replicas::NotAsked),
-            3 => Just(Replicas::Asked),
-            1 => Just(Replicas::AskedOneHalted),
+            Just(Replicas::NotAsked),
+            Just(Replicas::Asked),
+            Just(Replicas::AskedOneHalted),
         ]
         .boxed(),
         false => Just(Replicas::NotAsked).boxed(),
