@@ -23,7 +23,7 @@ bench: servers
 
 # The long runs: more histories and cases of everything that is random.
 soak: servers python
-	CACHETX_HISTORIES=10000 CACHETX_CUTS=1000 PROPTEST_CASES=10000 $(CARGO) test --release --all-features
+	CACHETX_SOAK=1 CACHETX_HISTORIES=10000 CACHETX_CUTS=1000 CACHETX_OUTBOX_RECORDS=10000 CACHETX_OUTBOX_SAVES=200 PROPTEST_CASES=10000 $(CARGO) test --release --all-features
 
 # The servers that tests run, under target/servers; needs no root.
 servers:

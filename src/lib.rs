@@ -4,7 +4,8 @@
 //! - [`Rules`] say which entries a task makes out of date; they compile into key lists ([`KeyList`]) for [`Params`].
 //! - [`Cache`] is rules and a server; it finds out at boot how operations can run ([`Engine`], [`EngineReport`], [`Acl`]) and counts what it does ([`Stats`]).
 //! - [`Store`] is a folder of documents and a cache. [`Document`] is a handle on one, [`Locked`] the right to save it,
-//!   [`Save`] what one save adds, [`Outcome`] what it came to.
+//!   [`Save`] what one save adds, [`Outcome`] what it came to. What the server did not take is kept in an outbox and
+//!   replayed ([`Replayed`]).
 //! - [`RawObject`] keeps a foreign document byte for byte but for the members that are set.
 //! - [`Error`] is the one error; [`limits`] has every bound.
 //! - `testing` (feature `testing`): a private throw-away server, a proxy that counts and cuts, strategies.
@@ -39,11 +40,12 @@ mod store;
 pub mod testing;
 mod token;
 
-pub use cache::{Cache, CacheBuilder, CrossSlot, Stats};
+pub use cache::{Cache, CacheBuilder, CrossSlot, OutboxFile, OutboxRecord, Stats};
+pub use disk::FileSystem;
 pub use engine::{Acl, BreakerState, Engine, EngineReport};
 pub use error::{BoxError, Effect, Error, Problem};
 pub use json::Style as JsonStyle;
-pub use protocol::{CacheOutcome, Durability, Outcome, Reach};
+pub use protocol::{CacheOutcome, Durability, Outcome, Reach, Replayed};
 pub use raw::RawObject;
 pub use rules::{
     Key, KeyIter, KeyList, NO_TASKS, ParamValue, Params, Rules, RulesBuilder, SlotCheck,

@@ -101,18 +101,61 @@ pub const STAGING_BYTES: usize = 8 * 1024;
 /// The life of a staging key.
 pub const STAGING_TTL: Duration = Duration::from_secs(60);
 
+/// Records that wait in one process's outbox; past it they become one for each set of params.
+pub const MAX_OUTBOX_RECORDS: usize = 65_536;
+/// Bytes of these records; past it likewise.
+pub const MAX_OUTBOX_BYTES: usize = 16 * 1024 * 1024;
+/// Bytes of an outbox file that are read: over four times what a process writes.
+pub const MAX_OUTBOX_FILE_BYTES: u64 = 160 * 1024 * 1024;
+/// Bytes of an outbox file that may be records which are done, before it is written anew.
+pub const OUTBOX_IDLE_BYTES: u64 = 1024 * 1024;
+/// Dead processes' outboxes that one process takes over at a time, since it keeps them in memory.
+pub const MAX_TAKEN_OVER: usize = 16;
+/// Rounds of taking over and replaying before a replay ends; the next one goes on.
+pub const REPLAY_ROUNDS: u32 = 10_000;
+/// Records that a replay looks at together.
+pub const REPLAY_BATCH: usize = 256;
+/// Keys that a replay deletes in one step: other clients wait while it runs.
+pub const REPLAY_KEYS: usize = 1_000;
+/// Between two tries to reach the server with what is in the outbox: the first pause; it doubles up to
+/// [`REPLAY_PAUSE_MAX`] and is jittered.
+pub const REPLAY_PAUSE_MIN: Duration = Duration::from_millis(20);
+/// The longest of these pauses.
+pub const REPLAY_PAUSE_MAX: Duration = Duration::from_millis(400);
+/// Keys of the last invalidations that are kept in memory, to be sent again to a server that is another one than before.
+pub const ECHO_KEYS: usize = 65_536;
+/// How old they may be: a server that restarts from its snapshot may have lost so much.
+pub const ECHO_AGE: Duration = Duration::from_secs(3_600);
+/// Between two looks for outboxes of processes that died.
+pub const TAKEOVER_PAUSE: Duration = Duration::from_millis(500);
+
 /// Bytes of one path component: what common file systems allow.
 pub const MAX_NAME_BYTES: usize = 255;
 /// How long a save waits for the OS lock on a document's sidecar, which others hold for some file operations only.
 pub const SIDECAR_WAIT: Duration = Duration::from_secs(5);
 /// Between two tries for the sidecar's OS lock.
 pub const SIDECAR_POLL: Duration = Duration::from_millis(1);
+/// Tries to read a file that changes while it is read, or that a writer in place has cut short: 0.5 s in all.
+pub const READ_ATTEMPTS: u32 = 32;
+/// Tries to find a file that is missing, since other programs replace one by deleting it first: 6 ms in all, which every
+/// read of a document that is not there costs.
+pub const MISSING_ATTEMPTS: u32 = 4;
 /// Temporary files made for one save until one is not swept away as a dead writer's before it is locked.
 pub const TEMP_ATTEMPTS: u32 = 8;
-/// Tries to read a file whose stamp changes while it is read.
-pub const READ_ATTEMPTS: u32 = 8;
 /// Between two of them; it grows with each.
 pub const READ_PAUSE: Duration = Duration::from_millis(1);
+/// A file that was written so recently can be written again without its stamp changing, however coarse the file system's
+/// times are (2 s for FAT), in ns.
+pub const YOUNG_NS: i64 = 2_000_000_000;
+
+/// Documents of which a store keeps a snapshot, unless it says otherwise.
+pub const DEFAULT_SNAPSHOT_ENTRIES: usize = 4_096;
+/// Bytes of JSON text that all snapshots of a store may come from, unless it says otherwise.
+pub const DEFAULT_SNAPSHOT_BYTES: u64 = 64 * 1024 * 1024;
+/// Parts of the snapshots that are locked apart; one document may take a whole part, not more.
+pub const SNAPSHOT_SHARDS: usize = 4;
+/// How long a reader waits for another one's load of the same document before it loads by itself.
+pub const SNAPSHOT_WAIT: Duration = Duration::from_secs(5);
 /// A save's modification time lies this much above the last one, in ns: the first that the file system keeps apart.
 /// 1 us for most; 1 ms; 2 s for those with times of one or two seconds.
 pub const MTIME_STEPS_NS: [i64; 3] = [1_000, 1_000_000, 2_000_000_000];

@@ -472,3 +472,21 @@ fn a_slot_in_use_is_migrated_during_500_commits() {
         assert!(migrations > 0 && stats.redirects > 0);
     });
 }
+
+/// The digests stand on one node; the others answer that it is not them, which must not trouble a boot.
+#[test]
+fn other_rules_in_use_are_seen() {
+    on_every_server(|bed| {
+        let first = bed.builder(support::rules()).open().expect("opens");
+        let other = support::RULES.replace("\"soils\"]", "\"soils\", \"wepp\"]");
+        let other = Rules::from_json(&other).expect("they compile");
+        let second = bed.builder(other).open().expect("opens");
+        let digest = first.rules().digest();
+        assert_ne!(second.rules().digest(), digest);
+        let report = second.report().expect("booted");
+        assert_eq!(report.warnings.len(), 1, "{report}");
+        assert!(report.warnings[0].contains(&digest), "{report}");
+        assert_eq!(report.server.matches("127.0.0.1:").count(), 3, "{report}");
+        bed.nodes().run::<u64>(&["DEL", "cachetx:leases:{rules}"]);
+    });
+}

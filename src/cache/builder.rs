@@ -1,13 +1,19 @@
-use super::{Cache, Inner, stats::Counters};
+use super::{Cache, Inner, entries, replayer::Replayer, stats::Counters};
 use crate::{
-    Engine, Result, Rules,
+    Engine, Params, Result, Rules,
+    disk::Outbox,
     engine::{
         Breaker, MemoryEngine, MemoryServer, Performer, RulesFacts, ServerConfig, ServerEngine,
         TopologyConfig,
     },
+    error::io_error,
     limits,
 };
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 /// How a [`Cache`] reaches its server. Every option states its default.
 #[derive(Clone, Debug)]
@@ -19,6 +25,7 @@ pub struct CacheBuilder {
     server: ServerConfig,
     cross_slot: CrossSlot,
     breaker_pause: Duration,
+    outbox: Option<PathBuf>,
 }
 
 /// What becomes of a commit, or of an invalidation, whose keys are in several hash slots of a Cluster, so that no one step
@@ -44,6 +51,7 @@ impl CacheBuilder {
             server: ServerConfig::new(""),
             cross_slot: CrossSlot::default(),
             breaker_pause: limits::DEFAULT_BREAKER_PAUSE,
+            outbox: None,
         }
     }
 
@@ -169,6 +177,17 @@ impl CacheBuilder {
         self
     }
 
+    /// The folder of the outbox: what the server did not take is recorded there, synced, until it has. By default
+    /// `.cachetx-outbox` in the root of the first store on this cache; without either, it is kept in memory and the outcome
+    /// says [`Unrecorded`](crate::CacheOutcome::Unrecorded). It is made where it is missing.
+    ///
+    /// Processes that share the folder take over from one another, so they have to share the server too. For a
+    /// server in memory there is no folder: it ends with its process, and so does what it missed.
+    pub fn outbox(mut self, folder: impl AsRef<Path>) -> Self {
+        self.outbox = Some(folder.as_ref().to_owned());
+        self
+    }
+
     /// A PEM file with the certificate authority that `rediss://` trusts; the system's and Mozilla's by default.
     pub fn tls_root_ca(mut self, pem: impl AsRef<Path>) -> Self {
         self.server.tls_root_ca = Some(pem.as_ref().to_owned());
@@ -179,26 +198,26 @@ impl CacheBuilder {
     ///
     /// # Errors
     ///
-    /// An option that cannot work, or a server that is away or refuses.
+    /// An option that cannot work, a server that is away or refuses, or an outbox's folder that cannot be made.
     pub fn open(self) -> Result<Cache> {
         if let Some(server) = self.memory.clone() {
-            return Ok(self.with(MemoryEngine::new(server)));
+            return self.with(MemoryEngine::new(server));
         }
         let engine = ServerEngine::open(self.server())?;
-        Ok(self.with(engine))
+        self.with(engine)
     }
 
     /// Connects and boots at the first use, so that a program can start while its server is away.
     ///
     /// # Errors
     ///
-    /// An option that cannot work.
+    /// An option that cannot work, or an outbox's folder that cannot be made.
     pub fn open_lazy(self) -> Result<Cache> {
         if self.memory.is_some() {
             return self.open();
         }
         let engine = ServerEngine::lazy(self.server())?;
-        Ok(self.with(engine))
+        self.with(engine)
     }
 
     fn server(&self) -> ServerConfig {
@@ -207,19 +226,44 @@ impl CacheBuilder {
         server
     }
 
-    fn with(self, engine: impl Performer) -> Cache {
+    fn with(self, engine: impl Performer) -> Result<Cache> {
         // Half of the shortest wait: less is no wait in vain.
         let slow = self
             .server
             .connect_timeout
             .min(self.server.response_timeout)
             / 2;
-        Cache(Arc::new(Inner {
+        let engine: Arc<Breaker> = Arc::new(Breaker::new(engine, self.breaker_pause, slow));
+        let outbox = Arc::new(match &self.memory {
+            None => Outbox::default(),
+            Some(_) => Outbox::volatile(),
+        });
+        let (rules, server) = (self.rules.clone(), engine.clone());
+        let expand = move |params: &Params| {
+            let lists = rules.expand_all(params);
+            lists
+                .map(|keys| server.space().place(entries(&keys)))
+                .collect()
+        };
+        let replayer = Replayer::new(engine.clone(), outbox.clone(), Arc::new(expand));
+        if let (Some(folder), None) = (&self.outbox, &self.memory) {
+            // Its last component is then no symbolic link, which would be refused.
+            let folder = std::fs::create_dir_all(folder)
+                .and_then(|()| folder.canonicalize())
+                .map_err(|e| io_error(folder, "make the outbox's folder", e))?;
+            outbox.add_folder(&folder);
+            replayer.start();
+            replayer.ring();
+        }
+        Ok(Cache(Arc::new(Inner {
             rules: self.rules,
-            engine: Box::new(Breaker::new(engine, self.breaker_pause, slow)),
+            replayer,
+            engine,
+            outbox,
+            takes_folders: self.outbox.is_none() && self.memory.is_none(),
             counters: Counters::default(),
             cross_slot: self.cross_slot,
             response_timeout: self.server.response_timeout,
-        }))
+        })))
     }
 }

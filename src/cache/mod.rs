@@ -1,20 +1,28 @@
 //! Keys and values: rules, an engine and what they have done so far.
 
 mod builder;
+mod clock;
+mod echo;
+mod outbox;
+mod replayer;
 mod slots;
 mod stats;
 
 pub use builder::{CacheBuilder, CrossSlot};
+pub(crate) use clock::now;
+pub use outbox::{OutboxFile, OutboxRecord};
 pub use stats::Stats;
 
 use crate::{
-    EngineReport, KeyList, Params, Result, Rules,
+    EngineReport, KeyList, Params, Replayed, Result, Rules,
+    disk::{Invalidation, Outbox, OutboxAction, OutboxGot},
     engine::Breaker,
-    op::{Ask, Entry, Fault, Invalidate, InvalidateReply, Space, keys},
-    protocol::{CacheOutcome, Spread},
+    op::{Ask, Entry, Fault, Invalidate, InvalidateReply, Op, Reply, Space, keys},
+    protocol::{CacheOutcome, Spread, deferred},
 };
+use replayer::Replayer;
 use stats::Counters;
-use std::{sync::Arc, time::Duration};
+use std::{path::Path, sync::Arc, time::Duration};
 
 /// A rules file and a server. Cheap to clone; clones share connections and counters.
 ///
@@ -35,7 +43,13 @@ pub struct Cache(Arc<Inner>);
 
 struct Inner {
     rules: Rules,
-    engine: Box<Breaker>,
+    /// Before the engine and the outbox: dropping it ends the thread that uses them.
+    replayer: Replayer,
+    engine: Arc<Breaker>,
+    outbox: Arc<Outbox>,
+    /// Whether a store's root has a place for the outbox: not where the builder names a folder, nor where the server does
+    /// not outlive the process.
+    takes_folders: bool,
     counters: Counters,
     cross_slot: CrossSlot,
     response_timeout: Duration,
@@ -58,6 +72,8 @@ impl Cache {
     pub fn report(&self) -> Option<EngineReport> {
         let mut report = self.0.engine.report()?;
         if self.space() == Space::Slots {
+            // What is only good to know of a single server is a warning here.
+            report.notes.clear();
             report.warnings.extend(slots::warnings(self.rules()));
         }
         Some(report)
@@ -66,8 +82,14 @@ impl Cache {
     /// What this cache has done since it was opened.
     #[must_use]
     pub fn stats(&self) -> Stats {
-        let engine = &self.0.engine;
-        self.0.counters.read(engine.state(), engine.counters())
+        let (engine, outbox) = (&self.0.engine, &self.0.outbox);
+        Stats {
+            outbox_pending: outbox.ripe(),
+            outbox_replayed: self.0.replayer.replayed(),
+            outbox_set_aside: outbox.set_aside(),
+            echoes: self.0.replayer.echoes(),
+            ..self.0.counters.read(engine.state(), engine.counters())
+        }
     }
 
     /// Deletes the entries that the tasks make out of date, in one atomic step; it works on a full server too. In a Cluster,
@@ -76,7 +98,8 @@ impl Cache {
     /// # Errors
     ///
     /// An unknown task, a param that is missing or may not stand in a key, or keys that a Cluster has in several hash slots:
-    /// nothing was deleted. A server that is away is no error but [`CacheOutcome::Deferred`].
+    /// nothing was deleted. A server that is away is no error but [`CacheOutcome::Deferred`]: it is recorded in the outbox,
+    /// and done later.
     pub fn invalidate(
         &self,
         tasks: impl IntoIterator<Item: AsRef<str>>,
@@ -88,26 +111,90 @@ impl Cache {
             // Nothing to delete: the server is asked all the same, so that the outcome is true.
             steps.push(Vec::new());
         }
-        let mut outcome = CacheOutcome::Invalidated { removed: 0 };
+        let (mut removed, mut missed, mut cause) = (0, Vec::new(), None);
         for entries in steps {
             let asked = Invalidate {
-                entries,
+                entries: entries.clone(),
                 release: None,
             };
-            outcome = outcome.and(match self.ask(asked) {
-                Ok(InvalidateReply::Removed(removed)) => CacheOutcome::Invalidated { removed },
-                Err(fault) => CacheOutcome::Deferred {
-                    cause: fault.into_error(),
-                },
-            });
+            match self.ask(asked) {
+                Ok(InvalidateReply::Removed(more)) => removed += more,
+                Err(fault) => {
+                    missed.extend(entries);
+                    cause.get_or_insert(fault.into_error());
+                }
+            }
         }
+        let outcome = match cause {
+            None => CacheOutcome::Invalidated { removed },
+            Some(cause) => {
+                let kept = self.keep(&OutboxAction::Defer(Invalidation {
+                    entries: missed,
+                    release: None,
+                    params: params.clone(),
+                    at_ns: now().wall_ns,
+                }));
+                deferred(cause, kept)
+            }
+        };
         self.note("an invalidation", &outcome);
         Ok(outcome)
     }
 
+    /// Brings to the server what is in the outbox, and in outboxes of processes that died. That is done in the background
+    /// too; this is for who wants to know that it is done, and what it came to.
+    ///
+    /// # Errors
+    ///
+    /// A bug of the library's. A server that is away is none: [`Replayed::left`] and [`Replayed::cause`] tell.
+    pub fn replay_outbox(&self) -> Result<Replayed> {
+        self.0.replayer.replay()
+    }
+
+    /// Replays the outbox once more, ends its thread, and lets its files go: what could not be replayed is left to other
+    /// processes, or to the next one. The cache, and its clones, still work, without the thread.
+    ///
+    /// Dropping the last clone does the same without the replay.
+    ///
+    /// # Errors
+    ///
+    /// As [`Cache::replay_outbox`].
+    pub fn close(&self) -> Result<Replayed> {
+        self.0.replayer.stop();
+        let replayed = self.replay_outbox();
+        self.0.outbox.let_go();
+        replayed
+    }
+
+    /// Gives the outbox a place in a store's root, unless it has one.
+    pub(crate) fn offer_outbox_folder(&self, folder: &Path) {
+        if self.0.takes_folders && self.0.outbox.add_folder(folder) {
+            self.0.replayer.start();
+            self.0.replayer.ring();
+        }
+    }
+
+    /// Performs an action of a protocol on the outbox.
+    pub(crate) fn keep(&self, action: &OutboxAction) -> Result<OutboxGot> {
+        let kept = self.0.outbox.perform(action);
+        if self.0.outbox.ripe() > 0 {
+            self.0.replayer.start();
+        }
+        kept
+    }
+
+    /// Runs an operation; the first that works lets the outbox follow.
+    pub(crate) fn perform(&self, op: Op) -> Result<Reply, Fault> {
+        let done = self.0.engine.perform(&op);
+        if done.is_ok() {
+            self.0.replayer.follow(op);
+        }
+        done
+    }
+
     /// Runs one operation outside a protocol.
     pub(crate) fn ask<A: Ask>(&self, op: A) -> Result<A::Reply, Fault> {
-        let reply = self.0.engine.perform(&op.into_op())?;
+        let reply = self.perform(op.into_op())?;
         A::reply(reply).ok_or_else(|| Fault::Unknown(crate::protocol::mismatch("an engine")))
     }
 
@@ -150,10 +237,6 @@ impl Cache {
         Ok(spread)
     }
 
-    pub(crate) fn engine(&self) -> &Breaker {
-        &self.0.engine
-    }
-
     pub(crate) fn counters(&self) -> &Counters {
         &self.0.counters
     }
@@ -171,7 +254,13 @@ impl Cache {
             CacheOutcome::Deferred { cause } => {
                 counters.deferred.add();
                 log::warn!(
-                    "{what}: the server did not take it, so dependents may be stale until their TTL, and a lock is left to its own: {cause}"
+                    "{what}: the server did not take it; it is recorded in the outbox, and dependents may be stale until it is replayed: {cause}"
+                );
+            }
+            CacheOutcome::Unrecorded { cause, outbox } => {
+                counters.unrecorded.add();
+                log::error!(
+                    "{what}: the server did not take it ({cause}), and it is not recorded: {outbox}; should this process end before the server answers, dependents are stale until their TTL"
                 );
             }
         }

@@ -9,10 +9,22 @@ pub struct Stats {
     pub commits: u64,
     /// Saves and invalidations that only deleted.
     pub invalidations: u64,
-    /// Saves and invalidations that the server did not take.
+    /// Saves and invalidations that the server did not take, and that were recorded in the outbox.
     pub deferred: u64,
+    /// The same, but not recorded.
+    pub unrecorded: u64,
+    /// Records in this process's outbox that wait for the server.
+    pub outbox_pending: u64,
+    /// Records that were brought to the server, those of dead processes included.
+    pub outbox_replayed: u64,
+    /// Damaged lines in dead processes' outboxes, set aside in `.poison` files.
+    pub outbox_set_aside: u64,
+    /// Times that the last invalidations were sent again, since the server was another one than before.
+    pub echoes: u64,
     /// Locks found lost when they were renewed or committed.
     pub locks_lost: u64,
+    /// Documents read from this process's snapshot: no server, no parsing.
+    pub reads_from_snapshot: u64,
     /// Documents read from the server's copy.
     pub reads_from_server: u64,
     /// Documents read from their file.
@@ -50,7 +62,9 @@ pub(crate) struct Counters {
     pub(crate) commits: Counter,
     pub(crate) invalidations: Counter,
     pub(crate) deferred: Counter,
+    pub(crate) unrecorded: Counter,
     pub(crate) locks_lost: Counter,
+    pub(crate) reads_from_snapshot: Counter,
     pub(crate) reads_from_server: Counter,
     pub(crate) reads_from_file: Counter,
 }
@@ -61,7 +75,13 @@ impl Counters {
             commits: self.commits.get(),
             invalidations: self.invalidations.get(),
             deferred: self.deferred.get(),
+            unrecorded: self.unrecorded.get(),
+            outbox_pending: 0,
+            outbox_replayed: 0,
+            outbox_set_aside: 0,
+            echoes: 0,
             locks_lost: self.locks_lost.get(),
+            reads_from_snapshot: self.reads_from_snapshot.get(),
             reads_from_server: self.reads_from_server.get(),
             reads_from_file: self.reads_from_file.get(),
             round_trips: engine.round_trips(),

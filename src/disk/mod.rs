@@ -6,14 +6,22 @@
 //! Beside a document stand, hidden by a leading dot:
 //! - its *sidecar* `.<file>.cachetx`: the OS lock of writers, the last fence and the last modification time;
 //! - for the length of a save, a temporary file `.<file>.<token>.tmp`, locked by its writer while that lives.
+//!
+//! The [`outbox`] is a folder of its own, by default `<root>/.cachetx-outbox`: no run's name begins with a dot.
 
+mod file_system;
 mod folder;
+mod outbox;
 mod read;
 mod root;
 mod session;
 mod sidecar;
 mod temp;
 
+pub use file_system::FileSystem;
+pub(crate) use outbox::{
+    Invalidation, Listed, Outbox, OutboxAction, OutboxGot, Ticket, Work, list,
+};
 pub(crate) use root::Root;
 pub(crate) use session::Session;
 
@@ -28,6 +36,13 @@ pub(crate) const READ_ONLY_MARKER: &str = "READONLY";
 pub(crate) struct Place {
     pub(crate) folder: Arc<str>,
     pub(crate) file: Arc<str>,
+}
+
+impl Place {
+    /// Relative to the root.
+    fn path(&self) -> String {
+        [&*self.folder, "/", &*self.file].concat()
+    }
 }
 
 /// What may be asked of a disk; as data, so that a simulated one can answer too.
@@ -110,7 +125,7 @@ pub(crate) enum Got {
     /// The document's bytes, and the stamp that held still while they were read.
     File(Stamp, Bytes),
     Missing,
-    /// The file changed while it was read.
+    /// The file changed while it was read, or was replaced on its server.
     Torn,
     Sidecar(Sidecar),
     /// Somebody else has the sidecar's OS lock.

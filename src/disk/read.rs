@@ -14,26 +14,70 @@ use rustix::{
 };
 use std::{fs::File, path::Path};
 
-pub(super) fn stat(dir: &File, path: &Path, file: &str) -> Result<Option<Stamp>> {
-    let stat = folder::stat_at(dir, file).map_err(|e| io_error(path, "stat", e.into()))?;
-    stat.map(|stat| plain_file(path, &stat).map(|()| folder::stamp(&stat)))
-        .transpose()
+/// The stamp by the file's name, which is enough where one machine writes.
+pub(super) fn stat(dir: &File, path: &Path, file: &str) -> Result<Got> {
+    match folder::stat_at(dir, file) {
+        Ok(Some(stat)) => plain_file(path, &stat).map(|()| Got::Stamp(Some(folder::stamp(&stat)))),
+        Ok(None) => Ok(Got::Stamp(None)),
+        Err(e) => torn_if_stale(path, "stat", e),
+    }
+}
+
+/// The stamp by opening the file: a network file system asks its server then, and may answer a stat from memory.
+pub(super) fn stat_open(dir: &File, path: &Path, file: &str) -> Result<Got> {
+    let open = match open(dir, path, file)? {
+        Ok(open) => open,
+        Err(Got::Missing) => return Ok(Got::Stamp(None)),
+        Err(other) => return Ok(other),
+    };
+    match rustix::fs::fstat(&open) {
+        Ok(stat) => plain_file(path, &stat).map(|()| Got::Stamp(Some(folder::stamp(&stat)))),
+        Err(e) => torn_if_stale(path, "stat", e),
+    }
+}
+
+/// The open file, or what the reader gets instead of one.
+fn open(dir: &File, path: &Path, file: &str) -> Result<Result<File, Got>> {
+    match folder::open_at(dir, file, OFlags::RDONLY, Mode::empty()) {
+        Ok(open) => Ok(Ok(open)),
+        Err(Errno::NOENT) => Ok(Err(Got::Missing)),
+        Err(e) if folder::is_link(dir, file) => {
+            log::debug!("{}: {e}", path.display());
+            Err(not_plain(path, "a symbolic link, which is not followed"))
+        }
+        Err(e) => torn_if_stale(path, "open", e).map(Err),
+    }
+}
+
+/// A network file system says so of a file or folder that was replaced on its server meanwhile: looking again finds the new one.
+fn torn_if_stale(path: &Path, action: &'static str, e: Errno) -> Result<Got> {
+    match e {
+        Errno::STALE => Ok(Got::Torn),
+        e => Err(io_error(path, action, e.into())),
+    }
 }
 
 pub(super) fn read(dir: &File, path: &Path, file: &str, max_bytes: u64) -> Result<Got> {
-    let open = match folder::open_at(dir, file, OFlags::RDONLY, Mode::empty()) {
+    let open = match open(dir, path, file)? {
         Ok(open) => open,
-        Err(Errno::NOENT) => return Ok(Got::Missing),
-        Err(e) if folder::is_link(dir, file) => {
-            log::debug!("{}: {e}", path.display());
-            return Err(not_plain(path, "a symbolic link, which is not followed"));
-        }
-        Err(e) => return Err(io_error(path, "open", e.into())),
+        Err(instead) => return Ok(instead),
     };
-    let before = rustix::fs::fstat(&open).map_err(|e| io_error(path, "stat", e.into()))?;
+    let before = match rustix::fs::fstat(&open) {
+        Ok(stat) => stat,
+        Err(e) => return torn_if_stale(path, "stat", e),
+    };
     plain_file(path, &before)?;
     let before = folder::stamp(&before);
     too_large(path, before.size, max_bytes)?;
+    match read_all(&open, before) {
+        Ok(Some(bytes)) => Ok(Got::File(before, bytes.into())),
+        Ok(None) => Ok(Got::Torn),
+        Err(e) => torn_if_stale(path, "read", e),
+    }
+}
+
+/// The bytes, where the stamp held still and they are as many as it says.
+fn read_all(open: &File, before: Stamp) -> Result<Option<Vec<u8>>, Errno> {
     // One byte more than there should be, so that a file that grows is seen; what is past that is not read. What the file
     // says of its size is no reason to take that much memory at once: it may be sparse.
     let room = before.size.min(limits::READ_AHEAD_BYTES);
@@ -42,16 +86,12 @@ pub(super) fn read(dir: &File, path: &Path, file: &str, max_bytes: u64) -> Resul
         if bytes.len() == bytes.capacity() {
             bytes.reserve(1);
         }
-        let read = retry_on_intr(|| rustix::io::read(&open, spare_capacity(&mut bytes)));
-        if read.map_err(|e| io_error(path, "read", e.into()))? == 0 {
+        if retry_on_intr(|| rustix::io::read(open, spare_capacity(&mut bytes)))? == 0 {
             break;
         }
     }
-    let after = rustix::fs::fstat(&open).map_err(|e| io_error(path, "stat", e.into()))?;
-    if folder::stamp(&after) != before || bytes.len() as u64 != before.size {
-        return Ok(Got::Torn);
-    }
-    Ok(Got::File(before, bytes.into()))
+    let after = folder::stamp(&rustix::fs::fstat(open)?);
+    Ok((after == before && bytes.len() as u64 == before.size).then_some(bytes))
 }
 
 pub(super) fn too_large(path: &Path, bytes: u64, limit: u64) -> Result<()> {

@@ -43,6 +43,17 @@ impl Session {
 
     /// Performs one action on one document.
     pub(crate) fn perform(&mut self, place: &Place, action: &FileAction) -> Result<Got> {
+        let got = self.act(place, action)?;
+        if matches!(got, Got::Missing | Got::Torn)
+            && let Some(open) = self.open.get_mut(place)
+        {
+            // The folder may have been replaced with the file in it: whoever looks again opens it again.
+            open.folder = None;
+        }
+        Ok(got)
+    }
+
+    fn act(&mut self, place: &Place, action: &FileAction) -> Result<Got> {
         let open = self.open.entry(place.clone()).or_default();
         if open.folder.is_none() {
             open.folder = self.root.folder(&place.folder)?;
@@ -66,7 +77,8 @@ impl Session {
         let path = folder_path.join(&*place.file);
         let file = &*place.file;
         match action {
-            FileAction::Stat => read::stat(dir, &path, file).map(Got::Stamp),
+            FileAction::Stat if self.root.network => read::stat_open(dir, &path, file),
+            FileAction::Stat => read::stat(dir, &path, file),
             FileAction::Read => read::read(dir, &path, file, self.root.max_bytes),
             FileAction::PeekSidecar => sidecar::peek(dir, file)
                 .map(|content| Got::Sidecar(content.unwrap_or_default()))

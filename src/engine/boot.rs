@@ -18,6 +18,8 @@ use redis::Value;
 pub(super) struct Booted {
     pub(super) mode: Mode,
     pub(super) report: EngineReport,
+    /// The server's own random name, new at each start; `None` where it may not be asked.
+    pub(super) run_id: Option<String>,
 }
 
 /// How operations run on one server.
@@ -61,7 +63,7 @@ pub(super) fn boot(session: &mut Session<'_>, assemble: &Assemble) -> Result<Boo
         survey::pack(packed);
         match engine {
             Engine::Auto | Engine::Script => pack_scripts(&scripts, packed),
-            Engine::Function => function::pack_load(&library, packed),
+            Engine::Function => pack_library(&library, packed),
             Engine::Watch => watch::pack_probe(packed),
         }
     })?;
@@ -78,9 +80,14 @@ pub(super) fn boot(session: &mut Session<'_>, assemble: &Assemble) -> Result<Boo
     };
     survey.warnings.extend(choice.warning.clone());
     survey.look_closer(session, &choice.mode)?;
+    let run_id = survey.run_id.take();
     let report = report(session, &choice, survey);
     let mode = choice.mode;
-    Ok(Booted { mode, report })
+    Ok(Booted {
+        mode,
+        report,
+        run_id,
+    })
 }
 
 fn assembled(session: &Session<'_>, assemble: &Assemble, dialect: Dialect) -> Scripts {
@@ -98,6 +105,12 @@ const NO_SHA: &[u8] = b"0000000000000000000000000000000000000000";
 fn pack_scripts(scripts: &Scripts, packed: &mut Packed) {
     script::pack_loads(scripts, packed);
     packed.request(&[b"EVALSHA", NO_SHA, b"0"]);
+}
+
+/// Loads the library, and tries FCALL last: a server that has it says that there is no function of no name.
+fn pack_library(library: &Library, packed: &mut Packed) {
+    function::pack_load(library, packed);
+    packed.request(&[b"FCALL", b"", b"0"]);
 }
 
 /// Script where EVALSHA may be called and the scripts get to the server, else Watch.
@@ -177,6 +190,9 @@ fn take_functions(library: Library, tried: &[Value], survey: &Survey) -> Result<
     if is_unknown_command(answer) {
         return Err(Failure::Refused(no_functions(survey)));
     }
+    if let Some(Value::ServerError(error)) = tried.last().filter(|reply| is_denied(reply)) {
+        return Err(Failure::Refused(super::reply::server_error(error)));
+    }
     if is_denied(answer) {
         let warning = format!(
             "FUNCTION LOAD is denied: somebody who may has to load the library {}",
@@ -232,11 +248,14 @@ fn report(session: &Session<'_>, choice: &Choice, survey: Survey) -> EngineRepor
 
 /// The failure of a boot, as an error of its own: no operation was sent.
 pub(super) fn boot_error(error: &Error) -> Error {
-    Error::new(match error.is_unavailable() {
-        true => Kind::Unavailable {
-            message: format!("boot: {error}"),
+    Error::new(match error.kind() {
+        Kind::Unavailable { message } => Kind::Unavailable {
+            message: format!("boot: {message}"),
         },
-        false => Kind::Server {
+        Kind::Server { message } => Kind::Server {
+            message: format!("boot: {message}"),
+        },
+        _ => Kind::Server {
             message: format!("boot: {error}"),
         },
     })

@@ -79,6 +79,21 @@ impl<E: Performer + ?Sized> Breaker<E> {
         done
     }
 
+    /// For who has time to wait: sends it whatever the state. An answer closes it; a failure was nobody's wait and does not
+    /// count.
+    pub(crate) fn insist(&self, op: &Op) -> Result<Reply, Fault> {
+        let sent_at = Instant::now();
+        let done = self.engine.perform(op);
+        if done.is_ok() {
+            self.note(&done, sent_at, Instant::now());
+        }
+        done
+    }
+
+    pub(crate) fn look_around(&self) -> Result<(), Fault> {
+        self.engine.look_around()
+    }
+
     pub(crate) fn report(&self) -> Option<EngineReport> {
         self.engine.report()
     }

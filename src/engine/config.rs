@@ -87,7 +87,7 @@ impl ServerConfig {
 
     /// How long an operation waits for servers that do not know yet which of them has the keys.
     pub(super) fn patience(&self) -> Duration {
-        self.connect_timeout + self.response_timeout
+        self.connect_timeout.saturating_add(self.response_timeout)
     }
 
     /// Where the server is, fit to be shown.

@@ -9,6 +9,7 @@ pub(crate) struct Counters {
     skips: AtomicU64,
     reconnects: AtomicU64,
     round_trips: AtomicU64,
+    strangers: AtomicU64,
     redirects: AtomicU64,
 }
 
@@ -36,6 +37,15 @@ impl Counters {
     /// Times that another server was asked, since the first was not the one, or not any more.
     pub(crate) fn redirects(&self) -> u64 {
         self.redirects.load(Ordering::Relaxed)
+    }
+
+    /// Servers that turned out to be none of those that were met before.
+    pub(crate) fn strangers(&self) -> u64 {
+        self.strangers.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn count_stranger(&self) {
+        self.strangers.fetch_add(1, Ordering::Relaxed);
     }
 
     pub(super) fn count_skip(&self) {

@@ -72,4 +72,9 @@ pub(crate) trait Performer: Send + Sync + 'static {
     }
 
     fn counters(&self) -> &Counters;
+
+    /// Asks servers who they are, and counts those that were not met before; those that may not be asked too.
+    fn look_around(&self) -> Result<(), Fault> {
+        Ok(())
+    }
 }

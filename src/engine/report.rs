@@ -11,9 +11,9 @@ use std::fmt;
 pub struct EngineReport {
     /// How operations run: `script`, `function` or `watch`.
     pub engine: String,
-    /// The server, without credentials.
+    /// The server, without credentials; in a Cluster, all that were booted.
     pub server: String,
-    /// `single`.
+    /// `single`, `cluster of 3 primaries`, `sentinel mymaster`.
     pub topology: String,
     /// `redis` or `valkey`; `unknown` where the server may not be asked.
     pub flavour: String,
@@ -34,6 +34,17 @@ pub struct EngineReport {
 }
 
 impl EngineReport {
+    /// Adds another server of the same Cluster.
+    pub(super) fn take_in(&mut self, other: &Self) {
+        self.server = format!("{}, {}", self.server, other.server);
+        self.loaded &= other.loaded;
+        for warning in &other.warnings {
+            if !self.warnings.contains(warning) {
+                self.warnings.push(warning.clone());
+            }
+        }
+    }
+
     /// The report as a JSON object with the fields' names.
     #[must_use]
     pub fn to_json(&self) -> String {

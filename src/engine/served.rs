@@ -11,6 +11,7 @@ use super::{
     plain, replicas,
     session::{Failure, Session},
     source::{Dialect, Scripts},
+    survey,
     topology::Topology,
     watch,
 };
@@ -18,7 +19,11 @@ use crate::{
     Effect, Result, limits,
     op::{Fault, Op, Reply, Space},
 };
-use std::{sync::Arc, time::Duration};
+use std::{
+    collections::HashSet,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 /// Runs operations on one server, or on the one of several that has the keys.
 pub(crate) struct ServerEngine {
@@ -27,6 +32,8 @@ pub(crate) struct ServerEngine {
     patience: Duration,
     counters: Arc<Counters>,
     assemble: Assemble,
+    /// The run ids of all servers so far.
+    met: Mutex<HashSet<String>>,
 }
 
 impl ServerEngine {
@@ -52,6 +59,7 @@ impl ServerEngine {
             topology: Topology::new(config, Arc::clone(&counters))?,
             counters,
             assemble: Box::new(assemble),
+            met: Mutex::default(),
         })
     }
 
@@ -85,8 +93,28 @@ impl ServerEngine {
         }
         let booted = Arc::new(boot::boot(session, &self.assemble)?);
         log::info!("{}", booted.report);
+        self.meet(booted.run_id.as_deref());
         session.node.set_booted(Arc::clone(&booted));
         Ok(booted)
+    }
+}
+
+impl ServerEngine {
+    /// Remembers a server; the first one is no stranger.
+    fn meet(&self, run_id: Option<&str>) {
+        let mut met = self.met.lock().unwrap_or_else(PoisonError::into_inner);
+        let first = met.is_empty();
+        let new = match run_id {
+            Some(id) => met.insert(id.to_owned()),
+            // Whether it was met cannot be known.
+            None => true,
+        };
+        if new && !first {
+            self.counters.count_stranger();
+        }
+        if met.is_empty() {
+            met.insert(String::new());
+        }
     }
 }
 
@@ -121,8 +149,9 @@ impl Performer for ServerEngine {
 
     fn report(&self) -> Option<EngineReport> {
         let nodes = self.topology.known();
-        let booted = nodes.iter().find_map(|node| node.booted())?;
-        let mut report = booted.report.clone();
+        let mut booted = nodes.iter().filter_map(|node| node.booted());
+        let mut report = booted.next()?.report.clone();
+        booted.for_each(|other| report.take_in(&other.report));
         report.topology = self.topology.describe();
         Some(report)
     }
@@ -133,5 +162,15 @@ impl Performer for ServerEngine {
 
     fn counters(&self) -> &Counters {
         &self.counters
+    }
+
+    fn look_around(&self) -> Result<(), Fault> {
+        let primaries = self.topology.primaries().map_err(Fault::NotDone)?;
+        for node in primaries {
+            let asked = node.attempt(Asking::No, &mut |session| survey::run_id(session));
+            let run_id = asked.map_err(|miss| miss.fault)?;
+            self.meet(run_id.as_deref());
+        }
+        Ok(())
     }
 }

@@ -28,10 +28,17 @@ pub(super) fn pack(packed: &mut Packed) {
     packed.request(&[b"HGETALL", RULES_KEY.as_bytes()]);
 }
 
+/// The server's name for this run of it; `None` where it may not be asked.
+pub(super) fn run_id(session: &mut Session<'_>) -> Result<Option<String>, Failure> {
+    let reply = session.ask(|packed| packed.request(&[b"INFO", b"server"]))?;
+    Ok(field(&info(&reply), "run_id").map(str::to_owned))
+}
+
 pub(super) struct Survey {
     /// `redis`, `valkey` or `unknown`.
     pub(super) flavour: String,
     pub(super) version: String,
+    pub(super) run_id: Option<String>,
     pub(super) warnings: Vec<String>,
     /// The server's, in s; `None` where it may not be asked.
     now_s: Option<u64>,
@@ -59,6 +66,7 @@ impl Survey {
         Self {
             flavour: flavour.to_owned(),
             version: valkey.or(redis).unwrap_or("unknown").to_owned(),
+            run_id: field(&server, "run_id").map(str::to_owned),
             warnings: warnings.chain(persisted(&persistence, &save)).collect(),
             now_s: time.first().and_then(|seconds| seconds.parse().ok()),
             seen: seen.collect(),

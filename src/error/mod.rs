@@ -91,6 +91,8 @@ pub(crate) enum Kind {
         action: &'static str,
         source: std::io::Error,
     },
+    #[error("the outbox {0}")]
+    Outbox(String),
     #[error(
         "`{}` (hash slot {}) and `{}` (hash slot {}) cannot be in one step of a Cluster: give their keys one hash tag, or see CrossSlot::Split; nothing was written",
         first.0, first.1, second.0, second.1
@@ -233,6 +235,12 @@ impl Error {
     #[must_use]
     pub fn is_busy(&self) -> bool {
         matches!(self.kind(), Kind::SidecarBusy { .. })
+    }
+
+    /// Whether the outbox has no folder, or no room.
+    #[must_use]
+    pub fn is_outbox(&self) -> bool {
+        matches!(self.kind(), Kind::Outbox(_))
     }
 
     /// Whether the server could not be reached or did not answer in time.

@@ -10,7 +10,7 @@ mod finite;
 mod read;
 mod write;
 
-pub(crate) use read::{parse, without_place};
+pub(crate) use read::{is_cut_short, parse, without_place};
 pub use write::Style;
 pub(crate) use write::{Outer, to_bytes, to_text};
 

@@ -5,7 +5,7 @@
 
 use super::{is_white, path_to, refuse};
 use crate::Result;
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, IgnoredAny};
 use serde_json::error::Category;
 use std::fmt;
 
@@ -16,6 +16,11 @@ const NOT_NUMBERS: [&str; 3] = ["NaN", "Infinity", "-Infinity"];
 pub(crate) fn parse<T: DeserializeOwned>(document: &str, bytes: &[u8]) -> Result<T> {
     let text = text(bytes).map_err(|message| refuse(document, message))?;
     serde_json::from_str(text).map_err(|e| refuse(document, explain::<T>(text, &e)))
+}
+
+/// Whether the bytes are no more than the beginning of a JSON text, as those of a file are whose writer is not done.
+pub(crate) fn is_cut_short(bytes: &[u8]) -> bool {
+    serde_json::from_slice::<IgnoredAny>(bytes).is_err_and(|e| e.is_eof())
 }
 
 /// The bytes as text, where they are text at all.

@@ -1,13 +1,14 @@
 //! Deleting a document: the file first, then its entries and everything derived from it.
 
 use super::{
+    defer::delete_or_defer,
     outcome::Outcome,
     run::Run,
-    save::{Writer, admit, invalidate, settle},
+    save::{Writer, admit, settle},
     spread::Spread,
 };
 use crate::{
-    Result,
+    Params, Result,
     disk::{FileAction, Place, Sidecar},
     op::Entry,
 };
@@ -20,6 +21,8 @@ pub(crate) struct Plan {
     pub(crate) place: Place,
     pub(crate) own: Entry,
     pub(crate) dependents: Spread,
+    /// What the keys were made from, for the outbox.
+    pub(crate) params: Params,
     pub(crate) writer: Writer,
 }
 
@@ -35,8 +38,11 @@ pub(crate) fn delete(plan: Plan) -> Run<Outcome> {
         let reach = plan.dependents.reach();
         let mut here = plan.dependents.here.clone();
         here.push(plan.own);
-        let cache = invalidate(&io, &plan.document, here, lock).await;
-        let cache = plan.dependents.finish(&io, &plan.document, cache).await;
+        let cache = delete_or_defer(&io, &plan.document, here, lock, &plan.params).await;
+        let dependents = plan.dependents;
+        let cache = dependents
+            .finish(&io, &plan.document, &plan.params, cache)
+            .await;
         Ok(Outcome {
             cache,
             durability,

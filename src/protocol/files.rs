@@ -5,9 +5,27 @@ use crate::{
     Error, Result,
     disk::{FileAction, Folder, Got, Place, Sidecar},
     error::Kind,
-    limits,
+    json, limits,
     op::{Bytes, Stamp},
 };
+
+/// A document as its file had it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Found {
+    pub(crate) stamp: Stamp,
+    pub(crate) bytes: Bytes,
+    /// Whether the stamp surely belongs to no other content: only then may a reader keep these bytes under it.
+    pub(crate) settled: bool,
+}
+
+/// How to take it that a file is not there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Missing {
+    /// For an answer.
+    Final,
+    /// Perhaps for a moment only: other programs replace a file by deleting it first.
+    Brief,
+}
 
 impl Io {
     /// Whether the folder is there; refuses where it holds the `READONLY` marker.
@@ -23,10 +41,14 @@ impl Io {
     }
 
     pub(super) async fn stat(&self, place: &Place) -> Result<Option<Stamp>> {
-        match self.disk(place, FileAction::Stat).await? {
-            Got::Stamp(stamp) => Ok(stamp),
-            _ => Err(mismatch("the disk")),
+        for attempt in 1..=limits::READ_ATTEMPTS {
+            match self.disk(place, FileAction::Stat).await? {
+                Got::Stamp(stamp) => return Ok(stamp),
+                Got::Torn => self.sleep(limits::READ_PAUSE * attempt).await,
+                _ => return Err(mismatch("the disk")),
+            }
         }
+        Err(unsteady(place))
     }
 
     pub(super) async fn peek_sidecar(&self, place: &Place) -> Result<Sidecar> {
@@ -36,21 +58,50 @@ impl Io {
         }
     }
 
-    /// The document, whole: a file that changes while it is read is read again, a bounded number of times.
-    pub(super) async fn read_file(&self, place: &Place) -> Result<Option<(Stamp, Bytes)>> {
+    /// The document, whole: a file that changes while it is read, or that a writer in place has cut short just now, is
+    /// read again, a bounded number of times.
+    pub(super) async fn read_file(&self, place: &Place, missing: Missing) -> Result<Option<Found>> {
+        let mut missed = 0;
         for attempt in 1..=limits::READ_ATTEMPTS {
+            // From before the file is opened: what is written to it after this reading is younger than that.
+            let asked_at = self.now().wall_ns;
             match self.disk(place, FileAction::Read).await? {
-                Got::File(stamp, bytes) => return Ok(Some((stamp, bytes))),
-                Got::Missing => return Ok(None),
-                Got::Torn => self.sleep(limits::READ_PAUSE * attempt).await,
+                Got::File(stamp, bytes) => {
+                    missed = 0;
+                    let settled = self.is_settled(place, stamp, asked_at).await;
+                    // A file that is being emptied shows its old time for a moment: it may seem settled.
+                    let doubtful = !settled || bytes.is_empty();
+                    let last = attempt == limits::READ_ATTEMPTS;
+                    if last || !(doubtful && json::is_cut_short(&bytes)) {
+                        return Ok(Some(Found {
+                            stamp,
+                            bytes,
+                            settled,
+                        }));
+                    }
+                }
+                Got::Missing => {
+                    missed += 1;
+                    if missing == Missing::Final || missed == limits::MISSING_ATTEMPTS {
+                        return Ok(None);
+                    }
+                }
+                Got::Torn => missed = 0,
                 _ => return Err(mismatch("the disk")),
             }
+            self.sleep(limits::READ_PAUSE * attempt).await;
         }
-        Err(Error::new(Kind::Document {
-            document: format!("{}/{}", place.folder, place.file),
-            message: "changed again and again while it was read: somebody writes it in place"
-                .to_owned(),
-        }))
+        Err(unsteady(place))
+    }
+
+    /// Whether nothing that is written from now on can have this stamp too: the file's time is long past, or is the one
+    /// that the last save gave, and no later save gives that again.
+    async fn is_settled(&self, place: &Place, stamp: Stamp, asked_at: i64) -> bool {
+        if asked_at.saturating_sub(stamp.mtime_ns) >= limits::YOUNG_NS {
+            return true;
+        }
+        let sidecar = self.peek_sidecar(place).await;
+        sidecar.is_ok_and(|sidecar| sidecar.mtime_ns == stamp.mtime_ns)
     }
 
     /// The sidecar's content, under its OS lock, which is waited for a bounded time.
@@ -88,4 +139,12 @@ impl Io {
                 .to_owned(),
         }))
     }
+}
+
+fn unsteady(place: &Place) -> Error {
+    Error::new(Kind::Document {
+        document: format!("{}/{}", place.folder, place.file),
+        message: "changed again and again while it was read: somebody writes it in place"
+            .to_owned(),
+    })
 }

@@ -1,11 +1,13 @@
 //! Taking, renewing and letting go of a document's lock.
 
 use super::{
+    defer::record,
+    files::Missing,
     run::{Io, Run},
     value,
 };
 use crate::{
-    Error, Result,
+    Error, Params, Result,
     disk::{Place, Sidecar},
     error::{Effect, Kind},
     limits,
@@ -106,7 +108,7 @@ pub(crate) fn renew(
     })
 }
 
-/// Frees the lock; a failure is logged and left to the lock's TTL.
+/// Frees the lock, now or as soon as the server answers; what else fails is logged and left to the lock's TTL.
 pub(crate) fn release(document: String, lock: Lock) -> Run<()> {
     Run::new(|io| async move {
         let_go(&io, &document, lock).await;
@@ -115,14 +117,27 @@ pub(crate) fn release(document: String, lock: Lock) -> Run<()> {
 }
 
 pub(super) async fn let_go(io: &Io, document: &str, lock: Lock) {
-    match io.server(Release { lock }).await {
+    match io.server(Release { lock: lock.clone() }).await {
         Ok(ReleaseReply::Done) => {}
         Ok(ReleaseReply::Lost) => log::debug!("{document}: the lock was gone when it was released"),
-        Err(fault) => log::warn!(
-            "{document}: the lock could not be released and is left to its TTL: {}",
-            fault.into_error()
-        ),
+        Err(fault) => {
+            let cause = fault.into_error();
+            // Somebody may wait for it, longer than the server is away.
+            let recorded = cause.is_unavailable() && release_later(io, lock).await;
+            let left = match recorded {
+                true => "until the outbox is replayed",
+                false => "to its TTL",
+            };
+            log::warn!("{document}: the lock could not be released and is left {left}: {cause}");
+        }
     }
+}
+
+/// Whether the outbox has it.
+async fn release_later(io: &Io, lock: Lock) -> bool {
+    let nothing = Vec::new();
+    let action = record(io, nothing, Some(lock), Params::new());
+    io.outbox(action).await.is_ok()
 }
 
 pub(super) fn millis(time: Duration) -> u64 {
@@ -140,8 +155,13 @@ fn as_expected(claim: &Claim, there: bool) -> Result<()> {
 
 /// The document and its sidecar, once the lock is held.
 async fn look(io: &Io, claim: &Claim) -> Result<(Option<(Stamp, Bytes)>, Sidecar)> {
-    let read = io.read_file(&claim.place).await?;
-    as_expected(claim, read.is_some())?;
+    let missing = match claim.expect {
+        Expect::Document => Missing::Brief,
+        Expect::Nothing => Missing::Final,
+    };
+    let found = io.read_file(&claim.place, missing).await?;
+    as_expected(claim, found.is_some())?;
+    let read = found.map(|found| (found.stamp, found.bytes));
     Ok((read, io.peek_sidecar(&claim.place).await?))
 }
 

@@ -1,21 +1,25 @@
-//! The protocols: lock, save, delete, read. No I/O, no clock and no randomness of their own.
+//! The protocols: lock, save, delete, read, defer and replay. No I/O, no clock and no randomness of their own.
 //!
 //! A protocol is a [`Run`]: a straight-line `async fn` that awaits nothing but its [`Io`] handle. A driver resumes it with
 //! the answer to its last [`Action`] and is told the next one. So the same body runs blocking, under an executor, or in a
 //! simulation that crashes between any two actions; and the list of actions is the trace, the count of round trips and the
 //! list of crash points.
 
+mod defer;
 pub(crate) mod delete;
 mod files;
 pub(crate) mod lock;
 mod outcome;
 pub(crate) mod read;
+pub(crate) mod replay;
 mod run;
 pub(crate) mod save;
 mod spread;
 mod value;
 
+pub(crate) use defer::deferred;
 pub(crate) use lock::{Claim, Held};
 pub use outcome::{CacheOutcome, Durability, Outcome, Reach};
+pub use replay::Replayed;
 pub(crate) use run::{Action, Answer, Io, Now, Run, Step, mismatch};
 pub(crate) use spread::Spread;

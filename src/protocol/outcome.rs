@@ -41,11 +41,20 @@ pub enum CacheOutcome {
         /// Entries that were there and are gone.
         removed: u64,
     },
-    /// The server did not take it, or did not say so. Readers of the document are right, since they compare stamps;
-    /// dependents may be stale until their TTL.
+    /// The server did not take it, or did not say so. It is recorded in the outbox, synced, and will be done as soon as the
+    /// server answers, by this process or another. Until then readers of the document are right, since they compare stamps;
+    /// dependents may be stale.
     Deferred {
-        /// Why.
+        /// Why the server did not take it.
         cause: Error,
+    },
+    /// The same, and it could not be recorded either. While this process lives it still tries; else dependents may be stale
+    /// until their TTL.
+    Unrecorded {
+        /// Why the server did not take it.
+        cause: Error,
+        /// Why the outbox did not.
+        outbox: Error,
     },
 }
 
@@ -53,6 +62,8 @@ impl CacheOutcome {
     /// Both steps' outcome: put off where one of them was.
     pub(crate) fn and(self, next: Self) -> Self {
         match (self, next) {
+            (unrecorded @ Self::Unrecorded { .. }, _)
+            | (_, unrecorded @ Self::Unrecorded { .. }) => unrecorded,
             (Self::Deferred { cause }, _) | (_, Self::Deferred { cause }) => {
                 Self::Deferred { cause }
             }
@@ -74,7 +85,7 @@ impl CacheOutcome {
     /// Whether the entries are known to be right: committed or invalidated.
     #[must_use]
     pub fn is_settled(&self) -> bool {
-        !matches!(self, Self::Deferred { .. })
+        matches!(self, Self::Committed { .. } | Self::Invalidated { .. })
     }
 }
 

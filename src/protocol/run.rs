@@ -1,6 +1,6 @@
 use crate::{
     Error, Result,
-    disk::{FileAction, Got, Place},
+    disk::{FileAction, Got, OutboxAction, OutboxGot, Place},
     error::Kind,
     limits,
     op::{Ask, Fault, Op, Reply},
@@ -18,6 +18,7 @@ use std::{
 pub(crate) enum Action {
     Server(Op),
     Disk(Place, FileAction),
+    Outbox(OutboxAction),
     Sleep(Duration),
 }
 
@@ -27,6 +28,7 @@ impl Action {
         match self {
             Self::Server(op) => format!("server.{}", op.name()),
             Self::Disk(_, action) => format!("disk.{}", action.name()),
+            Self::Outbox(action) => format!("outbox.{}", action.name()),
             Self::Sleep(_) => "sleep".to_owned(),
         }
     }
@@ -37,6 +39,7 @@ impl Action {
 pub(crate) enum Answer {
     Server(Result<Reply, Fault>),
     Disk(Result<Got>),
+    Outbox(Result<OutboxGot>),
     Slept,
 }
 
@@ -94,6 +97,13 @@ impl Io {
     pub(super) async fn disk(&self, place: &Place, action: FileAction) -> Result<Got> {
         match self.ask(Action::Disk(place.clone(), action)).await {
             Answer::Disk(got) => got,
+            _ => Err(mismatch("a driver")),
+        }
+    }
+
+    pub(super) async fn outbox(&self, action: OutboxAction) -> Result<OutboxGot> {
+        match self.ask(Action::Outbox(action)).await {
+            Answer::Outbox(got) => got,
             _ => Err(mismatch("a driver")),
         }
     }

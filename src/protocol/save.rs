@@ -1,13 +1,14 @@
 //! Saving a document: a durable file, then one atomic step on the server.
 
 use super::{
+    defer::defer,
     lock::let_go,
     outcome::{CacheOutcome, Durability, Outcome},
     run::{Io, Run},
     spread::Spread,
 };
 use crate::{
-    Error, Result,
+    Error, Params, Result,
     disk::{FileAction, Place, Sidecar},
     error::Kind,
     op::{
@@ -29,6 +30,8 @@ pub(crate) struct Plan {
     pub(crate) own: Entry,
     pub(crate) ttl_ms: u64,
     pub(crate) dependents: Spread,
+    /// What the keys were made from, for the outbox.
+    pub(crate) params: Params,
     pub(crate) writer: Writer,
     /// Whether the lock goes with the commit.
     pub(crate) release: bool,
@@ -83,7 +86,10 @@ pub(crate) fn save(plan: Plan) -> Run<Saved> {
             replicas,
         } = commit(&io, &plan, stamp).await;
         let reach = plan.dependents.reach();
-        let cache = plan.dependents.finish(&io, &plan.document, cache).await;
+        let cache = plan
+            .dependents
+            .finish(&io, &plan.document, &plan.params, cache)
+            .await;
         Ok(Saved {
             outcome: Outcome {
                 cache,
@@ -240,22 +246,20 @@ async fn commit(io: &Io, plan: &Plan, stamp: Stamp) -> Step {
             Err(fault) => break fault.into_error(),
         }
     };
-    if !cause.is_server() {
-        return Step::of(CacheOutcome::Deferred { cause });
-    }
-    // The server answers but does not take the commit: it may be full. Deleting is always safe, and allowed even then.
     let entries = std::iter::once(&plan.own).chain(&plan.dependents.here);
+    let entries: Vec<Entry> = entries.cloned().collect();
     let lock = plan.release.then(|| plan.writer.lock.clone());
-    match invalidate(io, &plan.document, entries.cloned().collect(), lock).await {
-        CacheOutcome::Invalidated { removed } => {
-            log::warn!(
-                "{}: the commit was refused, so its entries were deleted instead: {cause}",
-                plan.document
-            );
-            Step::of(CacheOutcome::Invalidated { removed })
-        }
-        _ => Step::of(CacheOutcome::Deferred { cause }),
+    // Where the server answers but does not take the commit, it may be full. Deleting is always safe, and allowed even then.
+    if cause.is_server()
+        && let Ok(removed) = invalidate(io, &plan.document, entries.clone(), lock.clone()).await
+    {
+        log::warn!(
+            "{}: the commit was refused, so its entries were deleted instead: {cause}",
+            plan.document
+        );
+        return Step::of(CacheOutcome::Invalidated { removed });
     }
+    Step::of(defer(io, entries, lock, plan.params.clone(), cause).await)
 }
 
 /// Deletes entries and lets the lock go in the same step; alone, where the step fails.
@@ -264,16 +268,16 @@ pub(super) async fn invalidate(
     document: &str,
     entries: Vec<Entry>,
     lock: Option<Lock>,
-) -> CacheOutcome {
+) -> Result<u64> {
     let release = lock.clone();
     match io.server(Invalidate { entries, release }).await {
-        Ok(InvalidateReply::Removed(removed)) => CacheOutcome::Invalidated { removed },
+        Ok(InvalidateReply::Removed(removed)) => Ok(removed),
         Err(fault) => {
             let cause = fault.into_error();
             if let (Some(lock), true) = (lock, cause.is_server()) {
                 let_go(io, document, lock).await;
             }
-            CacheOutcome::Deferred { cause }
+            Err(cause)
         }
     }
 }

@@ -2,10 +2,10 @@
 
 use super::{
     Io,
+    defer::delete_or_defer,
     outcome::{CacheOutcome, Reach},
-    save::invalidate,
 };
-use crate::op::Entry;
+use crate::{Params, op::Entry};
 
 /// Dependents: those in the own entry's step, and those for which a Cluster needs steps of their own.
 #[derive(Clone, Debug, Default)]
@@ -29,10 +29,11 @@ impl Spread {
         self,
         io: &Io,
         document: &str,
+        params: &Params,
         mut outcome: CacheOutcome,
     ) -> CacheOutcome {
         for entries in self.elsewhere {
-            outcome = outcome.and(invalidate(io, document, entries, None).await);
+            outcome = outcome.and(delete_or_defer(io, document, entries, None, params).await);
         }
         outcome
     }

@@ -249,3 +249,31 @@ impl<'a> Values<'a> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::{Params, Rules};
+
+    #[test]
+    fn everything_of_some_params_is_every_key_that_a_save_with_them_could_make() {
+        let rules = Rules::from_json(
+            r#"{ "version": "1.0",
+                 "cache_keys": { "climate": "a:{run}", "scenario": "b:{run}:{scenario}", "all": "c", "path": "d:{run}/{x}" },
+                 "rules": {} }"#,
+        )
+        .unwrap();
+        let all = |params: Params| -> Vec<String> {
+            let lists = rules.expand_all(&params);
+            lists
+                .flat_map(|keys| keys.iter().map(str::to_owned).collect::<Vec<_>>())
+                .collect()
+        };
+        let run = Params::new().with("run", "r");
+        assert_eq!(all(run.clone()), ["a:r", "c"]);
+        let scenarios = run.with("scenario", ["x", "y"]);
+        assert_eq!(all(scenarios), ["a:r", "b:r:x", "b:r:y", "c"]);
+        // A value that may not stand in a key: no save has made that one.
+        let odd = Params::new().with("run", "r/s").with("x", "1");
+        assert_eq!(all(odd), ["a:r/s", "c"]);
+    }
+}

@@ -211,6 +211,16 @@ impl Rules {
         expand::keys(&self.compiled, union.iter(all), params)
     }
 
+    /// All keys that a save with these params could have been about, a list for each controller. A controller is left out where
+    /// a placeholder has no value, or where the values may not stand in its key: no save has made such a key.
+    pub(crate) fn expand_all(&self, params: &Params) -> impl Iterator<Item = KeyList> {
+        let all = 0..self.compiled.controllers.len();
+        all.filter_map(|index| {
+            let one = std::iter::once(index);
+            expand::keys(&self.compiled, one, params).ok()
+        })
+    }
+
     /// The one key of a controller's entry.
     ///
     /// # Errors

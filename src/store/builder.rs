@@ -1,10 +1,19 @@
-use super::{Inner, Store, Trace, names::Layout, save};
-use crate::{Cache, Error, JsonStyle, Result, disk::Root, error::Kind, limits, op::Wait};
+use super::{Inner, Store, Trace, names::Layout, save, snapshots::Snapshots};
+use crate::{
+    Cache, Error, FileSystem, JsonStyle, Result,
+    disk::Root,
+    error::{Kind, io_error},
+    limits,
+    op::Wait,
+};
 use std::{
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
 };
+
+/// Below the root; hidden, as no run's folder is.
+const OUTBOX_FOLDER: &str = ".cachetx-outbox";
 
 /// Where a [`Store`] keeps its documents, and how it locks them. Every option states its default.
 #[must_use = "a builder does nothing until it is opened"]
@@ -17,6 +26,9 @@ pub struct StoreBuilder {
     lock_ttl: Duration,
     lock_wait: Duration,
     max_document_bytes: u64,
+    file_system: FileSystem,
+    snapshot_entries: usize,
+    snapshot_bytes: u64,
     style: JsonStyle,
     wait: Option<Wait>,
     trace: Option<Trace>,
@@ -33,6 +45,9 @@ impl StoreBuilder {
             lock_ttl: limits::DEFAULT_LOCK_TTL,
             lock_wait: limits::DEFAULT_LOCK_WAIT,
             max_document_bytes: limits::DEFAULT_MAX_DOCUMENT_BYTES,
+            file_system: FileSystem::default(),
+            snapshot_entries: limits::DEFAULT_SNAPSHOT_ENTRIES,
+            snapshot_bytes: limits::DEFAULT_SNAPSHOT_BYTES,
             style: JsonStyle::default(),
             wait: None,
             trace: None,
@@ -84,6 +99,27 @@ impl StoreBuilder {
         self
     }
 
+    /// What the root lies on; by default the operating system is asked.
+    pub fn file_system(mut self, file_system: FileSystem) -> Self {
+        self.file_system = file_system;
+        self
+    }
+
+    /// Documents of which [`Document::read`](crate::Document::read) keeps what it returned, counted once for each type
+    /// they are read as; 4,096 by default, zero keeps none.
+    pub fn snapshot_entries(mut self, entries: usize) -> Self {
+        self.snapshot_entries = entries;
+        self
+    }
+
+    /// Bytes of JSON text that all kept documents may come from; 64 MiB by default, zero keeps none. What a text becomes
+    /// in memory may be some times as big. A document of more than a quarter of
+    /// this may not be kept.
+    pub fn snapshot_bytes(mut self, bytes: u64) -> Self {
+        self.snapshot_bytes = bytes;
+        self
+    }
+
     /// How documents are written; compact by default.
     pub fn style(mut self, style: JsonStyle) -> Self {
         self.style = style;
@@ -125,12 +161,19 @@ impl StoreBuilder {
             ))));
         }
         let layout = Layout::new(self.run_param, &self.layout, self.lock_key.as_deref())?;
-        let root = Arc::new(Root::open(root, self.max_document_bytes)?);
+        let path = root;
+        let root = Arc::new(Root::open(path, self.max_document_bytes, self.file_system)?);
+        // Looked for again and again: a relative path would follow the process's working folder.
+        let path = path
+            .canonicalize()
+            .map_err(|e| io_error(path, "find the store's root", e))?;
+        self.cache.offer_outbox_folder(&path.join(OUTBOX_FOLDER));
         let host = rustix::system::uname();
         Ok(Store(Arc::new(Inner {
             cache: self.cache,
             root,
             layout,
+            snapshots: Snapshots::new(self.snapshot_entries, self.snapshot_bytes),
             lock_ttl: self.lock_ttl,
             lock_wait: self.lock_wait,
             style: self.style,

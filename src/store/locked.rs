@@ -1,6 +1,7 @@
-use super::{Save, SaveError, Store, document::no_randomness, driver::now, names::Names};
+use super::{Save, SaveError, Store, document::no_randomness, names::Names};
 use crate::{
     Error, Outcome, Result,
+    cache::now,
     error::Kind,
     json::{self, Outer},
     op::{Bytes, Lock, Stamp},
@@ -223,6 +224,7 @@ impl Hold {
             own: names.entry.clone(),
             ttl_ms: u64::try_from(names.ttl.as_millis()).unwrap_or(u64::MAX),
             dependents: cache.split(&names.entry, cache.entries(&dependents))?,
+            params,
             writer: self.writer()?,
             release,
             wait: save

@@ -6,11 +6,10 @@ mod driver;
 mod locked;
 mod names;
 mod save;
+mod snapshots;
 
 pub use builder::StoreBuilder;
 pub use document::Document;
-#[cfg(feature = "testing")]
-pub(crate) use driver::now;
 pub use locked::Locked;
 pub use save::{Save, SaveError};
 
@@ -20,6 +19,7 @@ use crate::{
     op::{ClearLocks, ClearLocksReply, Wait},
 };
 use names::{Layout, Names};
+use snapshots::Snapshots;
 use std::{sync::Arc, time::Duration};
 
 /// Document files below one root folder, and the cache that keeps up with them. Cheap to clone.
@@ -48,6 +48,7 @@ struct Inner {
     cache: Cache,
     root: Arc<Root>,
     layout: Layout,
+    snapshots: Snapshots,
     lock_ttl: Duration,
     lock_wait: Duration,
     style: JsonStyle,

@@ -2,6 +2,7 @@
 
 use crate::{
     Cache, CacheOutcome, Error, Params, Result,
+    cache::now,
     disk::{FileAction, Folder, Got, Place, Sidecar},
     error::Kind,
     limits,
@@ -11,7 +12,6 @@ use crate::{
         lock::{self, Expect},
         save::{self, Plan, Writer},
     },
-    store::now,
     token,
 };
 use std::{thread, time::Duration};
@@ -88,6 +88,7 @@ impl FilelessDocument {
             dependents: self
                 .cache
                 .split(&self.own, self.cache.entries(&dependents))?,
+            params: self.params.clone(),
             wait: None,
             writer: Writer {
                 lock: held.lock,
@@ -113,8 +114,9 @@ impl FilelessDocument {
         loop {
             answer = Some(match run.resume(answer.take(), now()) {
                 Step::Done(done) => return done,
-                Step::Do(Action::Server(op)) => Answer::Server(self.cache.engine().perform(&op)),
+                Step::Do(Action::Server(op)) => Answer::Server(self.cache.perform(op)),
                 Step::Do(Action::Disk(_, action)) => Answer::Disk(Ok(self.disk.perform(&action))),
+                Step::Do(Action::Outbox(action)) => Answer::Outbox(self.cache.keep(&action)),
                 Step::Do(Action::Sleep(pause)) => {
                     thread::sleep(pause);
                     Answer::Slept

@@ -26,6 +26,8 @@ pub struct Bench<'a> {
     store: Store,
     document: Document<Climate>,
     years: u64,
+    /// Whether the outbox had anything to do so far.
+    put_off: bool,
     /// How often each outcome was seen.
     pub tally: BTreeMap<&'static str, u64>,
 }
@@ -72,6 +74,7 @@ impl<'a> Bench<'a> {
             store,
             document,
             years: 1,
+            put_off: false,
             tally: BTreeMap::new(),
         };
         bench.create();
@@ -95,8 +98,17 @@ impl<'a> Bench<'a> {
         });
     }
 
+    /// Ends the faults, and waits until what was put off is done.
+    fn calm(&self) {
+        self.wire.clear();
+        support::until("the outbox is empty", || {
+            self.store.cache().stats().outbox_pending == 0
+        });
+    }
+
     /// Locks, changes and saves under the plan.
     fn save(&mut self, plan: Plan) -> Saved {
+        self.calm();
         support::warm(&mut self.bed.redis());
         let Plan {
             replicas,
@@ -182,10 +194,13 @@ impl<'a> Bench<'a> {
         let what = match &outcome.cache {
             CacheOutcome::Committed { removed } => {
                 prop_assert_eq!(sets, 1, "said Committed");
-                // Where its repeat was answered, nobody knows how many.
-                prop_assert!([0, 3].contains(removed), "said {} removed", removed);
+                // 0 where its repeat was answered.
+                prop_assert!(*removed <= 3, "said {} removed", removed);
+                // On a slow machine a replay that timed out, and was repeated since, may come through only now. All that it
+                // does is to delete.
+                let deleted = own.is_none() && self.put_off;
                 prop_assert!(
-                    current && left == 0 && lock_is_right,
+                    (current || deleted) && left == 0 && lock_is_right,
                     "{own:?}, {left}, {lock:?}"
                 );
                 "committed"
@@ -200,11 +215,11 @@ impl<'a> Bench<'a> {
             CacheOutcome::Deferred { cause, .. } => {
                 prop_assert!(cause.is_unavailable(), "{}", cause);
                 if cause.effect() == Effect::None {
-                    prop_assert!(
-                        sets == 0 && !current && left > 0,
-                        "said that nothing was done"
-                    );
+                    prop_assert!(sets == 0 && !current, "said that nothing was done");
                 }
+                self.put_off = true;
+                self.calm();
+                prop_assert_eq!(support::dependents(&mut redis), 0, "and done later");
                 "deferred"
             }
             other => return Err(TestCaseError::fail(format!("{other:?}"))),

@@ -4,6 +4,7 @@ mod acl;
 mod boot;
 mod demo;
 mod engine;
+mod outbox;
 mod output;
 mod rules;
 mod rules_check;
@@ -25,6 +26,9 @@ enum Command {
     Acl(acl::Arguments),
     Boot(boot::Arguments),
     Demo(demo::Arguments),
+    /// Show and replay what has not reached the server
+    #[command(subcommand)]
+    Outbox(outbox::Command),
     /// Check and expand rules files
     #[command(subcommand)]
     Rules(rules::Command),
@@ -60,6 +64,7 @@ fn main() -> ExitCode {
         Command::Acl(arguments) => acl::run(&arguments),
         Command::Boot(arguments) => boot::run(arguments),
         Command::Demo(arguments) => demo::run(&arguments),
+        Command::Outbox(command) => outbox::run(&command),
         Command::Rules(command) => rules::run(command),
     };
     match ran {

@@ -263,3 +263,21 @@ proptest! {
         prop_assert!(parse::<Box<RawValue>>("d", &whole.as_bytes()[..cut]).is_err(), "{:?}", &whole[..cut]);
     }
 }
+
+#[test]
+fn every_beginning_of_a_document_is_cut_short_and_nothing_else() {
+    let whole = "{ \"a\": [1, {\"é\": \"}\"}], \"b\": null }".as_bytes();
+    for end in 0..whole.len() {
+        assert!(is_cut_short(&whole[..end]), "cut at {end}");
+    }
+    assert!(!is_cut_short(whole));
+    for other in [
+        &b"{}x"[..],
+        b"{\"a\": NaN}",
+        b"years: 1",
+        b"\xff\xfe{}",
+        b"7",
+    ] {
+        assert!(!is_cut_short(other), "{other:?}");
+    }
+}

@@ -44,7 +44,10 @@ fn outcome(cache: &CacheOutcome) -> (&'static str, String) {
         CacheOutcome::Invalidated { removed } => {
             ("invalidated", format!("{removed} entries deleted"))
         }
-        CacheOutcome::Deferred { cause } => ("deferred", format!("deferred, since {cause}")),
+        CacheOutcome::Deferred { cause } => (
+            "deferred",
+            format!("deferred into the outbox, since {cause}"),
+        ),
         _ => ("other", format!("{cache:?}")),
     }
 }

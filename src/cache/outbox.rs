@@ -1,0 +1,80 @@
+//! Outboxes for people who look after them.
+
+use crate::{
+    Params, Result,
+    disk::{self, Work},
+};
+use std::{
+    path::{Path, PathBuf},
+    time::{Duration, SystemTime},
+};
+
+/// One file in a folder of outboxes. See [`CacheBuilder::outbox`](crate::CacheBuilder::outbox).
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct OutboxFile {
+    /// Where it is.
+    pub path: PathBuf,
+    /// Whether its process lives: then that one replays it, else whoever comes first.
+    pub alive: bool,
+    /// What the server has not acknowledged, the oldest first.
+    pub records: Vec<OutboxRecord>,
+    /// Lines that are damaged, or of a version unknown here. A `.poison` file has nothing else.
+    pub damaged: usize,
+    /// Bytes at the end of a record that was never acknowledged: its process died while it wrote them.
+    pub torn_bytes: usize,
+}
+
+/// An invalidation that the server has not acknowledged.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct OutboxRecord {
+    /// When it was recorded.
+    pub at: SystemTime,
+    /// The keys to delete; empty for a record of everything that the params can make.
+    pub keys: Vec<String>,
+    /// The key of a lock that is released too, where it is still held by the process that recorded this.
+    pub lock: Option<String>,
+    /// What the keys were made from.
+    pub params: Params,
+}
+
+impl OutboxFile {
+    /// Reads a folder's outboxes as they are now, without keeping anybody from anything. A store's are in
+    /// `.cachetx-outbox` below its root. [`Cache::replay_outbox`](crate::Cache::replay_outbox) brings them to a server.
+    ///
+    /// # Errors
+    ///
+    /// The folder, or a file in it, cannot be read.
+    pub fn list(folder: impl AsRef<Path>) -> Result<Vec<Self>> {
+        let listed = disk::list(folder.as_ref())?;
+        let file = |file: disk::Listed| Self {
+            path: file.path,
+            alive: file.alive,
+            records: file.pending.into_iter().map(OutboxRecord::from).collect(),
+            damaged: file.damaged,
+            torn_bytes: file.torn,
+        };
+        Ok(listed.into_iter().map(file).collect())
+    }
+}
+
+impl From<Work> for OutboxRecord {
+    fn from(work: Work) -> Self {
+        let at = |ns| SystemTime::UNIX_EPOCH + Duration::from_nanos(u64::try_from(ns).unwrap_or(0));
+        match work {
+            Work::Keys(what) => Self {
+                at: at(what.at_ns),
+                keys: what.entries.into_iter().map(|entry| entry.value).collect(),
+                lock: what.release.map(|lock| lock.key),
+                params: what.params,
+            },
+            Work::Everything { params, at_ns } => Self {
+                at: at(at_ns),
+                keys: Vec::new(),
+                lock: None,
+                params,
+            },
+        }
+    }
+}

@@ -1,0 +1,164 @@
+//! The own file: locked before it has its name, appended to, never mended.
+
+use crate::disk::folder;
+use rustix::fs::{AtFlags, Mode, OFlags};
+use std::{
+    fs::File,
+    io::{self, Write},
+    os::unix::fs::MetadataExt,
+    path::{Path, PathBuf},
+};
+
+const SUFFIX: &str = ".outbox";
+/// A file on its way to its name.
+const NEW: &str = ".new";
+/// What could not be read of a file that was taken over.
+const POISON: &str = ".poison";
+
+/// Whether a record has to be durable when an append returns.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Sync {
+    Now,
+    Later,
+}
+
+/// What a name in the folder is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Named {
+    Outbox,
+    /// Never had its name: nobody was told of what is in it.
+    New,
+    Poison,
+}
+
+pub(super) fn named(name: &str) -> Option<Named> {
+    let is = |suffix| {
+        name.strip_suffix(suffix)
+            .is_some_and(crate::token::is_hex_64)
+    };
+    match name {
+        _ if is(SUFFIX) => Some(Named::Outbox),
+        _ if is(NEW) => Some(Named::New),
+        _ if is(POISON) => Some(Named::Poison),
+        _ => None,
+    }
+}
+
+/// Where the damaged lines of the file `name` go.
+pub(super) fn poison_of(name: &str) -> String {
+    format!("{}{POISON}", name.strip_suffix(SUFFIX).unwrap_or(name))
+}
+
+/// The folder of the outboxes.
+#[derive(Debug)]
+pub(super) struct Folder {
+    pub(super) dir: File,
+    pub(super) path: PathBuf,
+}
+
+impl Folder {
+    /// A symbolic link in its place is refused: it could lead out of the store.
+    pub(super) fn open(path: &Path) -> io::Result<Self> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        Ok(Self {
+            dir: rustix::fs::open(path, flags, Mode::empty())?.into(),
+            path: path.to_owned(),
+        })
+    }
+
+    pub(super) fn make(path: &Path) -> io::Result<Self> {
+        match Self::open(path) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {
+                std::fs::create_dir_all(path)?;
+                if let Some(parent) = path.parent() {
+                    File::open(parent)?.sync_all()?;
+                }
+                Self::open(path)
+            }
+            opened => opened,
+        }
+    }
+
+    pub(super) fn remove(&self, name: &str) -> io::Result<()> {
+        Ok(rustix::fs::unlinkat(&self.dir, name, AtFlags::empty())?)
+    }
+}
+
+#[derive(Debug)]
+pub(super) struct OwnFile {
+    folder: Folder,
+    name: String,
+    /// Locked.
+    file: File,
+    len: u64,
+    /// Whether an append failed: what stands at the end is not known, nor whether a sync would still say the truth.
+    broken: bool,
+}
+
+impl OwnFile {
+    pub(super) fn create(folder: Folder, lines: &str) -> io::Result<Self> {
+        let token = crate::token::hex_64()?;
+        let (new, name) = (format!("{token}{NEW}"), format!("{token}{SUFFIX}"));
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::APPEND;
+        let file = folder::open_at(&folder.dir, &new, flags, Mode::from_raw_mode(0o666))?;
+        let mut own = Self {
+            folder,
+            name,
+            file,
+            len: 0,
+            broken: false,
+        };
+        own.publish(&new, lines).inspect_err(|_| {
+            // It may be swept already: whoever locked it before us took it for a dead owner's.
+            let _ = own.folder.remove(&new);
+        })?;
+        Ok(own)
+    }
+
+    fn publish(&mut self, new: &str, lines: &str) -> io::Result<()> {
+        self.file.try_lock()?;
+        self.append(lines, Sync::Now)?;
+        let dir = &self.folder.dir;
+        rustix::fs::renameat(dir, new, dir, &self.name)?;
+        dir.sync_all()
+    }
+
+    pub(super) fn path(&self) -> PathBuf {
+        self.folder.path.join(&self.name)
+    }
+
+    pub(super) fn len(&self) -> u64 {
+        self.len
+    }
+
+    pub(super) fn has_room_for(&self, line: &str, bytes: u64) -> bool {
+        !self.broken && self.len + line.len() as u64 <= bytes
+    }
+
+    pub(super) fn append(&mut self, line: &str, sync: Sync) -> io::Result<()> {
+        if self.broken {
+            return Err(io::Error::other("an earlier append failed"));
+        }
+        self.broken = true;
+        (&self.file).write_all(line.as_bytes())?;
+        if sync == Sync::Now {
+            self.file.sync_data()?;
+            // Somebody removed it: what is in it will be found by nobody.
+            if self.file.metadata()?.nlink() == 0 {
+                return Err(io::ErrorKind::NotFound.into());
+            }
+        }
+        self.len += line.len() as u64;
+        self.broken = false;
+        Ok(())
+    }
+
+    /// What it holds is done, or in another file. Not synced: a file that comes back is replayed once more.
+    pub(super) fn remove(self) {
+        if let Err(e) = self.folder.remove(&self.name)
+            && e.kind() != io::ErrorKind::NotFound
+        {
+            log::warn!("{}: cannot remove it: {e}", self.path().display());
+        }
+    }
+}

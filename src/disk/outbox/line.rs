@@ -1,0 +1,181 @@
+//! The lines of an outbox file: `<version> <xxh3 of the rest> <JSON>`, ended by a line break, which JSON never holds raw.
+
+use super::{Invalidation, Work};
+use crate::{
+    ParamValue, Params,
+    op::{Entry, Lock},
+};
+use serde::{Deserialize, Serialize};
+use std::{collections::BTreeMap, sync::Arc};
+use xxhash_rust::xxh3::xxh3_64;
+
+const VERSION: &str = "1";
+
+#[derive(Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "lowercase")]
+enum Body {
+    Intent(Keys),
+    Deferred(Keys),
+    Everything { id: u64, at_ns: i64, params: Pairs },
+    Retired { id: u64 },
+}
+
+#[derive(Serialize, Deserialize)]
+struct Keys {
+    id: u64,
+    at_ns: i64,
+    /// The lock's key and value.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    release: Option<(String, String)>,
+    groups: Vec<Group>,
+    params: Pairs,
+}
+
+/// Neighbours that share their leases.
+#[derive(Serialize, Deserialize)]
+struct Group {
+    leases: String,
+    values: Vec<String>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(untagged)]
+enum Value {
+    One(String),
+    List(Vec<String>),
+}
+
+type Pairs = Vec<(String, Value)>;
+
+/// A record that may have to be replayed.
+pub(super) fn record(id: u64, work: &Work, intent: bool) -> String {
+    let body = match work {
+        Work::Keys(what) if intent => Body::Intent(keys(id, what)),
+        Work::Keys(what) => Body::Deferred(keys(id, what)),
+        Work::Everything { params, at_ns } => Body::Everything {
+            id,
+            at_ns: *at_ns,
+            params: pairs(params),
+        },
+    };
+    line(&body)
+}
+
+pub(super) fn retired(id: u64) -> String {
+    line(&Body::Retired { id })
+}
+
+fn line(body: &Body) -> String {
+    // Strings, numbers and lists always serialize.
+    let json = serde_json::to_string(body).unwrap_or_default();
+    format!("{VERSION} {:016x} {json}\n", xxh3_64(json.as_bytes()))
+}
+
+/// What a file says.
+#[derive(Debug, Default)]
+pub(super) struct Content {
+    /// Records that were not retired, by their ids.
+    pub(super) pending: BTreeMap<u64, Work>,
+    /// Damaged lines, and those of a version unknown here.
+    pub(super) damaged: Vec<Vec<u8>>,
+    /// Bytes after the last line break: of a record that was never acknowledged.
+    pub(super) torn: usize,
+}
+
+pub(super) fn parse(bytes: &[u8]) -> Content {
+    let whole = bytes.iter().rposition(|b| *b == b'\n').map_or(0, |n| n + 1);
+    let mut content = Content {
+        torn: bytes.len() - whole,
+        ..Content::default()
+    };
+    for line in bytes[..whole].split_inclusive(|b| *b == b'\n') {
+        match parse_line(&line[..line.len() - 1]) {
+            Some(Body::Intent(keys) | Body::Deferred(keys)) => {
+                let id = keys.id;
+                content.pending.insert(id, Work::Keys(keys.into()));
+            }
+            Some(Body::Everything { id, at_ns, params }) => {
+                let params = params.into_iter().collect();
+                content
+                    .pending
+                    .insert(id, Work::Everything { params, at_ns });
+            }
+            Some(Body::Retired { id }) => {
+                content.pending.remove(&id);
+            }
+            None => content.damaged.push(line.to_owned()),
+        }
+    }
+    content
+}
+
+fn parse_line(line: &[u8]) -> Option<Body> {
+    let text = std::str::from_utf8(line).ok()?;
+    let (digest, json) = text
+        .strip_prefix(VERSION)?
+        .strip_prefix(' ')?
+        .split_once(' ')?;
+    if digest != format!("{:016x}", xxh3_64(json.as_bytes())) {
+        return None;
+    }
+    serde_json::from_str(json).ok()
+}
+
+fn keys(id: u64, what: &Invalidation) -> Keys {
+    let mut groups: Vec<Group> = Vec::new();
+    for entry in &what.entries {
+        match groups.last_mut() {
+            Some(group) if *group.leases == *entry.leases => group.values.push(entry.value.clone()),
+            _ => groups.push(Group {
+                leases: entry.leases.to_string(),
+                values: vec![entry.value.clone()],
+            }),
+        }
+    }
+    let lock = what.release.as_ref();
+    Keys {
+        id,
+        at_ns: what.at_ns,
+        release: lock.map(|lock| (lock.key.clone(), lock.value.clone())),
+        groups,
+        params: pairs(&what.params),
+    }
+}
+
+impl From<Keys> for Invalidation {
+    fn from(keys: Keys) -> Self {
+        let entries = keys.groups.into_iter().flat_map(|group| {
+            let leases: Arc<str> = group.leases.into();
+            group.values.into_iter().map(move |value| Entry {
+                value,
+                leases: leases.clone(),
+            })
+        });
+        Self {
+            entries: entries.collect(),
+            release: keys.release.map(|(key, value)| Lock { key, value }),
+            params: keys.params.into_iter().collect(),
+            at_ns: keys.at_ns,
+        }
+    }
+}
+
+fn pairs(params: &Params) -> Pairs {
+    let value = |value: &ParamValue| match value {
+        ParamValue::One(value) => Value::One(value.clone()),
+        ParamValue::List(values) => Value::List(values.clone()),
+    };
+    params
+        .iter()
+        .map(|(name, given)| (name.to_owned(), value(given)))
+        .collect()
+}
+
+impl From<Value> for ParamValue {
+    fn from(value: Value) -> Self {
+        match value {
+            Value::One(value) => Self::One(value),
+            Value::List(values) => Self::List(values),
+        }
+    }
+}

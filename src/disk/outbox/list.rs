@@ -1,0 +1,50 @@
+//! What outboxes hold, for an operator: read without their locks.
+
+use super::{
+    Work,
+    file::{Folder, Named, named},
+    line, takeover,
+};
+use crate::{Result, disk::folder, error::io_error};
+use rustix::fs::{Mode, OFlags};
+use std::path::{Path, PathBuf};
+
+/// One file of a folder of outboxes.
+pub(crate) struct Listed {
+    pub(crate) path: PathBuf,
+    /// Whether a process holds its lock.
+    pub(crate) alive: bool,
+    pub(crate) pending: Vec<Work>,
+    /// Damaged lines: its own, or all of a file of them.
+    pub(crate) damaged: usize,
+    pub(crate) torn: usize,
+}
+
+pub(crate) fn list(path: &Path) -> Result<Vec<Listed>> {
+    let failed = |e| io_error(path, "list the outboxes in", e);
+    let folder = Folder::open(path).map_err(failed)?;
+    let mut names = folder::names(&folder.dir, path)?;
+    names.sort_unstable();
+    let mut listed = Vec::new();
+    for name in names {
+        let (Some(kind @ (Named::Outbox | Named::Poison)), path) = (named(&name), path.join(&name))
+        else {
+            continue;
+        };
+        // It may have been done with since the folder was read.
+        let Ok(file) = folder::open_at(&folder.dir, &name, OFlags::RDONLY, Mode::empty()) else {
+            continue;
+        };
+        let alive = kind == Named::Outbox && file.try_lock_shared().is_err();
+        let bytes = takeover::read(&file).map_err(|e| io_error(&path, "read", e))?;
+        let content = line::parse(&bytes);
+        listed.push(Listed {
+            path,
+            alive,
+            pending: content.pending.into_values().collect(),
+            damaged: content.damaged.len(),
+            torn: content.torn,
+        });
+    }
+    Ok(listed)
+}

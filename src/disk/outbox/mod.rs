@@ -1,0 +1,398 @@
+//! The outbox: invalidations that have not reached the server yet, or may not have, kept in a file until they have.
+//!
+//! Each process appends to a file of its own, `<16 hex digits>.outbox`, and holds its OS lock for as long as it lives. Whoever
+//! gets that lock knows that the owner is dead, and takes the file over: replays what it holds, then removes it.
+//!
+//! - A file gets its name when it is whole, synced and locked, so nobody ever sees a live owner's file unlocked.
+//! - A file is never cut or mended: what cannot be appended goes into a new file with everything that is still pending. So a
+//!   torn last line is one that nobody was told of, and is left out.
+//! - A line that is damaged, or of a version unknown here, is set aside in a `.poison` file and reported.
+
+mod file;
+mod line;
+mod list;
+mod pending;
+mod takeover;
+#[cfg(test)]
+mod tests;
+
+pub(crate) use list::{Listed, list};
+
+use crate::{
+    Error, Params, Result,
+    error::{Kind, io_error},
+    limits,
+    op::{Entry, Lock},
+};
+use file::{Folder, OwnFile, Sync};
+use pending::{Pending, Queue};
+use std::{
+    path::{Path, PathBuf},
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+};
+use takeover::Adopted;
+
+/// What is to be deleted and released; deleting is always safe, so it may be done late, and twice.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Invalidation {
+    pub(crate) entries: Vec<Entry>,
+    /// Released too, where it still holds that value.
+    pub(crate) release: Option<Lock>,
+    /// What the keys were made from: what is left of many records where an outbox is full.
+    pub(crate) params: Params,
+    /// Ns since 1970.
+    pub(crate) at_ns: i64,
+}
+
+/// What is to be done for one record.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Work {
+    Keys(Invalidation),
+    /// Many records of the same params became one: every key that the params can make.
+    Everything {
+        params: Params,
+        at_ns: i64,
+    },
+}
+
+/// Names a record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct Ticket {
+    /// 0 is the own file; files that were taken over are counted from 1.
+    source: u64,
+    id: u64,
+}
+
+impl Ticket {
+    #[cfg(test)]
+    pub(crate) fn own(id: u64) -> Self {
+        Self { source: 0, id }
+    }
+}
+
+/// What may be asked of an outbox; as data, so that a simulated one can answer too.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum OutboxAction {
+    /// Keeps what the server did not take.
+    Defer(Invalidation),
+    /// Keeps what a save is about to do, before it does it. It is replayed once the save says so, or is dead.
+    #[cfg_attr(
+        not(test),
+        expect(
+            dead_code,
+            reason = "for saves that record what they do before they do it"
+        )
+    )]
+    Intend(Invalidation),
+    /// The save that had intended it is over, and the server may not have taken it.
+    #[cfg_attr(
+        not(test),
+        expect(
+            dead_code,
+            reason = "for saves that record what they do before they do it"
+        )
+    )]
+    Ripen(Ticket),
+    /// It is done.
+    Retire(Ticket),
+    /// Takes over files of dead owners, if there are any.
+    TakeOver,
+    /// Lets those that are not done go: another process may reach the server where this one does not. Says how many records
+    /// are left, in them and in the own file.
+    GiveBack,
+    /// The next records to replay, in order; after this one.
+    Next(Option<Ticket>),
+}
+
+impl OutboxAction {
+    /// A stable name: for logs, and for tests that stop at it.
+    pub(crate) fn name(&self) -> &'static str {
+        match self {
+            Self::Defer(_) => "defer",
+            Self::Intend(_) => "intend",
+            Self::Ripen(_) => "ripen",
+            Self::Retire(_) => "retire",
+            Self::TakeOver => "take-over",
+            Self::GiveBack => "give-back",
+            Self::Next(_) => "next",
+        }
+    }
+}
+
+/// What an outbox answers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum OutboxGot {
+    Nothing,
+    Kept(Ticket),
+    /// How many files were taken over.
+    TakenOver(usize),
+    Left(u64),
+    Next(Vec<(Ticket, Work)>),
+}
+
+/// How much an outbox holds.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Bounds {
+    pub(crate) records: usize,
+    pub(crate) bytes: usize,
+}
+
+impl Default for Bounds {
+    fn default() -> Self {
+        Self {
+            records: limits::MAX_OUTBOX_RECORDS,
+            bytes: limits::MAX_OUTBOX_BYTES,
+        }
+    }
+}
+
+/// One process's outbox. Without a folder it keeps records in memory only, and says so by an error.
+#[derive(Default)]
+pub(crate) struct Outbox {
+    state: Mutex<State>,
+    /// Records that could be replayed now; read without the lock.
+    ripe: AtomicU64,
+    set_aside: AtomicU64,
+}
+
+#[derive(Default)]
+struct State {
+    /// The own file is made in the first; dead owners' files are looked for in all.
+    folders: Vec<PathBuf>,
+    own: Option<OwnFile>,
+    queue: Queue,
+    adopted: Vec<Adopted>,
+    adoptions: u64,
+    /// Memory lasts as long as the server does.
+    volatile: bool,
+}
+
+impl Outbox {
+    #[cfg(test)]
+    fn with_bounds(bounds: Bounds) -> Self {
+        let outbox = Self::default();
+        outbox.lock().queue.bounds = bounds;
+        outbox
+    }
+
+    /// For a server that ends with this process: memory is as good a place as any.
+    pub(crate) fn volatile() -> Self {
+        let outbox = Self::default();
+        outbox.lock().volatile = true;
+        outbox
+    }
+
+    /// Adds a folder, which is made at the first record; whether it is a new one.
+    pub(crate) fn add_folder(&self, folder: &Path) -> bool {
+        let mut state = self.lock();
+        let new = !state.folders.iter().any(|known| known == folder);
+        if new {
+            state.folders.push(folder.to_owned());
+        }
+        new
+    }
+
+    pub(crate) fn perform(&self, action: &OutboxAction) -> Result<OutboxGot> {
+        let mut state = self.lock();
+        let done = match action {
+            OutboxAction::Defer(what) => state
+                .keep(Pending::deferred(Work::Keys(what.clone())))
+                .map(OutboxGot::Kept),
+            OutboxAction::Intend(what) => state
+                .keep(Pending::intent(Work::Keys(what.clone())))
+                .map(OutboxGot::Kept),
+            OutboxAction::Ripen(ticket) => {
+                state.queue.ripen(ticket.id);
+                Ok(OutboxGot::Nothing)
+            }
+            OutboxAction::Retire(ticket) => {
+                state.retire(*ticket);
+                Ok(OutboxGot::Nothing)
+            }
+            OutboxAction::TakeOver => {
+                let (taken, set_aside) = state.take_over();
+                self.set_aside.fetch_add(set_aside, Relaxed);
+                Ok(OutboxGot::TakenOver(taken))
+            }
+            OutboxAction::GiveBack => {
+                let left = state.ripe();
+                state.adopted.clear();
+                Ok(OutboxGot::Left(left))
+            }
+            OutboxAction::Next(after) => Ok(OutboxGot::Next(state.next(*after))),
+        };
+        self.ripe.store(state.ripe(), Relaxed);
+        done
+    }
+
+    /// Records that wait for the server.
+    pub(crate) fn ripe(&self) -> u64 {
+        self.ripe.load(Relaxed)
+    }
+
+    /// Damaged lines that were set aside.
+    pub(crate) fn set_aside(&self) -> u64 {
+        self.set_aside.load(Relaxed)
+    }
+
+    /// Lets all OS locks go, so that others may take over what is left.
+    pub(crate) fn let_go(&self) {
+        let mut state = self.lock();
+        state.adopted.clear();
+        let Some(own) = state.own.take() else {
+            return;
+        };
+        match state.queue.is_empty() {
+            true => own.remove(),
+            false => state.queue.clear(),
+        }
+        self.ripe.store(state.ripe(), Relaxed);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // A panic can leave nothing worse than a record that is replayed twice.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Outbox {
+    fn drop(&mut self) {
+        self.let_go();
+    }
+}
+
+impl State {
+    /// A record that cannot be written stays in memory, where it is a deferred one: it may still be replayed.
+    fn keep(&mut self, mut pending: Pending) -> Result<Ticket> {
+        let intent = pending.is_intent();
+        let mut line = pending.line(self.queue.next_id);
+        if !self.queue.has_room_for(&line) {
+            self.collapse();
+            pending = pending.collapsed();
+            // A new record of the same params, not the old one: that may be on its way to the server already.
+            if let Some(older) = self.queue.everything_of(&pending) {
+                self.retire(Ticket {
+                    source: 0,
+                    id: older,
+                });
+            }
+            line = pending.line(self.queue.next_id);
+            if !self.queue.has_room_for(&line) {
+                return Err(Error::new(Kind::Outbox(format!(
+                    "is full: {} records",
+                    self.queue.len()
+                ))));
+            }
+        }
+        let id = self.queue.push(pending, line.len());
+        match self.write(&line) {
+            Ok(()) => Ok(Ticket { source: 0, id }),
+            Err(e) => {
+                if intent {
+                    self.queue.remove(id);
+                }
+                Err(e)
+            }
+        }
+    }
+
+    /// Makes the newest record durable.
+    fn write(&mut self, line: &str) -> Result<()> {
+        if self.volatile {
+            return Ok(());
+        }
+        let (room, folder) = (self.queue.file_bytes(), self.folder()?);
+        if let Some(own) = &mut self.own
+            && own.has_room_for(line, room)
+        {
+            match own.append(line, Sync::Now) {
+                Ok(()) => return Ok(()),
+                Err(e) => log::warn!("{}: {e}; trying a new file", own.path().display()),
+            }
+        }
+        self.rewrite(&folder)
+    }
+
+    fn folder(&self) -> Result<PathBuf> {
+        self.folders.first().cloned().ok_or_else(|| {
+            Error::new(Kind::Outbox(
+                "has no folder: give CacheBuilder::outbox one, or open a store".to_owned(),
+            ))
+        })
+    }
+
+    /// Puts everything that is pending into a new file, and removes the old one.
+    fn rewrite(&mut self, folder: &Path) -> Result<()> {
+        let failed = |e| io_error(folder, "write an outbox in", e);
+        let lines = self.queue.lines();
+        let create = || OwnFile::create(Folder::make(folder)?, &lines);
+        // A new file has no lock for an instant, in which another process may take it for a dead one's.
+        let new = create().or_else(|_| create()).map_err(failed)?;
+        if let Some(old) = self.own.replace(new) {
+            old.remove();
+        }
+        Ok(())
+    }
+
+    fn retire(&mut self, ticket: Ticket) {
+        if ticket.source > 0 {
+            self.adopted
+                .retain_mut(|file| file.number != ticket.source || !file.retire(ticket.id));
+            return;
+        }
+        if !self.queue.remove(ticket.id) {
+            return;
+        }
+        let Some(own) = &mut self.own else { return };
+        if self.queue.is_empty() && own.len() > limits::OUTBOX_IDLE_BYTES {
+            if let Some(own) = self.own.take() {
+                own.remove();
+            }
+            return;
+        }
+        // Without a sync: lost, it is replayed once more.
+        if let Err(e) = own.append(&line::retired(ticket.id), Sync::Later) {
+            log::debug!("{}: {e}", own.path().display());
+        }
+    }
+
+    /// Makes room: all that is deferred becomes one record for each set of params.
+    fn collapse(&mut self) {
+        let records = self.queue.len();
+        if !self.queue.collapse() {
+            return;
+        }
+        log::warn!(
+            "the outbox is full with {records} records: all entries of their params will be deleted instead, and their locks are left to their TTL"
+        );
+        if self.volatile {
+            return;
+        }
+        let rewritten = self.folder().and_then(|folder| self.rewrite(&folder));
+        if let Err(e) = rewritten {
+            log::error!("{e}");
+        }
+    }
+
+    fn next(&self, after: Option<Ticket>) -> Vec<(Ticket, Work)> {
+        let own = self.queue.ripe().map(|(id, work)| (0, id, work));
+        let adopted = self.adopted.iter().flat_map(|file| {
+            let records = file.pending.iter();
+            records.map(|(id, work)| (file.number, *id, work))
+        });
+        own.chain(adopted)
+            .map(|(source, id, work)| (Ticket { source, id }, work))
+            .filter(|(ticket, _)| after.is_none_or(|after| *ticket > after))
+            .take(limits::REPLAY_BATCH)
+            .map(|(ticket, work)| (ticket, work.clone()))
+            .collect()
+    }
+
+    fn ripe(&self) -> u64 {
+        let adopted = self.adopted.iter().map(|file| file.pending.len());
+        (self.queue.ripe_records() + adopted.sum::<usize>()) as u64
+    }
+}

@@ -1,0 +1,169 @@
+//! Files of dead owners: whoever gets the OS lock replays what they hold and removes them.
+
+use super::{
+    State, Work,
+    file::{Folder, Named, named, poison_of},
+    line,
+};
+use crate::{disk::folder, limits};
+use rustix::fs::{Mode, OFlags};
+use std::{
+    collections::BTreeMap,
+    fs::{File, TryLockError},
+    io::{self, Read, Write},
+    os::unix::fs::MetadataExt,
+    sync::Arc,
+};
+
+/// A dead owner's file, under its lock.
+#[derive(Debug)]
+pub(super) struct Adopted {
+    pub(super) number: u64,
+    pub(super) pending: BTreeMap<u64, Work>,
+    folder: Arc<Folder>,
+    name: String,
+    /// Held for its lock.
+    _file: File,
+}
+
+impl Adopted {
+    /// Whether that was the last one: then the file is gone.
+    pub(super) fn retire(&mut self, id: u64) -> bool {
+        self.pending.remove(&id);
+        if !self.pending.is_empty() {
+            return false;
+        }
+        self.remove();
+        true
+    }
+
+    fn remove(&self) {
+        let path = self.folder.path.join(&self.name);
+        let removed = self.folder.remove(&self.name);
+        match removed.and_then(|()| self.folder.dir.sync_all()) {
+            Ok(()) => log::info!("{}: a dead process's outbox is done with", path.display()),
+            Err(e) => log::warn!("{}: cannot remove it: {e}", path.display()),
+        }
+    }
+}
+
+impl State {
+    /// How many files with something to replay it took over, and how many damaged lines it set aside. A few at a time: they are kept in memory.
+    pub(super) fn take_over(&mut self) -> (usize, u64) {
+        let (mut taken, mut set_aside) = (0, 0);
+        for path in &self.folders {
+            let folder = match Folder::open(path) {
+                Ok(folder) => Arc::new(folder),
+                Err(e) if e.kind() == io::ErrorKind::NotFound => continue,
+                Err(e) => {
+                    log::warn!("{}: cannot look for outboxes: {e}", path.display());
+                    continue;
+                }
+            };
+            let names = folder::names(&folder.dir, path).unwrap_or_else(|e| {
+                log::warn!("{e}");
+                Vec::new()
+            });
+            for name in names {
+                if self.adopted.len() == limits::MAX_TAKEN_OVER {
+                    return (taken, set_aside);
+                }
+                match take(&folder, &name) {
+                    Ok(None) => {}
+                    Ok(Some((file, content))) => {
+                        set_aside += content.damaged.len() as u64;
+                        self.adoptions += 1;
+                        let adopted = Adopted {
+                            number: self.adoptions,
+                            pending: content.pending,
+                            folder: Arc::clone(&folder),
+                            name,
+                            _file: file,
+                        };
+                        if adopted.pending.is_empty() {
+                            adopted.remove();
+                        } else {
+                            taken += 1;
+                            self.adopted.push(adopted);
+                        }
+                    }
+                    Err(e) => log::warn!("{}: {e}", path.join(&name).display()),
+                }
+            }
+        }
+        (taken, set_aside)
+    }
+}
+
+/// The file under its lock, and what it says; `None` where its owner lives, or where it is no outbox.
+fn take(folder: &Folder, name: &str) -> io::Result<Option<(File, line::Content)>> {
+    let kind = match named(name) {
+        Some(kind @ (Named::Outbox | Named::New)) => kind,
+        _ => return Ok(None),
+    };
+    let Some(file) = lock(folder, name)? else {
+        return Ok(None);
+    };
+    if kind == Named::New {
+        folder.remove(name)?;
+        return Ok(None);
+    }
+    let content = line::parse(&read(&file)?);
+    let path = folder.path.join(name);
+    log::info!(
+        "{}: its owner is dead: {} records to replay, {} bytes torn",
+        path.display(),
+        content.pending.len(),
+        content.torn
+    );
+    if !content.damaged.is_empty() {
+        set_aside(folder, name, &content.damaged)?;
+        log::error!(
+            "{}: {} damaged or unknown lines, set aside in {}: what they would have deleted may be stale until its TTL",
+            path.display(),
+            content.damaged.len(),
+            poison_of(name)
+        );
+    }
+    Ok(Some((file, content)))
+}
+
+/// The whole file; one that no process could have made is refused.
+pub(super) fn read(mut file: &File) -> io::Result<Vec<u8>> {
+    let len = file.metadata()?.len();
+    if len > limits::MAX_OUTBOX_FILE_BYTES {
+        return Err(io::Error::new(
+            io::ErrorKind::FileTooLarge,
+            format!("{len} bytes are more than an outbox can have"),
+        ));
+    }
+    let mut bytes = Vec::with_capacity(len as usize);
+    file.read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+/// `None` where somebody else has the lock, or where the name no longer leads to what was locked.
+fn lock(folder: &Folder, name: &str) -> io::Result<Option<File>> {
+    let file = match folder::open_at(&folder.dir, name, OFlags::RDONLY, Mode::empty()) {
+        Ok(file) => file,
+        Err(rustix::io::Errno::NOENT) => return Ok(None),
+        Err(e) => return Err(e.into()),
+    };
+    match file.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => return Ok(None),
+        Err(TryLockError::Error(e)) => return Err(e),
+    }
+    let there = folder::stat_at(&folder.dir, name)?.map(|stat| folder::stamp(&stat).inode);
+    Ok((there == Some(file.metadata()?.ino())).then_some(file))
+}
+
+/// Written whole each time, so that a second try after a crash leaves the same.
+fn set_aside(folder: &Folder, name: &str, lines: &[Vec<u8>]) -> io::Result<()> {
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC;
+    let mode = Mode::from_raw_mode(0o666);
+    let mut poison = folder::open_at(&folder.dir, &poison_of(name), flags, mode)?;
+    poison.write_all(&lines.concat())?;
+    poison.sync_all()?;
+    folder.dir.sync_all()
+}

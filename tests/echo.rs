@@ -1,0 +1,106 @@
+//! A server that restarts from an old snapshot has entries back that were deleted: the last invalidations are sent again. A
+//! connection that is only cut changes nothing.
+#![cfg(feature = "testing")]
+
+mod support;
+
+use cachetx::{
+    Cache, CacheOutcome, NO_TASKS, Params, Store,
+    testing::{SentinelTrio, ServerBinary},
+};
+use support::{Climate, RUN, World, key, nodes::Nodes, until};
+use tempfile::TempDir;
+
+/// Any operation notices what became of the server.
+fn ask(cache: &Cache) {
+    let nothing = cache.invalidate(NO_TASKS, &Params::new());
+    assert!(nothing.expect("no mistake").is_settled());
+}
+
+#[test]
+fn a_server_back_from_an_old_snapshot_gets_the_last_deletions_again() {
+    for binary in ServerBinary::all() {
+        eprintln!("on {binary}");
+        let mut world = World::on(binary);
+        let store = world.store();
+        let document = world.climate(&store);
+        document.create(&Climate::of(1)).expect("created");
+        world.warm();
+        redis::cmd("SAVE").exec(&mut world.redis()).expect("saved");
+        let mut held = document.lock().expect("locked");
+        held.years = 2;
+        let outcome = held
+            .dump_and_unlock_with_transaction(["build_climate"])
+            .expect("saved");
+        assert!(
+            matches!(outcome.cache, CacheOutcome::Committed { removed: 3 }),
+            "{outcome:?}"
+        );
+        world.server.kill();
+        world.server.restart().expect("back");
+        assert_eq!(world.dependents(), 3, "it has them back");
+        ask(store.cache());
+        until("they are gone again", || world.dependents() == 0);
+        until("it is counted", || store.cache().stats().echoes == 1);
+    }
+}
+
+#[test]
+fn a_cut_connection_to_the_same_server_is_no_reason() {
+    let world = World::start();
+    let store = world.store();
+    let document = world.climate(&store);
+    document.create(&Climate::of(1)).expect("created");
+    let held = document.lock().expect("locked");
+    held.dump_and_unlock_with_transaction(["build_climate"])
+        .expect("saved");
+    world.warm();
+    for _ in 0..3 {
+        redis::cmd("CLIENT")
+            .arg(&["KILL", "TYPE", "normal", "SKIPME", "yes"])
+            .exec(&mut world.redis())
+            .expect("cut");
+        let before = store.cache().stats();
+        ask(store.cache());
+        // The background thread asks who the server is, on a connection of its own.
+        until("it has looked", || {
+            let now = store.cache().stats();
+            now.reconnects > before.reconnects && now.round_trips >= before.round_trips + 3
+        });
+    }
+    assert_eq!((world.dependents(), store.cache().stats().echoes), (3, 0));
+}
+
+#[test]
+fn a_new_primary_that_missed_the_last_deletions_gets_them_again() {
+    let binary = support::any_binary();
+    let trio = SentinelTrio::start(binary).expect("a primary, replicas and sentinels");
+    let root = TempDir::new().expect("a folder");
+    let cache = Cache::builder(support::rules())
+        .sentinel(trio.name(), trio.urls())
+        .open()
+        .expect("a cache");
+    let store = Store::builder(&cache)
+        .root(root.path())
+        .open()
+        .expect("a store");
+    let document = store
+        .document::<Climate>(RUN, "climate")
+        .expect("a document");
+    document.create(&Climate::of(1)).expect("created");
+    let held = document.lock().expect("locked");
+    held.dump_and_unlock_with_transaction(["build_climate"])
+        .expect("saved");
+
+    let second = trio.fail_over().expect("replaced");
+    let mut primary = Nodes::of([trio.server(second).url()]);
+    // As if these had never been deleted there: how many are lost with a primary is a matter of luck.
+    for controller in ["wepp", "ash", "soils"] {
+        let _: String = primary.run(&["SET", &key(controller), "derived"]);
+    }
+    until("the new primary answers", || document.lock().is_ok());
+    until("they are gone again", || {
+        let left: u64 = primary.run(&["EXISTS", &key("wepp"), &key("ash"), &key("soils")]);
+        left == 0
+    });
+}
