@@ -76,8 +76,11 @@ impl Cluster {
             let port = node.port().to_string();
             self.ask::<()>(0, &["CLUSTER", "MEET", "127.0.0.1", &port])?;
         }
+        // Where they are proxied, a node that was met by its own port says its other one soon after.
+        let ports: Vec<u16> = self.nodes.iter().map(Server::announced_port).collect();
+        let known = |row: &&Row| row.is_met() && ports.contains(&row.port);
         until("the nodes have met", || {
-            self.everywhere(|n| Ok(self.table(n)?.iter().filter(|row| row.is_met()).count() == 6))
+            self.everywhere(|n| Ok(self.table(n)?.iter().filter(known).count() == ports.len()))
         })?;
         for n in PRIMARIES..self.nodes.len() {
             let primary = self.id(n - PRIMARIES)?;
@@ -132,7 +135,9 @@ impl Cluster {
         let [Some(port)] = owners[..] else {
             return Ok(None);
         };
-        Ok(self.running().find(|n| self.nodes[*n].port() == port))
+        Ok(self
+            .running()
+            .find(|n| self.nodes[*n].announced_port() == port))
     }
 
     /// A running replica of a node.
@@ -140,7 +145,7 @@ impl Cluster {
     /// # Errors
     /// A node that runs does not answer.
     pub fn replica_of(&self, primary: usize) -> io::Result<Option<usize>> {
-        let port = self.nodes[primary].port().to_string();
+        let port = self.nodes[primary].announced_port().to_string();
         for n in self.running().filter(|n| *n != primary) {
             if wait::replication(&self.nodes[n], "master_port")?.as_deref() == Some(&port) {
                 return Ok(Some(n));
@@ -294,7 +299,9 @@ impl Row {
     }
 
     fn serves(&self, slot: u16) -> bool {
-        !self.flags.contains("fail")
+        // `nofailover` is no failure.
+        let fails = |flag| matches!(flag, "fail" | "fail?");
+        !self.flags.split(',').any(fails)
             && self
                 .slots
                 .iter()
@@ -322,5 +329,7 @@ mod tests {
         assert_eq!(row.port, 30_004);
         assert!(row.is_met() && !row.serves(7));
         assert_eq!(row.slots, [(0, 5_460), (7, 7)]);
+        let well = Row::parse(&line.replace("fail?", "nofailover")).unwrap();
+        assert!(well.serves(7));
     }
 }

@@ -3,6 +3,7 @@
 use super::wire::Requests;
 use rustix::{io::Errno, net::RecvFlags};
 use std::{
+    collections::VecDeque,
     io::{self, Read as _, Write as _},
     net::{Shutdown, SocketAddr, TcpListener, TcpStream},
     sync::{
@@ -62,7 +63,7 @@ struct Shared {
 #[derive(Debug, Default)]
 struct State {
     traffic: Traffic,
-    fault: Option<Armed>,
+    faults: VecDeque<Armed>,
     delay: Duration,
     open: Vec<TcpStream>,
 }
@@ -77,8 +78,12 @@ pub enum WireFault {
     SwallowReply,
     /// Passes half of the reply on and closes the connection.
     TruncateReply,
+    /// Passes the reply on after so long.
+    DelayReply(Duration),
     /// Loses the request and closes the connection: the server never sees it.
     DropRequest,
+    /// Loses the request and leaves the connection open: the server never sees it, and the client waits until its time-out.
+    SwallowRequest,
 }
 
 /// A fault that waits for its request.
@@ -136,28 +141,28 @@ impl Proxy {
         self.shared.lock().traffic = Traffic::default();
     }
 
-    /// Does this to the next request, or to its reply.
+    /// Does this to the next request, or to its reply: one fault to one request, in the order in which they are injected.
     pub fn inject(&self, fault: WireFault) {
         self.inject_at(fault, b"");
     }
 
     /// Does this to the next request, or pipeline, that has these bytes in it, or to its reply: `EVALSHA`, `EXEC`, a key.
     pub fn inject_at(&self, fault: WireFault, needle: &[u8]) {
-        self.shared.lock().fault = Some(Armed {
+        self.shared.lock().faults.push_back(Armed {
             fault,
             needle: needle.to_owned(),
         });
     }
 
-    /// Whether the last fault that was injected has met its request.
+    /// Faults that have not met their request yet.
     #[must_use]
-    pub fn happened(&self) -> bool {
-        self.shared.lock().fault.is_none()
+    pub fn pending(&self) -> usize {
+        self.shared.lock().faults.len()
     }
 
-    /// Forgets a fault that has not met its request.
+    /// Forgets the faults that have not met their request.
     pub fn disarm(&self) {
-        self.shared.lock().fault = None;
+        self.shared.lock().faults.clear();
     }
 
     /// Holds every reply back for so long; zero ends it.
@@ -219,6 +224,7 @@ impl Shared {
                 match state.strike(&burst) {
                     None => {}
                     Some(WireFault::DropRequest) => break,
+                    Some(WireFault::SwallowRequest) => continue,
                     reply => *cut.lock().unwrap_or_else(PoisonError::into_inner) = reply,
                 }
             }
@@ -232,12 +238,13 @@ impl Shared {
     fn down(&self, mut server: TcpStream, mut client: TcpStream, down: &AtomicBool, cut: &Cut) {
         let mut buffer = vec![0; BUFFER_BYTES];
         while let Ok(n @ 1..) = server.read(&mut buffer) {
-            let delay = {
+            let mut delay = {
                 let mut state = self.lock();
                 state.traffic.bytes_down += n as u64;
                 state.delay
             };
             match cut.lock().unwrap_or_else(PoisonError::into_inner).take() {
+                Some(WireFault::DelayReply(longer)) => delay += longer,
                 Some(WireFault::SwallowReply) => continue,
                 Some(WireFault::TruncateReply) => {
                     let _ = client.write_all(&buffer[..n / 2]);
@@ -262,10 +269,10 @@ type Cut = Mutex<Option<WireFault>>;
 impl State {
     /// The fault, where this is the request that it waits for.
     fn strike(&mut self, burst: &[u8]) -> Option<WireFault> {
-        let armed = self.fault.as_ref()?;
-        let needle = &armed.needle;
+        let needle = &self.faults.front()?.needle;
         let fits = needle.is_empty() || burst.windows(needle.len()).any(|w| w == needle);
-        fits.then(|| self.fault.take())?.map(|armed| armed.fault)
+        fits.then(|| self.faults.pop_front())?
+            .map(|armed| armed.fault)
     }
 }
 

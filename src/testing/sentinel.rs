@@ -37,12 +37,20 @@ impl SentinelTrio {
     /// # Errors
     /// A server does not start, or they do not agree in time.
     pub fn start(binary: &ServerBinary) -> io::Result<Self> {
+        Self::start_with(binary, ServerOptions::new())
+    }
+
+    /// The same with options for every server, but for the sentinels.
+    ///
+    /// # Errors
+    /// As [`start`](Self::start).
+    pub fn start_with(binary: &ServerBinary, options: ServerOptions) -> io::Result<Self> {
         let (name, value) = wait::FAST_SYNC;
-        let options = ServerOptions::new().config(name, value);
+        let options = options.config(name, value);
         let servers: io::Result<Vec<_>> =
             (0..THREE).map(|_| options.clone().start(binary)).collect();
         let servers = servers?;
-        let port = servers[0].port().to_string();
+        let port = servers[0].announced_port().to_string();
         for replica in &servers[1..] {
             ask::<()>(replica, &["REPLICAOF", "127.0.0.1", &port])?;
         }
@@ -128,7 +136,7 @@ impl SentinelTrio {
         }
         ports.dedup();
         let [port] = ports[..] else { return Ok(None) };
-        let named = |server: &&Server| server.port() == port && server.pid().is_some();
+        let named = |server: &&Server| server.announced_port() == port && server.pid().is_some();
         let Some(server) = self.servers.iter().find(named) else {
             return Ok(None);
         };
@@ -137,7 +145,7 @@ impl SentinelTrio {
         Ok(self
             .servers
             .iter()
-            .position(|s| is_primary && s.port() == port))
+            .position(|s| is_primary && s.announced_port() == port))
     }
 
     /// Has the sentinels replace the primary, which runs (`SENTINEL FAILOVER`), and waits until all agree on the new

@@ -1,12 +1,13 @@
 //! A private throw-away server.
 
-use super::ServerBinary;
+use super::{Proxy, ServerBinary};
 use std::{
     fs, io,
     io::Write as _,
     net::TcpListener,
     path::{Path, PathBuf},
     process::{Child, ChildStdin, Command, Stdio},
+    sync::Arc,
     thread,
     time::{Duration, Instant},
 };
@@ -32,6 +33,7 @@ pub struct ServerOptions {
     users: Vec<String>,
     tls: Option<(PathBuf, PathBuf)>,
     role: Role,
+    proxied: bool,
 }
 
 /// What the program is started as.
@@ -91,6 +93,13 @@ impl ServerOptions {
         self
     }
 
+    /// Puts a [`Proxy`] before the TCP port, whose port is the one that a Cluster's nodes and sentinels name to clients.
+    #[must_use]
+    pub fn proxied(mut self) -> Self {
+        self.proxied = true;
+        self
+    }
+
     /// A Cluster's node, which still has to meet the others.
     pub(super) fn cluster_node(mut self) -> Self {
         self.role = Role::ClusterNode;
@@ -115,11 +124,27 @@ impl ServerOptions {
         Ok(port)
     }
 
+    /// A proxy before `port`, where one was asked for, which the server announces in its own port's place.
+    fn start_proxy(&mut self, port: u16) -> io::Result<Option<Arc<Proxy>>> {
+        if !self.proxied {
+            return Ok(None);
+        }
+        let proxy = Arc::new(Proxy::start(port)?);
+        let name = match self.role {
+            Role::ClusterNode => "cluster-announce-port",
+            Role::Server => "replica-announce-port",
+            Role::Sentinel(_) => return Ok(Some(proxy)),
+        };
+        let value = proxy.port().to_string();
+        self.args.extend([format!("--{name}"), value]);
+        Ok(Some(proxy))
+    }
+
     /// Starts `binary` with these options.
     ///
     /// # Errors
     /// The server does not start; its log is part of the message.
-    pub fn start(self, binary: &ServerBinary) -> io::Result<Server> {
+    pub fn start(mut self, binary: &ServerBinary) -> io::Result<Server> {
         let dir = tempfile::Builder::new().prefix("cachetx-").tempdir()?;
         if !self.users.is_empty() {
             fs::write(dir.path().join("users.acl"), self.users.join("\n") + "\n")?;
@@ -127,14 +152,17 @@ impl ServerOptions {
         let mut last = io::Error::other("no port tried");
         for _ in 0..PORT_ATTEMPTS {
             let started = self.free_port().and_then(|port| {
-                Running::start(binary, &self, dir.path(), port).map(|running| (port, running))
+                let proxy = self.start_proxy(port)?;
+                let running = Running::start(binary, &self, dir.path(), port)?;
+                Ok((port, proxy, running))
             });
             match started {
-                Ok((port, running)) => {
+                Ok((port, proxy, running)) => {
                     return Ok(Server {
                         binary: binary.clone(),
                         options: self,
                         port,
+                        proxy,
                         running: Some(running),
                         dir,
                     });
@@ -166,6 +194,7 @@ pub struct Server {
     binary: ServerBinary,
     options: ServerOptions,
     port: u16,
+    proxy: Option<Arc<Proxy>>,
     /// Before `dir`: the server ends before its folder goes.
     running: Option<Running>,
     dir: TempDir,
@@ -190,6 +219,17 @@ impl Server {
     #[must_use]
     pub fn port(&self) -> u16 {
         self.port
+    }
+
+    /// The proxy of [`ServerOptions::proxied`]. The server's own port and URL lead past it.
+    #[must_use]
+    pub fn proxy(&self) -> Option<&Arc<Proxy>> {
+        self.proxy.as_ref()
+    }
+
+    /// The port by which other servers know it, and name it to clients.
+    pub(super) fn announced_port(&self) -> u16 {
+        self.proxy.as_ref().map_or(self.port, |proxy| proxy.port())
     }
 
     /// The server's folder: its log, its RDB file and its socket.

@@ -11,7 +11,7 @@ use cachetx::{
 use serde::{Deserialize, Serialize};
 use std::{
     io::Write,
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Command, Stdio},
     sync::atomic::{AtomicBool, Ordering},
     thread,
@@ -119,8 +119,7 @@ impl World {
     }
 
     pub fn on_disk(&self) -> Climate {
-        let text = std::fs::read(self.file()).expect("the document is there");
-        serde_json::from_slice(&text).expect("it is whole")
+        on_disk(self.root.path())
     }
 
     /// What dead writers left.
@@ -140,17 +139,11 @@ impl World {
 
     /// Puts something under each dependent, as programs that derive values do.
     pub fn warm(&self) {
-        for controller in ["wepp", "ash", "soils"] {
-            set(&mut self.redis(), &key(controller), b"derived");
-        }
+        warm(&mut self.redis());
     }
 
     pub fn dependents(&self) -> usize {
-        let mut redis = self.redis();
-        ["wepp", "ash", "soils"]
-            .iter()
-            .filter(|controller| get(&mut redis, &key(controller)).is_some())
-            .count()
+        dependents(&mut self.redis())
     }
 }
 
@@ -159,6 +152,30 @@ pub fn connect(server: &Server) -> redis::Connection {
     redis::Client::open(server.url())
         .and_then(|client| client.get_connection())
         .expect("a connection")
+}
+
+/// The document of the tests' run in a store under `root`.
+pub fn on_disk(root: &Path) -> Climate {
+    let file = root.join(RUN).join("climate.nodb");
+    let text = std::fs::read(file).expect("the document is there");
+    serde_json::from_slice(&text).expect("it is whole")
+}
+
+const DEPENDENTS: [&str; 3] = ["wepp", "ash", "soils"];
+
+/// Puts something under each dependent.
+pub fn warm(redis: &mut redis::Connection) {
+    for controller in DEPENDENTS {
+        set(redis, &key(controller), b"derived");
+    }
+}
+
+/// How many of them are there.
+pub fn dependents(redis: &mut redis::Connection) -> usize {
+    let found = DEPENDENTS
+        .iter()
+        .filter(|controller| get(redis, &key(controller)).is_some());
+    found.count()
 }
 
 pub fn get(redis: &mut redis::Connection, key: &str) -> Option<Vec<u8>> {
