@@ -1,5 +1,6 @@
 //! A document's entry is filled by the first reader that misses it, under a lease: never over a later save, never from a
 //! file whose stamp may come back.
+#![cfg(feature = "testing")]
 
 mod support;
 

@@ -1,5 +1,6 @@
 //! Values that are loaded on a miss: one loader at a time, its lease given back or kept, and nothing foreign taken for
 //! current.
+#![cfg(feature = "testing")]
 
 mod support;
 

@@ -1,5 +1,6 @@
 //! Readers that load late: every interleaving of two of them and one writer, in memory and on each engine of each server.
 //! Nobody fills what the writer has made out of date. The naive ways are caught by the same check.
+#![cfg(feature = "testing")]
 
 mod support;
 
