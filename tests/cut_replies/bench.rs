@@ -58,6 +58,10 @@ impl<'a> Bench<'a> {
             .root(bed.root.path())
             .trace(move |step| {
                 armed.clear();
+                // What is recorded here is replayed in the background: not before the outcome was checked.
+                if step.starts_with("outbox.") {
+                    armed.block();
+                }
                 let mut plan = given.lock().expect("not poisoned");
                 let tries = plan.troubles.get_mut(step);
                 if let Some(trouble) = tries.and_then(|tries| tries.pop_front()?) {
@@ -140,7 +144,6 @@ impl<'a> Bench<'a> {
         if let Some(halted) = halted {
             halted.resume().expect("it is there");
         }
-        self.wire.clear();
         self.years += 1;
         assert_eq!(on_disk(self.bed.root.path()).years, self.years);
         let sets = watch.sets(&mut self.bed.redis());
@@ -161,6 +164,7 @@ impl<'a> Bench<'a> {
                     assert!(e.is_unavailable() || e.is_lock_held(), "{e}");
                     assert_eq!(on_disk(self.bed.root.path()).years, self.years);
                     self.free();
+                    self.settle();
                 }
             }
             locked.is_some()
@@ -232,7 +236,19 @@ impl<'a> Bench<'a> {
         let read = self.document.read().expect("the file is there");
         prop_assert_eq!(read.years, self.years);
         let _ = self.store.clear_locks(support::RUN);
+        drop(held);
+        self.settle();
         Ok(())
+    }
+
+    /// Until nothing is put off: a replay would be taken for the next save's doing.
+    fn settle(&self) {
+        self.wire.clear();
+        let cache = self.store.cache();
+        support::until("the outbox is empty", || {
+            let _ = cache.replay_outbox();
+            cache.stats().outbox_pending == 0
+        });
     }
 
     /// So many replicas had the commit when the wait for them ended.
