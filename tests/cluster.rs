@@ -65,6 +65,11 @@ impl Bed {
         Nodes::of((0..6).map(|n| self.cluster.node(n).url()))
     }
 
+    /// Tests share the Cluster and have rules of their own, which a boot warns of.
+    fn forget_rules(&self) {
+        self.nodes().run::<u64>(&["DEL", "cachetx:leases:{rules}"]);
+    }
+
     fn owner(&self, key: &str) -> (u16, usize) {
         let slot = self.cluster.slot(key).expect("a slot");
         let owner = self.cluster.owner(slot).expect("nodes answer");
@@ -113,6 +118,7 @@ fn documents_of_all_slots_are_saved_read_and_deleted() {
                 eprintln!("skipped: no functions on {}", bed.cluster.node(0).binary());
                 continue;
             }
+            bed.forget_rules();
             let store = bed.store_of(bed.builder(support::rules()).engine(engine));
             save_read_and_delete(bed, &store, &format!("{engine:?}"));
         }
@@ -477,6 +483,7 @@ fn a_slot_in_use_is_migrated_during_500_commits() {
 #[test]
 fn other_rules_in_use_are_seen() {
     on_every_server(|bed| {
+        bed.forget_rules();
         let first = bed.builder(support::rules()).open().expect("opens");
         let other = support::RULES.replace("\"soils\"]", "\"soils\", \"wepp\"]");
         let other = Rules::from_json(&other).expect("they compile");
@@ -487,6 +494,5 @@ fn other_rules_in_use_are_seen() {
         assert_eq!(report.warnings.len(), 1, "{report}");
         assert!(report.warnings[0].contains(&digest), "{report}");
         assert_eq!(report.server.matches("127.0.0.1:").count(), 3, "{report}");
-        bed.nodes().run::<u64>(&["DEL", "cachetx:leases:{rules}"]);
     });
 }
