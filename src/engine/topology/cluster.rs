@@ -160,7 +160,7 @@ impl Cluster {
                     asked = Some(self.node(&address).map_err(Fault::NotDone)?);
                 }
                 Cause::Elsewhere(Redirect::TryAgain) => search.unsettled(miss.fault)?,
-                Cause::Elsewhere(Redirect::Unsettled) | Cause::Unreached => {
+                Cause::Elsewhere(Redirect::Unsettled | Redirect::ReadOnly) | Cause::Unreached => {
                     self.counters.count_redirect();
                     search.unsettled(miss.fault)?;
                     // Nobody answers: the next round finds that out again, and time ends it.

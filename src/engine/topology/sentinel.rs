@@ -81,7 +81,7 @@ impl Sentinel {
                 Err(miss) => miss,
             };
             match miss.cause {
-                Cause::Elsewhere(Redirect::Unsettled) | Cause::Unreached => {
+                Cause::Elsewhere(Redirect::Unsettled | Redirect::ReadOnly) | Cause::Unreached => {
                     self.counters.count_redirect();
                     self.forget(&node);
                     search.unsettled(miss.fault)?;
