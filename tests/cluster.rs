@@ -203,6 +203,30 @@ fn scripts_that_one_node_lost_are_loaded_there_again() {
     });
 }
 
+/// More of them than there is time for in one go.
+#[test]
+fn nodes_that_do_not_answer_keep_no_other_from_being_asked() {
+    on_every_server(|bed| {
+        let silent = [(); 3].map(|()| std::net::TcpListener::bind("127.0.0.1:0").expect("a port"));
+        let silent = silent
+            .each_ref()
+            .map(|s| s.local_addr().expect("it has one"));
+        let urls = silent.map(|address| format!("redis://{address}/"));
+        let seeds = urls
+            .into_iter()
+            .chain(bed.cluster.urls().into_iter().take(1));
+        let cache = Cache::builder(support::rules())
+            .cluster(seeds)
+            .connect_timeout(Duration::from_millis(300))
+            .response_timeout(Duration::from_millis(300))
+            .open_lazy()
+            .expect("the cache opens");
+        let store = Store::builder(cache).root(bed.root.path()).open();
+        let document = climate(&store.expect("the store opens"), "silent");
+        document.create(&Climate::of(1)).expect("created");
+    });
+}
+
 #[test]
 fn a_slot_that_moved_is_followed_once() {
     on_every_server(|bed| {

@@ -10,6 +10,7 @@ mod redirect;
 mod search;
 mod sentinel;
 mod slots;
+mod turns;
 
 pub(super) use address::Address;
 pub(super) use redirect::Redirect;
