@@ -39,7 +39,10 @@ fn on_every_server(test: impl Fn(&Bed)) {
         let cluster = cluster.lock().unwrap_or_else(PoisonError::into_inner);
         eprintln!("on {}", cluster.node(0).binary());
         let root = TempDir::new().expect("a temporary folder");
-        test(&Bed { cluster, root });
+        let bed = Bed { cluster, root };
+        // The test before may have had other rules.
+        bed.nodes().run::<u64>(&["DEL", "cachetx:leases:{rules}"]);
+        test(&bed);
     }
 }
 
@@ -511,6 +514,5 @@ fn other_rules_in_use_are_seen() {
         assert_eq!(report.warnings.len(), 1, "{report}");
         assert!(report.warnings[0].contains(&digest), "{report}");
         assert_eq!(report.server.matches("127.0.0.1:").count(), 3, "{report}");
-        bed.nodes().run::<u64>(&["DEL", "cachetx:leases:{rules}"]);
     });
 }
