@@ -19,14 +19,13 @@ fn silent() -> (TcpListener, String) {
     (listener, url)
 }
 
-fn lazy(url: &str, topology: TopologyConfig) -> ServerEngine {
-    ServerEngine::lazy(ServerConfig {
+fn config(url: &str, topology: TopologyConfig) -> ServerConfig {
+    ServerConfig {
         topology,
         connect_timeout: Duration::from_millis(300),
         response_timeout: Duration::from_millis(300),
         ..ServerConfig::new(url)
-    })
-    .unwrap()
+    }
 }
 
 /// One after the other they would wait for as many time-outs as there are threads.
@@ -39,7 +38,7 @@ fn threads_that_ask_in_vain_ask_together() {
         urls: urls.clone(),
     };
     for topology in [TopologyConfig::Cluster { seeds: urls }, sentinel] {
-        let engine = lazy(&url, topology);
+        let engine = ServerEngine::lazy(config(&url, topology)).unwrap();
         let start = Barrier::new(THREADS);
         thread::scope(|scope| {
             for _ in 0..THREADS {
@@ -113,7 +112,7 @@ fn found_by(urls: Vec<String>) {
         name: "m".to_owned(),
         urls,
     };
-    let engine = lazy("", topology);
+    let engine = ServerEngine::open(config("", topology)).unwrap();
     let reply = run(&engine, acquire("l", "me", 0)).unwrap();
     assert!(matches!(reply, AcquireReply::Acquired { .. }), "{reply:?}");
 }

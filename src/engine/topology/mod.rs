@@ -68,6 +68,12 @@ impl Topology {
         }
     }
 
+    /// To a server that takes writes, whatever the keys.
+    pub(super) fn anywhere(patience: Duration) -> Route {
+        let slot = None;
+        Route { slot, patience }
+    }
+
     /// Where an operation goes. One whose keys are in several slots goes nowhere.
     pub(super) fn route(&self, op: &Op, patience: Duration) -> Result<Route, Fault> {
         let slot = match self.space() {
