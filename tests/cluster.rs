@@ -206,6 +206,52 @@ fn scripts_that_one_node_lost_are_loaded_there_again() {
     });
 }
 
+#[cfg(feature = "cli")]
+#[test]
+fn the_command_line_boots_all_of_it_and_replays_to_all_of_it() {
+    on_every_server(|bed| {
+        let outbox = bed.root.path().join("outbox");
+        let away = Cache::builder(support::rules())
+            .url("redis://127.0.0.1:1/")
+            .outbox(&outbox)
+            .open_lazy()
+            .expect("a cache");
+        let mut nodes = bed.nodes();
+        // Some of them are not on the node that the command is told of.
+        let runs: Vec<String> = (0..12).map(|n| format!("replayed-{n}")).collect();
+        for run in &runs {
+            nodes.run::<()>(&["SET", &key(run, "ash"), "derived"]);
+            let params = Params::new().with("run_id", run.as_str());
+            let outcome = away.invalidate(["build_climate"], &params);
+            let outcome = outcome.expect("recorded");
+            assert!(
+                matches!(outcome, CacheOutcome::Deferred { .. }),
+                "{outcome:?}"
+            );
+        }
+        drop(away);
+        let url = bed.cluster.node(0).url();
+        let cachetx = |arguments: &[&str]| {
+            let output = std::process::Command::new(env!("CARGO_BIN_EXE_cachetx"))
+                .args(arguments)
+                .args(["--url", &url, "--cluster"])
+                .output()
+                .expect("it runs");
+            let text = String::from_utf8(output.stdout).expect("text");
+            (output.status.code(), text)
+        };
+        let (code, text) = cachetx(&["boot"]);
+        assert_eq!(code, Some(0), "{text}");
+        assert!(text.contains("cluster of 3 primaries"), "{text}");
+        let folder = outbox.display().to_string();
+        let (code, text) = cachetx(&["outbox", "replay", &folder]);
+        assert_eq!(code, Some(0), "{text}");
+        for run in &runs {
+            assert_eq!(nodes.run::<u32>(&["EXISTS", &key(run, "ash")]), 0);
+        }
+    });
+}
+
 #[test]
 fn the_least_acl_is_enough_in_a_cluster_too() {
     on_every_server(|bed| {
