@@ -37,6 +37,7 @@
 
 --@include limits
 --@include decimal
+--@include mtime
 --@include ttl
 --@include write
 --@include unlink
@@ -69,12 +70,6 @@ local function release_held()
         end
     end
     --@select cache
-end
-
--- The modification time that a stamp begins with; nil where it has none.
-local function mtime(stamp)
-    local time = string.match(stamp, '^%d+')
-    return time and is_decimal(time) and time or nil
 end
 
 local replayed, superseded = false, false

@@ -40,7 +40,9 @@ mod store;
 pub mod testing;
 mod token;
 
-pub use cache::{Cache, CacheBuilder, CrossSlot, OutboxFile, OutboxRecord, Stats};
+pub use cache::{
+    Cache, CacheBuilder, CrossSlot, OnBusy, OutboxFile, OutboxRecord, PutOutcome, Stats,
+};
 pub use disk::FileSystem;
 pub use engine::{Acl, BreakerState, Engine, EngineReport};
 pub use error::{BoxError, Effect, Error, Problem};

@@ -47,6 +47,22 @@ pub const LOCK_POLL_MIN: Duration = Duration::from_millis(2);
 /// Between two tries for a held lock: the longest pause.
 pub const LOCK_POLL_MAX: Duration = Duration::from_millis(50);
 
+/// How long a reader may load an entry before another one may, unless the cache says otherwise; it is renewed while the
+/// loader runs.
+pub const DEFAULT_LEASE_TTL: Duration = Duration::from_secs(10);
+/// The shortest life of a lease that a cache takes: it is renewed three times in it.
+pub const MIN_LEASE_TTL: Duration = Duration::from_millis(30);
+/// The longest: an hour.
+pub const MAX_LEASE_TTL: Duration = Duration::from_secs(3_600);
+/// How long a reader waits for another one's loader, or for a writer, unless the cache says otherwise.
+pub const DEFAULT_LOAD_WAIT: Duration = Duration::from_secs(10);
+/// Between two looks at an entry that somebody else loads: the first pause; it grows to [`LOAD_POLL_MAX`] and is jittered.
+pub const LOAD_POLL_MIN: Duration = Duration::from_millis(1);
+/// Between two looks at an entry that somebody else loads: the longest pause.
+pub const LOAD_POLL_MAX: Duration = Duration::from_millis(50);
+/// Times that a reader finds a value under an entry's key whose stamp does not vouch for it, until it loads without filling.
+pub const UNFIT_ATTEMPTS: u32 = 4;
+
 /// Time to open a connection, TLS and AUTH included.
 pub const DEFAULT_CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 /// Time to wait for a reply.

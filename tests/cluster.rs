@@ -627,3 +627,35 @@ fn other_rules_in_use_are_seen() {
         assert_eq!(report.server.matches("127.0.0.1:").count(), 3, "{report}");
     });
 }
+
+/// Keys with a hash tag share a hash of leases, others have one each: all in the slots of their values.
+#[test]
+fn values_are_loaded_under_leases_in_any_slot() {
+    let rules = r#"{ "version": "1.0",
+        "cache_keys": { "tagged": "load:{{{run}}}:t", "plain": "load:{run}:p" },
+        "rules": { "drop": { "invalidates_cache": ["tagged", "plain"] } } }"#;
+    on_every_server(|bed| {
+        for engine in [Engine::Script, Engine::Watch] {
+            let rules = Rules::from_json(rules).expect("rules");
+            let cache = bed.builder(rules).engine(engine);
+            let cache = cache.cross_slot(CrossSlot::Split).open().expect("open");
+            for run in 0..8 {
+                let params = Params::new().with("run", format!("{engine:?}-{run}"));
+                for controller in ["tagged", "plain"] {
+                    let drop = || cache.invalidate(["drop"], &params);
+                    let late = cache.get_or_load(controller, &params, || {
+                        assert!(drop()?.is_settled());
+                        Ok("late".as_bytes())
+                    });
+                    assert_eq!(&*late.expect("loaded"), b"late");
+                    assert_eq!(cache.get(controller, &params).expect("there"), None);
+                    let loaded = cache.get_or_load(controller, &params, || Ok(vec![7]));
+                    let found = cache.get(controller, &params).expect("there");
+                    assert_eq!(found, loaded.ok(), "{engine:?} {controller} {run}");
+                }
+            }
+            let stats = cache.stats();
+            assert_eq!((stats.fills, stats.fills_refused), (16, 16), "{stats:?}");
+        }
+    });
+}

@@ -1,12 +1,12 @@
-use super::{Cache, Inner, entries, replayer::Replayer, stats::Counters};
+use super::{Cache, Inner, OnBusy, entries, load::Renewals, replayer::Replayer, stats::Counters};
 use crate::{
-    Engine, Params, Result, Rules,
+    Engine, Error, Params, Result, Rules,
     disk::Outbox,
     engine::{
         Breaker, MemoryEngine, MemoryServer, Performer, RulesFacts, ServerConfig, ServerEngine,
         TopologyConfig,
     },
-    error::io_error,
+    error::{Kind, io_error},
     limits,
 };
 use std::{
@@ -25,6 +25,8 @@ pub struct CacheBuilder {
     server: ServerConfig,
     cross_slot: CrossSlot,
     breaker_pause: Duration,
+    lease_ttl: Duration,
+    on_busy: OnBusy,
     outbox: Option<PathBuf>,
 }
 
@@ -51,6 +53,8 @@ impl CacheBuilder {
             server: ServerConfig::new(""),
             cross_slot: CrossSlot::default(),
             breaker_pause: limits::DEFAULT_BREAKER_PAUSE,
+            lease_ttl: limits::DEFAULT_LEASE_TTL,
+            on_busy: OnBusy::Wait(limits::DEFAULT_LOAD_WAIT),
             outbox: None,
         }
     }
@@ -177,6 +181,20 @@ impl CacheBuilder {
         self
     }
 
+    /// How long a reader's lease lives ([`Cache::get_or_load`]); 10 s by default, from 30 ms to an hour. It is renewed in
+    /// the background while the loader runs, so that it only has to outlive a pause of the process; when a loader's process
+    /// dies, others wait for so long.
+    pub fn lease_ttl(mut self, ttl: Duration) -> Self {
+        self.lease_ttl = ttl;
+        self
+    }
+
+    /// What a reader does about an entry that somebody else is loading; it waits for up to 10 s by default.
+    pub fn on_busy(mut self, on_busy: OnBusy) -> Self {
+        self.on_busy = on_busy;
+        self
+    }
+
     /// The folder of the outbox: what the server did not take is recorded there, synced, until it has. By default
     /// `.cachetx-outbox` in the root of the first store on this cache; without either, it is kept in memory and the outcome
     /// says [`Unrecorded`](crate::CacheOutcome::Unrecorded). It is made where it is missing.
@@ -200,6 +218,7 @@ impl CacheBuilder {
     ///
     /// An option that cannot work, a server that is away or refuses, or an outbox's folder that cannot be made.
     pub fn open(self) -> Result<Cache> {
+        self.check()?;
         if let Some(server) = self.memory.clone() {
             return self.with(MemoryEngine::new(server));
         }
@@ -213,11 +232,23 @@ impl CacheBuilder {
     ///
     /// An option that cannot work, or an outbox's folder that cannot be made.
     pub fn open_lazy(self) -> Result<Cache> {
+        self.check()?;
         if self.memory.is_some() {
             return self.open();
         }
         let engine = ServerEngine::lazy(self.server())?;
         self.with(engine)
+    }
+
+    fn check(&self) -> Result<()> {
+        let (least, most) = (limits::MIN_LEASE_TTL, limits::MAX_LEASE_TTL);
+        if (least..=most).contains(&self.lease_ttl) {
+            return Ok(());
+        }
+        Err(Error::new(Kind::Config(format!(
+            "a lease of {:?} is not between {least:?} and {most:?} (CacheBuilder::lease_ttl)",
+            self.lease_ttl
+        ))))
     }
 
     fn server(&self) -> ServerConfig {
@@ -264,6 +295,9 @@ impl CacheBuilder {
             counters: Counters::default(),
             cross_slot: self.cross_slot,
             response_timeout: self.server.response_timeout,
+            lease_ttl: self.lease_ttl,
+            on_busy: self.on_busy,
+            renewals: Renewals::default(),
         })))
     }
 }

@@ -3,6 +3,7 @@
 mod builder;
 mod clock;
 mod echo;
+mod load;
 mod outbox;
 mod replayer;
 mod slots;
@@ -10,6 +11,7 @@ mod stats;
 
 pub use builder::{CacheBuilder, CrossSlot};
 pub(crate) use clock::now;
+pub use load::{OnBusy, PutOutcome};
 pub use outbox::{OutboxFile, OutboxRecord};
 pub use stats::Stats;
 
@@ -53,6 +55,9 @@ struct Inner {
     counters: Counters,
     cross_slot: CrossSlot,
     response_timeout: Duration,
+    lease_ttl: Duration,
+    on_busy: OnBusy,
+    renewals: load::Renewals,
 }
 
 impl Cache {
@@ -239,6 +244,10 @@ impl Cache {
 
     pub(crate) fn counters(&self) -> &Counters {
         &self.0.counters
+    }
+
+    pub(crate) fn lease_ttl(&self) -> Duration {
+        self.0.lease_ttl
     }
 
     pub(crate) fn response_timeout(&self) -> Duration {

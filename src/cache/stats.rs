@@ -29,6 +29,14 @@ pub struct Stats {
     pub reads_from_server: u64,
     /// Documents read from their file.
     pub reads_from_file: u64,
+    /// Values that [`Cache::get_or_load`](crate::Cache::get_or_load) found on the server.
+    pub hits: u64,
+    /// Values that it had to load.
+    pub loads: u64,
+    /// Values that it has filled.
+    pub fills: u64,
+    /// Values that it was not let fill, since the entry was changed while they were loaded.
+    pub fills_refused: u64,
     /// Requests sent to the server, a pipeline counted once.
     pub round_trips: u64,
     /// Scripts loaded again since a server had lost them.
@@ -67,6 +75,10 @@ pub(crate) struct Counters {
     pub(crate) reads_from_snapshot: Counter,
     pub(crate) reads_from_server: Counter,
     pub(crate) reads_from_file: Counter,
+    pub(crate) hits: Counter,
+    pub(crate) loads: Counter,
+    pub(crate) fills: Counter,
+    pub(crate) fills_refused: Counter,
 }
 
 impl Counters {
@@ -84,6 +96,10 @@ impl Counters {
             reads_from_snapshot: self.reads_from_snapshot.get(),
             reads_from_server: self.reads_from_server.get(),
             reads_from_file: self.reads_from_file.get(),
+            hits: self.hits.get(),
+            loads: self.loads.get(),
+            fills: self.fills.get(),
+            fills_refused: self.fills_refused.get(),
             round_trips: engine.round_trips(),
             reloads: engine.reloads(),
             reconnects: engine.reconnects(),

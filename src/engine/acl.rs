@@ -19,7 +19,7 @@ const fn need(command: &'static str, probe: &'static [&'static str]) -> Need {
 }
 
 /// What operations do to keys, in every engine.
-const EVERYWHERE: [Need; 8] = [
+const EVERYWHERE: [Need; 10] = [
     need("mget", &["MGET", KEY]),
     need("get", &["GET", KEY]),
     need("pttl", &["PTTL", KEY]),
@@ -28,6 +28,8 @@ const EVERYWHERE: [Need; 8] = [
     need("unlink", &["UNLINK", KEY]),
     need("hmget", &["HMGET", KEY, "f"]),
     need("hdel", &["HDEL", KEY, "f"]),
+    need("hset", &[]),
+    need("time", &["TIME"]),
 ];
 
 const LUA: [Need; 2] = [

@@ -7,7 +7,9 @@ use super::{
 use crate::{
     limits,
     op::{
-        Acquire, Commit, Entry, Invalidate, Op, Own, Release, Renew, keys::sibling, stamp::voucher,
+        Acquire, Commit, Entry, Extend, Fill, GiveBack, Invalidate, Lease, Op, Own, Release, Renew,
+        keys::sibling,
+        stamp::{fill_voucher, voucher},
     },
 };
 
@@ -53,6 +55,10 @@ impl<'a> Call<'a> {
             Op::Release(_) => (ScriptName::Release, &[], &[]),
             Op::Commit(op) => (ScriptName::Commit, &op.own, &op.dependents),
             Op::Invalidate(op) => (ScriptName::Invalidate, &[], &op.entries),
+            Op::Lease(_) => (ScriptName::Lease, &[], &[]),
+            Op::Extend(_) => (ScriptName::Extend, &[], &[]),
+            Op::GiveBack(_) => (ScriptName::GiveBack, &[], &[]),
+            Op::Fill(_) => (ScriptName::Fill, &[], &[]),
             Op::Read(_) | Op::ClearLocks(_) => return None,
         };
         let id = match op {
@@ -122,6 +128,10 @@ impl<'a> Call<'a> {
             Op::Release(op) => release(op, sink),
             Op::Commit(op) => self.commit(op, sink),
             Op::Invalidate(op) => self.invalidate(op, sink),
+            Op::Lease(op) => lease(op, sink),
+            Op::Extend(op) => extend(op, sink),
+            Op::GiveBack(op) => give_back(op, sink),
+            Op::Fill(op) => fill(op, sink),
             Op::Read(_) | Op::ClearLocks(_) => {}
         }
     }
@@ -228,6 +238,41 @@ fn renew(op: &Renew, sink: &mut impl Sink) {
 fn release(op: &Release, sink: &mut impl Sink) {
     sink.key("lock", &op.lock.key);
     sink.arg("value", op.lock.value.as_bytes());
+}
+
+fn lease(op: &Lease, sink: &mut impl Sink) {
+    let wanted = op.wanted.map(|stamp| stamp.to_string());
+    sink.key("value", &op.entry.value);
+    sink.key("stamp", &sibling(&op.entry.value, "stamp"));
+    sink.key("leases", &op.entry.leases);
+    sink.arg("token", op.token.as_bytes());
+    sink.number("ttl_ms", op.ttl_ms);
+    sink.arg("wanted", wanted.unwrap_or_default().as_bytes());
+    sink.arg("refused", op.refused.as_deref().unwrap_or_default());
+}
+
+fn extend(op: &Extend, sink: &mut impl Sink) {
+    sink.key("value", &op.entry.value);
+    sink.key("leases", &op.entry.leases);
+    sink.arg("token", op.token.as_bytes());
+    sink.number("ttl_ms", op.ttl_ms);
+}
+
+fn give_back(op: &GiveBack, sink: &mut impl Sink) {
+    sink.key("value", &op.entry.value);
+    sink.key("leases", &op.entry.leases);
+    sink.arg("token", op.token.as_bytes());
+}
+
+fn fill(op: &Fill, sink: &mut impl Sink) {
+    let voucher = fill_voucher(op.stamp.as_ref(), &op.token, &op.bytes);
+    sink.key("value", &op.entry.value);
+    sink.key("stamp", &sibling(&op.entry.value, "stamp"));
+    sink.key("leases", &op.entry.leases);
+    sink.arg("token", op.token.as_bytes());
+    sink.arg("bytes", &op.bytes);
+    sink.arg("voucher", voucher.as_bytes());
+    sink.number("ttl_ms", op.ttl_ms);
 }
 
 /// Groups stand in the order of their first entries.

@@ -80,6 +80,6 @@ mod tests {
             assert!(!edited.text.contains(function.as_str()));
         }
         assert_eq!(usual.name.len(), "cachetx_".len() + 16);
-        assert_eq!(usual.text.matches("'allow-oom'").count(), 3);
+        assert_eq!(usual.text.matches("'allow-oom'").count(), 4);
     }
 }

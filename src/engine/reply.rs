@@ -7,8 +7,8 @@ use super::{
 use crate::{
     error::{Effect, Error, Kind},
     op::{
-        AcquireReply, ClearLocksReply, CommitReply, InvalidateReply, Op, ReadReply, ReleaseReply,
-        RenewReply, Reply,
+        AcquireReply, ClearLocksReply, CommitReply, ExtendReply, FillReply, GiveBackReply,
+        InvalidateReply, LeaseReply, Op, ReadReply, ReleaseReply, RenewReply, Reply,
     },
 };
 use redis::Value;
@@ -117,6 +117,21 @@ fn typed_array(op: &Op, parts: Vec<Part>) -> Option<Reply> {
         (Op::Invalidate(_), b"removed") => {
             Reply::Invalidate(InvalidateReply::Removed(number(parts.next())?))
         }
+        (Op::Lease(_), b"present") => Reply::Lease(LeaseReply::Present {
+            voucher: parts.next()??,
+            value: parts.next()??,
+        }),
+        (Op::Lease(_), b"newer") => Reply::Lease(LeaseReply::Newer),
+        (Op::Lease(_), b"busy") => Reply::Lease(LeaseReply::Busy {
+            left_ms: number(parts.next())?,
+        }),
+        (Op::Lease(_), b"leased") => Reply::Lease(LeaseReply::Leased),
+        (Op::Extend(_), b"done") => Reply::Extend(ExtendReply::Done),
+        (Op::Extend(_), b"lost") => Reply::Extend(ExtendReply::Lost),
+        (Op::GiveBack(_), b"done") => Reply::GiveBack(GiveBackReply::Done),
+        (Op::GiveBack(_), b"lost") => Reply::GiveBack(GiveBackReply::Lost),
+        (Op::Fill(_), b"filled") => Reply::Fill(FillReply::Filled),
+        (Op::Fill(_), b"refused") => Reply::Fill(FillReply::Refused),
         _ => return None,
     };
     parts.next().is_none().then_some(reply)

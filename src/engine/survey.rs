@@ -100,7 +100,7 @@ impl Survey {
         let gaps = replies.iter().skip(published).zip(&probes);
         for (reply, probe) in gaps {
             if let (Value::ServerError(error), Some("NOPERM")) = (reply, code(reply)) {
-                let call = probe[..2].join(" ");
+                let call = probe[..probe.len().min(2)].join(" ");
                 let gap = format!("the ACL denies `{call}`: {}", server_error(error));
                 self.warnings.push(gap);
             }

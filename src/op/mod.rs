@@ -138,6 +138,43 @@ operations! {
         release: Option<Lock>,
     } -> InvalidateReply { Removed(u64) }
 
+    /// Says whether an entry is there; where it is not, gives the caller the right to fill it, unless somebody else has that
+    /// right or is about to write.
+    Lease {
+        entry: Entry,
+        /// 128 random bits in hex; a repeat with the same ones is told the same.
+        token: String,
+        ttl_ms: u64,
+        /// What the entry has to be of; `None` where there is no file.
+        wanted: Option<Stamp>,
+        /// A stamp entry, whole, that the caller has seen and that does not vouch for the value: no entry for this caller.
+        refused: Option<Vec<u8>>,
+    } -> LeaseReply {
+        Present { voucher: Vec<u8>, value: Vec<u8> },
+        /// The entry is of a later file than the wanted one.
+        Newer,
+        /// Somebody else's lease or mark still has this long.
+        Busy { left_ms: u64 },
+        Leased,
+    }
+
+    /// Gives a lease its whole life again, where it is still the caller's.
+    Extend { entry: Entry, token: String, ttl_ms: u64 } -> ExtendReply { Done, Lost }
+
+    /// Gives a lease back, where it is still the caller's; works on a full server.
+    GiveBack { entry: Entry, token: String } -> GiveBackReply { Done, Lost }
+
+    /// Sets an entry and gives the lease back, where that is still the caller's. So a value that was loaded before a commit
+    /// or an invalidation is never set after it: both drop leases.
+    Fill {
+        entry: Entry,
+        token: String,
+        bytes: Bytes,
+        /// The file that the value is the content of, where it is one's.
+        stamp: Option<Stamp>,
+        ttl_ms: u64,
+    } -> FillReply { Filled, Refused }
+
     /// The stamp entry and the value, in one plain `MGET`.
     Read { entry: Entry } -> ReadReply { Found { voucher: Option<Vec<u8>>, value: Option<Vec<u8>> } }
 

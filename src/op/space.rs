@@ -94,6 +94,10 @@ impl Op {
                     .chain(locks)
                     .collect()
             }
+            Self::Lease(op) => vec![&op.entry.value, &op.entry.leases],
+            Self::Extend(op) => vec![&op.entry.value, &op.entry.leases],
+            Self::GiveBack(op) => vec![&op.entry.value, &op.entry.leases],
+            Self::Fill(op) => vec![&op.entry.value, &op.entry.leases],
             Self::Read(op) => vec![&op.entry.value],
             Self::ClearLocks(op) => op.locks.iter().map(String::as_str).collect(),
         }

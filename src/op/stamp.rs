@@ -26,15 +26,28 @@ pub(crate) fn voucher(stamp: &Stamp, commit_id: &str, value: &[u8]) -> String {
     format!("{stamp}:{commit_id}:{:016x}", xxh3_64(value))
 }
 
+/// The same for what a reader fills: its token stands for the commit id, and `-` for the stamp of a value that has no file.
+pub(crate) fn fill_voucher(stamp: Option<&Stamp>, token: &str, value: &[u8]) -> String {
+    match stamp {
+        Some(stamp) => voucher(stamp, token, value),
+        None => format!("-:{token}:{:016x}", xxh3_64(value)),
+    }
+}
+
 /// Whether `voucher` says that `value` is the content of the file with that stamp.
 pub(crate) fn vouches(voucher: &[u8], stamp: &Stamp, value: &[u8]) -> bool {
+    let file = voucher.split(|byte| *byte == b':').next();
+    file == Some(stamp.to_string().as_bytes()) && fits(voucher, value)
+}
+
+/// Whether `voucher` is of `value`, whatever file that may be of, if any.
+pub(crate) fn fits(voucher: &[u8], value: &[u8]) -> bool {
     let Ok(text) = std::str::from_utf8(voucher) else {
         return false;
     };
     let mut parts = text.split(':');
-    let (file, id, digest) = (parts.next(), parts.next(), parts.next());
+    let (_, id, digest) = (parts.next(), parts.next(), parts.next());
     id.is_some()
         && parts.next().is_none()
-        && file == Some(stamp.to_string().as_str())
         && digest == Some(format!("{:016x}", xxh3_64(value)).as_str())
 }

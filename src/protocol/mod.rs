@@ -8,6 +8,7 @@
 mod defer;
 pub(crate) mod delete;
 mod files;
+pub(crate) mod load;
 pub(crate) mod lock;
 mod outcome;
 pub(crate) mod read;

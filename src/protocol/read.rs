@@ -2,14 +2,18 @@
 
 use super::{
     files::{Found, Missing},
-    run::Run,
+    load,
+    lock::millis,
+    run::{Io, Run},
 };
 use crate::{
     Error,
     disk::Place,
     error::Kind,
-    op::{Entry, Read, ReadReply, stamp::vouches},
+    limits,
+    op::{Bytes, Entry, Fault, Lease, LeaseReply, Read, ReadReply, Stamp, stamp::vouches},
 };
+use std::time::Duration;
 
 /// Where the bytes came from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,31 +23,122 @@ pub(crate) enum Source {
     File,
 }
 
-pub(crate) fn read(document: String, place: Place, entry: Entry) -> Run<(Found, Source)> {
+/// What a reader brings along.
+#[derive(Clone, Debug)]
+pub(crate) struct Reader {
+    /// For messages.
+    pub(crate) document: String,
+    pub(crate) place: Place,
+    pub(crate) entry: Entry,
+    /// The entry's life.
+    pub(crate) ttl: Duration,
+    /// 128 random bits in hex: its lease's.
+    pub(crate) token: String,
+    pub(crate) lease_ttl: Duration,
+}
+
+/// What the server has to say.
+enum Sought {
+    Found(Bytes),
+    /// The entry is not there, and this reader may fill it.
+    Leased,
+    Nothing,
+}
+
+/// Two round trips at most: the lease, which gives the entry where that is there, and the fill.
+pub(crate) fn read(reader: Reader) -> Run<(Found, Source)> {
     Run::new(|io| async move {
-        if let Some(stamp) = io.stat(&place).await? {
-            match io.server(Read { entry }).await {
-                Ok(ReadReply::Found {
-                    voucher: Some(voucher),
-                    value: Some(value),
-                }) if vouches(&voucher, &stamp, &value) => {
+        let mut leased = false;
+        if let Some(stamp) = io.stat(&reader.place).await? {
+            match ask(&io, &reader, stamp).await {
+                Sought::Found(bytes) => {
                     let found = Found {
                         stamp,
-                        bytes: value.into(),
-                        // By the commit that put the voucher there.
+                        bytes,
+                        // By the commit, or the settled read, that put the voucher there.
                         settled: true,
                     };
                     return Ok((found, Source::Server));
                 }
-                Ok(_) => {}
-                Err(fault) => log::debug!("{document}: read from the file: {}", fault.into_error()),
+                Sought::Leased => leased = true,
+                Sought::Nothing => {}
             }
         }
-        match io.read_file(&place, Missing::Brief).await? {
+        let found = io.read_file(&reader.place, Missing::Brief).await;
+        if leased {
+            end_lease(&io, &reader, found.as_ref().ok().and_then(Option::as_ref)).await;
+        }
+        match found? {
             Some(found) => Ok((found, Source::File)),
-            None => Err(Error::new(Kind::NotFound { document })),
+            None => Err(Error::new(Kind::NotFound {
+                document: reader.document,
+            })),
         }
     })
+}
+
+async fn ask(io: &Io, reader: &Reader, stamp: Stamp) -> Sought {
+    // What is read of a young file may be not fit to be filled, so no lease is asked for.
+    if io.now().wall_ns.saturating_sub(stamp.mtime_ns) < limits::YOUNG_NS {
+        return look(io, reader, stamp).await;
+    }
+    let mut refused = None;
+    for _ in 0..limits::UNFIT_ATTEMPTS {
+        let asked = Lease {
+            entry: reader.entry.clone(),
+            token: reader.token.clone(),
+            ttl_ms: millis(reader.lease_ttl),
+            wanted: Some(stamp),
+            refused: refused.take(),
+        };
+        match io.server(asked).await {
+            Ok(LeaseReply::Present { voucher, value }) if vouches(&voucher, &stamp, &value) => {
+                return Sought::Found(value.into());
+            }
+            // A foreign program has set the value alone.
+            Ok(LeaseReply::Present { voucher, .. }) => refused = Some(voucher),
+            Ok(LeaseReply::Leased) | Err(Fault::Unknown(_)) => return Sought::Leased,
+            // The file is at hand, so nobody is waited for; it is newer than the one that was looked at, too.
+            Ok(LeaseReply::Busy { .. } | LeaseReply::Newer) => return Sought::Nothing,
+            // A full server gives no lease, nor does one on which this user may not write: but there may be an entry.
+            Err(Fault::NotDone(e)) if e.is_server() => return look(io, reader, stamp).await,
+            Err(Fault::NotDone(e)) => {
+                log::debug!("{}: read from the file: {e}", reader.document);
+                return Sought::Nothing;
+            }
+        }
+    }
+    Sought::Nothing
+}
+
+async fn look(io: &Io, reader: &Reader, stamp: Stamp) -> Sought {
+    let entry = reader.entry.clone();
+    match io.server(Read { entry }).await {
+        Ok(ReadReply::Found {
+            voucher: Some(voucher),
+            value: Some(value),
+        }) if vouches(&voucher, &stamp, &value) => return Sought::Found(value.into()),
+        Ok(_) => {}
+        Err(fault) => log::debug!(
+            "{}: read from the file: {}",
+            reader.document,
+            fault.into_error()
+        ),
+    }
+    Sought::Nothing
+}
+
+/// Fills with what was read under the lease, if its stamp surely belongs to no other content; else gives the lease back. What
+/// becomes of either is no concern of this reader's.
+async fn end_lease(io: &Io, reader: &Reader, found: Option<&Found>) {
+    let (entry, token) = (reader.entry.clone(), reader.token.clone());
+    match found.filter(|found| found.settled) {
+        Some(found) => {
+            let (bytes, stamp) = (found.bytes.clone(), Some(found.stamp));
+            load::fill(io, entry, token, bytes, stamp, reader.ttl).await;
+        }
+        None => load::let_go(io, entry, token).await,
+    }
 }
 
 /// Whether there is a document.
@@ -56,8 +151,6 @@ mod tests {
     use super::*;
     use crate::{
         disk::{Got, Sidecar},
-        limits,
-        op::{Fault, Stamp},
         protocol::run::{Answer, Now, Step},
     };
 
@@ -77,7 +170,14 @@ mod tests {
             value: "value".to_owned(),
             leases: "leases".into(),
         };
-        let mut run = read("run/climate".to_owned(), place, entry);
+        let mut run = read(Reader {
+            document: "run/climate".to_owned(),
+            place,
+            entry,
+            ttl: Duration::from_secs(9),
+            token: "t".to_owned(),
+            lease_ttl: Duration::from_secs(1),
+        });
         let now = Now {
             wall_ns: STAMP.mtime_ns + age_ns,
             ..Now::default()
@@ -117,7 +217,7 @@ mod tests {
                 "disk.stat",
                 "sleep",
                 "disk.stat",
-                "server.Read",
+                "server.Lease",
                 "disk.read",
                 "sleep",
                 "disk.read"
@@ -154,6 +254,9 @@ mod tests {
         answers.extend(vec![Got::Missing; limits::MISSING_ATTEMPTS as usize]);
         let (refused, actions) = read_with(answers, 0);
         assert!(refused.is_err_and(|e| e.is_not_found()));
-        assert!(!actions.iter().any(|it| it == "server.Read"), "{actions:?}");
+        assert!(
+            !actions.iter().any(|it| it.starts_with("server")),
+            "{actions:?}"
+        );
     }
 }

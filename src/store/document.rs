@@ -8,7 +8,11 @@ use crate::{
     BoxError, Error, Outcome, Params, Result,
     error::Kind,
     json,
-    protocol::{self, Claim, lock::Expect, read::Source},
+    protocol::{
+        self, Claim,
+        lock::Expect,
+        read::{Reader, Source},
+    },
     token,
 };
 use serde::{Serialize, de::DeserializeOwned};
@@ -210,6 +214,9 @@ impl<T: DeserializeOwned + Send + Sync + 'static> Document<T> {
     /// the server's copy where that carries the file's stamp and its digest fits, else from the file. So a reader that can
     /// see the file is right whatever the server holds. Threads that read the same document share one load.
     ///
+    /// What was read from the file is set on the server for the next reader, under a lease that every save drops; not where
+    /// the file is younger than two seconds, and not where somebody else has the lease.
+    ///
     /// A program that writes the file in place, keeps its size and sets its modification time back is not noticed. A
     /// file that is missing, or cut short just now, is looked at again for some ms, since other programs replace files so.
     ///
@@ -233,11 +240,14 @@ impl<T: DeserializeOwned + Send + Sync + 'static> Document<T> {
 
     fn load(&self) -> Result<Loaded<T>> {
         let names = &self.names;
-        let (found, source) = self.store.drive(protocol::read::read(
-            names.document.clone(),
-            names.place.clone(),
-            names.entry.clone(),
-        ))?;
+        let (found, source) = self.store.drive(protocol::read::read(Reader {
+            document: names.document.clone(),
+            place: names.place.clone(),
+            entry: names.entry.clone(),
+            ttl: names.ttl,
+            token: token::hex_128().map_err(no_randomness)?,
+            lease_ttl: self.store.cache().lease_ttl(),
+        }))?;
         let counters = self.store.cache().counters();
         match source {
             Source::Server => counters.reads_from_server.add(),

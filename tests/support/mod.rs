@@ -107,9 +107,7 @@ impl World {
 
     /// A plain client.
     pub fn redis(&self) -> redis::Connection {
-        redis::Client::open(self.server.url())
-            .and_then(|client| client.get_connection())
-            .expect("a connection")
+        connect(&self.server)
     }
 
     pub fn run_folder(&self) -> PathBuf {
@@ -147,6 +145,13 @@ impl World {
     pub fn dependents(&self) -> usize {
         dependents(&mut self.redis())
     }
+}
+
+/// A plain client of a server.
+pub fn connect(server: &Server) -> redis::Connection {
+    redis::Client::open(server.url())
+        .and_then(|client| client.get_connection())
+        .expect("a connection")
 }
 
 /// The document of the tests' run in a store under `root`.

@@ -14,13 +14,6 @@ const FIRST_SWEEP: usize = 64;
 pub(crate) enum Content {
     Text(Bytes),
     /// Never empty: a hash goes with its last field.
-    #[cfg_attr(
-        not(all(test, feature = "testing")),
-        expect(
-            dead_code,
-            reason = "no operation takes a lease yet: only tests put one there"
-        )
-    )]
     Hash(BTreeMap<String, Bytes>),
 }
 
@@ -61,6 +54,10 @@ impl Keyspace {
     /// Lets time go on to `now_ms`.
     pub(super) fn go_on_to(&mut self, now_ms: u64) {
         self.now_ms = self.now_ms.max(now_ms);
+    }
+
+    pub(crate) fn now_ms(&self) -> u64 {
+        self.now_ms
     }
 
     fn item(&self, key: &str) -> Option<&Item> {
@@ -148,7 +145,6 @@ impl Keyspace {
     }
 
     /// Sets a field of a hash, which it makes where there is none; nothing happens to a string.
-    #[cfg(all(test, feature = "testing"))]
     pub(crate) fn set_field(&mut self, key: &str, field: &str, text: Bytes) {
         if self.item(key).is_none() {
             self.put(key, Content::Hash(BTreeMap::new()), None);

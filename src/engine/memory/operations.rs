@@ -6,9 +6,11 @@ use super::keyspace::{Keyspace, WrongType, bytes, counter};
 use crate::{
     limits,
     op::{
-        Acquire, AcquireReply, ClearLocks, ClearLocksReply, Commit, CommitReply, Entry, Invalidate,
-        InvalidateReply, Lock, Op, Read, ReadReply, Release, ReleaseReply, Renew, RenewReply,
-        Reply, keys::sibling, stamp::voucher,
+        Acquire, AcquireReply, ClearLocks, ClearLocksReply, Commit, CommitReply, Entry, Extend,
+        ExtendReply, Fill, FillReply, GiveBack, GiveBackReply, Invalidate, InvalidateReply, Lease,
+        LeaseReply, Lock, Op, Read, ReadReply, Release, ReleaseReply, Renew, RenewReply, Reply,
+        keys::sibling,
+        stamp::{fill_voucher, voucher},
     },
 };
 
@@ -38,6 +40,10 @@ pub(super) fn run(keys: &mut Keyspace, op: &Op) -> Result<Reply, Refusal> {
         Op::Release(op) => Reply::Release(release(keys, op)?),
         Op::Commit(op) => Reply::Commit(commit(keys, op)?),
         Op::Invalidate(op) => Reply::Invalidate(invalidate(keys, op)?),
+        Op::Lease(op) => Reply::Lease(lease(keys, op)?),
+        Op::Extend(op) => Reply::Extend(extend(keys, op)?),
+        Op::GiveBack(op) => Reply::GiveBack(give_back(keys, op)?),
+        Op::Fill(op) => Reply::Fill(fill(keys, op)?),
         Op::Read(op) => Reply::Read(read(keys, op)),
         Op::ClearLocks(op) => Reply::ClearLocks(clear_locks(keys, op)),
     })
@@ -151,6 +157,67 @@ fn invalidate(keys: &mut Keyspace, op: &Invalidate) -> Result<InvalidateReply, R
     Ok(InvalidateReply::Removed(removed))
 }
 
+fn lease(keys: &mut Keyspace, op: &Lease) -> Result<LeaseReply, Refusal> {
+    if let Some(voucher) = keys.text(&sibling(&op.entry.value, "stamp"))?.cloned() {
+        let (mut wanted, mut later) = (true, false);
+        if let Some(stamp) = op.wanted {
+            let file = voucher.split(|byte| *byte == b':').next();
+            wanted = voucher.contains(&b':') && file == Some(stamp.to_string().as_bytes());
+            later = is_later(&voucher, stamp.mtime_ns);
+        }
+        if later {
+            return Ok(LeaseReply::Newer);
+        }
+        if wanted
+            && op.refused.as_deref().unwrap_or_default() != &*voucher
+            && let Some(value) = keys.text(&op.entry.value)?
+        {
+            return Ok(LeaseReply::Present {
+                voucher: voucher.to_vec(),
+                value: value.to_vec(),
+            });
+        }
+    }
+    let flight = keys.field(&op.entry.leases, &op.entry.value)?;
+    if let Some((owner, expires_ms)) = flight.and_then(|text| parse_flight(text))
+        && owner != format!("l:{}", op.token)
+        && expires_ms > keys.now_ms()
+    {
+        let left_ms = expires_ms - keys.now_ms();
+        return Ok(LeaseReply::Busy { left_ms });
+    }
+    put_lease(keys, &op.entry, &op.token, life(op.ttl_ms)?);
+    Ok(LeaseReply::Leased)
+}
+
+fn extend(keys: &mut Keyspace, op: &Extend) -> Result<ExtendReply, Refusal> {
+    if !is_own_lease(keys, &op.entry, &op.token)? {
+        return Ok(ExtendReply::Lost);
+    }
+    put_lease(keys, &op.entry, &op.token, life(op.ttl_ms)?);
+    Ok(ExtendReply::Done)
+}
+
+fn give_back(keys: &mut Keyspace, op: &GiveBack) -> Result<GiveBackReply, Refusal> {
+    if !is_own_lease(keys, &op.entry, &op.token)? {
+        return Ok(GiveBackReply::Lost);
+    }
+    keys.remove_field(&op.entry.leases, &op.entry.value);
+    Ok(GiveBackReply::Done)
+}
+
+fn fill(keys: &mut Keyspace, op: &Fill) -> Result<FillReply, Refusal> {
+    if !is_own_lease(keys, &op.entry, &op.token)? {
+        return Ok(FillReply::Refused);
+    }
+    let life_ms = Some(life(op.ttl_ms)?);
+    let voucher = fill_voucher(op.stamp.as_ref(), &op.token, &op.bytes);
+    keys.remove_field(&op.entry.leases, &op.entry.value);
+    keys.set(&op.entry.value, op.bytes.clone(), life_ms);
+    keys.set(&sibling(&op.entry.value, "stamp"), bytes(&voucher), life_ms);
+    Ok(FillReply::Filled)
+}
+
 /// A plain `MGET` finds nothing under a key of another type.
 fn read(keys: &Keyspace, op: &Read) -> ReadReply {
     let get = |key: &str| keys.text(key).ok().flatten().map(|text| text.to_vec());
@@ -200,6 +267,32 @@ fn drop_leases(keys: &mut Keyspace, leased: &[&Entry]) {
     for entry in leased {
         keys.remove_field(&entry.leases, &entry.value);
     }
+}
+
+/// A lease whose time is over and that nobody took is still its reader's: whoever changed the entry would have dropped it.
+fn is_own_lease(keys: &Keyspace, entry: &Entry, token: &str) -> Result<bool, Refusal> {
+    let flight = keys.field(&entry.leases, &entry.value)?;
+    let mine = format!("l:{token}:");
+    Ok(flight.is_some_and(|flight| flight.starts_with(mine.as_bytes())))
+}
+
+fn put_lease(keys: &mut Keyspace, entry: &Entry, token: &str, life_ms: u64) {
+    let expires_ms = keys.now_ms() + life_ms;
+    let text = bytes(&format!("l:{token}:{expires_ms}"));
+    keys.set_field(&entry.leases, &entry.value, text);
+    // The hash lives as long as its longest field.
+    let left_ms = keys.left_ms(&entry.leases).flatten();
+    if left_ms.is_none_or(|left| left < life_ms) {
+        keys.live_for(&entry.leases, life_ms);
+    }
+}
+
+/// Whose a lease or mark is (`l:<token>`), and when it ends by the server's clock; `None` where the text is neither.
+fn parse_flight(text: &[u8]) -> Option<(&str, u64)> {
+    let (owner, expires) = std::str::from_utf8(text).ok()?.rsplit_once(':')?;
+    let token = owner.strip_prefix("l:").or(owner.strip_prefix("w:"))?;
+    let expires_ms = counter(expires.as_bytes()).filter(|time| *time < 10_u64.pow(19))?;
+    (!token.contains(':')).then_some((owner, expires_ms))
 }
 
 /// Whether a stamp, `<file stamp>:<commit id>:<digest>`, was set by the commit with that id.

@@ -42,6 +42,10 @@ fn call_of(name: ScriptName) -> Op {
             ..invalidate(&["a"])
         }
         .into_op(),
+        ScriptName::Lease => lease("a").into_op(),
+        ScriptName::Extend => extend("a").into_op(),
+        ScriptName::GiveBack => give_back("a").into_op(),
+        ScriptName::Fill => fill("a", b"x").into_op(),
     }
 }
 
@@ -85,7 +89,7 @@ fn headers_list_the_replies_that_are_given_and_understood() {
 fn digests_are_the_servers_own() {
     on_every_server_in(&[Engine::Script], |bed| {
         let report = bed.engine.report().unwrap();
-        assert_eq!(report.programs.len(), 5);
+        assert_eq!(report.programs.len(), 9);
         for (name, sha) in &report.programs {
             let there: Vec<bool> = bed.cmd(&["SCRIPT", "EXISTS", sha]);
             assert_eq!(there, [true], "{name}");

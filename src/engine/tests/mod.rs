@@ -21,8 +21,8 @@ mod whole;
 use super::{Engine, Performer as _, ServerConfig, ServerEngine, source::Scripts};
 use crate::{
     op::{
-        Acquire, AcquireReply, Ask, Commit, CommitReply, Entry, Fault, Invalidate, InvalidateReply,
-        Lock, Own, Stamp,
+        Acquire, AcquireReply, Ask, Commit, CommitReply, Entry, Extend, Fault, Fill, GiveBack,
+        Invalidate, InvalidateReply, Lease, Lock, Own, Stamp,
         keys::{leases, sibling},
     },
     testing::{Server, ServerBinary, ServerOptions},
@@ -255,6 +255,42 @@ fn invalidate(values: &[&str]) -> Invalidate {
     Invalidate {
         entries: values.iter().map(|value| entry(value)).collect(),
         release: None,
+    }
+}
+
+/// What a reader with the token "t" asks, of a value without a file.
+fn lease(value: &str) -> Lease {
+    Lease {
+        entry: entry(value),
+        token: "t".to_owned(),
+        ttl_ms: 10_000,
+        wanted: None,
+        refused: None,
+    }
+}
+
+fn extend(value: &str) -> Extend {
+    Extend {
+        entry: entry(value),
+        token: "t".to_owned(),
+        ttl_ms: 10_000,
+    }
+}
+
+fn give_back(value: &str) -> GiveBack {
+    GiveBack {
+        entry: entry(value),
+        token: "t".to_owned(),
+    }
+}
+
+fn fill(value: &str, bytes: &[u8]) -> Fill {
+    Fill {
+        entry: entry(value),
+        token: "t".to_owned(),
+        bytes: Arc::from(bytes),
+        stamp: None,
+        ttl_ms: 100_000,
     }
 }
 

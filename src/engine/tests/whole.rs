@@ -25,6 +25,10 @@ fn ops(bytes: usize) -> Vec<Op> {
         .into_op(),
         commit(&vec![b'x'; bytes], &["a", "b"]).into_op(),
         with_lock.into_op(),
+        lease("a").into_op(),
+        extend("a").into_op(),
+        give_back("a").into_op(),
+        fill("a", b"x").into_op(),
     ]
 }
 
@@ -35,6 +39,8 @@ fn reads(op: &Op, key: &str) -> bool {
         Op::Renew(_) | Op::Release(_) => key == "l",
         Op::Commit(_) => matches!(key, "l" | "{own}:stamp" | LEASES),
         Op::Invalidate(_) => matches!(key, "l" | LEASES),
+        Op::Lease(_) => matches!(key, "{a}:stamp" | LEASES),
+        Op::Extend(_) | Op::GiveBack(_) | Op::Fill(_) => key == LEASES,
         Op::Read(_) | Op::ClearLocks(_) => false,
     }
 }
@@ -42,7 +48,7 @@ fn reads(op: &Op, key: &str) -> bool {
 #[test]
 fn a_key_of_the_wrong_type_is_refused_before_any_write() {
     on_every_server(|bed| {
-        for key in ["l", "{l}:fence", "{own}:stamp", LEASES] {
+        for key in ["l", "{l}:fence", "{own}:stamp", "{a}:stamp", LEASES] {
             for op in ops(10).into_iter().filter(|op| reads(op, key)) {
                 bed.cmd::<()>(&["FLUSHDB"]);
                 bed.hold();
@@ -80,10 +86,10 @@ fn a_full_server_refuses_a_commit_before_any_write_and_invalidates() {
             bed.cmd::<()>(&["HSET", LEASES, "a", "l:t:9"]);
             let before = bed.dump();
             bed.cmd::<()>(&["CONFIG", "SET", "maxmemory", "1"]);
-            let [acquire, renew, release, commit, invalidate] = &ops(bytes)[..] else {
-                panic!("five operations");
+            let [acquire, renew, release, commit, invalidate, lease, ..] = &ops(bytes)[..] else {
+                panic!("the operations");
             };
-            for op in [acquire, commit] {
+            for op in [acquire, commit, lease, &fill("a", b"x").into_op()] {
                 let message = refusal(bed.engine.perform(op));
                 assert!(message.contains("OOM"), "{message}");
                 assert_eq!(bed.dump(), before, "{}", op.name());

@@ -137,7 +137,7 @@ fn before(op: &Commit, call: &Call<'_>, seen: &mut Seen) -> Result<Before, Stop>
 }
 
 /// The modification time that a stamp begins with, where it has one.
-fn mtime(stamp: &[u8]) -> Option<u64> {
+pub(super) fn mtime(stamp: &[u8]) -> Option<u64> {
     let digits = stamp.iter().take_while(|byte| byte.is_ascii_digit());
     decimal(&stamp[..digits.count()])
 }

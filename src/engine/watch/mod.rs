@@ -10,6 +10,7 @@ mod attempt;
 mod commit;
 mod flights;
 mod invalidate;
+mod lease;
 mod release;
 mod renew;
 
@@ -48,6 +49,10 @@ pub(super) fn perform(
             Op::Release(op) => release::run(&mut attempt, op).map(Reply::Release),
             Op::Commit(op) => commit::run(&mut attempt, op, call).map(Reply::Commit),
             Op::Invalidate(op) => invalidate::run(&mut attempt, op, call).map(Reply::Invalidate),
+            Op::Lease(op) => lease::lease(&mut attempt, op).map(Reply::Lease),
+            Op::Extend(op) => lease::extend(&mut attempt, op).map(Reply::Extend),
+            Op::GiveBack(op) => lease::give_back(&mut attempt, op).map(Reply::GiveBack),
+            Op::Fill(op) => lease::fill(&mut attempt, op).map(Reply::Fill),
             Op::Read(_) | Op::ClearLocks(_) => return Err(nonsense(op.name())),
         };
         attempt.leave(&done)?;
@@ -68,7 +73,10 @@ pub(super) fn perform(
 /// What a full server must not refuse. Redis 6.2 and 7.0 refuse every command in a transaction then; these are sent
 /// without one, which is safe: nobody can take a lock, a lease or a mark on a server that stores nothing.
 fn only_frees(op: &Op) -> bool {
-    matches!(op, Op::Renew(_) | Op::Release(_) | Op::Invalidate(_))
+    matches!(
+        op,
+        Op::Renew(_) | Op::Release(_) | Op::Invalidate(_) | Op::GiveBack(_)
+    )
 }
 
 fn contended(op: &Op) -> Error {

@@ -40,10 +40,14 @@ impl Scene {
                 ("a", "l:t:9"),
                 ("b", "w:t:9"),
                 ("other", "l:t:9"),
+                ("absent", "l:t:9"),
+                ("odd", "l:u:99999999999999999999"),
             ];
             for (field, flight) in here {
                 side.set_field("cachetx:leases:run", field, flight);
             }
+            let taken = format!("l:u:{}", side.now_ms() + 10_000_000);
+            side.set_field("cachetx:leases:run", "busy", &taken);
             side.set_field("{t}:cachetx:leases", "{t}c", "l:t:9");
         }
     }
@@ -86,6 +90,14 @@ pub(super) fn all() -> Vec<Scene> {
     let drop_and_release = Invalidate {
         release: Some(lock("l", "me")),
         ..invalidate(&["own", "a", "b", "{t}c"])
+    };
+    let refused = Lease {
+        refused: Some(voucher(&own("", b"old").stamp, "c0", b"old").into()),
+        ..lease("other")
+    };
+    let taken = Lease {
+        wanted: Some(own("", b"newer").stamp),
+        ..lease("busy")
     };
     let keep = Commit {
         release: false,
@@ -133,6 +145,19 @@ pub(super) fn all() -> Vec<Scene> {
             lock: Some("you"),
             ..scene("acquire a held lock", acquire("l", "me", 99))
         },
+        scene("take a lease", lease("new")),
+        Scene {
+            in_flight: false,
+            ..scene("take the first lease", lease("new"))
+        },
+        scene("a busy entry", taken),
+        scene("a lease with no time that can be", lease("odd")),
+        scene("an entry that is there", lease("b")),
+        scene("an entry that the reader refused", refused),
+        scene("extend a lease", extend("a")),
+        scene("give a lease back", give_back("a")),
+        scene("fill", fill("a", b"new")),
+        scene("fill what is not there", fill("absent", b"new")),
         scene("renew", renew),
         scene("release", release),
     ]

@@ -4,7 +4,10 @@ use super::{
     side::{Dump, Served, Side},
     step::Step,
 };
-use crate::op::{AcquireReply, Fault, Reply};
+use crate::{
+    engine::memory::Content,
+    op::{AcquireReply, Bytes, Fault, LeaseReply, Reply},
+};
 use std::time::{Duration, Instant};
 
 /// A server tells the time by the wall clock, this test by one that nobody sets.
@@ -22,7 +25,9 @@ pub(in super::super) fn agree(
         if let (Step::Operation(operation), Some(Err(_))) = (step, &reply) {
             served.forget_staged(&operation.to_op());
         }
-        let (keys, dump) = (model.dump(), served.dump());
+        let (mut keys, mut dump) = (model.dump(), served.dump());
+        relative(&mut keys, || model.now_ms());
+        relative(&mut dump, || served.now_ms());
         // The model's time stands still while the server's goes on: lives there are shorter by what the test has taken.
         let slack = start.elapsed() + CLOCKS;
         let differ = |what: &str| {
@@ -53,10 +58,56 @@ fn same_answer(expected: &Answer, answer: &Answer, slack: Duration) -> bool {
     }
 }
 
-/// The same, but for the time that a held lock has left.
+/// Writes how long leases and marks still have in place of when they end.
+fn relative(dump: &mut Dump, now_ms: impl FnOnce() -> u64) {
+    let hashes: Vec<_> = dump
+        .values_mut()
+        .filter_map(|(content, _)| match content {
+            Content::Hash(fields) => Some(fields),
+            Content::Text(_) => None,
+        })
+        .collect();
+    if hashes.is_empty() {
+        return;
+    }
+    let now_ms = now_ms();
+    for text in hashes.into_iter().flat_map(|fields| fields.values_mut()) {
+        if let Some((owner, ends)) = split(text) {
+            *text = format!("{owner}:{}", ends.saturating_sub(now_ms))
+                .into_bytes()
+                .into();
+        }
+    }
+}
+
+/// Whose a lease or mark is, and its time.
+pub(in super::super) fn split(text: &Bytes) -> Option<(&str, u64)> {
+    let (owner, time) = std::str::from_utf8(text).ok()?.rsplit_once(':')?;
+    let is_flight = owner.starts_with("l:") || owner.starts_with("w:");
+    is_flight.then_some((owner, time.parse().ok()?))
+}
+
+fn same_content(expected: &Content, found: &Content, slack: Duration) -> bool {
+    let (Content::Hash(expected), Content::Hash(found)) = (expected, found) else {
+        return expected == found;
+    };
+    expected.len() == found.len()
+        && std::iter::zip(expected, found).all(|((name, text), (found, other))| {
+            let same = match (split(text), split(other)) {
+                (Some((owner, left)), Some((other, time))) => {
+                    owner == other && near(Some(left), Some(time), slack)
+                }
+                _ => text == other,
+            };
+            name == found && same
+        })
+}
+
+/// The same, but for the time that a held lock or a lease has left.
 pub(in super::super) fn same_reply(expected: &Reply, reply: &Reply, slack: Duration) -> bool {
     let held = |reply: &Reply| match reply {
         Reply::Acquire(AcquireReply::Held { value, left_ms }) => Some((value.clone(), *left_ms)),
+        Reply::Lease(LeaseReply::Busy { left_ms }) => Some((String::new(), *left_ms)),
         _ => None,
     };
     match (held(expected), held(reply)) {
@@ -78,7 +129,7 @@ fn difference(expected: &Dump, found: &Dump, slack: Duration) -> Option<String> 
     for key in expected.keys().chain(found.keys()) {
         match (expected.get(key), found.get(key)) {
             (Some((content, life)), Some((found, left))) => {
-                if content != found {
+                if !same_content(content, found, slack) {
                     return Some(format!("`{key}` holds {found:?} in place of {content:?}"));
                 }
                 if !near(*life, *left, slack) {

@@ -6,7 +6,7 @@ mod side;
 mod step;
 
 use compare::agree;
-pub(super) use compare::{CLOCKS, same_reply};
+pub(super) use compare::{CLOCKS, same_reply, split};
 pub(super) use side::{Dump, Model, Served, Side};
 
 use super::*;
@@ -139,6 +139,16 @@ fn histories_come_to_every_reply_and_to_refusals() {
         "Commit(Lost",
         "Commit(Superseded",
         "Invalidate(Removed",
+        "Lease(Present",
+        "Lease(Newer",
+        "Lease(Busy",
+        "Lease(Leased",
+        "Extend(Done",
+        "Extend(Lost",
+        "GiveBack(Done",
+        "GiveBack(Lost",
+        "Fill(Filled",
+        "Fill(Refused",
         "Read(Found",
         "ClearLocks(Cleared",
         "refused",

@@ -26,6 +26,8 @@ pub(in super::super) trait Side {
     /// Nothing happens where a string stands.
     fn set_field(&mut self, key: &str, field: &str, text: &str);
     fn advance(&mut self, ms: u64);
+    /// By the clock that leases and marks end by.
+    fn now_ms(&mut self) -> u64;
     fn dump(&mut self) -> Dump;
 
     /// Does a step; the reply of an operation.
@@ -35,6 +37,10 @@ pub(in super::super) trait Side {
             Step::Set(key, text, life_ms) => self.set(key, text, life_ms.filter(in_bounds)),
             Step::Delete(key) => self.delete(key),
             Step::SetField(key, field, text) => self.set_field(key, field, text),
+            Step::SetFlight(key, field, owner, left_ms) => {
+                let expires_ms = self.now_ms() + left_ms;
+                self.set_field(key, field, &format!("{owner}:{expires_ms}"));
+            }
             Step::Advance(ms) => self.advance(*ms),
         }
         None
@@ -54,6 +60,8 @@ pub(in super::super) struct Model {
 impl Model {
     pub(in super::super) fn new() -> Self {
         let server = MemoryServer::with_manual_clock();
+        // Later than any time that a foreign program writes.
+        server.advance(Duration::from_secs(1_000));
         let engine = MemoryEngine::new(server.clone());
         Self { server, engine }
     }
@@ -84,6 +92,10 @@ impl Side for Model {
         self.server.advance(Duration::from_millis(ms));
     }
 
+    fn now_ms(&mut self) -> u64 {
+        self.server.keyspace().unwrap().now_ms()
+    }
+
     fn dump(&mut self) -> Dump {
         self.server.keyspace().unwrap().dump()
     }
@@ -97,9 +109,19 @@ pub(in super::super) struct Served {
     plain: redis::Connection,
 }
 
-/// Takes `ARGV[1]` ms from the life of every key: time goes on.
+/// Takes `ARGV[1]` ms from the life of every key, lease and mark: time goes on.
 const ADVANCE: &str = "
 for _, key in ipairs(redis.call('KEYS', '*')) do
+    if redis.call('TYPE', key).ok == 'hash' then
+        for _, field in ipairs(redis.call('HKEYS', key)) do
+            local text = redis.call('HGET', key, field)
+            local owner, ends = string.match(text, '^([lw]:[^:]*:)([1-9]%d*)$')
+            if owner and #ends >= 13 and #ends <= 16 then
+                local left = string.format('%.0f', tonumber(ends) - tonumber(ARGV[1]))
+                redis.call('HSET', key, field, owner .. left)
+            end
+        end
+    end
     local left = redis.call('PTTL', key)
     if left >= 0 then
         redis.call('PEXPIRE', key, string.format('%.0f', left - tonumber(ARGV[1])))
@@ -164,6 +186,11 @@ impl Side for Served {
 
     fn advance(&mut self, ms: u64) {
         cmd(&mut self.plain, &["EVAL", ADVANCE, "0", &ms.to_string()])
+    }
+
+    fn now_ms(&mut self) -> u64 {
+        let (seconds, micros): (u64, u64) = cmd(&mut self.plain, &["TIME"]);
+        seconds * 1_000 + micros / 1_000
     }
 
     fn dump(&mut self) -> Dump {

@@ -4,8 +4,8 @@ use super::super::{entry, lock};
 use crate::{
     limits::{MAX_FENCE, MAX_LIFE_MS, STAGING_BYTES},
     op::{
-        Acquire, Ask as _, ClearLocks, Commit, Invalidate, Lock, Op, Own, Read, Release, Renew,
-        Stamp, keys::sibling,
+        Acquire, Ask as _, ClearLocks, Commit, Extend, Fill, GiveBack, Invalidate, Lease, Lock, Op,
+        Own, Read, Release, Renew, Stamp, keys::sibling,
     },
 };
 use proptest::{collection::vec, option, prelude::*, sample::select, sample::subsequence};
@@ -21,10 +21,12 @@ const LEASES: [&str; 3] = [
 const LOCKS: [&str; 2] = ["l", "m"];
 const HOLDERS: [&str; 2] = ["me", "you"];
 const IDS: [&str; 3] = ["c0", "c1", "c2"];
+/// Readers: what they fill carries their token as a commit's does its id.
+const TOKENS: [&str; 2] = ["t", "u"];
 /// The stamp of a later file than any that is committed here.
 const LATER: &str = "12-2-3:c7:0000000000000000";
 /// What foreign programs write: stamps of commits or not quite, holders, numbers that are fences or not, flights.
-const TEXTS: [&str; 28] = [
+const TEXTS: [&str; 35] = [
     "",
     "x",
     "me",
@@ -39,6 +41,7 @@ const TEXTS: [&str; 28] = [
     "010-2-3:c7:",
     "10",
     "10000000000000000000-2-3:c7:",
+    "1-2-3",
     "0",
     "7",
     "07",
@@ -52,8 +55,16 @@ const TEXTS: [&str; 28] = [
     "w:t:9",
     "w::9",
     "w:*:9",
+    "l:u:9",
+    "l:t:",
+    "l:t:09",
+    "x:t:9999999999999999999",
+    "l:v:99999999999999999999",
+    "l:t",
     "l",
 ];
+/// Whose leases and marks are found: readers of this history, and others.
+const OWNERS: [&str; 5] = ["l:t", "l:u", "l:", "w:t", "w:*"];
 
 /// All lives are a multiple of this, and time goes on by some of them and [`OFFSET_MS`]: so a key's end is never nearer
 /// than that to the time of a step, and the time that a test really takes makes no difference.
@@ -71,6 +82,8 @@ pub(in super::super) enum Step {
     Delete(String),
     /// A foreign `HSET`: a reader's lease or a writer's mark, or a hash where none belongs.
     SetField(String, &'static str, &'static str),
+    /// The same, of a lease or mark that still has so many ms.
+    SetFlight(&'static str, &'static str, &'static str, u64),
     /// Time goes on, in ms.
     Advance(u64),
 }
@@ -89,6 +102,23 @@ pub(in super::super) enum Operation {
         release: bool,
     },
     Invalidate(Vec<&'static str>, Option<Lock>),
+    Lease {
+        value: &'static str,
+        token: &'static str,
+        ttl_ms: u64,
+        /// The modification time of the wanted file.
+        wanted: Option<i64>,
+        refused: Option<&'static str>,
+    },
+    Extend(&'static str, &'static str, u64),
+    GiveBack(&'static str, &'static str),
+    Fill {
+        value: &'static str,
+        token: &'static str,
+        body: Body,
+        stamp: Option<i64>,
+        ttl_ms: u64,
+    },
     Read(&'static str),
     ClearLocks(Vec<&'static str>),
 }
@@ -146,6 +176,45 @@ impl Operation {
                 release,
             }
             .into_op(),
+            Self::Lease {
+                value,
+                token,
+                ttl_ms,
+                wanted,
+                refused,
+            } => Lease {
+                entry: entry(value),
+                token: token.to_owned(),
+                ttl_ms,
+                wanted: wanted.map(stamp_of),
+                refused: refused.map(Vec::from),
+            }
+            .into_op(),
+            Self::Extend(value, token, ttl_ms) => Extend {
+                entry: entry(value),
+                token: token.to_owned(),
+                ttl_ms,
+            }
+            .into_op(),
+            Self::GiveBack(value, token) => GiveBack {
+                entry: entry(value),
+                token: token.to_owned(),
+            }
+            .into_op(),
+            Self::Fill {
+                value,
+                token,
+                body,
+                stamp,
+                ttl_ms,
+            } => Fill {
+                entry: entry(value),
+                token: token.to_owned(),
+                bytes: body.bytes(),
+                stamp: stamp.map(stamp_of),
+                ttl_ms,
+            }
+            .into_op(),
             Self::Read(value) => Read {
                 entry: entry(value),
             }
@@ -173,38 +242,76 @@ fn own((value, body, ttl_ms): (&str, Body, u64)) -> Own {
     }
 }
 
+/// A file of the size and inode that foreign stamps here have.
+fn stamp_of(mtime_ns: i64) -> Stamp {
+    Stamp {
+        mtime_ns,
+        size: 2,
+        inode: 3,
+    }
+}
+
 /// Half of them begin with a lock, and some steps repeat one before them, as a client does whose reply was lost.
 pub(in super::super) fn history() -> impl Strategy<Value = Vec<Step>> {
     let again = option::weighted(0.2, 1..=3_usize);
-    let steps = vec((step(), again), 1..MAX_STEPS);
+    let ends = option::weighted(0.7, (body(), life(), select(&[0, 0, 0, 1, 2])));
+    let steps = vec((step(), again, ends), 1..MAX_STEPS);
     (any::<bool>(), steps).prop_map(|(locked, drawn)| {
         let first = Operation::Acquire(lock(LOCKS[0], HOLDERS[0]), 3 * GRID_MS, 0);
         let mut steps: Vec<Step> = locked
             .then_some(Step::Operation(first))
             .into_iter()
             .collect();
-        for (step, again) in drawn {
+        for (step, again, end) in drawn {
             let earlier = again.and_then(|back| steps.iter().rev().nth(back - 1));
             let step = earlier.cloned().unwrap_or(step);
+            let end = end.and_then(|end| end_of_lease(&step, end));
             steps.push(step);
+            steps.extend(end);
         }
         steps
     })
 }
 
+/// What a reader goes on with that was given a lease: mostly it fills.
+fn end_of_lease(step: &Step, (body, ttl_ms, end): (Body, u64, u8)) -> Option<Step> {
+    let Step::Operation(Operation::Lease {
+        value,
+        token,
+        wanted,
+        ..
+    }) = *step
+    else {
+        return None;
+    };
+    Some(Step::Operation(match end {
+        0 => Operation::Fill {
+            value,
+            token,
+            body,
+            stamp: wanted,
+            ttl_ms,
+        },
+        1 => Operation::Extend(value, token, ttl_ms),
+        _ => Operation::GiveBack(value, token),
+    }))
+}
+
 fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
-        14 => operation().prop_map(Step::Operation),
+        18 => operation().prop_map(Step::Operation),
         2 => (key(), select(&TEXTS), option::of(life())).prop_map(|(k, t, l)| Step::Set(k, t, l)),
         2 => (values(), select(&TEXTS)).prop_map(|(k, t)| Step::Set(k.to_owned(), t, None)),
-        2 => (values(), select(&TEXTS[4..14]))
+        2 => (values(), select(&TEXTS[4..15]))
             .prop_map(|(k, t)| Step::Set(sibling(k, "stamp"), t, None)),
         1 => values().prop_map(|k| Step::Set(sibling(k, "stamp"), LATER, None)),
-        1 => (select(&LOCKS), select(&TEXTS[14..23]))
+        1 => (select(&LOCKS), select(&TEXTS[15..24]))
             .prop_map(|(k, t)| Step::Set(sibling(k, "fence"), t, None)),
         1 => key().prop_map(Step::Delete),
-        3 => (select(&LEASES), values(), select(&TEXTS[23..]))
+        3 => (select(&LEASES), values(), select(&TEXTS[24..]))
             .prop_map(|(k, f, t)| Step::SetField(k.to_owned(), f, t)),
+        2 => (values(), select(&OWNERS), grids())
+            .prop_map(|(v, o, ms)| Step::SetFlight(leases_of(v), v, o, ms)),
         1 => (key(), values(), select(&TEXTS)).prop_map(|(k, f, t)| Step::SetField(k, f, t)),
         1 => (0..3_u64).prop_map(|grids| Step::Advance(grids * GRID_MS + OFFSET_MS)),
     ]
@@ -215,12 +322,56 @@ fn operation() -> impl Strategy<Value = Operation> {
         7 => (held(), life(), floor()).prop_map(|(l, t, f)| Operation::Acquire(l, t, f)),
         3 => (held(), life()).prop_map(|(l, t)| Operation::Renew(l, t)),
         2 => held().prop_map(Operation::Release),
-        10 => commit(),
+        14 => commit(),
         2 => (subsequence(&VALUES, 0..=5).prop_shuffle(), option::of(held()))
             .prop_map(|(values, lock)| Operation::Invalidate(values, lock)),
+        6 => lease(),
+        1 => (values(), token(), life()).prop_map(|(v, t, ms)| Operation::Extend(v, t, ms)),
+        1 => (values(), token()).prop_map(|(v, t)| Operation::GiveBack(v, t)),
+        5 => fill(),
         1 => values().prop_map(Operation::Read),
         1 => subsequence(&LOCKS, 0..=2).prop_map(Operation::ClearLocks),
     ]
+}
+
+fn lease() -> impl Strategy<Value = Operation> {
+    let wanted = option::of(file_time());
+    let refused = option::weighted(0.3, select(&TEXTS[4..15]));
+    (values(), token(), life(), wanted, refused).prop_map(
+        |(value, token, ttl_ms, wanted, refused)| Operation::Lease {
+            value,
+            token,
+            ttl_ms,
+            wanted,
+            refused,
+        },
+    )
+}
+
+fn fill() -> impl Strategy<Value = Operation> {
+    (values(), token(), body(), option::of(file_time()), life()).prop_map(
+        |(value, token, body, stamp, ttl_ms)| Operation::Fill {
+            value,
+            token,
+            body,
+            stamp,
+            ttl_ms,
+        },
+    )
+}
+
+/// Of files whose stamps foreign programs write, and of some before and after them.
+fn file_time() -> impl Strategy<Value = i64> {
+    select(&[-5_i64, 0, 1, 8, 10, 11, 12, 13])
+}
+
+fn token() -> impl Strategy<Value = &'static str> {
+    prop_oneof![3 => Just(TOKENS[0]), 1 => Just(TOKENS[1])]
+}
+
+fn leases_of(value: &str) -> &'static str {
+    let index = VALUES.iter().position(|it| *it == value);
+    LEASES[[0, 0, 1, 1, 2][index.unwrap_or(0)]]
 }
 
 /// Own entries and dependents never meet, and neither has anything twice: expansion sees to that.
@@ -277,9 +428,13 @@ fn body() -> impl Strategy<Value = Body> {
 
 fn life() -> impl Strategy<Value = u64> {
     prop_oneof![
-        10 => (1..=3_u64).prop_map(|grids| grids * GRID_MS),
+        10 => grids(),
         1 => select(&[MAX_LIFE_MS, MAX_LIFE_MS + 1, 0, u64::MAX]),
     ]
+}
+
+fn grids() -> impl Strategy<Value = u64> {
+    (1..=3_u64).prop_map(|grids| grids * GRID_MS)
 }
 
 fn floor() -> impl Strategy<Value = u64> {

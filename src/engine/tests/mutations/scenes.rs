@@ -4,7 +4,7 @@ use super::{super::*, Edit, broken};
 use crate::{
     engine::source::{Dialect, ScriptName},
     limits::{STAGING_BYTES, UNLINK_CHUNK},
-    op::Reply,
+    op::{LeaseReply, Reply},
 };
 
 /// What a scene needs of a server that scenes share.
@@ -16,13 +16,14 @@ pub(super) struct Stage<'a> {
 
 pub(super) type Scene = fn(&mut Stage<'_>) -> Result<(), String>;
 
-pub(super) const SCENES: [(&str, Scene); 6] = [
+pub(super) const SCENES: [(&str, Scene); 7] = [
     ("messages", messages),
     ("a staged value is lost", staged_value_is_lost),
     ("a denied command", denied_command),
     ("full server", full_server),
     ("many keys", many_keys),
     ("marks with a token", own_marks),
+    ("halves of stamps", half_stamps),
 ];
 
 impl Stage<'_> {
@@ -98,14 +99,20 @@ fn denied_command(stage: &mut Stage<'_>) -> Result<(), String> {
 fn full_server(stage: &mut Stage<'_>) -> Result<(), String> {
     let engine = stage.engine(stage.server.unix_url(), Some(Dialect::Plain));
     stage.cmd::<()>(&["MSET", "l", "me", "own", "old", "a", "old"]);
+    stage.cmd::<()>(&["HSET", "cachetx:leases:run", "b", "l:t:9"]);
     stage.cmd::<()>(&["CONFIG", "SET", "maxmemory", "1"]);
-    let reply = run(&engine, commit(b"new", &["a"]));
+    let replies = [
+        run(&engine, commit(b"new", &["a"])).map(|reply| format!("{reply:?}")),
+        run(&engine, fill("b", b"new")).map(|reply| format!("{reply:?}")),
+    ];
     stage.cmd::<()>(&["CONFIG", "SET", "maxmemory", "0"]);
-    match reply {
-        Err(Fault::NotDone(e)) if e.to_string().contains("OOM") => {}
-        other => return Err(format!("{other:?}")),
+    for reply in replies {
+        match reply {
+            Err(Fault::NotDone(e)) if e.to_string().contains("OOM") => {}
+            other => return Err(format!("{other:?}")),
+        }
     }
-    expect(stage.cmd(&["EXISTS", "own", "a"]), 2)
+    expect(stage.cmd(&["EXISTS", "own", "a", "cachetx:leases:run"]), 3)
 }
 
 fn many_keys(stage: &mut Stage<'_>) -> Result<(), String> {
@@ -153,4 +160,26 @@ fn own_marks(stage: &mut Stage<'_>) -> Result<(), String> {
     let mut left: Vec<String> = stage.cmd(&["HKEYS", "cachetx:leases:run"]);
     left.sort();
     expect(left, ["a", "b", "c"].map(str::to_owned).to_vec())
+}
+
+/// A stamp that breaks off is nobody's: neither of this commit nor of this file.
+fn half_stamps(stage: &mut Stage<'_>) -> Result<(), String> {
+    let engine = stage.usual();
+    stage.cmd::<()>(&["MSET", "l", "me", "{own}:stamp", "x:c1"]);
+    let reply = run(&engine, commit(b"new", &["a"]));
+    expect(reply.map_err(|fault| format!("{fault:?}"))?, committed(0))?;
+
+    let wanted = own("", b"old").stamp;
+    stage.cmd::<()>(&["MSET", "own", "old", "{own}:stamp", &wanted.to_string()]);
+    let reply = run(
+        &engine,
+        Lease {
+            wanted: Some(wanted),
+            ..lease("own")
+        },
+    );
+    expect(
+        reply.map_err(|fault| format!("{fault:?}"))?,
+        LeaseReply::Leased,
+    )
 }

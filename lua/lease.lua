@@ -1,0 +1,56 @@
+-- Says whether the entry is there; where it is not, gives the caller the right to fill it, unless somebody else has that right
+-- or is about to write.
+--
+-- Checked before the first write: the types of the keys that are read, the number. Written: the field, then the hash's life; cut between
+-- them, a hash that was not there before has none until the next lease gives it one.
+--
+-- KEYS
+--   value      the entry's value key
+--   stamp      sibling(value, stamp)
+--   leases     leases(value)
+-- ARGV
+--   token      the caller's token; a repeat with the same one is given the lease again
+--   ttl_ms     the lease's life in ms
+--   wanted     the file stamp that the entry must have, empty where there is no file
+--   refused    a stamp, whole, that the caller has found not to fit the value, or empty
+-- Replies
+--   present    stamp, value
+--   newer
+--   busy       left_ms (decimal): how long somebody else's lease or mark still has
+--   leased
+
+--@include decimal
+--@include mtime
+--@include ttl
+--@include write
+--@include lease
+
+local value, stamp_key, leases = KEYS[1], KEYS[2], KEYS[3]
+local token, ttl, wanted, refused = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
+
+local stamp = redis.call('GET', stamp_key)
+if stamp then
+    local stored, own = mtime(stamp), mtime(wanted)
+    if stored and own and less(own, stored) then
+        return { 'newer' }
+    end
+    local is_wanted = wanted == '' or string.match(stamp, '^([^:]*):') == wanted
+    local bytes = is_wanted and stamp ~= refused and redis.call('GET', value)
+    if bytes then
+        return { 'present', stamp, bytes }
+    end
+end
+
+local flight = redis.call('HMGET', leases, value)[1]
+local owner, expires = string.match(flight or '', '^([lw]:[^:]*):(%d+)$')
+local now = now_ms()
+if owner and owner ~= 'l:' .. token and is_decimal(expires) and less(string.format('%.0f', now), expires) then
+    return { 'busy', string.format('%.0f', tonumber(expires) - now) }
+end
+if not is_ttl(ttl) then
+    return redis.error_reply('CACHETX the time to live is out of bounds')
+end
+return attempt(function()
+    put_lease(leases, value, token, ttl)
+    return { 'leased' }
+end)

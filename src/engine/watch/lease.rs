@@ -1,0 +1,176 @@
+//! Leases of readers: taken, extended, given back, and used to fill an entry.
+
+use super::{
+    acquire::{decimal, life},
+    attempt::{Attempt, Seen, Stop},
+    commit::mtime,
+};
+use crate::{
+    engine::{session::nonsense, wire::Packed},
+    op::{
+        Entry, Extend, ExtendReply, Fill, FillReply, GiveBack, GiveBackReply, Lease, LeaseReply,
+        keys::sibling, stamp::fill_voucher,
+    },
+};
+
+pub(super) fn lease(attempt: &mut Attempt<'_, '_>, op: &Lease) -> Result<LeaseReply, Stop> {
+    let (entry, stamp) = (&op.entry, sibling(&op.entry.value, "stamp"));
+    let mut seen = attempt.look(
+        &[],
+        |_| {},
+        &[&stamp, &entry.value, &entry.leases],
+        |packed| {
+            packed.request(&[b"GET", stamp.as_bytes()]);
+            pack_field(entry, packed);
+            pack_clocks(entry, packed);
+            packed.request(&[b"GET", entry.value.as_bytes()]);
+        },
+    )?;
+    let voucher = seen.text()?;
+    // A script would not have read the hash, nor minded its type, where the entry is there.
+    let (field, clocks) = (field(&mut seen), clocks(&mut seen));
+    if let Some(voucher) = voucher {
+        let wanted = op.wanted.map(|stamp| stamp.to_string()).unwrap_or_default();
+        let times = mtime(&voucher).zip(mtime(wanted.as_bytes()));
+        if times.is_some_and(|(stored, own)| own < stored) {
+            return Ok(LeaseReply::Newer);
+        }
+        let file = voucher.iter().position(|byte| *byte == b':');
+        let file = file.map(|end| &voucher[..end]);
+        let is_wanted = wanted.is_empty() || file == Some(wanted.as_bytes());
+        if is_wanted
+            && op.refused.as_deref().unwrap_or_default() != voucher
+            && let Some(value) = seen.text()?
+        {
+            return Ok(LeaseReply::Present { voucher, value });
+        }
+    }
+    let (field, clocks) = (field?, clocks?);
+    if let Some((owner, expires_ms)) = field.as_deref().and_then(parse)
+        && owner != format!("l:{}", op.token).as_bytes()
+        && expires_ms > clocks.now_ms
+    {
+        return Ok(LeaseReply::Busy {
+            left_ms: expires_ms - clocks.now_ms,
+        });
+    }
+    put(attempt, entry, &op.token, op.ttl_ms, clocks)?;
+    Ok(LeaseReply::Leased)
+}
+
+pub(super) fn extend(attempt: &mut Attempt<'_, '_>, op: &Extend) -> Result<ExtendReply, Stop> {
+    let read = |packed: &mut Packed| {
+        pack_field(&op.entry, packed);
+        pack_clocks(&op.entry, packed);
+    };
+    let mut seen = attempt.look(&[], |_| {}, &[&op.entry.leases], read)?;
+    if !is_own(field(&mut seen)?, &op.token) {
+        return Ok(ExtendReply::Lost);
+    }
+    let clocks = clocks(&mut seen)?;
+    put(attempt, &op.entry, &op.token, op.ttl_ms, clocks)?;
+    Ok(ExtendReply::Done)
+}
+
+pub(super) fn give_back(
+    attempt: &mut Attempt<'_, '_>,
+    op: &GiveBack,
+) -> Result<GiveBackReply, Stop> {
+    if !holds(attempt, &op.entry, &op.token)? {
+        return Ok(GiveBackReply::Lost);
+    }
+    attempt.write(|packed| pack_drop(&op.entry, packed))?;
+    Ok(GiveBackReply::Done)
+}
+
+pub(super) fn fill(attempt: &mut Attempt<'_, '_>, op: &Fill) -> Result<FillReply, Stop> {
+    if !holds(attempt, &op.entry, &op.token)? {
+        return Ok(FillReply::Refused);
+    }
+    let life = life(op.ttl_ms)?;
+    let stamp = sibling(&op.entry.value, "stamp");
+    let voucher = fill_voucher(op.stamp.as_ref(), &op.token, &op.bytes);
+    attempt.write(|packed| {
+        let (value, life) = (op.entry.value.as_bytes(), life.as_bytes());
+        packed.bytes.reserve(op.bytes.len() + voucher.len() + 256);
+        pack_drop(&op.entry, packed);
+        packed.request(&[b"SET", value, &op.bytes, b"PX", life]);
+        packed.request(&[b"SET", stamp.as_bytes(), voucher.as_bytes(), b"PX", life]);
+    })?;
+    Ok(FillReply::Filled)
+}
+
+fn holds(attempt: &mut Attempt<'_, '_>, entry: &Entry, token: &str) -> Result<bool, Stop> {
+    let read = |packed: &mut Packed| pack_field(entry, packed);
+    let mut seen = attempt.look(&[], |_| {}, &[&entry.leases], read)?;
+    Ok(is_own(field(&mut seen)?, token))
+}
+
+fn put(
+    attempt: &mut Attempt<'_, '_>,
+    entry: &Entry,
+    token: &str,
+    ttl_ms: u64,
+    clocks: Clocks,
+) -> Result<(), Stop> {
+    let ttl = life(ttl_ms)?;
+    let text = format!("l:{token}:{}", clocks.now_ms + ttl_ms);
+    let (leases, value) = (entry.leases.as_bytes(), entry.value.as_bytes());
+    attempt.write(|packed| {
+        packed.request(&[b"HSET", leases, value, text.as_bytes()]);
+        // The hash lives as long as its longest field.
+        if u64::try_from(clocks.left_ms).is_ok_and(|left| left >= ttl_ms) {
+            return;
+        }
+        packed.request(&[b"PEXPIRE", leases, ttl.as_bytes()]);
+    })?;
+    Ok(())
+}
+
+fn pack_field(entry: &Entry, packed: &mut Packed) {
+    packed.request(&[b"HMGET", entry.leases.as_bytes(), entry.value.as_bytes()]);
+}
+
+fn pack_drop(entry: &Entry, packed: &mut Packed) {
+    packed.request(&[b"HDEL", entry.leases.as_bytes(), entry.value.as_bytes()]);
+}
+
+fn field(seen: &mut Seen) -> Result<Option<Vec<u8>>, Stop> {
+    Ok(seen.texts()?.into_iter().next().flatten())
+}
+
+/// The server's time, and how long the hash still lives by it.
+struct Clocks {
+    now_ms: u64,
+    /// As PTTL says it.
+    left_ms: i64,
+}
+
+fn pack_clocks(entry: &Entry, packed: &mut Packed) {
+    packed.request(&[b"TIME"]);
+    packed.request(&[b"PTTL", entry.leases.as_bytes()]);
+}
+
+fn clocks(seen: &mut Seen) -> Result<Clocks, Stop> {
+    let (time, left_ms) = (seen.texts(), seen.number()?);
+    let mut parts = time?.into_iter().map(|part| decimal(&part?));
+    match (parts.next().flatten(), parts.next().flatten()) {
+        (Some(seconds), Some(micros)) => Ok(Clocks {
+            now_ms: seconds * 1_000 + micros / 1_000,
+            left_ms,
+        }),
+        _ => Err(nonsense("TIME").into()),
+    }
+}
+
+fn is_own(text: Option<Vec<u8>>, token: &str) -> bool {
+    text.is_some_and(|text| text.starts_with(format!("l:{token}:").as_bytes()))
+}
+
+/// Whose a lease or mark is (`l:<token>`), and when it ends by the server's clock.
+fn parse(text: &[u8]) -> Option<(&[u8], u64)> {
+    let end = text.iter().rposition(|byte| *byte == b':')?;
+    let (owner, expires) = (&text[..end], decimal(&text[end + 1..])?);
+    let token = owner.strip_prefix(b"l:").or(owner.strip_prefix(b"w:"))?;
+    (!token.contains(&b':')).then_some((owner, expires))
+}

@@ -1,0 +1,204 @@
+//! Filling an entry after a miss: [`begin`], then the caller loads, then [`finish`] or [`give_back`].
+//!
+//! The lease is what keeps a late loader from filling: commits and invalidations drop it, and a fill without it is refused.
+//! So the order "lease, load, fill" is all that has to be kept here. Nothing in it fails where the server is away: the
+//! value is loaded and not filled.
+
+use super::{
+    lock::millis,
+    run::{Io, Run},
+};
+use crate::{
+    limits,
+    op::{
+        Bytes, Entry, Extend, ExtendReply, Fault, Fill, FillReply, GiveBack, Lease, LeaseReply,
+        Read, ReadReply, Stamp, stamp,
+    },
+};
+use backon::{BackoffBuilder, ExponentialBuilder};
+use std::time::Duration;
+
+/// What a reader brings along.
+#[derive(Clone, Debug)]
+pub(crate) struct Claim {
+    pub(crate) entry: Entry,
+    /// 128 random bits in hex.
+    pub(crate) token: String,
+    pub(crate) seed: u64,
+    /// The lease's life.
+    pub(crate) ttl: Duration,
+    /// How long to wait for somebody else's lease or mark; zero is not at all.
+    pub(crate) wait: Duration,
+}
+
+/// What a reader is to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Begun {
+    /// Nothing: here it is.
+    Found(Bytes),
+    /// To load, and to fill: the lease is the reader's, or may be (its reply was lost; then the fill is refused at worst).
+    Leased,
+    /// To load and not to fill.
+    Unleased,
+}
+
+/// What became of a loaded value on the server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Filled {
+    Set,
+    /// A commit or an invalidation came in between, or the lease ran out and somebody else took it.
+    Refused,
+    /// The server did not take it, or did not say so.
+    Unknown,
+}
+
+/// The entry as it is now, where its stamp vouches for it.
+pub(crate) fn get(entry: Entry) -> Run<Option<Bytes>> {
+    Run::new(|io| async move { look(&io, entry).await.map_err(Fault::into_error) })
+}
+
+/// Looks for the entry; takes the lease where it is not there, waiting for somebody else who has it.
+pub(crate) fn begin(claim: Claim) -> Run<Begun> {
+    Run::new(|io| async move {
+        Ok(match look(&io, claim.entry.clone()).await {
+            Ok(Some(value)) => Begun::Found(value),
+            Ok(None) => lease(&io, claim).await,
+            Err(fault) => unleased(&claim.entry, &fault),
+        })
+    })
+}
+
+/// Takes the lease alone, of an entry that the caller knows to be gone.
+pub(crate) fn take(claim: Claim) -> Run<Begun> {
+    Run::new(|io| async move { Ok(lease(&io, claim).await) })
+}
+
+async fn look(io: &Io, entry: Entry) -> Result<Option<Bytes>, Fault> {
+    Ok(match io.server(Read { entry }).await? {
+        ReadReply::Found {
+            voucher: Some(voucher),
+            value: Some(value),
+        } if stamp::fits(&voucher, &value) => Some(value.into()),
+        ReadReply::Found { .. } => None,
+    })
+}
+
+async fn lease(io: &Io, claim: Claim) -> Begun {
+    let until = io.now().boot.saturating_add(claim.wait);
+    let mut pauses = ExponentialBuilder::new()
+        .with_min_delay(limits::LOAD_POLL_MIN)
+        .with_max_delay(limits::LOAD_POLL_MAX)
+        .with_factor(1.5)
+        .with_jitter()
+        .with_jitter_seed(claim.seed)
+        .without_max_times()
+        .build();
+    let (mut refused, mut unfit) = (None, 0);
+    loop {
+        let asked = Lease {
+            entry: claim.entry.clone(),
+            token: claim.token.clone(),
+            ttl_ms: millis(claim.ttl),
+            wanted: None,
+            refused: refused.clone(),
+        };
+        match io.server(asked).await {
+            Ok(LeaseReply::Leased) => return Begun::Leased,
+            Ok(LeaseReply::Present { voucher, value }) if stamp::fits(&voucher, &value) => {
+                return Begun::Found(value.into());
+            }
+            // A foreign program has set the value alone: it is to be loaded.
+            Ok(LeaseReply::Present { voucher, .. }) if unfit < limits::UNFIT_ATTEMPTS => {
+                unfit += 1;
+                refused = Some(voucher);
+            }
+            Ok(LeaseReply::Busy { left_ms }) => {
+                let left = until.saturating_sub(io.now().boot);
+                if left.is_zero() {
+                    return Begun::Unleased;
+                }
+                let pause = pauses.next().unwrap_or(limits::LOAD_POLL_MAX);
+                let theirs = Duration::from_millis(left_ms.max(1));
+                io.sleep(pause.min(left).min(theirs)).await;
+            }
+            Ok(LeaseReply::Present { .. } | LeaseReply::Newer) => return Begun::Unleased,
+            Err(Fault::Unknown(e)) => {
+                log::debug!(
+                    "{}: whether it is leased is unknown: {e}",
+                    claim.entry.value
+                );
+                return Begun::Leased;
+            }
+            Err(fault) => return unleased(&claim.entry, &fault),
+        }
+    }
+}
+
+fn unleased(entry: &Entry, fault: &Fault) -> Begun {
+    let (Fault::NotDone(e) | Fault::Unknown(e)) = fault;
+    log::debug!("{}: loaded without filling: {e}", entry.value);
+    Begun::Unleased
+}
+
+/// Gives the lease its whole life again; whether it is still the reader's. A server that is away says nothing against it.
+pub(crate) fn extend(entry: Entry, token: String, ttl: Duration) -> Run<bool> {
+    Run::new(move |io| async move {
+        let ttl_ms = millis(ttl);
+        let asked = Extend {
+            entry,
+            token,
+            ttl_ms,
+        };
+        Ok(!matches!(io.server(asked).await, Ok(ExtendReply::Lost)))
+    })
+}
+
+/// Sets what was loaded, where the lease is still the reader's.
+pub(crate) fn finish(entry: Entry, token: String, bytes: Bytes, ttl: Duration) -> Run<Filled> {
+    Run::new(move |io| async move { Ok(fill(&io, entry, token, bytes, None, ttl).await) })
+}
+
+pub(super) async fn fill(
+    io: &Io,
+    entry: Entry,
+    token: String,
+    bytes: Bytes,
+    stamp: Option<Stamp>,
+    ttl: Duration,
+) -> Filled {
+    let value = entry.value.clone();
+    let asked = Fill {
+        entry,
+        token,
+        bytes,
+        stamp,
+        ttl_ms: millis(ttl),
+    };
+    match io.server(asked).await {
+        Ok(FillReply::Filled) => Filled::Set,
+        Ok(FillReply::Refused) => {
+            log::debug!("{value}: changed while it was loaded, so it is not filled");
+            Filled::Refused
+        }
+        Err(fault) => {
+            log::debug!("{value}: not filled: {}", fault.into_error());
+            Filled::Unknown
+        }
+    }
+}
+
+/// Lets the next reader load; a failure is logged and left to the lease's life.
+pub(crate) fn give_back(entry: Entry, token: String) -> Run<()> {
+    Run::new(|io| async move {
+        let_go(&io, entry, token).await;
+        Ok(())
+    })
+}
+
+pub(super) async fn let_go(io: &Io, entry: Entry, token: String) {
+    let value = entry.value.clone();
+    if let Err(fault) = io.server(GiveBack { entry, token }).await {
+        let e = fault.into_error();
+        log::debug!("{value}: the lease is left to its life: {e}");
+    }
+}
