@@ -80,6 +80,11 @@ fn acl_prints_words_for_setuser() {
         words("commands") + words("keys"),
         text.split_whitespace().count()
     );
+    let more = cachetx(&[&acl[..], &["--cluster", "--wait", "--databases"]].concat());
+    let more = String::from_utf8(more.stdout).unwrap();
+    for word in ["+cluster|slots", "+asking", "+wait", "+select"] {
+        assert!(more.split_whitespace().any(|w| w == word), "{word}: {more}");
+    }
     let wrong = cachetx(&["acl", "--lock-key", "{"]);
     assert_eq!(wrong.status.code(), Some(2));
 }

@@ -6,7 +6,7 @@ mod support;
 
 use cachetx::{
     BoxError, CacheOutcome, Document, Locked, Outcome, Store,
-    testing::{Proxy, WireFault},
+    testing::{Proxy, ServerBinary, ServerOptions, WireFault},
 };
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
@@ -161,6 +161,33 @@ fn a_cut_reply_is_asked_for_again_and_the_commit_is_recognised() {
         None,
         "released once, by the first"
     );
+}
+
+/// The ACL denies what comes after the commit's first write: asking again is safe, and of no use.
+#[test]
+fn a_commit_that_fails_midway_each_time_is_not_sent_all_the_time() {
+    for binary in ServerBinary::all() {
+        let options = ServerOptions::new()
+            .user("default on nopass ~* +@all")
+            .user("bob on >pw ~* +@all -pexpire");
+        let server = options.start(binary).expect("a server");
+        let root = tempfile::tempdir().expect("a folder");
+        let cache = cachetx::Cache::builder(support::rules())
+            .url(server.url_as("bob", "pw"))
+            .open()
+            .expect("a cache");
+        let store = Store::builder(&cache).root(root.path()).open();
+        let document = store.expect("a store").document("run", "climate");
+        let document: Document<String> = document.expect("a document");
+        // Staged: it is renamed, then given a life.
+        let outcome = document.create(&"x".repeat(100_000)).expect("created");
+        assert!(
+            matches!(outcome.cache, CacheOutcome::Invalidated { .. }),
+            "{outcome:?}"
+        );
+        let sent = cache.stats().round_trips;
+        assert!((5..100).contains(&sent), "{sent}");
+    }
 }
 
 #[test]

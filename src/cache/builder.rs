@@ -166,8 +166,8 @@ impl CacheBuilder {
         self
     }
 
-    /// Connections at most; 16 by default, and at least one. A thread that finds none free waits for up to the response
-    /// time-out.
+    /// Connections at most; 16 by default, and at least one. A thread that finds none free waits for up to the
+    /// time-outs for connecting and for a reply together.
     pub fn pool_size(mut self, connections: u32) -> Self {
         self.server.pool_size = connections;
         self

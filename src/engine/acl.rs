@@ -48,6 +48,9 @@ const WATCH: [Need; 5] = [
     need("hlen", &["HLEN", KEY]),
 ];
 const SELECT: Need = need("select", &[]);
+/// Who serves what, and keys on their way from node to node.
+const CLUSTER: [Need; 2] = [need("cluster|slots", &[]), need("asking", &[])];
+const WAIT: Need = need("wait", &[]);
 
 fn needs(engine: Engine, dialect: Dialect) -> Vec<Need> {
     let mut needs: Vec<Need> = match engine {
@@ -109,6 +112,8 @@ pub struct Acl {
     engine: Engine,
     dialect: Dialect,
     select: bool,
+    cluster: bool,
+    wait: bool,
     keys: BTreeSet<String>,
 }
 
@@ -120,6 +125,8 @@ impl Acl {
             engine,
             dialect: Dialect::Flagged,
             select: false,
+            cluster: false,
+            wait: false,
             keys: BTreeSet::new(),
         }
     }
@@ -135,6 +142,20 @@ impl Acl {
     #[must_use]
     pub fn with_databases(mut self) -> Self {
         self.select = true;
+        self
+    }
+
+    /// For a Cluster; each of its nodes needs the user.
+    #[must_use]
+    pub fn for_cluster(mut self) -> Self {
+        self.cluster = true;
+        self
+    }
+
+    /// For saves that wait for replicas ([`Save::wait_replicas`](crate::Save::wait_replicas)).
+    #[must_use]
+    pub fn with_wait(mut self) -> Self {
+        self.wait = true;
         self
     }
 
@@ -183,6 +204,12 @@ impl Acl {
         let mut needs = needs(self.engine, self.dialect);
         if self.select {
             needs.push(SELECT);
+        }
+        if self.cluster {
+            needs.extend(CLUSTER);
+        }
+        if self.wait {
+            needs.push(WAIT);
         }
         needs.into_iter().map(|need| need.command)
     }

@@ -193,11 +193,16 @@ fn take_functions(library: Library, tried: &[Value], survey: &Survey) -> Result<
     if let Some(Value::ServerError(error)) = tried.last().filter(|reply| is_denied(reply)) {
         return Err(Failure::Refused(super::reply::server_error(error)));
     }
-    if is_denied(answer) {
-        let warning = format!(
-            "FUNCTION LOAD is denied: somebody who may has to load the library {}",
-            library.name
-        );
+    let refused = match code(answer) {
+        _ if is_denied(answer) => Some("is denied: somebody who may has to load"),
+        // Somebody may have loaded it before; what deletes works then.
+        Some("OOM") => {
+            Some("is refused while the server is full: without it nothing works that needs")
+        }
+        _ => None,
+    };
+    if let Some(why) = refused {
+        let warning = format!("FUNCTION LOAD {why} the library {}", library.name);
         return Ok(Choice {
             mode: Mode::Function(library),
             loaded: false,

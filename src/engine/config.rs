@@ -221,6 +221,11 @@ impl fmt::Debug for ServerConfig {
 /// `url` as it may be logged: without user, password and query (a Unix socket's password stands there).
 pub(crate) fn redacted(url: &str) -> String {
     let (scheme, rest) = url.split_once("://").unwrap_or(("", url));
+    let query_first = rest.find('?') < rest.rfind('@');
+    if query_first && rest.contains('?') && !scheme.ends_with("unix") {
+        // A password with a `?` that was not escaped, or something else that is no URL.
+        return format!("{scheme}://…");
+    }
     let (rest, query) = rest.split_once('?').map_or((rest, ""), |(r, _)| (r, "?…"));
     // The last `@`: a password may hold one that was not escaped.
     let (login, rest) = rest.rsplit_once('@').map_or(("", rest), |(_, r)| ("…@", r));
@@ -243,6 +248,8 @@ mod tests {
                 "redis+unix:///s.sock?…",
             ),
             ("u:secret@h", "…@h"),
+            ("redis://u:sec?ret@h:1/", "redis://…"),
+            ("unix:///s.sock?pass=se@cret", "unix:///s.sock?…"),
         ] {
             assert_eq!(redacted(url), shown);
         }

@@ -202,8 +202,10 @@ impl Node {
                         spoilt,
                         ..
                     } = session;
-                    slot.connection = (!spoilt).then_some(connection);
-                    slot.failed = false;
+                    // Behind the same name there may be another server by now: the primary.
+                    let demoted = redirect == Some(Redirect::ReadOnly);
+                    slot.connection = (!spoilt && !demoted).then_some(connection);
+                    slot.failed = demoted;
                     slot.trim();
                     return done.map_err(|failed| {
                         let fault = match failed {

@@ -64,6 +64,13 @@ impl ServerEngine {
     }
 
     fn boot(&self) -> Result<()> {
+        if self.space() == Space::Whole {
+            // Sentinels may be behind, as they may be at any operation.
+            let route = Topology::anywhere(self.patience);
+            let done = self.topology.with(route, |session| self.booted(session));
+            let failed = |fault: Fault| boot::boot_error(&fault.into_error());
+            return done.map(drop).map_err(failed);
+        }
         let mut away = None;
         let mut booted = false;
         for node in self.topology.primaries()? {

@@ -11,6 +11,7 @@ use crate::{
     Error, Params, Result,
     disk::{FileAction, Place, Sidecar},
     error::Kind,
+    limits,
     op::{
         Bytes, Commit, CommitReply, Entry, Fault, Invalidate, InvalidateReply, Lock, Own, Stamp,
         Wait,
@@ -204,6 +205,8 @@ impl Step {
 
 async fn commit(io: &Io, plan: &Plan, stamp: Stamp) -> Step {
     let until = io.now().boot + plan.patience;
+    // One lost reply is asked for at once.
+    let mut pause = Duration::ZERO;
     let cause = loop {
         let commit = Commit {
             id: plan.id.clone(),
@@ -242,7 +245,12 @@ async fn commit(io: &Io, plan: &Plan, stamp: Stamp) -> Step {
                 return Step::of(CacheOutcome::Invalidated { removed });
             }
             // The id makes asking again safe, while there is time.
-            Err(Fault::Unknown(_)) if io.now().boot < until => {}
+            Err(Fault::Unknown(_)) if io.now().boot < until => {
+                if !pause.is_zero() {
+                    io.sleep(pause).await;
+                }
+                pause = (2 * pause).clamp(limits::COMMIT_PAUSE_MIN, limits::COMMIT_PAUSE_MAX);
+            }
             Err(fault) => break fault.into_error(),
         }
     };

@@ -6,7 +6,7 @@ use crate::{
 };
 use cachetx::{
     Cache, CacheBuilder, Engine,
-    testing::{Cluster, Proxy, SentinelTrio, Server, ServerBinary, ServerOptions},
+    testing::{Cluster, Proxy, SentinelTrio, Server, ServerBinary, ServerOptions, WireFault},
 };
 use std::sync::{
     Arc,
@@ -133,6 +133,9 @@ fn connect(server: &Server) -> redis::Connection {
         .expect("a connection")
 }
 
+/// More requests than the library makes between a save and the look at what it did.
+const BLOCKED: u32 = 1_000;
+
 /// The proxies of a bed. Which server an operation goes to is the library's choice, so all are armed.
 pub struct Wire {
     proxies: Vec<Arc<Proxy>>,
@@ -151,10 +154,18 @@ impl Wire {
         self.armed.store(trouble.times, SeqCst);
     }
 
+    /// Lets nothing about the document through until it is cleared.
+    pub fn block(&self) {
+        for proxy in &self.proxies {
+            (0..BLOCKED)
+                .for_each(|_| proxy.inject_at(WireFault::DropRequest, key("climate").as_bytes()));
+        }
+    }
+
     pub fn clear(&self) {
         let armed = self.armed.swap(0, SeqCst);
         for proxy in &self.proxies {
-            let met = armed - proxy.pending() as u64;
+            let met = armed.saturating_sub(proxy.pending() as u64);
             self.struck.fetch_add(met, SeqCst);
             proxy.disarm();
         }

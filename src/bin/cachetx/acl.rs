@@ -20,6 +20,12 @@ pub(crate) struct Arguments {
     /// For a database other than 0, or a lock database
     #[arg(long)]
     databases: bool,
+    /// For the nodes of a Cluster
+    #[arg(long)]
+    cluster: bool,
+    /// For saves that wait for replicas
+    #[arg(long)]
+    wait: bool,
     /// For Redis 6.2, whose scripts have no flags
     #[arg(long)]
     without_flags: bool,
@@ -57,6 +63,12 @@ fn acl(arguments: &Arguments) -> Result<Acl, Error> {
     }
     if arguments.databases {
         acl = acl.with_databases();
+    }
+    if arguments.cluster {
+        acl = acl.for_cluster();
+    }
+    if arguments.wait {
+        acl = acl.with_wait();
     }
     if arguments.without_flags {
         acl = acl.without_flags();

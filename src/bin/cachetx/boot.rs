@@ -8,9 +8,8 @@ use std::path::PathBuf;
 /// Boot an engine on a server: load what it needs, and report what was found
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
-    /// The server, such as redis://127.0.0.1/
-    #[arg(long)]
-    url: String,
+    #[command(flatten)]
+    server: engine::Server,
     /// How operations run
     #[arg(long, value_enum, default_value_t)]
     engine: engine::Name,
@@ -52,8 +51,9 @@ fn boot(arguments: Arguments) -> Result<cachetx::EngineReport, Error> {
         Some(path) => Rules::from_path(path)?,
         None => Rules::from_json(r#"{ "version": "1.0", "cache_keys": {}, "rules": {} }"#)?,
     };
-    let cache = Cache::builder(rules)
-        .url(arguments.url)
+    let cache = arguments
+        .server
+        .of(Cache::builder(rules))
         .engine(arguments.engine.into())
         .open()?;
     // An open cache has booted.

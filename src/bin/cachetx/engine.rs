@@ -1,6 +1,6 @@
-//! The engines, as the command line names them.
+//! The server and the engines, as the command line names them.
 
-use cachetx::Engine;
+use cachetx::{CacheBuilder, Engine};
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum Name {
@@ -22,6 +22,25 @@ impl From<Name> for Engine {
             Name::Script => Self::Script,
             Name::Function => Self::Function,
             Name::Watch => Self::Watch,
+        }
+    }
+}
+
+#[derive(clap::Args)]
+pub(crate) struct Server {
+    /// The server, such as redis://127.0.0.1/
+    #[arg(long)]
+    url: String,
+    /// The server is a node of a Cluster: all of it is meant
+    #[arg(long)]
+    cluster: bool,
+}
+
+impl Server {
+    pub(crate) fn of(&self, cache: CacheBuilder) -> CacheBuilder {
+        match self.cluster {
+            true => cache.cluster([self.url.as_str()]),
+            false => cache.url(self.url.as_str()),
         }
     }
 }

@@ -29,9 +29,8 @@ pub(crate) struct List {
 pub(crate) struct Replay {
     /// The outbox's folder: for a store, `.cachetx-outbox` below its root
     dir: PathBuf,
-    /// The server
-    #[arg(long)]
-    url: String,
+    #[command(flatten)]
+    server: engine::Server,
     /// The number of the database in which the locks are, where it is not the one that the URL names
     #[arg(long, value_name = "NUMBER")]
     lock_database: Option<u32>,
@@ -96,8 +95,9 @@ fn replay(arguments: &Replay) -> Result<(u64, Replayed), Error> {
         Some(file) => Rules::from_path(file)?,
         None => Rules::from_json(NO_RULES)?,
     };
-    let mut cache = Cache::builder(rules)
-        .url(&arguments.url)
+    let mut cache = arguments
+        .server
+        .of(Cache::builder(rules))
         .engine(arguments.engine.into())
         .outbox(&arguments.dir);
     if let Some(number) = arguments.lock_database {

@@ -12,6 +12,7 @@ mod lock_database;
 mod locks;
 mod mutations;
 #[cfg(feature = "tls")]
+mod search;
 mod tls;
 mod transport;
 mod watch;

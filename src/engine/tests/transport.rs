@@ -35,6 +35,41 @@ fn unix_sockets_passwords_and_database_numbers_work() {
 }
 
 #[test]
+fn the_newer_protocol_works_in_every_engine() {
+    on_every_server(|bed| {
+        let rules = crate::Rules::from_path("rules/nodb.json").unwrap();
+        let url = format!("{}?protocol=resp3", bed.server.url());
+        let config = ServerConfig {
+            rules: crate::engine::RulesFacts::of(&rules),
+            ..bed.config_at(url)
+        };
+        drop(ServerEngine::open(config.clone()).unwrap());
+        bed.engine = ServerEngine::open(config).unwrap();
+        let report = bed.engine.report().unwrap();
+        assert_ne!(report.version, "unknown", "{report}");
+        assert_eq!(report.warnings, Vec::<String>::new());
+        for bytes in [10, STAGING_BYTES] {
+            bed.cmd::<()>(&["FLUSHDB"]);
+            bed.hold();
+            bed.cmd::<()>(&["MSET", "a", "old", "b", "old"]);
+            bed.cmd::<()>(&["HSET", "cachetx:leases:run", "a", "l:t:9"]);
+            let held = bed.run(acquire("l", "you", 0));
+            assert!(matches!(held, AcquireReply::Held { .. }), "{held:?}");
+            let ask = commit(&vec![b'x'; bytes], &["a", "b"]);
+            assert_eq!(bed.run(ask.clone()), committed(2));
+            assert_eq!(bed.run(ask), CommitReply::Replayed);
+            let entry = entry("own");
+            let crate::op::ReadReply::Found { value, voucher } = bed.run(crate::op::Read { entry });
+            assert_eq!(
+                (value.map(|v| v.len()), voucher.is_some()),
+                (Some(bytes), true)
+            );
+            assert_eq!(bed.run(invalidate(&["own"])), removed(1));
+        }
+    });
+}
+
+#[test]
 fn each_operation_is_one_round_trip_on_the_wire() {
     on_every_server(|bed| {
         let proxy = Proxy::start(bed.server.port()).unwrap();

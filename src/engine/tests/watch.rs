@@ -4,8 +4,9 @@ use super::*;
 use crate::{
     engine::{
         Counters,
-        node::{Asking, Node},
+        node::{Asking, Cause, Node},
         session::{Failure, Session},
+        topology::Redirect,
         watch::{Attempt, Stop, Style},
         wire::Packed,
     },
@@ -175,6 +176,24 @@ fn no_way_out_leaves_a_watch_behind() {
             assert_eq!(trips, 2, "{}", op.name());
         }
         assert_eq!(bed.engine.counters().reconnects(), 0);
+    });
+}
+
+#[test]
+fn leaving_does_not_forget_that_the_server_cannot_work_now() {
+    on_every_server_in(WATCH, |bed| {
+        let node = node(bed.config());
+        bed.cmd::<()>(&["CONFIG", "SET", "replica-serve-stale-data", "no"]);
+        bed.cmd::<()>(&["REPLICAOF", "127.0.0.1", "1"]);
+        let done = node.attempt(Asking::No, &mut |session| set_after(session, || {}));
+        let miss = done.unwrap_err();
+        let error = miss.fault.into_error();
+        assert!(error.to_string().contains("MASTERDOWN"), "{error}");
+        let cause = miss.cause;
+        assert!(
+            matches!(cause, Cause::Elsewhere(Redirect::Unsettled)),
+            "{cause:?}"
+        );
     });
 }
 

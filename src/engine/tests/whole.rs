@@ -106,6 +106,18 @@ fn a_full_server_refuses_a_commit_before_any_write_and_invalidates() {
     });
 }
 
+/// The program that is there already, or nothing that a full server would have to store, is all that deletions need.
+#[test]
+fn a_boot_on_a_full_server_still_lets_invalidate() {
+    on_every_server(|bed| {
+        bed.cmd::<()>(&["SET", "a", "old"]);
+        bed.cmd::<()>(&["CONFIG", "SET", "maxmemory", "1"]);
+        let engine = ServerEngine::open(bed.config()).unwrap();
+        assert_eq!(run(&engine, invalidate(&["a"])).unwrap(), removed(1));
+        bed.cmd::<()>(&["CONFIG", "SET", "maxmemory", "0"]);
+    });
+}
+
 #[test]
 fn without_its_first_no_op_the_plain_commit_writes_on_a_full_server() {
     use crate::engine::source::{Dialect, ScriptName};

@@ -1,6 +1,6 @@
 //! A Cluster: hash slots, the nodes that serve them, and where to go when that changes.
 
-use super::{Address, Redirect, Route, Search, slots};
+use super::{Address, Redirect, Route, Search, slots, turns::Turns};
 use crate::{
     Error, Result,
     engine::{
@@ -17,8 +17,8 @@ use redis::Value;
 use std::{
     collections::HashMap,
     sync::{
-        Arc, Mutex, PoisonError, RwLock, RwLockReadGuard,
-        atomic::{AtomicBool, Ordering::SeqCst},
+        Arc, PoisonError, RwLock, RwLockReadGuard,
+        atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst},
     },
     time::Instant,
 };
@@ -29,8 +29,9 @@ pub(in crate::engine) struct Cluster {
     counters: Arc<Counters>,
     seeds: Vec<Arc<Node>>,
     map: RwLock<Map>,
-    /// One thread asks for the map; the others wait, and use its answer.
-    refreshing: Mutex<()>,
+    refreshing: Turns,
+    /// The node that is asked for the map first, among those that are known: the next one, where this one had no answer.
+    first: AtomicUsize,
     /// A node gave no answer: it may have been replaced.
     stale: AtomicBool,
 }
@@ -106,7 +107,8 @@ impl Cluster {
                 ..Map::default()
             }),
             seeds: nodes,
-            refreshing: Mutex::new(()),
+            refreshing: Turns::new(),
+            first: AtomicUsize::new(0),
             stale: AtomicBool::new(true),
         })
     }
@@ -160,7 +162,7 @@ impl Cluster {
                     asked = Some(self.node(&address).map_err(Fault::NotDone)?);
                 }
                 Cause::Elsewhere(Redirect::TryAgain) => search.unsettled(miss.fault)?,
-                Cause::Elsewhere(Redirect::Unsettled) | Cause::Unreached => {
+                Cause::Elsewhere(Redirect::Unsettled | Redirect::ReadOnly) | Cause::Unreached => {
                     self.counters.count_redirect();
                     search.unsettled(miss.fault)?;
                     // Nobody answers: the next round finds that out again, and time ends it.
@@ -265,25 +267,30 @@ impl Cluster {
                 sources.push(Arc::clone(seed));
             }
         }
+        let first = self.first.load(SeqCst) % sources.len();
+        sources.rotate_left(first);
         sources.sort_by_key(|node| doubted.is_some_and(|doubted| Arc::ptr_eq(node, doubted)));
         self.refresh_from(version, sources)
     }
 
     fn refresh_from(&self, version: u64, sources: Vec<Arc<Node>>) -> Result<()> {
-        let _one = self
-            .refreshing
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        if self.version() > version {
-            return Ok(());
-        }
+        self.refreshing.take(|| match self.version() > version {
+            true => Ok(()),
+            false => self.ask_any(sources),
+        })
+    }
+
+    fn ask_any(&self, sources: Vec<Arc<Node>>) -> Result<()> {
         let until = Instant::now() + self.config.patience();
         let mut last = unavailable("no node was asked in time".to_owned(), Effect::None);
         for source in sources {
             match ask(&source) {
                 Ok(served) => return self.learn(served),
                 Err(e) => {
+                    // A question: no operation has left.
+                    let e = e.effect_is(Effect::None);
                     log::debug!("{}: {e}", source.shown_url());
+                    self.first.fetch_add(1, SeqCst);
                     last = e;
                 }
             }

@@ -10,6 +10,7 @@ mod redirect;
 mod search;
 mod sentinel;
 mod slots;
+mod turns;
 
 pub(super) use address::Address;
 pub(super) use redirect::Redirect;
@@ -65,6 +66,12 @@ impl Topology {
             Self::Cluster(_) => Space::Slots,
             Self::Single(_) | Self::Sentinel(_) => Space::Whole,
         }
+    }
+
+    /// To a server that takes writes, whatever the keys.
+    pub(super) fn anywhere(patience: Duration) -> Route {
+        let slot = None;
+        Route { slot, patience }
     }
 
     /// Where an operation goes. One whose keys are in several slots goes nowhere.

@@ -11,7 +11,9 @@ pub(in crate::engine) enum Redirect {
     Ask(Address),
     /// The slot is on its way to another node, and so are some of the keys.
     TryAgain,
-    /// Not a primary any more, or none that can work now.
+    /// Not a primary any more.
+    ReadOnly,
+    /// None that can work now.
     Unsettled,
 }
 
@@ -25,10 +27,11 @@ impl Redirect {
             "MOVED" => Some(Self::Moved(address(details)?)),
             "ASK" => Some(Self::Ask(address(details)?)),
             "TRYAGAIN" => Some(Self::TryAgain),
-            "CLUSTERDOWN" | "READONLY" | "MASTERDOWN" | "LOADING" => Some(Self::Unsettled),
+            "READONLY" => Some(Self::ReadOnly),
+            "CLUSTERDOWN" | "MASTERDOWN" | "LOADING" => Some(Self::Unsettled),
             // Redis 6.2 wraps what is refused inside of a script.
             "ERR" if details.contains("Error running script") && details.contains("READONLY") => {
-                Some(Self::Unsettled)
+                Some(Self::ReadOnly)
             }
             _ => None,
         }
@@ -67,17 +70,22 @@ mod tests {
             redirect("-TRYAGAIN Multiple keys\r\n"),
             Some(Redirect::TryAgain)
         );
-        for unsettled in [
-            "-CLUSTERDOWN Hash slot not served\r\n",
-            "-READONLY You can't write against a read only replica.\r\n",
-            "-LOADING Redis is loading the dataset in memory\r\n",
-            "-ERR Error running script (call to f_1): @user_script:1: -READONLY You can't write\r\n",
+        for (refused, why) in [
+            ("-CLUSTERDOWN Hash slot not served\r\n", Redirect::Unsettled),
+            (
+                "-LOADING Redis is loading the dataset in memory\r\n",
+                Redirect::Unsettled,
+            ),
+            (
+                "-READONLY You can't write against a read only replica.\r\n",
+                Redirect::ReadOnly,
+            ),
+            (
+                "-ERR Error running script (call to f_1): @user_script:1: -READONLY You can't write\r\n",
+                Redirect::ReadOnly,
+            ),
         ] {
-            assert_eq!(
-                redirect(unsettled),
-                Some(Redirect::Unsettled),
-                "{unsettled}"
-            );
+            assert_eq!(redirect(refused), Some(why), "{refused}");
         }
         for final_one in [
             "-ERR READONLY\r\n",

@@ -1,6 +1,6 @@
 //! A primary with replicas, and sentinels that know which of them is the primary.
 
-use super::{Address, Redirect, Route, Search};
+use super::{Address, Redirect, Route, Search, turns::Turns};
 use crate::{
     Error, Result,
     engine::{
@@ -15,7 +15,13 @@ use crate::{
     op::Fault,
 };
 use redis::Value;
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::{
+    sync::{
+        Arc, PoisonError, RwLock,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
+    time::Instant,
+};
 
 /// The client library's own sentinel client opens connections without any time-out, so sentinels are asked as servers are.
 pub(in crate::engine) struct Sentinel {
@@ -25,8 +31,9 @@ pub(in crate::engine) struct Sentinel {
     counters: Arc<Counters>,
     sentinels: Vec<Node>,
     primary: RwLock<Option<Arc<Node>>>,
-    /// One thread asks the sentinels; the others wait, and use its answer.
-    resolving: Mutex<()>,
+    resolving: Turns,
+    /// The sentinel that is asked first: the next one, where this one had no word, or none that was true.
+    first: AtomicUsize,
 }
 
 impl Sentinel {
@@ -56,7 +63,8 @@ impl Sentinel {
             counters,
             sentinels: sentinels?,
             primary: RwLock::new(None),
-            resolving: Mutex::new(()),
+            resolving: Turns::new(),
+            first: AtomicUsize::new(0),
         })
     }
 
@@ -81,7 +89,7 @@ impl Sentinel {
                 Err(miss) => miss,
             };
             match miss.cause {
-                Cause::Elsewhere(Redirect::Unsettled) | Cause::Unreached => {
+                Cause::Elsewhere(Redirect::Unsettled | Redirect::ReadOnly) | Cause::Unreached => {
                     self.counters.count_redirect();
                     self.forget(&node);
                     search.unsettled(miss.fault)?;
@@ -100,19 +108,21 @@ impl Sentinel {
         if let Some(node) = self.known() {
             return Ok(node);
         }
-        let _one = self
-            .resolving
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        if let Some(node) = self.known() {
-            return Ok(node);
-        }
-        let address = self.resolve()?;
+        self.resolving.take(|| match self.known() {
+            Some(_) => Ok(()),
+            None => self.resolve(),
+        })?;
+        // Whoever was faster may have found it to be none.
+        let gone = || unavailable(format!("where {} is changes", self.name), Effect::None);
+        self.known().ok_or_else(gone)
+    }
+
+    fn resolve(&self) -> Result<()> {
+        let address = self.ask_any()?;
         log::info!("{}: the primary is {address}", self.name);
         let node = Node::new(self.config.at(&address), Arc::clone(&self.counters))?;
-        let node = Arc::new(node);
-        *self.primary.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&node));
-        Ok(node)
+        *self.primary.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(node));
+        Ok(())
     }
 
     /// The primary, without asking.
@@ -132,19 +142,28 @@ impl Sentinel {
             .is_some_and(|known| Arc::ptr_eq(known, node))
         {
             *primary = None;
+            // It may know nothing of a failover that the others have seen.
+            self.first.fetch_add(1, Relaxed);
         }
     }
 
     /// The first sentinel's word; whether it is true shows when the server is asked for its role.
-    fn resolve(&self) -> Result<Address> {
+    fn ask_any(&self) -> Result<Address> {
+        let until = Instant::now() + self.config.patience();
         let mut last = None;
-        for sentinel in &self.sentinels {
+        let count = self.sentinels.len();
+        let first = self.first.load(Relaxed) % count;
+        for sentinel in self.sentinels.iter().cycle().skip(first).take(count) {
             match self.ask(sentinel) {
                 Ok(address) => return Ok(address),
                 Err(e) => {
                     log::debug!("sentinel {}: {e}", sentinel.shown_url());
+                    self.first.fetch_add(1, Relaxed);
                     last = Some(e);
                 }
+            }
+            if Instant::now() >= until {
+                break;
             }
         }
         let why = last.map_or_else(String::new, |e| format!(": {e}"));

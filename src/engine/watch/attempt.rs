@@ -165,7 +165,10 @@ impl<'a, 'n> Attempt<'a, 'n> {
         if !self.open || lost {
             return Ok(());
         }
+        // Where to go instead was said before.
+        let redirect = self.session.redirect.take();
         let reply = self.session.ask(|packed| packed.request(&[b"DISCARD"]))?;
+        self.session.redirect = redirect;
         match self.must_be_ok(&reply) {
             Err(Stop::Failed(failure)) if done.is_ok() => Err(failure),
             _ => Ok(()),

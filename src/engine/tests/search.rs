@@ -1,0 +1,133 @@
+//! Looking for the server that takes an operation.
+
+use super::*;
+use crate::engine::TopologyConfig;
+use std::{
+    io::{Read as _, Write as _},
+    net::TcpListener,
+    sync::Barrier,
+    thread,
+    time::Duration,
+};
+
+const THREADS: usize = 16;
+
+/// Takes connections and answers nothing.
+fn silent() -> (TcpListener, String) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("redis://{}/", listener.local_addr().unwrap());
+    (listener, url)
+}
+
+fn config(url: &str, topology: TopologyConfig) -> ServerConfig {
+    ServerConfig {
+        topology,
+        connect_timeout: Duration::from_millis(300),
+        response_timeout: Duration::from_millis(300),
+        ..ServerConfig::new(url)
+    }
+}
+
+/// One after the other they would wait for as many time-outs as there are threads.
+#[test]
+fn threads_that_ask_in_vain_ask_together() {
+    let (_silent, url) = silent();
+    let urls = vec![url.clone()];
+    let sentinel = TopologyConfig::Sentinel {
+        name: "m".to_owned(),
+        urls: urls.clone(),
+    };
+    for topology in [TopologyConfig::Cluster { seeds: urls }, sentinel] {
+        let engine = ServerEngine::lazy(config(&url, topology)).unwrap();
+        let start = Barrier::new(THREADS);
+        thread::scope(|scope| {
+            for _ in 0..THREADS {
+                scope.spawn(|| {
+                    start.wait();
+                    let done = run(
+                        &engine,
+                        crate::op::Read {
+                            entry: entry("own"),
+                        },
+                    );
+                    let Err(Fault::NotDone(error)) = done else {
+                        panic!("nobody was asked to do it: {done:?}");
+                    };
+                    assert!(error.is_unavailable(), "{error:?}");
+                    assert_eq!(error.effect(), crate::Effect::None, "{error:?}");
+                });
+            }
+        });
+        let asked = engine.counters().round_trips();
+        assert!((1..THREADS as u64 / 2).contains(&asked), "{asked}");
+    }
+}
+
+/// Answers every request as a sentinel that knows the primary's port.
+fn sentinel(port: u16) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("redis://{}/", listener.local_addr().unwrap());
+    thread::spawn(move || {
+        while let Ok((mut stream, _)) = listener.accept() {
+            let mut request = [0; 1024];
+            while stream.read(&mut request).is_ok_and(|n| n > 0) {
+                let port = port.to_string();
+                let answer = format!("*2\r\n$9\r\n127.0.0.1\r\n${}\r\n{port}\r\n", port.len());
+                if stream.write_all(answer.as_bytes()).is_err() {
+                    break;
+                }
+            }
+        }
+    });
+    url
+}
+
+/// It lost sight of the others, and of the failover.
+#[test]
+fn where_a_sentinel_s_word_is_not_true_the_next_one_is_asked() {
+    let Some(binary) = ServerBinary::any() else {
+        return;
+    };
+    let server = Server::start(binary).unwrap();
+    let nobody = TcpListener::bind("127.0.0.1:0").unwrap();
+    let told = [nobody.local_addr().unwrap().port(), server.port()];
+    drop(nobody);
+    found_by(told.map(sentinel).into());
+}
+
+#[test]
+fn sentinels_that_do_not_answer_keep_no_other_from_being_asked() {
+    let Some(binary) = ServerBinary::any() else {
+        return;
+    };
+    let server = Server::start(binary).unwrap();
+    // More than there is time for in one go.
+    let silent = [silent(), silent(), silent()];
+    let urls = silent.iter().map(|(_, url)| url.clone());
+    found_by(urls.chain([sentinel(server.port())]).collect());
+}
+
+fn found_by(urls: Vec<String>) {
+    let topology = TopologyConfig::Sentinel {
+        name: "m".to_owned(),
+        urls,
+    };
+    let engine = ServerEngine::open(config("", topology)).unwrap();
+    let reply = run(&engine, acquire("l", "me", 0)).unwrap();
+    assert!(matches!(reply, AcquireReply::Acquired { .. }), "{reply:?}");
+}
+
+/// Behind the same name there may be another server by now.
+#[test]
+fn a_connection_to_a_server_that_became_a_replica_is_not_used_again() {
+    on_every_server(|bed| {
+        bed.cmd::<()>(&["REPLICAOF", "127.0.0.1", "1"]);
+        let refused = bed.try_run(acquire("l", "me", 0)).unwrap_err();
+        let refused = refused.into_error();
+        assert!(refused.to_string().contains("READONLY"), "{refused}");
+        bed.cmd::<()>(&["REPLICAOF", "NO", "ONE"]);
+        let before = bed.engine.counters().reconnects();
+        bed.hold();
+        assert_eq!(bed.engine.counters().reconnects(), before + 1);
+    });
+}
