@@ -162,7 +162,7 @@ pub const READ_ATTEMPTS: u32 = 32;
 /// read of a document that is not there costs.
 pub const MISSING_ATTEMPTS: u32 = 4;
 /// Temporary files made for one save until one is not swept away as a dead writer's before it is locked.
-pub const TEMP_ATTEMPTS: u32 = 8;
+pub const TEMP_ATTEMPTS: u32 = 64;
 /// Between two of them; it grows with each.
 pub const READ_PAUSE: Duration = Duration::from_millis(1);
 /// A file that was written so recently can be written again without its stamp changing, however coarse the file system's
