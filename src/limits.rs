@@ -74,6 +74,10 @@ pub const DEFAULT_POOL_SIZE: u32 = 16;
 
 /// Waits in vain for the server, in a row, after which the circuit breaker opens.
 pub const BREAKER_FAILURES: u32 = 3;
+/// Parts of a Cluster's hash slots that have a circuit breaker each. Nodes serve ranges of slots, so parts are ranges too.
+pub const BREAKER_CIRCUITS: usize = 64;
+/// Hash slots of a Cluster.
+pub const SLOTS: u16 = 16_384;
 /// How long the circuit breaker skips the server before it asks again, unless the cache says otherwise.
 pub const DEFAULT_BREAKER_PAUSE: Duration = Duration::from_secs(2);
 /// An idle connection is probed after so long, so that one whose server vanished is found.

@@ -175,7 +175,8 @@ impl CacheBuilder {
 
     /// The circuit breaker: once the server made callers wait in vain three times in a row, it is not asked for this long,
     /// so that not every save pays a time-out; then one call tries again. Meanwhile locks fail as unavailable, saves are
-    /// deferred. 2 s by default; zero turns it off. Its state is in [`Cache::stats`].
+    /// deferred. In a Cluster each of 64 ranges of slots has its own, so that a node that is away does not cost the others.
+    /// 2 s by default; zero turns it off. Its state is in [`Cache::stats`].
     pub fn circuit_breaker(mut self, pause: Duration) -> Self {
         self.breaker_pause = pause;
         self

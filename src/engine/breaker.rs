@@ -27,7 +27,8 @@ pub enum BreakerState {
 
 /// An engine that is left alone for a while after it made its callers wait in vain, several times in a row.
 pub(crate) struct Breaker<E: ?Sized = dyn Performer> {
-    state: Mutex<State>,
+    /// One for a server; in a Cluster one for each part of the slots, so that a node that is away costs the others nothing.
+    circuits: Vec<Mutex<State>>,
     /// How long operations are skipped; zero: never.
     pause: Duration,
     /// A failure that took less costs nobody anything and does not count: a connection that is refused, say.
@@ -50,8 +51,13 @@ enum State {
 
 impl<E: Performer> Breaker<E> {
     pub(crate) fn new(engine: E, pause: Duration, slow: Duration) -> Self {
+        let count = match engine.space() {
+            Space::Whole => 1,
+            Space::Slots => limits::BREAKER_CIRCUITS,
+        };
+        let circuits = (0..count).map(|_| Mutex::new(State::Closed(0)));
         Self {
-            state: Mutex::new(State::Closed(0)),
+            circuits: circuits.collect(),
             pause,
             slow,
             engine,
@@ -61,21 +67,36 @@ impl<E: Performer> Breaker<E> {
 
 impl<E: Performer + ?Sized> Breaker<E> {
     pub(crate) fn state(&self) -> BreakerState {
-        match *self.lock() {
+        let states = self.circuits.iter().map(|circuit| match *lock(circuit) {
             State::Closed(_) => BreakerState::Closed,
             State::Open { .. } => BreakerState::Open,
             State::Probing { .. } => BreakerState::Probing,
-        }
+        });
+        let worst = |a, b| match (a, b) {
+            (BreakerState::Open, _) | (_, BreakerState::Closed) => a,
+            _ => b,
+        };
+        states.fold(BreakerState::Closed, worst)
+    }
+
+    /// The part of the key space that the operation is about.
+    fn circuit(&self, op: &Op) -> &Mutex<State> {
+        let slot = match self.circuits.len() {
+            1 => 0,
+            _ => op.slot().ok().flatten().map_or(0, usize::from),
+        };
+        &self.circuits[slot * self.circuits.len() / usize::from(limits::SLOTS)]
     }
 
     pub(crate) fn perform(&self, op: &Op) -> Result<Reply, Fault> {
         let sent_at = Instant::now();
-        if let Err(left) = self.admit(sent_at) {
+        let circuit = self.circuit(op);
+        if let Err(left) = self.admit(circuit, sent_at) {
             self.engine.counters().count_skip();
             return Err(Fault::NotDone(skipped(left)));
         }
         let done = self.engine.perform(op);
-        self.note(&done, sent_at, Instant::now());
+        self.note(circuit, &done, sent_at, Instant::now());
         done
     }
 
@@ -85,7 +106,7 @@ impl<E: Performer + ?Sized> Breaker<E> {
         let sent_at = Instant::now();
         let done = self.engine.perform(op);
         if done.is_ok() {
-            self.note(&done, sent_at, Instant::now());
+            self.note(self.circuit(op), &done, sent_at, Instant::now());
         }
         done
     }
@@ -107,8 +128,8 @@ impl<E: Performer + ?Sized> Breaker<E> {
     }
 
     /// Whether an operation may go out now; else how long to wait.
-    fn admit(&self, now: Instant) -> Result<(), Duration> {
-        let mut state = self.lock();
+    fn admit(&self, circuit: &Mutex<State>, now: Instant) -> Result<(), Duration> {
+        let mut state = lock(circuit);
         let next = match *state {
             State::Closed(_) => return Ok(()),
             State::Open { until } => until,
@@ -121,7 +142,13 @@ impl<E: Performer + ?Sized> Breaker<E> {
         Ok(())
     }
 
-    fn note<T>(&self, done: &Result<T, Fault>, sent_at: Instant, now: Instant) {
+    fn note<T>(
+        &self,
+        circuit: &Mutex<State>,
+        done: &Result<T, Fault>,
+        sent_at: Instant,
+        now: Instant,
+    ) {
         if self.pause.is_zero() {
             return;
         }
@@ -130,7 +157,7 @@ impl<E: Performer + ?Sized> Breaker<E> {
             Ok(_) => false,
         };
         let slow = now - sent_at >= self.slow;
-        let mut state = self.lock();
+        let mut state = lock(circuit);
         *state = match *state {
             _ if !away => State::Closed(0),
             State::Closed(failures) if failures + 1 < limits::BREAKER_FAILURES => {
@@ -153,10 +180,10 @@ impl<E: Performer + ?Sized> Breaker<E> {
             },
         };
     }
+}
 
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
+fn lock(circuit: &Mutex<State>) -> MutexGuard<'_, State> {
+    circuit.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn skipped(left: Duration) -> Error {
@@ -177,6 +204,7 @@ mod tests {
     #[derive(Default)]
     struct Fake {
         away: AtomicBool,
+        slots: bool,
         asked: AtomicU32,
         counters: Counters,
     }
@@ -199,21 +227,32 @@ mod tests {
             None
         }
 
+        fn space(&self) -> Space {
+            match self.slots {
+                true => Space::Slots,
+                false => Space::Whole,
+            }
+        }
+
         fn counters(&self) -> &Counters {
             &self.counters
         }
     }
 
     fn op() -> Op {
+        read("v")
+    }
+
+    fn read(key: &str) -> Op {
         Op::Read(Read {
             entry: keys::Entry {
-                value: "v".to_owned(),
+                value: key.to_owned(),
                 leases: "l".into(),
             },
         })
     }
 
-    const PAUSE: Duration = Duration::from_millis(40);
+    const PAUSE: Duration = Duration::from_millis(300);
 
     fn away(slow: Duration, pause: Duration) -> Breaker<Fake> {
         let breaker = Breaker::new(Fake::default(), pause, slow);
@@ -248,16 +287,40 @@ mod tests {
         assert!(breaker.perform(&op()).is_ok());
     }
 
+    /// "v" is in slot 7761, "w" in 3696.
+    #[test]
+    fn in_a_cluster_other_slots_go_on() {
+        let fake = Fake {
+            slots: true,
+            ..Fake::default()
+        };
+        let breaker = Breaker::new(fake, PAUSE, Duration::ZERO);
+        breaker.engine.away.store(true, SeqCst);
+        for _ in 0..limits::BREAKER_FAILURES {
+            assert!(matches!(
+                breaker.perform(&read("v")),
+                Err(Fault::Unknown(_))
+            ));
+        }
+        breaker.engine.away.store(false, SeqCst);
+        assert!(matches!(
+            breaker.perform(&read("v")),
+            Err(Fault::NotDone(_))
+        ));
+        assert!(breaker.perform(&read("w")).is_ok());
+        assert_eq!(breaker.state(), BreakerState::Open);
+    }
+
     #[test]
     fn while_one_probes_others_are_spared() {
         let breaker = away(Duration::ZERO, PAUSE);
         let start = Instant::now();
-        *breaker.lock() = State::Open { until: start };
-        assert!(breaker.admit(start).is_ok());
+        *lock(&breaker.circuits[0]) = State::Open { until: start };
+        assert!(breaker.admit(&breaker.circuits[0], start).is_ok());
         assert_eq!(breaker.state(), BreakerState::Probing);
-        assert_eq!(breaker.admit(start), Err(PAUSE));
+        assert_eq!(breaker.admit(&breaker.circuits[0], start), Err(PAUSE));
         // A probe that never came back does not keep the server away for ever.
-        assert!(breaker.admit(start + PAUSE).is_ok());
+        assert!(breaker.admit(&breaker.circuits[0], start + PAUSE).is_ok());
     }
 
     #[test]

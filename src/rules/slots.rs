@@ -1,6 +1,7 @@
 //! Cluster hash slots: of one key, and what the rules prove about the keys of one commit.
 
 use super::compile::Compiled;
+use crate::limits;
 
 /// The hash slot of a key: the CRC16 of its hash tag, or of the whole key where it has none.
 pub(crate) fn slot(key: &str) -> u16 {
@@ -12,7 +13,7 @@ pub(crate) fn slot(key: &str) -> u16 {
             (len > 0).then(|| &inner[..len])
         })
         .unwrap_or(key);
-    crc16::State::<crc16::XMODEM>::calculate(hashed.as_bytes()) % 16_384
+    crc16::State::<crc16::XMODEM>::calculate(hashed.as_bytes()) % limits::SLOTS
 }
 
 /// What the rules prove about hash slots, whatever the params are, if each has one value.

@@ -4,10 +4,9 @@ use super::{
     Server, ServerBinary, ServerOptions,
     wait::{self, ask, until},
 };
+use crate::limits::SLOTS;
 use std::{io, ops::Range};
 
-/// Hash slots of a Cluster.
-const SLOTS: u16 = 16_384;
 const PRIMARIES: usize = 3;
 /// Keys moved by one MIGRATE; its own time-out, in ms.
 const MIGRATE_KEYS: &str = "100";

@@ -8,6 +8,7 @@ mod faults;
 mod headers;
 mod histories;
 mod invalidate;
+mod loading;
 mod lock_database;
 mod locks;
 mod mutations;
