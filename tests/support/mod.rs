@@ -178,6 +178,15 @@ pub fn dependents(redis: &mut redis::Connection) -> usize {
     found.count()
 }
 
+/// Dependents that a save deleted, which has to be committed and synced.
+pub fn committed(outcome: &cachetx::Outcome) -> u64 {
+    assert_eq!(outcome.durability, cachetx::Durability::Synced);
+    match outcome.cache {
+        cachetx::CacheOutcome::Committed { removed } => removed,
+        ref other => panic!("not committed: {other:?}"),
+    }
+}
+
 pub fn get(redis: &mut redis::Connection, key: &str) -> Option<Vec<u8>> {
     redis::cmd("GET").arg(key).query(redis).expect("GET")
 }
