@@ -4,12 +4,14 @@ use crate::{
     bed::*,
     support::{self, Climate},
 };
-use cachetx::{Acl, Cache, CacheOutcome, Engine, Params, Store};
+use cachetx::{Acl, Cache, Engine, Store};
 use std::time::Duration;
 
 #[cfg(feature = "cli")]
 #[test]
 fn the_command_line_boots_all_of_it_and_replays_to_all_of_it() {
+    use cachetx::{CacheOutcome, Params};
+
     on_every_server(|bed| {
         let outbox = bed.root.path().join("outbox");
         let away = Cache::builder(support::rules())
