@@ -1,5 +1,6 @@
 //! The names of the keys that belong to a value key: all in its hash slot.
 
+use crate::rules::hash_tag;
 use std::sync::Arc;
 
 /// An entry's value key and the hash that holds what is in flight for it.
@@ -8,13 +9,6 @@ pub(crate) struct Entry {
     pub(crate) value: String,
     /// `leases(V)`; entries of one run share it.
     pub(crate) leases: Arc<str>,
-}
-
-/// The part of `key` that a Cluster hashes, where it has a hash tag: between the first `{` and the next `}`, if not empty.
-pub(crate) fn hash_tag(key: &str) -> Option<&str> {
-    let open = key.find('{')? + 1;
-    let len = key[open..].find('}')?;
-    (len > 0).then(|| &key[open..open + len])
 }
 
 /// `sibling(V, name)`: `V:name` where V has a hash tag, `{V}:name` where it has none.

@@ -1,10 +1,11 @@
 //! How a server divides its keys, and which part an operation belongs to.
 
-use super::{
-    Entry, Op,
-    keys::{hash_tag, sibling},
+use super::{Entry, Op, keys::sibling};
+use crate::{
+    Error,
+    error::Kind,
+    rules::{hash_tag, slot},
 };
-use crate::{Error, error::Kind, rules::slot};
 
 /// How a server divides its keys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -20,8 +20,8 @@ mod template;
 
 pub use key_list::{Iter as KeyIter, Key, KeyList};
 pub use params::{ParamValue, Params};
-pub(crate) use slots::slot;
 pub use slots::{SlotCheck, SlotFinding, Slots};
+pub(crate) use slots::{hash_tag, slot};
 pub(crate) use template::Template;
 
 use crate::{

@@ -3,16 +3,16 @@
 use super::compile::Compiled;
 use crate::limits;
 
+/// The part of `key` that a Cluster hashes, where it has a hash tag: between the first `{` and the next `}`, if not empty.
+pub(crate) fn hash_tag(key: &str) -> Option<&str> {
+    let open = key.find('{')? + 1;
+    let len = key[open..].find('}')?;
+    (len > 0).then(|| &key[open..open + len])
+}
+
 /// The hash slot of a key: the CRC16 of its hash tag, or of the whole key where it has none.
 pub(crate) fn slot(key: &str) -> u16 {
-    let hashed = key
-        .find('{')
-        .and_then(|open| {
-            let inner = &key[open + 1..];
-            let len = inner.find('}')?;
-            (len > 0).then(|| &inner[..len])
-        })
-        .unwrap_or(key);
+    let hashed = hash_tag(key).unwrap_or(key);
     crc16::State::<crc16::XMODEM>::calculate(hashed.as_bytes()) % limits::SLOTS
 }
 
