@@ -262,6 +262,7 @@ impl Cache {
                 Step::Do(Action::Server(op)) => Answer::Server(self.perform(op)),
                 Step::Do(Action::Disk(..)) => Answer::Disk(Err(mismatch("a run without files"))),
                 Step::Do(Action::Outbox(action)) => Answer::Outbox(self.keep(&action)),
+                Step::Do(Action::Listen(..)) => return Err(mismatch("a run without locks")),
                 Step::Do(Action::Sleep(pause)) => {
                     thread::sleep(pause);
                     Answer::Slept

@@ -18,7 +18,7 @@ pub use stats::Stats;
 use crate::{
     EngineReport, KeyList, Params, Replayed, Result, Rules,
     disk::{Invalidation, Outbox, OutboxAction, OutboxGot},
-    engine::Breaker,
+    engine::{Breaker, Ear},
     op::{Ask, Entry, Fault, Invalidate, InvalidateReply, Op, Reply, Space, keys},
     protocol::{CacheOutcome, Spread, deferred},
 };
@@ -157,7 +157,8 @@ impl Cache {
     }
 
     /// Replays the outbox once more, ends its thread, and lets its files go: what could not be replayed is left to other
-    /// processes, or to the next one. The cache, and its clones, still work, without the thread.
+    /// processes, or to the next one. The thread that reads messages about locks ends too. The cache, and its clones, still
+    /// work, without these threads.
     ///
     /// Dropping the last clone does the same without the replay.
     ///
@@ -168,6 +169,7 @@ impl Cache {
         self.0.replayer.stop();
         let replayed = self.replay_outbox();
         self.0.outbox.let_go();
+        self.0.engine.close();
         replayed
     }
 
@@ -201,6 +203,11 @@ impl Cache {
     pub(crate) fn ask<A: Ask>(&self, op: A) -> Result<A::Reply, Fault> {
         let reply = self.perform(op.into_op())?;
         A::reply(reply).ok_or_else(|| Fault::Unknown(crate::protocol::mismatch("an engine")))
+    }
+
+    /// Waits in a channel's queue from now on.
+    pub(crate) fn listen(&self, channel: &str) -> Ear {
+        self.0.engine.listen(channel)
     }
 
     pub(crate) fn space(&self) -> Space {

@@ -8,7 +8,7 @@ use crate::{
     limits,
     op::{
         Acquire, Commit, Entry, Extend, Fill, GiveBack, Invalidate, Lease, Op, Own, Release, Renew,
-        keys::sibling,
+        keys::{channel, sibling},
         stamp::{fill_voucher, voucher},
     },
 };
@@ -156,6 +156,9 @@ impl<'a> Call<'a> {
         for lock in &op.locks {
             sink.arg("lock", lock.value.as_bytes());
         }
+        for lock in &op.locks {
+            sink.arg("channel", channel(&lock.key).as_bytes());
+        }
         for (own, names) in op.own.iter().zip(&self.owns) {
             let staged = self.is_staged(own);
             sink.arg("bytes", if staged { b"" } else { &own.bytes });
@@ -175,6 +178,7 @@ impl<'a> Call<'a> {
         sink.number("groups", self.groups.len() as u64);
         if let Some(lock) = &op.release {
             sink.arg("lock", lock.value.as_bytes());
+            sink.arg("channel", channel(&lock.key).as_bytes());
         }
         self.group_counts(sink);
     }
@@ -238,6 +242,7 @@ fn renew(op: &Renew, sink: &mut impl Sink) {
 fn release(op: &Release, sink: &mut impl Sink) {
     sink.key("lock", &op.lock.key);
     sink.arg("value", op.lock.value.as_bytes());
+    sink.arg("channel", channel(&op.lock.key).as_bytes());
 }
 
 fn lease(op: &Lease, sink: &mut impl Sink) {

@@ -13,6 +13,7 @@ use crate::{
     limits,
     op::{
         Acquire, AcquireReply, Bytes, Fault, Lock, Release, ReleaseReply, Renew, RenewReply, Stamp,
+        keys,
     },
 };
 use backon::{BackoffBuilder, ExponentialBuilder};
@@ -166,6 +167,9 @@ async fn look(io: &Io, claim: &Claim) -> Result<(Option<(Stamp, Bytes)>, Sidecar
 }
 
 /// Asks until the lock is free or the wait is over; the lock, its fence, and when it was asked for.
+///
+/// In between it waits for the message that the lock was freed. Listening begins after the first refusal, so that a free lock
+/// costs one round trip; whoever begins to listen is told so at once, and asks again for what it may have missed.
 async fn acquire(io: &Io, claim: &Claim) -> Result<(Lock, u64, Duration)> {
     // A wait without end is a caller's right, so this does not overflow.
     let until = io.now().boot.saturating_add(claim.wait);
@@ -177,6 +181,7 @@ async fn acquire(io: &Io, claim: &Claim) -> Result<(Lock, u64, Duration)> {
         .with_jitter_seed(claim.seed)
         .without_max_times()
         .build();
+    let mut messages_come = false;
     loop {
         // At each try: others save while this one waits, and a server that forgot its fences would give one below theirs.
         let floor = io.peek_sidecar(&claim.place).await?.fence;
@@ -194,7 +199,12 @@ async fn acquire(io: &Io, claim: &Claim) -> Result<(Lock, u64, Duration)> {
         match io.server(asked).await {
             Ok(AcquireReply::Acquired { fence }) => return Ok((lock, fence, asked_at)),
             Ok(AcquireReply::Held { value, left_ms }) => {
-                let pause = pauses.next().unwrap_or(limits::LOCK_POLL_MAX);
+                let pause = match messages_come {
+                    true => limits::LOCK_LISTEN_POLL,
+                    false => pauses.next().unwrap_or(limits::LOCK_POLL_MAX),
+                };
+                // A dead holder's lock ends without a message.
+                let end = Duration::from_millis(left_ms.saturating_add(1));
                 let left = until.saturating_sub(io.now().boot);
                 if left.is_zero() {
                     return Err(Error::new(Kind::LockHeld {
@@ -202,7 +212,8 @@ async fn acquire(io: &Io, claim: &Claim) -> Result<(Lock, u64, Duration)> {
                         holder: value::holder(&value, left_ms),
                     }));
                 }
-                io.sleep(pause.min(left)).await;
+                let channel = keys::channel(&claim.lock_key);
+                messages_come = io.listen(channel, pause.min(end).min(left)).await;
             }
             Err(Fault::NotDone(e)) => return Err(e),
             Err(Fault::Unknown(e)) => {

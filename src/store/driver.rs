@@ -5,6 +5,7 @@ use crate::{
     Result,
     cache::now,
     disk::Session,
+    engine::Ear,
     protocol::{Action, Answer, Run, Step},
 };
 use std::thread;
@@ -13,6 +14,7 @@ impl Store {
     pub(super) fn drive<D>(&self, mut run: Run<D>) -> Result<D> {
         let mut files = Session::new(self.0.root.clone());
         let mut answer = None;
+        let mut ear: Option<Ear> = None;
         loop {
             let action = match run.resume(answer.take(), now()) {
                 Step::Done(done) => return done,
@@ -28,6 +30,13 @@ impl Store {
                 Action::Sleep(pause) => {
                     thread::sleep(pause);
                     Answer::Slept
+                }
+                Action::Listen(channel, pause) => {
+                    let same = ear.take().filter(|ear| ear.channel() == channel);
+                    let listening = same.unwrap_or_else(|| self.cache().listen(&channel));
+                    let messages_come = listening.wait(pause);
+                    ear = Some(listening);
+                    Answer::Heard(messages_come)
                 }
             });
         }

@@ -121,6 +121,11 @@ impl FilelessDocument {
                     thread::sleep(pause);
                     Answer::Slept
                 }
+                // Nobody else wants its lock.
+                Step::Do(Action::Listen(_, pause)) => {
+                    thread::sleep(pause);
+                    Answer::Heard(false)
+                }
             });
         }
     }

@@ -9,7 +9,7 @@ use crate::{
         Acquire, AcquireReply, ClearLocks, ClearLocksReply, Commit, CommitReply, Entry, Extend,
         ExtendReply, Fill, FillReply, GiveBack, GiveBackReply, Invalidate, InvalidateReply, Lease,
         LeaseReply, Lock, Op, Read, ReadReply, Release, ReleaseReply, Renew, RenewReply, Reply,
-        keys::sibling,
+        keys::{channel, sibling},
         stamp::{fill_voucher, voucher},
     },
 };
@@ -89,7 +89,7 @@ fn release(keys: &mut Keyspace, op: &Release) -> Result<ReleaseReply, Refusal> {
     if !holds(keys, &op.lock)? {
         return Ok(ReleaseReply::Lost);
     }
-    keys.remove(&op.lock.key);
+    unlock(keys, &[&op.lock]);
     Ok(ReleaseReply::Done)
 }
 
@@ -229,6 +229,10 @@ fn read(keys: &Keyspace, op: &Read) -> ReadReply {
 
 fn clear_locks(keys: &mut Keyspace, op: &ClearLocks) -> ClearLocksReply {
     let cleared = op.locks.iter().filter(|lock| keys.remove(lock)).count();
+    // Without a look at which of them there were, as a server is asked.
+    for lock in &op.locks {
+        keys.tell(channel(lock));
+    }
     ClearLocksReply::Cleared(cleared as u64)
 }
 
@@ -240,6 +244,7 @@ fn holds(keys: &Keyspace, lock: &Lock) -> Result<bool, Refusal> {
 fn unlock(keys: &mut Keyspace, locks: &[&Lock]) {
     for lock in locks {
         keys.remove(&lock.key);
+        keys.tell(channel(&lock.key));
     }
 }
 

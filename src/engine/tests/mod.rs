@@ -5,6 +5,7 @@ mod boot;
 mod commit;
 mod cuts;
 mod faults;
+mod free;
 mod headers;
 mod histories;
 mod invalidate;

@@ -16,7 +16,7 @@ pub(super) struct Stage<'a> {
 
 pub(super) type Scene = fn(&mut Stage<'_>) -> Result<(), String>;
 
-pub(super) const SCENES: [(&str, Scene); 7] = [
+pub(super) const SCENES: [(&str, Scene); 8] = [
     ("messages", messages),
     ("a staged value is lost", staged_value_is_lost),
     ("a denied command", denied_command),
@@ -24,6 +24,7 @@ pub(super) const SCENES: [(&str, Scene); 7] = [
     ("many keys", many_keys),
     ("marks with a token", own_marks),
     ("halves of stamps", half_stamps),
+    ("those who wait", told),
 ];
 
 impl Stage<'_> {
@@ -181,5 +182,14 @@ fn half_stamps(stage: &mut Stage<'_>) -> Result<(), String> {
     expect(
         reply.map_err(|fault| format!("{fault:?}"))?,
         LeaseReply::Leased,
+    )
+}
+
+/// Whoever waits for a lock is told when it is free, not before, and a message that is denied fails nothing.
+fn told(stage: &mut Stage<'_>) -> Result<(), String> {
+    free::told(&stage.usual(), stage.server)?;
+    free::denied(
+        &stage.engine(free::without_messages(stage.server), None),
+        stage.server,
     )
 }

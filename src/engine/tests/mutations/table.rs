@@ -272,7 +272,7 @@ pub(super) const MUTATIONS: &[Mutation] = &[
         "from + UNLINK_CHUNK - 1",
     ),
     // What is set and released.
-    without("commit", "write('UNLINK', KEYS[i])"),
+    without("commit", "free(KEYS[i], ARGV[6 + locks + i])"),
     with("commit", "if ARGV[arg + 1] == '1' then", "if false then"),
     without("commit", "write('RENAME', KEYS[key + 3], KEYS[key])"),
     with(
@@ -290,8 +290,24 @@ pub(super) const MUTATIONS: &[Mutation] = &[
         "release_held()\n    return { 'committed'",
         "return { 'committed'",
     ),
-    without("release", "redis.call('UNLINK', KEYS[1])"),
-    without("invalidate", "write('UNLINK', KEYS[1])"),
+    without("release", "free(KEYS[1], ARGV[2])"),
+    without("invalidate", "free(KEYS[1], ARGV[4])"),
+    without("lib/free", "write('UNLINK', lock)"),
+    // Those who wait are told, and a message that is denied is nobody's loss.
+    without("lib/free", "redis.pcall('PUBLISH', channel, '')"),
+    with("lib/free", "redis.pcall", "redis.call"),
+    with(
+        "lib/free",
+        "write('UNLINK', lock)\n    redis.pcall('PUBLISH', channel, '')",
+        "redis.pcall('PUBLISH', channel, '')\n    write('UNLINK', lock)",
+    ),
+    with("release", "ARGV[2])", "KEYS[1])"),
+    with(
+        "invalidate",
+        "free(KEYS[1], ARGV[4])",
+        "free(KEYS[1], ARGV[3])",
+    ),
+    with("commit", "ARGV[6 + locks + i]", "ARGV[6 + locks + 1]"),
     // The order of writes, and whether an error says that there were some.
     with(
         "acquire",
@@ -319,7 +335,7 @@ pub(super) const MUTATIONS: &[Mutation] = &[
     with(
         "invalidate",
         "drop(flights)\n",
-        "if held then\n        write('UNLINK', KEYS[1])\n    end\n    drop(flights)\n",
+        "if held then\n        free(KEYS[1], ARGV[4])\n    end\n    drop(flights)\n",
     ),
     // Leases of readers.
     with("lease", "if stamp then", "if true then"),
@@ -421,8 +437,9 @@ pub(super) const MUTATIONS: &[Mutation] = &[
     with("lib/write", "if done then", "if true then"),
 ];
 
-/// Lines that decide nothing: one saves work, one is a name.
-pub(super) const NO_CHECKS: [(&str, &str); 2] = [
+/// Lines that decide nothing: one saves work, two are names.
+pub(super) const NO_CHECKS: [(&str, &str); 3] = [
+    ("lib/free", "local function free(lock, channel)"),
     ("lib/in_flight", "if idle[leases] == nil then"),
     ("lib/in_flight", "local function drop(flights)"),
 ];
