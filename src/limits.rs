@@ -49,6 +49,12 @@ pub const LOCK_POLL_MIN: Duration = Duration::from_millis(2);
 pub const LOCK_POLL_MAX: Duration = Duration::from_millis(50);
 /// Between two tries for a held lock where messages come: one may be lost.
 pub const LOCK_LISTEN_POLL: Duration = Duration::from_millis(250);
+/// A lock that is held for so long is listened to by its holder: it may be cleared.
+pub const LOCK_WATCH_AFTER: Duration = Duration::from_millis(200);
+/// Between two tries to renew a lock while the server is away, at least.
+pub const KEEP_ALIVE_RETRY: Duration = Duration::from_millis(20);
+/// How long the thread that renews leases and locks waits for another one.
+pub const TIMER_LINGER: Duration = Duration::from_secs(5);
 /// How long the thread that reads messages does not look who else wants some.
 pub const LISTEN_LOOK: Duration = Duration::from_millis(20);
 /// How long messages are read that nobody waits for any more: somebody may again.

@@ -5,34 +5,42 @@ mod support;
 
 use cachetx::{Cache, Engine, Store, testing::Proxy};
 use std::{
-    io::{BufRead as _, BufReader, Write as _},
+    io::{BufRead as _, BufReader},
+    path::Path,
     process::{Child, ChildStdin, ChildStdout},
     sync::{
         Arc, Mutex,
         atomic::{AtomicBool, AtomicU64, Ordering::SeqCst},
     },
     thread,
-    time::{Duration, Instant},
+    time::Duration,
 };
 use support::{Climate, RUN, SetOnDrop, World, child, given, on_every_server, until};
 
-const PROCESSES: u64 = 3;
-const THREADS: u64 = 2;
+const PROCESSES: u64 = 2;
+const THREADS: u64 = 3;
 /// Times that each thread of each process takes the lock.
-const TURNS: u64 = 40;
+const TURNS: u64 = 12;
 /// How long each holds it: many times what a waiter that polls would sleep at first.
-const HOLD: Duration = Duration::from_millis(40);
+const HOLD: Duration = Duration::from_millis(100);
 
-/// A store that counts how often it asks for a lock.
-fn counting(cache: Cache, root: &std::path::Path) -> (Store, Arc<AtomicU64>) {
+/// Where a holder says when it let the lock go.
+const RELEASED: &str = "released";
+
+/// A store that counts how often it asks for a lock, and notes when a commit with a release is about to be sent.
+fn counting(cache: Cache, root: &Path) -> (Store, Arc<AtomicU64>) {
     let asked = Arc::new(AtomicU64::new(0));
     let count = Arc::clone(&asked);
+    let released = root.join(RELEASED);
     let store = Store::builder(cache)
         .root(root)
         .lock_wait(Duration::from_secs(300))
         .trace(move |step| {
             if step == "server.Acquire" {
                 count.fetch_add(1, SeqCst);
+            }
+            if step == "server.Commit" {
+                std::fs::write(&released, now_us().to_string()).expect("noted");
             }
         })
         .open()
@@ -75,7 +83,7 @@ impl Peer {
     }
 }
 
-/// What a turn tells the next one, through the document: when it let the lock go.
+/// By the clock that processes share.
 fn now_us() -> u64 {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
     u64::try_from(since.expect("a clock").as_micros()).expect("it fits")
@@ -112,10 +120,10 @@ fn a_lock_goes_round_without_polling() {
         "{turns} turns of {PROCESSES} processes with {THREADS} threads: from a release to the next holder {median:?} (median), {most:?} (95 %); {:.1} requests for the lock a turn",
         asked as f64 / turns as f64
     );
-    // A thread asks twice before it waits; of each process one is woken. By polling it is one request in 50 ms for each of
-    // those who wait, and more at first.
+    // A thread asks twice before it waits, and one of each process is woken. By polling it is twice as many and more: one
+    // request in 50 ms for each of those who wait, and nine in the first 100 ms.
     assert!(
-        asked <= turns * (2 + PROCESSES),
+        asked <= turns * (3 + 2 * PROCESSES),
         "{asked} requests for {turns} turns: the waiters poll"
     );
     if given("CACHETX_SOAK").is_some() {
@@ -133,16 +141,21 @@ fn a_process() {
     ) else {
         return;
     };
-    let root = std::path::Path::new(&root);
+    let root = Path::new(&root);
     let cache = Cache::builder(support::rules())
         .url(url)
         .open()
         .expect("a cache");
     let (store, asked) = counting(cache, root);
     match role.as_str() {
-        "load" => load(&store),
+        "load" => load(
+            &Store::builder(store.cache())
+                .root(root)
+                .open()
+                .expect("a store"),
+        ),
         _ => {
-            let waits = turns(&store);
+            let waits = turns(&store, root);
             // Past the harness, which has begun a line.
             println!(
                 "\nasked={}\nwaits_us={}",
@@ -180,7 +193,7 @@ fn load(store: &Store) {
 }
 
 /// Takes the lock in turns with others; how long after the last release each turn that had to wait began.
-fn turns(store: &Store) -> Vec<String> {
+fn turns(store: &Store, root: &Path) -> Vec<String> {
     let waits = Mutex::new(Vec::new());
     thread::scope(|scope| {
         for _ in 0..THREADS {
@@ -192,15 +205,18 @@ fn turns(store: &Store) -> Vec<String> {
                 for _ in 0..TURNS {
                     let asked_at = now_us();
                     let mut held = document.lock().expect("a turn");
-                    let released: u64 = held.note.parse().unwrap_or(u64::MAX);
-                    if released > asked_at && released != u64::MAX {
-                        let wait = now_us().saturating_sub(released).to_string();
+                    let held_at = now_us();
+                    let released = std::fs::read_to_string(root.join(RELEASED));
+                    let released = released.ok().and_then(|text| text.parse().ok());
+                    if let Some(released) = released.filter(|at| *at > asked_at) {
+                        let wait = (held_at - released).to_string();
                         waits.lock().expect("not poisoned").push(wait);
                     }
                     held.years += 1;
                     thread::sleep(HOLD);
-                    held.note = now_us().to_string();
                     held.dump_and_unlock().expect("saved");
+                    // Whoever asks again at once is faster than all who wait: they would hardly get a turn by polling.
+                    thread::sleep(2 * HOLD);
                 }
             });
         }
@@ -328,10 +344,9 @@ fn waiters_share_one_connection_which_the_first_of_them_makes() {
     assert_eq!(subscribers(), 1);
     store.cache().close().expect("closed");
     until("the reader of messages is gone", || subscribers() == 0);
-    let (held, start) = (document.lock().expect("locked"), Instant::now());
+    // A closed cache polls.
+    let held = document.lock().expect("locked");
     let refused = document.lock_timeout(Duration::from_millis(20)).map(drop);
     assert!(refused.expect_err("held").is_lock_held());
     drop(held);
-    std::io::stdout().flush().expect("flushed");
-    assert!(start.elapsed() >= Duration::from_millis(20), "it did wait");
 }

@@ -1,4 +1,4 @@
-use super::{Cache, Inner, OnBusy, entries, load::Renewals, replayer::Replayer, stats::Counters};
+use super::{Cache, Inner, OnBusy, entries, replayer::Replayer, stats::Counters, timer::Timer};
 use crate::{
     Engine, Error, Params, Result, Rules,
     disk::Outbox,
@@ -298,7 +298,7 @@ impl CacheBuilder {
             response_timeout: self.server.response_timeout,
             lease_ttl: self.lease_ttl,
             on_busy: self.on_busy,
-            renewals: Renewals::default(),
+            timer: Timer::default(),
         })))
     }
 }

@@ -1,6 +1,6 @@
 //! Values that are loaded on a miss, under a lease.
 
-use super::{Cache, now};
+use super::{Cache, Task, now};
 use crate::{
     BoxError, Error, JsonStyle, Params, Result,
     error::Kind,
@@ -9,13 +9,8 @@ use crate::{
     protocol::{Action, Answer, Run, Step, load, mismatch},
     token,
 };
-use scheduled_thread_pool::{JobHandle, ScheduledThreadPool};
 use serde::{Serialize, de::DeserializeOwned};
-use std::{
-    sync::{Arc, OnceLock},
-    thread,
-    time::Duration,
-};
+use std::{sync::Arc, thread, time::Duration};
 
 /// What a reader does about an entry that somebody else is loading, or is about to change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,7 +45,7 @@ struct Held<'a> {
     cache: &'a Cache,
     entry: Entry,
     token: String,
-    renewal: JobHandle,
+    renewal: Option<Task>,
     filled: bool,
 }
 
@@ -254,7 +249,7 @@ impl Cache {
     }
 
     /// The blocking driver of runs that touch no file.
-    fn drive<D>(&self, mut run: Run<D>) -> Result<D> {
+    pub(crate) fn drive<D>(&self, mut run: Run<D>) -> Result<D> {
         let mut answer = None;
         loop {
             answer = Some(match run.resume(answer.take(), now()) {
@@ -279,27 +274,23 @@ impl<'a> Held<'a> {
         let extended = (entry.clone(), token.clone());
         // Weak, so that a job that waits keeps nothing alive.
         let inner = Arc::downgrade(&cache.0);
-        let renewal = cache
-            .0
-            .renewals
-            .get()
-            .execute_with_dynamic_delay(ttl / 3, move || {
-                let cache = Cache(inner.upgrade()?);
-                let (entry, token) = extended.clone();
-                let still_held = cache.drive(load::extend(entry, token, ttl)).ok()?;
-                still_held.then_some(ttl / 3)
-            });
+        let renewal = cache.timer().start(ttl / 3, move |_| {
+            let cache = Cache(inner.upgrade()?);
+            let (entry, token) = extended.clone();
+            let still_held = cache.drive(load::extend(entry, token, ttl)).ok()?;
+            still_held.then_some(ttl / 3)
+        });
         Self {
             cache,
             entry,
             token,
-            renewal,
+            renewal: Some(renewal),
             filled: false,
         }
     }
 
     fn fill(mut self, value: &Bytes, ttl: Duration) -> Result<load::Filled> {
-        self.renewal.cancel();
+        self.renewal = None;
         self.filled = true;
         let (entry, token) = (self.entry.clone(), self.token.clone());
         let filled = load::finish(entry, token, value.clone(), ttl);
@@ -316,26 +307,11 @@ impl<'a> Held<'a> {
 
 impl Drop for Held<'_> {
     fn drop(&mut self) {
-        self.renewal.cancel();
+        self.renewal = None;
         if !self.filled {
             let (entry, token) = (self.entry.clone(), self.token.clone());
             // It says itself what went wrong.
             let _ = self.cache.drive(load::give_back(entry, token));
         }
-    }
-}
-
-/// The one thread that renews leases, started with the first of them.
-#[derive(Default)]
-pub(super) struct Renewals(OnceLock<ScheduledThreadPool>);
-
-impl Renewals {
-    fn get(&self) -> &ScheduledThreadPool {
-        self.0.get_or_init(|| {
-            ScheduledThreadPool::builder()
-                .num_threads(1)
-                .thread_name_pattern("cachetx-leases-{}")
-                .build()
-        })
     }
 }

@@ -8,23 +8,26 @@ mod outbox;
 mod replayer;
 mod slots;
 mod stats;
+mod timer;
 
 pub use builder::{CacheBuilder, CrossSlot};
 pub(crate) use clock::now;
 pub use load::{OnBusy, PutOutcome};
 pub use outbox::{OutboxFile, OutboxRecord};
 pub use stats::Stats;
+pub(crate) use timer::{Hurry, Task};
 
 use crate::{
     EngineReport, KeyList, Params, Replayed, Result, Rules,
     disk::{Invalidation, Outbox, OutboxAction, OutboxGot},
-    engine::{Breaker, Ear},
+    engine::{Breaker, Ear, Watch},
     op::{Ask, Entry, Fault, Invalidate, InvalidateReply, Op, Reply, Space, keys},
     protocol::{CacheOutcome, Spread, deferred},
 };
 use replayer::Replayer;
 use stats::Counters;
 use std::{path::Path, sync::Arc, time::Duration};
+use timer::Timer;
 
 /// A rules file and a server. Cheap to clone; clones share connections and counters.
 ///
@@ -57,7 +60,7 @@ struct Inner {
     response_timeout: Duration,
     lease_ttl: Duration,
     on_busy: OnBusy,
-    renewals: load::Renewals,
+    timer: Timer,
 }
 
 impl Cache {
@@ -208,6 +211,16 @@ impl Cache {
     /// Waits in a channel's queue from now on.
     pub(crate) fn listen(&self, channel: &str) -> Ear {
         self.0.engine.listen(channel)
+    }
+
+    /// Calls `heard` at every message of the channel.
+    pub(crate) fn watch(&self, channel: &str, heard: impl Fn() + Send + Sync + 'static) -> Watch {
+        self.0.engine.watch(channel, heard)
+    }
+
+    /// For what is to be done again and again.
+    pub(crate) fn timer(&self) -> &Timer {
+        &self.0.timer
     }
 
     pub(crate) fn space(&self) -> Space {

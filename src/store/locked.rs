@@ -1,7 +1,12 @@
-use super::{Save, SaveError, Store, document::no_randomness, names::Names};
+use super::{
+    KeepAlive, LostLock, Save, SaveError, Store,
+    document::no_randomness,
+    keep_alive::{self, Life},
+    names::Names,
+};
 use crate::{
     Error, Outcome, Result,
-    cache::now,
+    cache::{Task, now},
     error::Kind,
     json::{self, Outer},
     op::{Bytes, Lock, Stamp},
@@ -41,7 +46,8 @@ impl<T> Locked<T> {
         value
     }
 
-    /// Gives the lock its whole TTL again.
+    /// Gives the lock its whole TTL again. It is done in the background, unless the store says
+    /// [`KeepAlive::Off`](crate::KeepAlive::Off).
     ///
     /// # Errors
     ///
@@ -50,16 +56,44 @@ impl<T> Locked<T> {
         this.hold.renew()
     }
 
-    /// Whether the lock is known to be lost, or has run out by this machine's clock. A save then fails.
+    /// Whether the lock is known to be lost, or has run out by this machine's clock. A save then fails. It is found out in
+    /// the background: at once where an operator clears the lock, else within a third of its TTL; see
+    /// [`Locked::on_lost`].
     #[must_use]
     pub fn is_lost(this: &Self) -> bool {
         Self::remaining(this).is_zero()
     }
 
+    /// Calls `hook` as soon as the lock is found lost, in the thread that finds out; at once where it is. Not at all where
+    /// it is let go of before. See [`StoreBuilder::on_lock_lost`](crate::StoreBuilder::on_lock_lost).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use cachetx::{Cache, Document, Locked, RawObject, Rules, Store};
+    /// use std::sync::{Arc, atomic::{AtomicBool, Ordering}};
+    ///
+    /// # let root = tempfile::tempdir()?;
+    /// # let cache = Cache::builder(Rules::from_path("rules/nodb.json")?).in_memory().open()?;
+    /// # let store = Store::builder(&cache).root(root.path()).open()?;
+    /// # let climate: Document<RawObject> = store.document("copacetic-sled", "climate")?;
+    /// # climate.create(&RawObject::from_slice(b"{}")?)?;
+    /// let mut held = climate.lock()?;
+    /// let give_up = Arc::new(AtomicBool::new(false));
+    /// let lost = give_up.clone();
+    /// Locked::on_lost(&mut held, move |_| lost.store(true, Ordering::Relaxed));
+    /// // … work that looks at `give_up` now and then …
+    /// held.dump_and_unlock()?;
+    /// # Ok::<(), cachetx::BoxError>(())
+    /// ```
+    pub fn on_lost(this: &mut Self, hook: impl FnOnce(&LostLock) + Send + 'static) {
+        this.hold.life.on_lost(Box::new(hook));
+    }
+
     /// How long the lock surely lives unless it is renewed.
     #[must_use]
     pub fn remaining(this: &Self) -> Duration {
-        this.hold.expires.saturating_sub(now().boot)
+        this.hold.life.expires().saturating_sub(now().boot)
     }
 }
 
@@ -141,7 +175,9 @@ pub(super) struct Hold {
     /// `None` once it was let go of.
     lock: Option<Lock>,
     fence: u64,
-    expires: Duration,
+    life: Arc<Life>,
+    /// Dropped before the lock is let go of.
+    keeper: Option<Task>,
     read: Option<Stamp>,
     last_mtime_ns: i64,
     outer: Outer,
@@ -150,12 +186,24 @@ pub(super) struct Hold {
 impl Hold {
     pub(super) fn new(store: Store, names: Arc<Names>, held: Held) -> (Self, Option<Bytes>) {
         let (read, bytes) = held.read.unzip();
+        let life = Life::new(&store, &names.place.folder, &names.controller, held.expires);
+        let keeper = match store.0.keep_alive {
+            KeepAlive::Off => None,
+            KeepAlive::On => Some(keep_alive::keep(
+                &store,
+                &life,
+                &names.document,
+                &held.lock,
+                &names.fence_key,
+            )),
+        };
         let hold = Self {
             store,
             names,
             lock: Some(held.lock),
             fence: held.fence,
-            expires: held.expires,
+            life,
+            keeper,
             last_mtime_ns: held
                 .last_mtime_ns
                 .max(read.map_or(0, |stamp| stamp.mtime_ns)),
@@ -172,11 +220,11 @@ impl Hold {
     }
 
     pub(super) fn writer(&self) -> Result<Writer> {
-        let lock = self.lock.clone().ok_or_else(|| self.lost())?;
+        let lock = self.held()?;
         Ok(Writer {
             lock,
             fence: self.fence,
-            expires: self.expires,
+            expires: self.life.expires(),
             read: self.read,
             last_mtime_ns: self.last_mtime_ns,
         })
@@ -184,13 +232,19 @@ impl Hold {
 
     /// Forgets the lock: it was released by the server's step, or is left to its TTL.
     pub(super) fn let_go_of(&mut self) {
+        self.keeper = None;
+        self.life.over();
         self.lock = None;
     }
 
-    fn lost(&self) -> Error {
-        Error::new(Kind::LockLost {
-            document: self.names.document.clone(),
-            why: "it was found lost before",
+    /// The lock, unless it is known to be lost.
+    fn held(&self) -> Result<Lock> {
+        let lock = self.lock.clone().filter(|_| self.life.lost().is_none());
+        lock.ok_or_else(|| {
+            Error::new(Kind::LockLost {
+                document: self.names.document.clone(),
+                why: self.life.lost().unwrap_or("it was found lost before"),
+            })
         })
     }
 
@@ -216,7 +270,7 @@ impl Hold {
             self.store.0.style,
             Some(&self.outer),
         )?;
-        let saved = self.store.drive(protocol::save::save(Plan {
+        let plan = Plan {
             document: names.document.clone(),
             place: names.place.clone(),
             id: token::hex_128().map_err(no_randomness)?,
@@ -232,7 +286,11 @@ impl Hold {
                 .or(self.store.0.wait)
                 .filter(|wait| wait.replicas > 0),
             patience: cache.response_timeout(),
-        }))?;
+        };
+        self.life.saving();
+        let saved = self.store.drive(protocol::save::save(plan));
+        self.life.saved();
+        let saved = saved?;
         cache.note(&names.document, &saved.outcome.cache);
         if saved.lock_lost {
             cache.counters().locks_lost.add();
@@ -240,15 +298,16 @@ impl Hold {
         }
         self.read = Some(saved.stamp);
         self.last_mtime_ns = saved.stamp.mtime_ns;
-        if release || saved.lock_lost {
+        if release {
             self.let_go_of();
-            self.expires = Duration::ZERO;
+        } else if saved.lock_lost {
+            self.life.lose("it ran out or was cleared");
         }
         Ok(saved.outcome)
     }
 
     fn renew(&mut self) -> Result<()> {
-        let lock = self.lock.clone().ok_or_else(|| self.lost())?;
+        let lock = self.held()?;
         let names = &self.names;
         let run = lock::renew(
             names.document.clone(),
@@ -258,14 +317,13 @@ impl Hold {
         );
         match self.store.drive(run) {
             Ok(expires) => {
-                self.expires = expires;
+                self.life.renewed(expires);
                 Ok(())
             }
             Err(e) => {
-                if e.is_lock_lost() {
+                if let Some(why) = keep_alive::why(&e) {
                     self.store.cache().counters().locks_lost.add();
-                    self.let_go_of();
-                    self.expires = Duration::ZERO;
+                    self.life.lose(why);
                 }
                 Err(e)
             }
@@ -275,7 +333,10 @@ impl Hold {
 
 impl Drop for Hold {
     fn drop(&mut self) {
-        if let Some(lock) = self.lock.take() {
+        self.keeper = None;
+        let lost = self.life.lost().is_some();
+        self.life.over();
+        if let Some(lock) = self.lock.take().filter(|_| !lost) {
             // The protocol logs a failure and leaves the lock to its TTL.
             let _ = self
                 .store

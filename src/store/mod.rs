@@ -3,6 +3,7 @@
 mod builder;
 mod document;
 mod driver;
+mod keep_alive;
 mod locked;
 mod names;
 mod save;
@@ -10,6 +11,7 @@ mod snapshots;
 
 pub use builder::StoreBuilder;
 pub use document::Document;
+pub use keep_alive::{KeepAlive, LostLock};
 pub use locked::Locked;
 pub use save::{Save, SaveError};
 
@@ -18,6 +20,7 @@ use crate::{
     disk::Root,
     op::{ClearLocks, ClearLocksReply, Wait},
 };
+use keep_alive::OnLost;
 use names::{Layout, Names};
 use snapshots::Snapshots;
 use std::{sync::Arc, time::Duration};
@@ -51,6 +54,8 @@ struct Inner {
     snapshots: Snapshots,
     lock_ttl: Duration,
     lock_wait: Duration,
+    keep_alive: KeepAlive,
+    on_lost: Option<OnLost>,
     style: JsonStyle,
     /// Of saves that do not say it themselves.
     wait: Option<Wait>,
