@@ -207,7 +207,7 @@ fn turns(store: &Store, root: &Path) -> Vec<String> {
                     let mut held = document.lock().expect("a turn");
                     let held_at = now_us();
                     let released = std::fs::read_to_string(root.join(RELEASED));
-                    let released = released.ok().and_then(|text| text.parse().ok());
+                    let released: Option<u64> = released.ok().and_then(|text| text.parse().ok());
                     if let Some(released) = released.filter(|at| *at > asked_at) {
                         let wait = (held_at - released).to_string();
                         waits.lock().expect("not poisoned").push(wait);

@@ -2,7 +2,7 @@
 
 use super::{Inner, Store};
 use crate::{
-    Error,
+    Cache, Error,
     cache::{Hurry, Task, now},
     engine::Watch,
     error::Kind,
@@ -123,7 +123,7 @@ impl Life {
     }
 
     /// The guard found out, or its keep-alive did: whoever wants to know is told, once. Whether it is lost now.
-    pub(super) fn lose(&self, why: &'static str) -> bool {
+    pub(super) fn lose(&self, why: &'static str, cache: &Cache) -> bool {
         let mut state = self.lock();
         match state.phase {
             Phase::Held => {}
@@ -138,6 +138,7 @@ impl Life {
             ..self.lost.clone()
         };
         log::warn!("{lost}");
+        cache.counters().locks_lost.add();
         if let Some(hook) = &self.store_hook {
             hook(&lost);
         }
@@ -264,11 +265,8 @@ impl Keeper {
             None => "it ran out while the server could not be reached",
             Some(why) => why,
         };
-        match life.lose(why) {
-            true => {
-                store.cache().counters().locks_lost.add();
-                None
-            }
+        match life.lose(why, store.cache()) {
+            true => None,
             // A save that has not said yet what became of the lock.
             false => Some(limits::KEEP_ALIVE_RETRY),
         }
@@ -280,5 +278,56 @@ pub(super) fn why(error: &Error) -> Option<&'static str> {
     match error.kind() {
         Kind::LockLost { why, .. } => Some(why),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Rules;
+    use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
+
+    #[test]
+    fn each_loss_is_told_once_and_none_while_a_save_may_have_let_go() {
+        let rules = Rules::from_json(r#"{ "version": "1.0", "cache_keys": {}, "rules": {} }"#);
+        let cache = Cache::builder(rules.unwrap()).in_memory().open().unwrap();
+        let root = std::env::temp_dir();
+        let told = Arc::new(AtomicU32::new(0));
+        let count = || {
+            let told = Arc::clone(&told);
+            move || {
+                told.fetch_add(1, SeqCst);
+            }
+        };
+        let hook = count();
+        let store = Store::builder(&cache)
+            .root(root)
+            .on_lock_lost(move |_| hook());
+        let life = Life::new(&store.open().unwrap(), "run", "a", Duration::MAX);
+        let hook = count();
+        life.on_lost(Box::new(move |_| hook()));
+        life.saving();
+        assert!(!life.lose("gone", &cache) && life.lost().is_none());
+        life.saved();
+        assert_eq!(told.load(SeqCst), 0);
+        assert!(life.lose("gone", &cache) && life.lose("again", &cache));
+        assert_eq!(
+            (life.lost(), life.expires()),
+            (Some("gone"), Duration::ZERO)
+        );
+        assert_eq!((told.load(SeqCst), cache.stats().locks_lost), (2, 1));
+        life.saving();
+        assert_eq!(
+            life.lost(),
+            Some("gone"),
+            "a save that fails does not bring it back"
+        );
+        let hook = count();
+        life.on_lost(Box::new(move |_| hook()));
+        assert_eq!(told.load(SeqCst), 3);
+
+        life.over();
+        assert!(!life.lose("late", &cache));
+        assert_eq!(told.load(SeqCst), 3);
     }
 }

@@ -168,6 +168,9 @@ impl<T: fmt::Debug> fmt::Debug for Locked<T> {
     }
 }
 
+/// Of a guard whose lock was let go of.
+const GONE: &str = "it was let go of before";
+
 /// The lock behind a guard, and what the guard has seen of the file.
 pub(super) struct Hold {
     store: Store,
@@ -220,9 +223,8 @@ impl Hold {
     }
 
     pub(super) fn writer(&self) -> Result<Writer> {
-        let lock = self.held()?;
         Ok(Writer {
-            lock,
+            lock: self.lock.clone().ok_or_else(|| self.lost(GONE))?,
             fence: self.fence,
             expires: self.life.expires(),
             read: self.read,
@@ -237,15 +239,9 @@ impl Hold {
         self.lock = None;
     }
 
-    /// The lock, unless it is known to be lost.
-    fn held(&self) -> Result<Lock> {
-        let lock = self.lock.clone().filter(|_| self.life.lost().is_none());
-        lock.ok_or_else(|| {
-            Error::new(Kind::LockLost {
-                document: self.names.document.clone(),
-                why: self.life.lost().unwrap_or("it was found lost before"),
-            })
-        })
+    fn lost(&self, why: &'static str) -> Error {
+        let document = self.names.document.clone();
+        Error::new(Kind::LockLost { document, why })
     }
 
     pub(super) fn save<T: Serialize>(
@@ -290,24 +286,29 @@ impl Hold {
         self.life.saving();
         let saved = self.store.drive(protocol::save::save(plan));
         self.life.saved();
-        let saved = saved?;
+        // A lock that is known to be lost has no time left: so the save says first whether somebody else was faster.
+        let saved = saved.map_err(|e| match self.life.lost() {
+            Some(why) if e.is_lock_lost() => self.lost(why),
+            _ => e,
+        })?;
         cache.note(&names.document, &saved.outcome.cache);
         if saved.lock_lost {
-            cache.counters().locks_lost.add();
             log::warn!("{}: saved, but the lock was lost meanwhile", names.document);
+            self.life.lose("it ran out or was cleared", cache);
         }
         self.read = Some(saved.stamp);
         self.last_mtime_ns = saved.stamp.mtime_ns;
         if release {
             self.let_go_of();
-        } else if saved.lock_lost {
-            self.life.lose("it ran out or was cleared");
         }
         Ok(saved.outcome)
     }
 
     fn renew(&mut self) -> Result<()> {
-        let lock = self.held()?;
+        if let Some(why) = self.life.lost() {
+            return Err(self.lost(why));
+        }
+        let lock = self.lock.clone().ok_or_else(|| self.lost(GONE))?;
         let names = &self.names;
         let run = lock::renew(
             names.document.clone(),
@@ -322,8 +323,7 @@ impl Hold {
             }
             Err(e) => {
                 if let Some(why) = keep_alive::why(&e) {
-                    self.store.cache().counters().locks_lost.add();
-                    self.life.lose(why);
+                    self.life.lose(why, self.store.cache());
                 }
                 Err(e)
             }
