@@ -54,7 +54,9 @@ pub use rules::{
     SlotFinding, Slots, UnknownTasks,
 };
 
-pub use store::{Document, KeepAlive, Locked, LostLock, Save, SaveError, Store, StoreBuilder};
+pub use store::{
+    Document, HeldLock, KeepAlive, Locked, LostLock, Save, SaveError, Store, StoreBuilder,
+};
 
 /// The crate's result: its one [`Error`] unless said otherwise.
 pub type Result<T, E = Error> = std::result::Result<T, E>;

@@ -59,7 +59,7 @@ impl<'a> Call<'a> {
             Op::Extend(_) => (ScriptName::Extend, &[], &[]),
             Op::GiveBack(_) => (ScriptName::GiveBack, &[], &[]),
             Op::Fill(_) => (ScriptName::Fill, &[], &[]),
-            Op::Read(_) | Op::ClearLocks(_) => return None,
+            Op::Read(_) | Op::ClearLocks(_) | Op::Holders(_) => return None,
         };
         let id = match op {
             Op::Commit(op) => op.id.as_str(),
@@ -132,7 +132,7 @@ impl<'a> Call<'a> {
             Op::Extend(op) => extend(op, sink),
             Op::GiveBack(op) => give_back(op, sink),
             Op::Fill(op) => fill(op, sink),
-            Op::Read(_) | Op::ClearLocks(_) => {}
+            Op::Read(_) | Op::ClearLocks(_) | Op::Holders(_) => {}
         }
     }
 

@@ -1,17 +1,18 @@
 //! The operations that are plain commands in every engine.
 
 use super::{
-    reply::typed,
+    reply::{server_error, typed},
     session::{Failure, Session, nonsense},
     wire::Packed,
 };
 use crate::{
     limits,
     op::{
-        ClearLocks, ClearLocksReply, Op, Read, Reply,
+        ClearLocks, ClearLocksReply, Holders, HoldersReply, Op, Read, Reply,
         keys::{channel, sibling},
     },
 };
+use redis::Value;
 
 pub(super) fn perform(session: &mut Session<'_>, op: &Op) -> Result<Reply, Failure> {
     match op {
@@ -19,6 +20,7 @@ pub(super) fn perform(session: &mut Session<'_>, op: &Op) -> Result<Reply, Failu
         Op::ClearLocks(asked) => {
             session.in_lock_database(|session| clear_locks(session, op, asked))
         }
+        Op::Holders(asked) => session.in_lock_database(|session| holders(session, op, asked)),
         _ => Err(nonsense(op.name())),
     }
 }
@@ -48,6 +50,41 @@ fn clear_locks(session: &mut Session<'_>, op: &Op, asked: &ClearLocks) -> Result
         }
     }
     Ok(Reply::ClearLocks(ClearLocksReply::Cleared(cleared)))
+}
+
+fn holders(session: &mut Session<'_>, op: &Op, asked: &Holders) -> Result<Reply, Failure> {
+    let mut found = Vec::with_capacity(asked.locks.len());
+    for keys in asked.locks.chunks(limits::UNLINK_CHUNK) {
+        let replies = session.exchange(|packed| {
+            for key in keys {
+                packed.request(&[b"GET", key.as_bytes()]);
+                packed.request(&[b"PTTL", key.as_bytes()]);
+            }
+        })?;
+        let mut replies = replies.into_iter();
+        while let (Some(value), Some(left)) = (replies.next(), replies.next()) {
+            found.push(holder(op, value, left)?);
+        }
+    }
+    Ok(Reply::Holders(HoldersReply::Found(found)))
+}
+
+/// What GET and PTTL say of one lock.
+fn holder(op: &Op, value: Value, left: Value) -> Result<Option<(String, u64)>, Failure> {
+    match (value, left) {
+        (Value::Nil, _) => Ok(None),
+        // It ended in between.
+        (Value::BulkString(_), Value::Int(-2)) => Ok(None),
+        (Value::BulkString(value), Value::Int(left)) => {
+            let value = String::from_utf8_lossy(&value).into_owned();
+            Ok(Some((value, u64::try_from(left).unwrap_or(u64::MAX))))
+        }
+        (Value::ServerError(error), _) if error.code() == "WRONGTYPE" => Ok(None),
+        (Value::ServerError(error), _) | (_, Value::ServerError(error)) => {
+            Err(Failure::Refused(server_error(&error)))
+        }
+        _ => Err(nonsense(op.name())),
+    }
 }
 
 /// Tells those who wait for these locks that they are free.

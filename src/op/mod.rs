@@ -180,4 +180,8 @@ operations! {
 
     /// An operator's: deletes locks whoever holds them, in one plain `UNLINK`. Fences stay.
     ClearLocks { locks: Vec<String> } -> ClearLocksReply { Cleared(u64) }
+
+    /// The value of each lock that is held and the ms that it has left (`u64::MAX` where it never ends), by plain `GET`s and
+    /// `PTTL`s in one round trip. What is no string is no lock.
+    Holders { locks: Vec<String> } -> HoldersReply { Found(Vec<Option<(String, u64)>>) }
 }

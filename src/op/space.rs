@@ -101,6 +101,7 @@ impl Op {
             Self::Fill(op) => vec![&op.entry.value, &op.entry.leases],
             Self::Read(op) => vec![&op.entry.value],
             Self::ClearLocks(op) => op.locks.iter().map(String::as_str).collect(),
+            Self::Holders(op) => op.locks.iter().map(String::as_str).collect(),
         }
     }
 

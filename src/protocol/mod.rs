@@ -16,7 +16,7 @@ pub(crate) mod replay;
 mod run;
 pub(crate) mod save;
 mod spread;
-mod value;
+pub(crate) mod value;
 
 pub(crate) use defer::deferred;
 pub(crate) use lock::{Claim, Held};

@@ -1,5 +1,5 @@
 use super::{
-    Save, Store,
+    HeldLock, Save, Store,
     locked::{Hold, Locked},
     names::Names,
     snapshots::Loaded,
@@ -109,6 +109,16 @@ impl<T> Document<T> {
     pub fn clear_lock(&self) -> Result<bool> {
         let cleared = self.store.clear(vec![self.names.lock_key.clone()])?;
         Ok(cleared > 0)
+    }
+
+    /// Who holds the document's lock now; `None` where nobody does.
+    ///
+    /// # Errors
+    ///
+    /// A server that is away.
+    pub fn holder(&self) -> Result<Option<HeldLock>> {
+        let lock = (self.names.controller.clone(), self.names.lock_key.clone());
+        Ok(self.store.holders(vec![lock])?.pop())
     }
 
     /// Takes the lock; the bytes that the file had then.

@@ -77,7 +77,7 @@ impl<T> Locked<T> {
     /// # let cache = Cache::builder(Rules::from_path("rules/nodb.json")?).in_memory().open()?;
     /// # let store = Store::builder(&cache).root(root.path()).open()?;
     /// # let climate: Document<RawObject> = store.document("copacetic-sled", "climate")?;
-    /// # climate.create(&RawObject::from_slice(b"{}")?)?;
+    /// # climate.create(&RawObject::from_json("{}")?)?;
     /// let mut held = climate.lock()?;
     /// let give_up = Arc::new(AtomicBool::new(false));
     /// let lost = give_up.clone();

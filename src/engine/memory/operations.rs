@@ -7,8 +7,9 @@ use crate::{
     limits,
     op::{
         Acquire, AcquireReply, ClearLocks, ClearLocksReply, Commit, CommitReply, Entry, Extend,
-        ExtendReply, Fill, FillReply, GiveBack, GiveBackReply, Invalidate, InvalidateReply, Lease,
-        LeaseReply, Lock, Op, Read, ReadReply, Release, ReleaseReply, Renew, RenewReply, Reply,
+        ExtendReply, Fill, FillReply, GiveBack, GiveBackReply, Holders, HoldersReply, Invalidate,
+        InvalidateReply, Lease, LeaseReply, Lock, Op, Read, ReadReply, Release, ReleaseReply,
+        Renew, RenewReply, Reply,
         keys::{channel, sibling},
         stamp::{fill_voucher, voucher},
     },
@@ -46,6 +47,7 @@ pub(super) fn run(keys: &mut Keyspace, op: &Op) -> Result<Reply, Refusal> {
         Op::Fill(op) => Reply::Fill(fill(keys, op)?),
         Op::Read(op) => Reply::Read(read(keys, op)),
         Op::ClearLocks(op) => Reply::ClearLocks(clear_locks(keys, op)),
+        Op::Holders(op) => Reply::Holders(holders(keys, op)),
     })
 }
 
@@ -234,6 +236,15 @@ fn clear_locks(keys: &mut Keyspace, op: &ClearLocks) -> ClearLocksReply {
         keys.tell(channel(lock));
     }
     ClearLocksReply::Cleared(cleared as u64)
+}
+
+fn holders(keys: &Keyspace, op: &Holders) -> HoldersReply {
+    let holder = |lock: &String| {
+        let value = keys.text(lock).ok().flatten()?;
+        let left_ms = keys.left_ms(lock).flatten().unwrap_or(u64::MAX);
+        Some((String::from_utf8_lossy(value).into_owned(), left_ms))
+    };
+    HoldersReply::Found(op.locks.iter().map(holder).collect())
 }
 
 fn holds(keys: &Keyspace, lock: &Lock) -> Result<bool, Refusal> {

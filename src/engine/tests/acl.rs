@@ -6,7 +6,7 @@ use crate::{
     engine::RulesFacts,
     error::Error,
     limits::STAGING_BYTES,
-    op::{ClearLocks, Op, Read, Release, Renew, keys::channel},
+    op::{ClearLocks, Holders, Op, Read, Release, Renew, keys::channel},
 };
 
 const RUN: &str = "r1";
@@ -122,6 +122,10 @@ fn operations(own: &Entry, other: &Entry, lock_key: &str, bytes: usize, id: &str
         Invalidate {
             entries: vec![own.clone(), other.clone()],
             release: Some(mine),
+        }
+        .into_op(),
+        Holders {
+            locks: vec![lock_key.to_owned()],
         }
         .into_op(),
         ClearLocks {

@@ -41,7 +41,7 @@ fn reads(op: &Op, key: &str) -> bool {
         Op::Invalidate(_) => matches!(key, "l" | LEASES),
         Op::Lease(_) => matches!(key, "{a}:stamp" | LEASES),
         Op::Extend(_) | Op::GiveBack(_) | Op::Fill(_) => key == LEASES,
-        Op::Read(_) | Op::ClearLocks(_) => false,
+        Op::Read(_) | Op::ClearLocks(_) | Op::Holders(_) => false,
     }
 }
 

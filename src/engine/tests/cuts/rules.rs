@@ -217,7 +217,7 @@ impl Cut<'_> {
             Op::Renew(op) => vec![&op.lock.key],
             Op::Release(op) => vec![&op.lock.key],
             Op::Lease(_) | Op::Extend(_) | Op::GiveBack(_) | Op::Fill(_) => Vec::new(),
-            Op::Read(_) | Op::ClearLocks(_) => Vec::new(),
+            Op::Read(_) | Op::ClearLocks(_) | Op::Holders(_) => Vec::new(),
         }
     }
 }

@@ -6,7 +6,7 @@ use super::{
 };
 use crate::{
     engine::memory::Content,
-    op::{AcquireReply, Bytes, Fault, LeaseReply, Reply},
+    op::{AcquireReply, Bytes, Fault, HoldersReply, LeaseReply, Reply},
 };
 use std::time::{Duration, Instant};
 
@@ -106,13 +106,22 @@ fn same_content(expected: &Content, found: &Content, slack: Duration) -> bool {
 /// The same, but for the time that a held lock or a lease has left.
 pub(in super::super) fn same_reply(expected: &Reply, reply: &Reply, slack: Duration) -> bool {
     let held = |reply: &Reply| match reply {
-        Reply::Acquire(AcquireReply::Held { value, left_ms }) => Some((value.clone(), *left_ms)),
-        Reply::Lease(LeaseReply::Busy { left_ms }) => Some((String::new(), *left_ms)),
+        Reply::Acquire(AcquireReply::Held { value, left_ms }) => {
+            Some(vec![Some((value.clone(), *left_ms))])
+        }
+        Reply::Lease(LeaseReply::Busy { left_ms }) => Some(vec![Some((String::new(), *left_ms))]),
+        Reply::Holders(HoldersReply::Found(found)) => Some(found.clone()),
         _ => None,
     };
-    match (held(expected), held(reply)) {
+    let same = |pair: (Option<(String, u64)>, Option<(String, u64)>)| match pair {
         (Some((expected, expected_ms)), Some((value, left_ms))) => {
             expected == value && near(Some(expected_ms), Some(left_ms), slack)
+        }
+        (expected, found) => expected == found,
+    };
+    match (held(expected), held(reply)) {
+        (Some(expected), Some(found)) => {
+            expected.len() == found.len() && std::iter::zip(expected, found).all(same)
         }
         _ => expected == reply,
     }

@@ -151,6 +151,7 @@ fn histories_come_to_every_reply_and_to_refusals() {
         "Fill(Refused",
         "Read(Found",
         "ClearLocks(Cleared",
+        "Holders(Found",
         "refused",
     ] {
         let times = seen.get(name).copied().unwrap_or(0);

@@ -4,8 +4,8 @@ use super::super::{entry, lock};
 use crate::{
     limits::{MAX_FENCE, MAX_LIFE_MS, STAGING_BYTES},
     op::{
-        Acquire, Ask as _, ClearLocks, Commit, Extend, Fill, GiveBack, Invalidate, Lease, Lock, Op,
-        Own, Read, Release, Renew, Stamp, keys::sibling,
+        Acquire, Ask as _, ClearLocks, Commit, Extend, Fill, GiveBack, Holders, Invalidate, Lease,
+        Lock, Op, Own, Read, Release, Renew, Stamp, keys::sibling,
     },
 };
 use proptest::{collection::vec, option, prelude::*, sample::select, sample::subsequence};
@@ -121,6 +121,7 @@ pub(in super::super) enum Operation {
     },
     Read(&'static str),
     ClearLocks(Vec<&'static str>),
+    Holders(Vec<String>),
 }
 
 /// A value that is sent along, or staged.
@@ -223,6 +224,7 @@ impl Operation {
                 locks: locks.into_iter().map(str::to_owned).collect(),
             }
             .into_op(),
+            Self::Holders(locks) => Holders { locks }.into_op(),
         }
     }
 }
@@ -331,6 +333,8 @@ fn operation() -> impl Strategy<Value = Operation> {
         5 => fill(),
         1 => values().prop_map(Operation::Read),
         1 => subsequence(&LOCKS, 0..=2).prop_map(Operation::ClearLocks),
+        1 => vec(prop_oneof![2 => key(), 3 => select(&LOCKS).prop_map(str::to_owned)], 0..4)
+            .prop_map(Operation::Holders),
     ]
 }
 
