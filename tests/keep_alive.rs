@@ -293,7 +293,7 @@ fn a_holder() {
         .expect("asked");
     held.years = 9;
     let refused = held.dump_and_unlock().map(drop).expect_err("refused");
-    assert!(refused.error().is_lock_lost(), "{refused}");
+    assert!(refused.error().is_fenced(), "{refused}");
     println!("it is refused");
 }
 

@@ -250,7 +250,8 @@ impl Hold {
         save: &Save,
         release: bool,
     ) -> Result<Outcome> {
-        let (names, cache) = (&self.names, self.store.cache());
+        let (names, store) = (self.names.clone(), self.store.clone());
+        let cache = store.cache();
         let mut params = save.params.clone();
         for (name, value) in names.params.iter() {
             if params.get(name).is_none() {
@@ -285,7 +286,11 @@ impl Hold {
         };
         self.life.saving();
         let saved = self.store.drive(protocol::save::save(plan));
-        self.life.saved();
+        // What a released lock's renewal finds means nothing, so this one is over without being held once more.
+        match release && saved.is_ok() {
+            true => self.let_go_of(),
+            false => self.life.saved(),
+        }
         // A lock that is known to be lost has no time left: so the save says first whether somebody else was faster.
         let saved = saved.map_err(|e| match self.life.lost() {
             Some(why) if e.is_lock_lost() => self.lost(why),
@@ -294,13 +299,13 @@ impl Hold {
         cache.note(&names.document, &saved.outcome.cache);
         if saved.lock_lost {
             log::warn!("{}: saved, but the lock was lost meanwhile", names.document);
-            self.life.lose("it ran out or was cleared", cache);
+            match release {
+                true => cache.counters().locks_lost.add(),
+                false => drop(self.life.lose("it ran out or was cleared", cache)),
+            }
         }
         self.read = Some(saved.stamp);
         self.last_mtime_ns = saved.stamp.mtime_ns;
-        if release {
-            self.let_go_of();
-        }
         Ok(saved.outcome)
     }
 
