@@ -219,6 +219,7 @@ async fn commit(io: &Io, plan: &Plan, stamp: Stamp) -> Step {
             }],
             dependents: plan.dependents.here.clone(),
             release: plan.release,
+            token: String::new(),
             wait: plan.wait,
         };
         match io.server(commit).await {
