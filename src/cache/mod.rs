@@ -1,5 +1,6 @@
 //! Keys and values: rules, an engine and what they have done so far.
 
+mod around;
 mod builder;
 mod clock;
 mod echo;
@@ -59,6 +60,7 @@ struct Inner {
     cross_slot: CrossSlot,
     response_timeout: Duration,
     lease_ttl: Duration,
+    mark_ttl: Duration,
     on_busy: OnBusy,
     timer: Timer,
 }
@@ -268,6 +270,10 @@ impl Cache {
 
     pub(crate) fn lease_ttl(&self) -> Duration {
         self.0.lease_ttl
+    }
+
+    pub(crate) fn mark_ttl(&self) -> Duration {
+        self.0.mark_ttl
     }
 
     pub(crate) fn response_timeout(&self) -> Duration {

@@ -1,4 +1,4 @@
-//! Work that is done again and again in the background: leases and locks are renewed by it.
+//! Work that is done again and again in the background: leases, marks and locks are renewed by it.
 
 use crate::limits;
 use std::{
@@ -118,8 +118,9 @@ impl Task {
     }
 }
 
-impl Drop for Task {
-    fn drop(&mut self) {
+impl Task {
+    /// Ends it before its drop.
+    pub(crate) fn cancel(&self) {
         let Some(shared) = self.0.shared.upgrade() else {
             return;
         };
@@ -131,6 +132,12 @@ impl Drop for Task {
         drop(state);
         // What the job owns may have work of its own to do.
         drop(job);
+    }
+}
+
+impl Drop for Task {
+    fn drop(&mut self) {
+        self.cancel();
     }
 }
 
@@ -152,7 +159,7 @@ impl Shared {
         let named = thread::Builder::new().name("cachetx-timer".to_owned());
         let spawned = named.spawn(move || shared.run());
         if let Err(e) = &spawned {
-            log::error!("no thread renews leases and locks: {e}");
+            log::error!("no thread renews leases, marks and locks: {e}");
         }
         spawned.is_ok()
     }

@@ -3,7 +3,7 @@ use super::{
     snapshots::Snapshots,
 };
 use crate::{
-    Cache, Error, FileSystem, JsonStyle, Result,
+    Cache, Error, FileSystem, Guarantee, JsonStyle, Result,
     disk::Root,
     error::{Kind, io_error},
     limits,
@@ -36,6 +36,7 @@ pub struct StoreBuilder {
     snapshot_bytes: u64,
     style: JsonStyle,
     wait: Option<Wait>,
+    guarantee: Guarantee,
     trace: Option<Trace>,
 }
 
@@ -57,6 +58,7 @@ impl StoreBuilder {
             snapshot_bytes: limits::DEFAULT_SNAPSHOT_BYTES,
             style: JsonStyle::default(),
             wait: None,
+            guarantee: Guarantee::default(),
             trace: None,
         }
     }
@@ -159,6 +161,13 @@ impl StoreBuilder {
         self
     }
 
+    /// What saves and deletions promise about dependents should their process die in the middle of them, unless a save says
+    /// otherwise; [`Guarantee::BestEffort`] by default.
+    pub fn guarantee(mut self, guarantee: Guarantee) -> Self {
+        self.guarantee = guarantee;
+        self
+    }
+
     /// Calls `trace` with the name of each step, such as `disk.rename` or `server.Commit`, just before it is taken: to
     /// count them, or to stop a test there.
     #[cfg(feature = "testing")]
@@ -206,6 +215,7 @@ impl StoreBuilder {
             on_lost: self.on_lost,
             style: self.style,
             wait: self.wait,
+            guarantee: self.guarantee,
             host: host.nodename().to_string_lossy().into_owned(),
             trace: self.trace,
         })))

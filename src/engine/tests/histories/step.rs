@@ -164,6 +164,7 @@ impl Operation {
                 dependents,
                 release,
             } => Commit {
+                token: String::new(),
                 wait: None,
                 id: id.to_owned(),
                 locks,
