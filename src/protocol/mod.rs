@@ -23,6 +23,7 @@ pub(crate) mod value;
 pub(crate) use defer::deferred;
 pub use intent::Guarantee;
 pub(crate) use intent::{Intent, Scope};
+pub use lock::WhileAway;
 pub(crate) use lock::{Claim, Held};
 pub use outcome::{CacheOutcome, Durability, Outcome, Reach};
 pub use replay::Replayed;

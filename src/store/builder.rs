@@ -3,7 +3,7 @@ use super::{
     snapshots::Snapshots,
 };
 use crate::{
-    Cache, Error, FileSystem, Guarantee, JsonStyle, Result,
+    Cache, Error, FileSystem, Guarantee, JsonStyle, Result, WhileAway,
     disk::Root,
     error::{Kind, io_error},
     limits,
@@ -29,6 +29,7 @@ pub struct StoreBuilder {
     lock_ttl: Duration,
     lock_wait: Duration,
     keep_alive: KeepAlive,
+    while_away: WhileAway,
     on_lost: Option<OnLost>,
     max_document_bytes: u64,
     file_system: FileSystem,
@@ -51,6 +52,7 @@ impl StoreBuilder {
             lock_ttl: limits::DEFAULT_LOCK_TTL,
             lock_wait: limits::DEFAULT_LOCK_WAIT,
             keep_alive: KeepAlive::default(),
+            while_away: WhileAway::default(),
             on_lost: None,
             max_document_bytes: limits::DEFAULT_MAX_DOCUMENT_BYTES,
             file_system: FileSystem::default(),
@@ -107,6 +109,13 @@ impl StoreBuilder {
     /// all its locks. A guard that is kept for long keeps others waiting for as long.
     pub fn keep_alive(mut self, keep_alive: KeepAlive) -> Self {
         self.keep_alive = keep_alive;
+        self
+    }
+
+    /// What becomes of [`Document::lock`](crate::Document::lock) while the server is away; [`WhileAway::Fail`] by default.
+    /// [`WhileAway::OsLock`] says what it excludes and what not.
+    pub fn while_away(mut self, while_away: WhileAway) -> Self {
+        self.while_away = while_away;
         self
     }
 
@@ -212,6 +221,7 @@ impl StoreBuilder {
             lock_ttl: self.lock_ttl,
             lock_wait: self.lock_wait,
             keep_alive: self.keep_alive,
+            while_away: self.while_away,
             on_lost: self.on_lost,
             style: self.style,
             wait: self.wait,

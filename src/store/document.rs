@@ -6,6 +6,7 @@ use super::{
 };
 use crate::{
     BoxError, Error, Outcome, Params, Result,
+    disk::Session,
     error::Kind,
     json,
     protocol::{
@@ -86,19 +87,17 @@ impl<T> Document<T> {
         let cache = self.store.cache();
         let dependents = cache.split(&names.entry, cache.entries(&dependents))?;
         let mut hold = self.take(self.store.0.lock_wait, Expect::Document)?.0;
-        let outcome = self
-            .store
-            .drive(protocol::delete::delete(protocol::delete::Plan {
-                document: names.document.clone(),
-                place: names.place.clone(),
-                own: names.entry.clone(),
-                dependents,
-                params: names.params.clone(),
-                writer: hold.writer()?,
-                guarantee: self.store.0.guarantee,
-                mark_ttl: cache.mark_ttl(),
-                token: token::hex_128()?,
-            }))?;
+        let outcome = hold.drive(protocol::delete::delete(protocol::delete::Plan {
+            document: names.document.clone(),
+            place: names.place.clone(),
+            own: names.entry.clone(),
+            dependents,
+            params: names.params.clone(),
+            writer: hold.writer()?,
+            guarantee: self.store.0.guarantee,
+            mark_ttl: cache.mark_ttl(),
+            token: token::hex_128()?,
+        }))?;
         hold.let_go_of();
         self.store.cache().note(&names.document, &outcome.cache);
         Ok(outcome)
@@ -129,7 +128,8 @@ impl<T> Document<T> {
         let inner = &self.store.0;
         let token = token::hex_128()?;
         let seed = u64::from_str_radix(&token[..16], 16).unwrap_or_default();
-        let held = self.store.drive(protocol::lock::take(Claim {
+        let mut files = Session::new(inner.root.clone());
+        let taking = protocol::lock::take(Claim {
             document: self.names.document.clone(),
             place: self.names.place.clone(),
             lock_key: self.names.lock_key.clone(),
@@ -140,8 +140,12 @@ impl<T> Document<T> {
             seed,
             wait,
             expect,
-        }))?;
-        Ok(Hold::new(self.store.clone(), self.names.clone(), held))
+            while_away: inner.while_away,
+        });
+        let held = self.store.drive_with(&mut files, taking)?;
+        let files = held.os_lock.then_some(files);
+        let (store, names) = (self.store.clone(), self.names.clone());
+        Ok(Hold::new(store, names, held, files))
     }
 }
 

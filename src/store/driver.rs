@@ -11,8 +11,13 @@ use crate::{
 use std::thread;
 
 impl Store {
-    pub(super) fn drive<D>(&self, mut run: Run<D>) -> Result<D> {
-        let mut files = Session::new(self.0.root.clone());
+    pub(super) fn drive<D>(&self, run: Run<D>) -> Result<D> {
+        self.drive_with(&mut Session::new(self.0.root.clone()), run)
+    }
+
+    /// With files that outlive the run.
+    pub(super) fn drive_with<D>(&self, files: &mut Session, mut run: Run<D>) -> Result<D> {
+        files.begin_run();
         let mut answer = None;
         let mut ear: Option<Ear> = None;
         loop {

@@ -6,11 +6,12 @@ use super::{
 use crate::{
     Error, Outcome, Result,
     cache::{Task, now},
+    disk::Session,
     error::Kind,
     json::{self, Outer},
     op::{Bytes, Lock, Stamp},
     protocol::{
-        self, Held, lock,
+        self, Held, Run, lock,
         save::{Plan, Writer},
     },
     token,
@@ -180,16 +181,25 @@ pub(super) struct Hold {
     life: Arc<Life>,
     /// Dropped before the lock is let go of.
     keeper: Option<Task>,
+    /// Of a lock that the server did not give ([`WhileAway::OsLock`](crate::WhileAway::OsLock)): they hold the OS lock in its
+    /// place, for which a save of its own would wait in vain.
+    files: Option<Session>,
     read: Option<Stamp>,
     last_mtime_ns: i64,
     outer: Outer,
 }
 
 impl Hold {
-    pub(super) fn new(store: Store, names: Arc<Names>, held: Held) -> (Self, Option<Bytes>) {
+    pub(super) fn new(
+        store: Store,
+        names: Arc<Names>,
+        held: Held,
+        files: Option<Session>,
+    ) -> (Self, Option<Bytes>) {
         let (read, bytes) = held.read.unzip();
         let life = Life::new(&store, &names.place.folder, &names.controller, held.expires);
         let keeper = match store.0.keep_alive {
+            _ if files.is_some() => None,
             KeepAlive::Off => None,
             KeepAlive::On => Some(keep_alive::keep(
                 &store,
@@ -206,6 +216,7 @@ impl Hold {
             fence: held.fence,
             life,
             keeper,
+            files,
             last_mtime_ns: held
                 .last_mtime_ns
                 .max(read.map_or(0, |stamp| stamp.mtime_ns)),
@@ -236,6 +247,15 @@ impl Hold {
         self.keeper = None;
         self.life.over();
         self.lock = None;
+        self.files = None;
+    }
+
+    /// Runs a protocol under this lock.
+    pub(super) fn drive<D>(&mut self, run: Run<D>) -> Result<D> {
+        match &mut self.files {
+            Some(files) => self.store.drive_with(files, run),
+            None => self.store.drive(run),
+        }
     }
 
     fn lost(&self, why: &'static str) -> Error {
@@ -286,7 +306,8 @@ impl Hold {
             patience: cache.response_timeout(),
         };
         self.life.saving();
-        let saved = self.store.drive(protocol::save::save(plan));
+        let on_server = self.files.is_none();
+        let saved = self.drive(protocol::save::save(plan));
         // What a released lock's renewal finds means nothing, so this one is over without being held once more.
         match release && saved.is_ok() {
             true => self.let_go_of(),
@@ -298,7 +319,7 @@ impl Hold {
             _ => e,
         })?;
         cache.note(&names.document, &saved.outcome.cache);
-        if saved.lock_lost {
+        if saved.lock_lost && on_server {
             log::warn!("{}: saved, but the lock was lost meanwhile", names.document);
             match release {
                 true => cache.counters().locks_lost.add(),
@@ -315,6 +336,9 @@ impl Hold {
             return Err(self.lost(why));
         }
         let lock = self.lock.clone().ok_or_else(|| self.lost(GONE))?;
+        if self.files.is_some() {
+            return Ok(());
+        }
         let names = &self.names;
         let run = lock::renew(
             names.document.clone(),
@@ -342,7 +366,8 @@ impl Drop for Hold {
         self.keeper = None;
         let lost = self.life.lost().is_some();
         self.life.over();
-        if let Some(lock) = self.lock.take().filter(|_| !lost) {
+        let on_server = self.files.is_none();
+        if let Some(lock) = self.lock.take().filter(|_| on_server && !lost) {
             // The protocol logs a failure and leaves the lock to its TTL.
             let _ = self
                 .store

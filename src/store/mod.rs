@@ -18,7 +18,7 @@ pub use locked::Locked;
 pub use save::{Save, SaveError};
 
 use crate::{
-    Cache, Guarantee, JsonStyle, Params, Result,
+    Cache, Guarantee, JsonStyle, Params, Result, WhileAway,
     disk::Root,
     op::{ClearLocks, ClearLocksReply, Wait},
 };
@@ -57,6 +57,7 @@ struct Inner {
     lock_ttl: Duration,
     lock_wait: Duration,
     keep_alive: KeepAlive,
+    while_away: WhileAway,
     on_lost: Option<OnLost>,
     style: JsonStyle,
     /// Of saves that do not say it themselves.
