@@ -50,7 +50,7 @@ pub const LOCK_POLL_MAX: Duration = Duration::from_millis(50);
 /// Between two tries for a held lock where messages come: one may be lost.
 pub const LOCK_LISTEN_POLL: Duration = Duration::from_millis(250);
 /// A lock that is held for so long is listened to by its holder: it may be cleared.
-pub const LOCK_WATCH_AFTER: Duration = Duration::from_millis(200);
+pub const LOCK_WATCH_AFTER: Duration = Duration::from_millis(500);
 /// Between two tries to renew a lock while the server is away, at least.
 pub const KEEP_ALIVE_RETRY: Duration = Duration::from_millis(20);
 /// How long the thread that renews leases and locks waits for another one.

@@ -4,7 +4,7 @@
 mod support;
 
 use cachetx::{
-    Cache, CacheOutcome, Engine, KeepAlive, Locked, Store, StoreBuilder,
+    Cache, CacheOutcome, Engine, KeepAlive, Locked, Save, Store, StoreBuilder,
     testing::{MemoryServer, Proxy},
 };
 use rustix::process::Signal;
@@ -49,25 +49,24 @@ fn is_told(told: &Receiver<String>) -> String {
 #[test]
 fn a_guard_outlives_its_ttl_several_times_and_saves() {
     on_every_server(|world| {
-        for engine in [Engine::Auto, Engine::Watch] {
-            let cache = world
-                .cache_builder()
-                .engine(engine)
-                .open()
-                .expect("a cache");
-            let builder = Store::builder(&cache).root(world.root.path()).lock_ttl(TTL);
-            let (store, told) = telling(builder);
-            let document = world.climate(&store);
-            if !document.exists().expect("looked for") {
-                document.create(&Climate::of(0)).expect("made");
-            }
-            let mut held = document.lock().expect("locked");
-            let start = Instant::now();
-            until("three times its life is over", || start.elapsed() > 3 * TTL);
-            assert!(!Locked::is_lost(&held));
+        let engines = [(Engine::Auto, "climate"), (Engine::Watch, "ash")];
+        let mut guards = engines.map(|(engine, controller)| {
+            let cache = world.cache_builder().engine(engine).open();
+            let builder = Store::builder(cache.expect("a cache")).root(world.root.path());
+            let (store, told) = telling(builder.lock_ttl(TTL));
+            let document = store.document::<Climate>(support::RUN, controller);
+            let document = document.expect("a document");
+            document.create(&Climate::of(0)).expect("made");
+            let held = document.lock().expect("locked");
+            (document, held, told)
+        });
+        let start = Instant::now();
+        until("three times its life is over", || start.elapsed() > 3 * TTL);
+        for (document, held, told) in &mut guards {
+            assert!(!Locked::is_lost(held));
             assert!(document.try_lock().expect_err("held").is_lock_held());
             held.years += 1;
-            committed(&held.dump_and_unlock().expect("saved"));
+            committed(&Locked::dump(held, Save::new()).expect("saved"));
             assert!(told.try_recv().is_err(), "nothing was lost");
         }
     });
@@ -346,15 +345,15 @@ fn renewals_end_with_the_guard() {
 #[test]
 fn saves_that_meet_a_renewal_lose_nothing() {
     let world = World::start();
-    let (store, told) = telling(world.store_builder().lock_ttl(TTL));
+    let (store, told) = telling(world.store_builder().lock_ttl(TTL / 2));
     let document = world.climate(&store);
     document.create(&Climate::of(0)).expect("made");
-    let saves = 30;
+    let saves = 20;
     for n in 0..saves {
         let mut held = document.lock().expect("locked");
         held.years = n + 1;
-        // The holder begins to listen after 200 ms, and renews when it hears.
-        thread::sleep(Duration::from_millis(190 + n));
+        // About a third of the lock's life.
+        thread::sleep(Duration::from_millis(240 + n));
         match held.dump_and_unlock() {
             Ok(outcome) => assert!(matches!(outcome.cache, CacheOutcome::Committed { .. })),
             Err(e) => panic!("save {n}: {e}"),

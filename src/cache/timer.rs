@@ -11,8 +11,7 @@ use std::{
 
 /// One thread for each cache. It starts with the first job and ends some seconds after the last, or with the cache.
 ///
-/// The pool's own timer crate was here before. It keeps what was cancelled until its time comes, which is much where every
-/// lock has a job.
+/// Not `scheduled_thread_pool`'s, which keeps what was cancelled until its time comes: much, where every lock has a job.
 #[derive(Default)]
 pub(crate) struct Timer(Arc<Shared>);
 

@@ -113,7 +113,8 @@ pub(in super::super) fn same_reply(expected: &Reply, reply: &Reply, slack: Durat
         Reply::Holders(HoldersReply::Found(found)) => Some(found.clone()),
         _ => None,
     };
-    let same = |pair: (Option<(String, u64)>, Option<(String, u64)>)| match pair {
+    type Holder = Option<(String, u64)>;
+    let same = |pair: (Holder, Holder)| match pair {
         (Some((expected, expected_ms)), Some((value, left_ms))) => {
             expected == value && near(Some(expected_ms), Some(left_ms), slack)
         }

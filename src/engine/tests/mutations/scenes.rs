@@ -163,12 +163,19 @@ fn own_marks(stage: &mut Stage<'_>) -> Result<(), String> {
     expect(left, ["a", "b", "c"].map(str::to_owned).to_vec())
 }
 
-/// A stamp that breaks off is nobody's: neither of this commit nor of this file.
+/// A stamp that breaks off is nobody's: neither of this commit nor of this file. Nor is a flight of another kind.
 fn half_stamps(stage: &mut Stage<'_>) -> Result<(), String> {
     let engine = stage.usual();
     stage.cmd::<()>(&["MSET", "l", "me", "{own}:stamp", "x:c1"]);
     let reply = run(&engine, commit(b"new", &["a"]));
     expect(reply.map_err(|fault| format!("{fault:?}"))?, committed(0))?;
+
+    stage.cmd::<()>(&["HSET", "cachetx:leases:run", "odd", "x:t:9999999999999999"]);
+    let reply = run(&engine, lease("odd"));
+    expect(
+        reply.map_err(|fault| format!("{fault:?}"))?,
+        LeaseReply::Leased,
+    )?;
 
     let wanted = own("", b"old").stamp;
     stage.cmd::<()>(&["MSET", "own", "old", "{own}:stamp", &wanted.to_string()]);
