@@ -16,6 +16,8 @@ pub(crate) struct Bells {
     changed: AtomicBool,
     /// Messages come without anybody's doing: inside the process.
     always_live: bool,
+    /// Channels are forgotten as soon as nobody listens: there is no connection to keep them for.
+    forgetful: AtomicBool,
 }
 
 /// One channel's.
@@ -56,6 +58,7 @@ impl Bells {
     pub(in crate::engine) fn always_live() -> Self {
         Self {
             always_live: true,
+            forgetful: AtomicBool::new(true),
             ..Self::default()
         }
     }
@@ -113,7 +116,7 @@ impl Bells {
         let mut channels = lock(&self.channels);
         if let Some(bell) = channels.get_mut(channel) {
             remove(bell);
-            if bell.is_idle() && self.always_live {
+            if bell.is_idle() && self.forgetful.load(SeqCst) {
                 channels.remove(channel);
             } else if bell.is_idle() {
                 bell.idle_since = Some(Instant::now());
@@ -151,6 +154,13 @@ impl Bells {
             bell.waiters.iter().for_each(|waiter| waiter.ring());
         }
         self.changed.store(true, SeqCst);
+    }
+
+    /// Nobody brings messages any more.
+    pub(super) fn are_left(&self) {
+        let mut channels = lock(&self.channels);
+        self.forgetful.store(true, SeqCst);
+        channels.retain(|_, bell| !bell.is_idle());
     }
 
     /// Whether there are channels that nobody listened to when this was asked last.
@@ -304,5 +314,9 @@ mod tests {
         assert!(!first.wait(NOW) && bells.have_changed());
         drop((first, second));
         assert!(bells.wanted().contains("l"), "for the next one");
+        bells.are_left();
+        assert!(bells.wanted().is_empty());
+        drop(bells.listen("l"));
+        assert!(bells.wanted().is_empty());
     }
 }

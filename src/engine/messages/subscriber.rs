@@ -65,7 +65,7 @@ impl Subscriber {
         }))
     }
 
-    /// Where to listen. Call it after joining too: [`start`](Self::start) sees to the thread.
+    /// Where to join; after that [`start`](Self::start) sees to the thread.
     pub(in crate::engine) fn bells(&self) -> &Arc<Bells> {
         &self.0.bells
     }
@@ -88,6 +88,7 @@ impl Subscriber {
     pub(in crate::engine) fn stop(&self) {
         *lock(&self.0.thread) = Thread::Ended;
         self.0.end.notify_all();
+        self.0.bells.are_left();
     }
 }
 
