@@ -112,7 +112,11 @@ fn operations(own: &Entry, other: &Entry, lock_key: &str, bytes: usize, id: &str
         }
         .into_op(),
         commit.clone().into_op(),
-        Read { entry: own.clone() }.into_op(),
+        Read {
+            entry: own.clone(),
+            life: true,
+        }
+        .into_op(),
         commit.into_op(),
         lost.into_op(),
         acquire(lock_key, "me", 0).into_op(),

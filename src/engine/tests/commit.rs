@@ -4,7 +4,7 @@ use super::*;
 use crate::{
     engine::source::{Dialect, ScriptName},
     limits::{STAGING_BYTES, UNLINK_CHUNK},
-    op::{Read, ReadReply, stamp::voucher},
+    op::{ReadReply, stamp::voucher},
 };
 
 const STAMP: &str = "{own}:stamp";
@@ -34,17 +34,18 @@ fn a_commit_sets_deletes_and_releases() {
         }
         let left: Vec<_> = bed.dump().into_keys().collect();
         assert_eq!(left, ["other", "own", "{l}:fence", STAMP]);
-        let ReadReply::Found { voucher, value } = bed.run(Read {
-            entry: entry("own"),
-        });
-        assert_eq!(voucher, Some(vouched.into_bytes()));
-        assert_eq!(value.as_deref(), Some(&b"new"[..]));
-        let absent = Read { entry: entry("a") };
+        let found = ReadReply::Found {
+            voucher: Some(vouched.into_bytes()),
+            value: Some(b"new".to_vec()),
+            left_ms: None,
+        };
+        assert_eq!(bed.run(read("own")), found);
         let nothing = ReadReply::Found {
             voucher: None,
             value: None,
+            left_ms: None,
         };
-        assert_eq!(bed.run(absent), nothing);
+        assert_eq!(bed.run(read("a")), nothing);
     });
 }
 

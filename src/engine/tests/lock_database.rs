@@ -3,7 +3,7 @@
 use super::*;
 use crate::{
     limits::STAGING_BYTES,
-    op::{ClearLocks, ClearLocksReply, Read, ReadReply, Release, ReleaseReply, Renew, RenewReply},
+    op::{ClearLocks, ClearLocksReply, ReadReply, Release, ReleaseReply, Renew, RenewReply},
 };
 
 const LEASES: &str = "cachetx:leases:run";
@@ -131,9 +131,7 @@ fn a_refusal_brings_the_connection_back_to_the_cache() {
         ] {
             let message = refusal(bed.engine.perform(&op));
             assert!(message.contains("WRONGTYPE"), "{message}");
-            let ReadReply::Found { value, .. } = bed.run(Read {
-                entry: entry("own"),
-            });
+            let ReadReply::Found { value, .. } = bed.run(read("own"));
             assert_eq!(value.as_deref(), Some(&b"here"[..]), "{}", op.name());
         }
     });

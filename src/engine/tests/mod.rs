@@ -23,7 +23,7 @@ use super::{Engine, Performer as _, ServerConfig, ServerEngine, source::Scripts}
 use crate::{
     op::{
         Acquire, AcquireReply, Ask, Commit, CommitReply, Entry, Extend, Fault, Fill, GiveBack,
-        Invalidate, InvalidateReply, Lease, Lock, Own, Stamp,
+        Invalidate, InvalidateReply, Lease, Lock, Own, Read, Stamp,
         keys::{leases, sibling},
     },
     testing::{Server, ServerBinary, ServerOptions},
@@ -256,6 +256,14 @@ fn invalidate(values: &[&str]) -> Invalidate {
     Invalidate {
         entries: values.iter().map(|value| entry(value)).collect(),
         release: None,
+    }
+}
+
+/// As a document's readers ask, who mind no life.
+fn read(value: &str) -> Read {
+    Read {
+        entry: entry(value),
+        life: false,
     }
 }
 

@@ -119,7 +119,7 @@ pub(in super::super) enum Operation {
         stamp: Option<i64>,
         ttl_ms: u64,
     },
-    Read(&'static str),
+    Read(&'static str, bool),
     ClearLocks(Vec<&'static str>),
 }
 
@@ -215,8 +215,9 @@ impl Operation {
                 ttl_ms,
             }
             .into_op(),
-            Self::Read(value) => Read {
+            Self::Read(value, life) => Read {
                 entry: entry(value),
+                life,
             }
             .into_op(),
             Self::ClearLocks(locks) => ClearLocks {
@@ -329,7 +330,7 @@ fn operation() -> impl Strategy<Value = Operation> {
         1 => (values(), token(), life()).prop_map(|(v, t, ms)| Operation::Extend(v, t, ms)),
         1 => (values(), token()).prop_map(|(v, t)| Operation::GiveBack(v, t)),
         5 => fill(),
-        1 => values().prop_map(Operation::Read),
+        1 => (values(), any::<bool>()).prop_map(|(v, life)| Operation::Read(v, life)),
         1 => subsequence(&LOCKS, 0..=2).prop_map(Operation::ClearLocks),
     ]
 }
