@@ -74,12 +74,12 @@ impl Drop for Held<'_> {
     }
 }
 
-/// The one thread that renews leases, started with the first of them.
+/// The one thread that renews leases and marks, started with the first of them.
 #[derive(Default)]
 pub(super) struct Renewals(OnceLock<ScheduledThreadPool>);
 
 impl Renewals {
-    fn get(&self) -> &ScheduledThreadPool {
+    pub(super) fn get(&self) -> &ScheduledThreadPool {
         self.0.get_or_init(|| {
             ScheduledThreadPool::builder()
                 .num_threads(1)

@@ -256,15 +256,10 @@ impl Cache {
     }
 
     fn claim(&self, entry: Entry, wait: Duration, early: Duration) -> Result<load::Claim> {
-        let token = token::hex_128().map_err(|e| {
-            Error::new(Kind::Config(format!(
-                "the operating system gives no random numbers: {e}"
-            )))
-        })?;
         Ok(load::Claim {
             entry,
             seed: token::seed(),
-            token,
+            token: token::hex_128()?,
             ttl: self.0.lease_ttl,
             wait,
             early,
