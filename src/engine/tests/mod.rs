@@ -12,6 +12,7 @@ mod loading;
 mod lock_database;
 mod locks;
 mod mutations;
+mod prepare;
 #[cfg(feature = "tls")]
 mod search;
 mod tls;

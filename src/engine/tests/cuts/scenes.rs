@@ -46,8 +46,10 @@ impl Scene {
             for (field, flight) in here {
                 side.set_field("cachetx:leases:run", field, flight);
             }
-            let taken = format!("l:u:{}", side.now_ms() + 10_000_000);
-            side.set_field("cachetx:leases:run", "busy", &taken);
+            let ends = side.now_ms() + 10_000_000;
+            for (field, owner) in [("busy", "l:u"), ("marked", "w:u")] {
+                side.set_field("cachetx:leases:run", field, &format!("{owner}:{ends}"));
+            }
             side.set_field("{t}:cachetx:leases", "{t}c", "l:t:9");
         }
     }
@@ -103,6 +105,11 @@ pub(super) fn all() -> Vec<Scene> {
         release: false,
         ..group(false)
     };
+    let mark = prepare(&["own", "a", "b", "{t}c", "busy", "marked", "absent"]);
+    let marked = Commit {
+        token: "t".to_owned(),
+        ..group(true)
+    };
     let one = commit(b"new", &["a", "b", "{t}c"]);
     let one_staged = commit(&vec![b'x'; STAGING_BYTES], &["a", "b", "{t}c"]);
     vec![
@@ -131,6 +138,16 @@ pub(super) fn all() -> Vec<Scene> {
             later_ns: 1,
             ..scene("superseded", group(true))
         },
+        scene("prepare", mark.clone()),
+        Scene {
+            in_flight: false,
+            ..scene("prepare what nobody loads", mark.clone())
+        },
+        Scene {
+            lock: Some("you"),
+            ..scene("prepare without the lock", mark)
+        },
+        scene("own marks", marked),
         scene("invalidate", drop_and_release),
         Scene {
             lock: None,
