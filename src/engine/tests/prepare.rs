@@ -163,6 +163,7 @@ fn a_mark_whose_time_is_over_is_nobody_s() {
             "w:x:",
             "w:x:09",
             "w:x:1e9",
+            "w:x:99999999999999999999",
             "l:x:9999999999999",
         ] {
             bed.cmd::<()>(&["HSET", LEASES, "a", text]);

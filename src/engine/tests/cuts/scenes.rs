@@ -42,6 +42,7 @@ impl Scene {
                 ("other", "l:t:9"),
                 ("absent", "l:t:9"),
                 ("odd", "l:u:99999999999999999999"),
+                ("odd mark", "w:u:99999999999999999999"),
             ];
             for (field, flight) in here {
                 side.set_field("cachetx:leases:run", field, flight);
@@ -105,7 +106,9 @@ pub(super) fn all() -> Vec<Scene> {
         release: false,
         ..group(false)
     };
-    let mark = prepare(&["own", "a", "b", "{t}c", "busy", "marked", "absent"]);
+    let mark = prepare(&[
+        "own", "a", "b", "{t}c", "busy", "marked", "odd mark", "absent",
+    ]);
     let marked = Commit {
         token: "t".to_owned(),
         ..group(true)
