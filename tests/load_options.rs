@@ -482,6 +482,9 @@ fn entries_that_are_set_together_do_not_end_together() {
         let committed = lives("climate", &server, |run| {
             support::committed(&document(run).create(&Climate::of(1)).expect("created"));
         });
+        redis::cmd("FLUSHALL")
+            .exec(&mut support::connect(&server))
+            .expect("FLUSHALL");
         let read = lives("climate", &server, |run| {
             // Another program writes the file, too long ago for its stamp to come back.
             let file = root.path().join(run).join("climate.nodb");
