@@ -56,7 +56,8 @@ impl Cache {
     ///
     /// One reader loads at a time, under a lease; others do what [`CacheBuilder::on_busy`](crate::CacheBuilder::on_busy)
     /// says. A commit or an invalidation meanwhile drops the lease: then this call returns what it loaded, and nobody else
-    /// gets it. While the server is away the value is loaded and not filled.
+    /// gets it. While the server is away the value is loaded and not filled. An entry whose end is near can be loaded anew by
+    /// one reader while the others have it: [`CacheBuilder::early_refresh`](crate::CacheBuilder::early_refresh).
     ///
     /// `load` has to start its reads after it was called, at the place where writes go (no replica that lags behind), and
     /// outside of a database snapshot that is older than the call. What it read before that, a commit may have changed
@@ -64,9 +65,9 @@ impl Cache {
     ///
     /// # Errors
     ///
-    /// The closure's own error, handed back through [`Error::caller`]; it gives the lease back, as a panic does. A
-    /// controller that the rules do not have, or a param that is missing or may not stand in a key. A server that is away
-    /// is none.
+    /// The closure's own error, handed back through [`Error::caller`]; it gives the lease back, as a panic does (an early
+    /// refresh that fails is none while the entry is there). A controller that the rules do not have, or a param that is
+    /// missing or may not stand in a key. A server that is away is none.
     ///
     /// # Examples
     ///
