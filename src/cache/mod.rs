@@ -4,6 +4,8 @@ mod around;
 mod builder;
 mod clock;
 mod echo;
+mod held;
+mod life;
 mod load;
 mod outbox;
 mod replayer;
@@ -62,6 +64,7 @@ struct Inner {
     lease_ttl: Duration,
     mark_ttl: Duration,
     on_busy: OnBusy,
+    lives: life::Lives,
     timer: Timer,
 }
 
@@ -266,6 +269,11 @@ impl Cache {
 
     pub(crate) fn counters(&self) -> &Counters {
         &self.0.counters
+    }
+
+    /// How long an entry lives that is set now, where the rules give it `ttl`. Each call draws anew where lives are jittered.
+    pub(crate) fn entry_life(&self, ttl: Duration) -> Duration {
+        self.0.lives.entry(ttl)
     }
 
     pub(crate) fn lease_ttl(&self) -> Duration {

@@ -245,6 +245,7 @@ mod tests {
             Ok(Reply::Read(ReadReply::Found {
                 voucher: None,
                 value: None,
+                left_ms: None,
             }))
         }
 
@@ -278,6 +279,7 @@ mod tests {
                 value: key.to_owned(),
                 leases: "l".into(),
             },
+            life: false,
         })
     }
 

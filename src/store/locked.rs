@@ -292,7 +292,7 @@ impl Hold {
             id: token::hex_128()?,
             bytes: bytes.into(),
             own: names.entry.clone(),
-            ttl_ms: u64::try_from(names.ttl.as_millis()).unwrap_or(u64::MAX),
+            ttl_ms: u64::try_from(cache.entry_life(names.ttl).as_millis()).unwrap_or(u64::MAX),
             dependents: cache.split(&names.entry, cache.entries(&dependents))?,
             params,
             writer: self.writer()?,
