@@ -116,7 +116,7 @@ fn every_engine_on_every_server_agrees_with_the_model() {
 #[test]
 fn histories_come_to_every_reply_and_to_refusals() {
     let mut seen: BTreeMap<String, u32> = BTreeMap::new();
-    for history in histories(1).take(500) {
+    for history in histories(1).take(600) {
         let mut model = Model::new();
         for step in &history {
             let name = match model.take(step) {
