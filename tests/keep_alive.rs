@@ -345,15 +345,15 @@ fn renewals_end_with_the_guard() {
 #[test]
 fn saves_that_meet_a_renewal_lose_nothing() {
     let world = World::start();
-    let (store, told) = telling(world.store_builder().lock_ttl(TTL / 2));
+    let (store, told) = telling(world.store_builder().lock_ttl(TTL));
     let document = world.climate(&store);
     document.create(&Climate::of(0)).expect("made");
-    let saves = 20;
+    let saves = 12;
     for n in 0..saves {
         let mut held = document.lock().expect("locked");
         held.years = n + 1;
         // About a third of the lock's life.
-        thread::sleep(Duration::from_millis(240 + n));
+        thread::sleep(Duration::from_millis(494 + n));
         match held.dump_and_unlock() {
             Ok(outcome) => assert!(matches!(outcome.cache, CacheOutcome::Committed { .. })),
             Err(e) => panic!("save {n}: {e}"),
