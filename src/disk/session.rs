@@ -1,5 +1,5 @@
 use super::{
-    FileAction, Folder, Got, Place, READ_ONLY_MARKER, Root, folder, read, sidecar,
+    FileAction, Folder, Got, Place, READ_ONLY_MARKER, Root, folder, journal, read, sidecar,
     temp::{self, Temp},
 };
 use crate::{
@@ -31,6 +31,8 @@ struct Open {
     folder: Option<File>,
     temp: Option<Temp>,
     sidecar: Option<File>,
+    /// Where the place is a journal's.
+    journal: Option<File>,
 }
 
 impl Session {
@@ -102,6 +104,10 @@ impl Session {
                     sidecar::write(sidecar, content),
                 )
             }
+            FileAction::SyncSidecar => {
+                let sidecar = open.sidecar.as_ref().ok_or_else(|| out_of_order(&path))?;
+                step(&path, "sync the sidecar of", sidecar.sync_all())
+            }
             FileAction::UnlockSidecar => {
                 open.sidecar = None;
                 Ok(Got::Nothing)
@@ -112,8 +118,17 @@ impl Session {
                     folder::stat_at(dir, file).map_err(|e| io_error(&path, "stat", e.into()))?;
                 let temp = Temp::write(dir, file, document.as_ref(), bytes)
                     .map_err(|e| io_error(&path, "write a temporary file beside", e))?;
+                let token = temp.token.clone();
                 open.temp = Some(temp);
-                Ok(Got::Nothing)
+                Ok(Got::Temp(token))
+            }
+            FileAction::AdoptTemp { token } => {
+                open.temp = Temp::adopt(dir, file, token)
+                    .map_err(|e| io_error(&path, "open a temporary file beside", e))?;
+                let stamp = open.temp.as_ref().map(Temp::stamp).transpose();
+                stamp
+                    .map(Got::Stamp)
+                    .map_err(|e| io_error(&path, "look at a temporary file beside", e))
             }
             FileAction::StampTemp { mtime_ns } => held(&path, &open.temp)?
                 .set_mtime(*mtime_ns)
@@ -144,10 +159,61 @@ impl Session {
             }
             FileAction::SyncFolder => step(&folder_path, "sync the folder", dir.sync_all()),
             FileAction::Sweep => temp::sweep(dir, &folder_path, file).map(|()| Got::Nothing),
+            FileAction::MakeJournal
+            | FileAction::WriteJournal(_)
+            | FileAction::SyncJournal
+            | FileAction::ReadJournal
+            | FileAction::LockJournal
+            | FileAction::RemoveJournal
+            | FileAction::ListJournals => {
+                act_on_journal(dir, &path, file, &mut open.journal, action)
+            }
             FileAction::MakeFolder | FileAction::SyncRoot | FileAction::LookAtFolder => {
                 Err(out_of_order(&path))
             }
         }
+    }
+}
+
+fn act_on_journal(
+    dir: &File,
+    path: &Path,
+    name: &str,
+    open: &mut Option<File>,
+    action: &FileAction,
+) -> Result<Got> {
+    match (action, &*open) {
+        (FileAction::MakeJournal, _) => {
+            *open = journal::make(dir, name).map_err(|e| io_error(path, "make the journal", e))?;
+            Ok(open.as_ref().map_or(Got::Busy, |_| Got::Nothing))
+        }
+        (FileAction::WriteJournal(content), Some(file)) => {
+            step(path, "write the journal", journal::write(file, content))
+        }
+        (FileAction::SyncJournal, Some(file)) => step(path, "sync the journal", file.sync_all()),
+        (FileAction::ReadJournal, _) => {
+            let failed = |e| io_error(path, "read the journal", e);
+            let Some(file) = journal::open(dir, name).map_err(failed)? else {
+                return Ok(Got::Missing);
+            };
+            let content = journal::read(&file).map_err(failed)?;
+            // One that is locked stays so.
+            open.get_or_insert(file);
+            Ok(Got::Journal(content))
+        }
+        (FileAction::LockJournal, _) => {
+            let failed = |e| io_error(path, "lock the journal", e);
+            let Some(file) = journal::open(dir, name).map_err(failed)? else {
+                return Ok(Got::Missing);
+            };
+            *open = journal::try_lock(dir, name, file).map_err(failed)?;
+            Ok(open.as_ref().map_or(Got::Busy, |_| Got::Nothing))
+        }
+        (FileAction::RemoveJournal, _) => {
+            step(path, "remove the journal", journal::remove(dir, name))
+        }
+        (FileAction::ListJournals, _) => journal::list(dir, path).map(Got::Journals),
+        _ => Err(out_of_order(path)),
     }
 }
 
@@ -200,7 +266,12 @@ fn without_folder(root: &Root, place: &Place, action: &FileAction) -> Result<Got
         FileAction::Stat => Ok(Got::Stamp(None)),
         FileAction::Read => Ok(Got::Missing),
         FileAction::PeekSidecar => Ok(Got::Sidecar(super::Sidecar::default())),
-        FileAction::DiscardTemp | FileAction::UnlockSidecar | FileAction::Sweep => Ok(Got::Nothing),
+        FileAction::DiscardTemp
+        | FileAction::UnlockSidecar
+        | FileAction::Sweep
+        | FileAction::RemoveJournal => Ok(Got::Nothing),
+        FileAction::ReadJournal | FileAction::LockJournal => Ok(Got::Missing),
+        FileAction::ListJournals => Ok(Got::Journals(Vec::new())),
         _ => Err(Error::new(Kind::NotFound {
             document: path_of(root, place).display().to_string(),
         })),

@@ -49,6 +49,7 @@ enum Sought {
 pub(crate) fn read(reader: Reader) -> Run<(Found, Source)> {
     Run::new(|io| async move {
         let mut leased = false;
+        io.finish_what_died(&reader.place).await;
         if let Some(stamp) = io.stat(&reader.place).await? {
             match ask(&io, &reader, stamp).await {
                 Sought::Found(bytes) => {
@@ -235,6 +236,7 @@ mod tests {
             let sidecar = Sidecar {
                 fence: 1,
                 mtime_ns: saved_ns,
+                journal: None,
             };
             let answers = vec![Got::Stamp(Some(STAMP)), file(), Got::Sidecar(sidecar)];
             let (found, actions) = read_with(answers, age_ns);
