@@ -246,7 +246,8 @@ async fn finish_under_locks(io: &Io, id: JournalId, sidecars: &[Option<Sidecar>]
     }
     let foreign = states.contains(&State::Other);
     let void = foreign && !states.contains(&State::After);
-    if foreign {
+    // Without one to be renamed it was done before, but for its last steps, and others may have saved since.
+    if foreign && states.contains(&State::Before) {
         let done = if void {
             "given up"
         } else {
@@ -285,6 +286,12 @@ async fn finish_under_locks(io: &Io, id: JournalId, sidecars: &[Option<Sidecar>]
         }
     }
     io.disk(&id.place(), FileAction::RemoveJournal).await?;
+    for (member, _) in members.iter().zip(sidecars).filter(|(_, it)| it.is_some()) {
+        // What was to become a document that is somebody else's now.
+        if let Err(e) = io.disk(&member.place, FileAction::Sweep).await {
+            log::warn!("{}: {e}", name(&member.place));
+        }
+    }
     log::info!("a transaction whose owner is gone is finished: {id}");
     Ok(())
 }
