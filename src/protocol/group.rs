@@ -39,6 +39,8 @@ pub(crate) struct Plan {
     pub(crate) journal: JournalId,
     pub(crate) wait: Option<Wait>,
     pub(crate) guarantee: Guarantee,
+    /// How long marks hold unless they are renewed.
+    pub(crate) mark_ttl: Duration,
     /// How long after its first try a commit may be tried again.
     pub(crate) patience: Duration,
 }
@@ -306,6 +308,7 @@ fn scope(plan: &Plan, step: &[usize]) -> Scope {
         // For records only, and there is none.
         params: Params::new(),
         token: plan.id.clone(),
+        mark_ttl: plan.mark_ttl,
     }
 }
 

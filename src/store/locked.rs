@@ -219,6 +219,7 @@ impl Hold {
             release,
             wait: save.wait_or(self.store.0.wait),
             guarantee: save.guarantee.unwrap_or(self.store.0.guarantee),
+            mark_ttl: cache.mark_ttl(),
             patience: cache.response_timeout(),
         }))?;
         cache.note(&names.document, &saved.outcome.cache);

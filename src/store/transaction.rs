@@ -216,6 +216,7 @@ impl<V: Values> Transaction<V> {
             journal: JournalId::random()?,
             wait: save.wait_or(self.store.0.wait),
             guarantee: save.guarantee.unwrap_or(self.store.0.guarantee),
+            mark_ttl: cache.mark_ttl(),
             patience: cache.response_timeout(),
         }))?;
         let what = self.documents();
