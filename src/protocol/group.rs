@@ -62,14 +62,17 @@ pub(crate) struct Member {
 }
 
 impl Member {
-    fn invalidation(&self, at_ns: i64) -> Invalidation {
-        let entries = Scope::steps_of(&self.own, &self.dependents).concat();
-        Invalidation {
+    /// What is to be deleted for it, a step each; the lock goes with the first.
+    fn invalidations(&self, at_ns: i64) -> Vec<Invalidation> {
+        let mut lock = Some(self.writer.lock.clone());
+        let steps = Scope::steps_of(&self.own, &self.dependents).into_iter();
+        let invalidation = |entries| Invalidation {
             entries,
-            release: Some(self.writer.lock.clone()),
+            release: lock.take(),
             params: self.params.clone(),
             at_ns,
-        }
+        };
+        steps.map(invalidation).collect()
     }
 }
 
@@ -174,9 +177,8 @@ async fn write_journal(io: &Io, plan: &Plan, temps: Vec<String>, way: &mut Way) 
             before: member.writer.read.ok_or_else(|| mismatch("a guard"))?,
             after: *stamp,
         });
-        journal
-            .invalidations
-            .push(member.invalidation(io.now().wall_ns));
+        let at_ns = io.now().wall_ns;
+        journal.invalidations.extend(member.invalidations(at_ns));
     }
     way.written = true;
     io.disk(&id.place(), FileAction::WriteJournal(journal))
@@ -410,10 +412,9 @@ async fn erase(io: &Io, plan: &Plan, way: &Way) -> Step {
     for (n, step) in plan.steps.iter().enumerate() {
         let marks = way.marks.get(n);
         for member in step.iter().map(|n| &plan.members[*n]) {
-            let (document, params) = (&member.document, &member.params);
-            let mut lock = Some(member.writer.lock.clone());
-            for entries in Scope::steps_of(&member.own, &member.dependents) {
-                let lock = lock.take();
+            for what in member.invalidations(io.now().wall_ns) {
+                let (document, params) = (&member.document, &what.params);
+                let (entries, lock) = (what.entries, what.release);
                 let more = delete_later_at_worst(io, document, entries, lock, params, marks).await;
                 done = done.and(more);
             }
