@@ -252,11 +252,16 @@ fn look_at(root: &Root, place: &Place, open: &Open) -> Result<Got> {
 
 fn make_folder(root: &Root, place: &Place, open: &mut Open) -> Result<Got> {
     let path = root.path.join(&*place.folder);
-    match rustix::fs::mkdirat(&root.dir, &*place.folder, Mode::from_raw_mode(0o777)) {
-        Ok(()) | Err(Errno::EXIST) => {}
-        Err(e) => return Err(io_error(&path, "make the run folder", e.into())),
-    }
+    let made = match rustix::fs::mkdirat(&root.dir, &*place.folder, Mode::from_raw_mode(0o777)) {
+        Ok(()) => true,
+        Err(Errno::EXIST) => false,
+        Err(e) => return Err(io_error(&path, "make the folder", e.into())),
+    };
     open.folder = root.folder(&place.folder)?;
+    if let (true, journal::FOLDER, Some(dir)) = (made, &*place.folder, &open.folder) {
+        journal::belong_to(dir, &root.dir)
+            .map_err(|e| io_error(&path, "set the owner of the folder", e))?;
+    }
     Ok(Got::Nothing)
 }
 

@@ -19,6 +19,7 @@ pub(crate) mod recover;
 pub(crate) mod replay;
 mod run;
 pub(crate) mod save;
+mod sidecars;
 mod spread;
 mod value;
 

@@ -1,5 +1,7 @@
 //! Several documents saved as one.
 
+mod tuples;
+
 use super::{Document, Save, Store, locked::Hold};
 use crate::{
     Error, Outcome, Result,
@@ -10,8 +12,6 @@ use crate::{
     protocol::group::{self, Plan},
     token,
 };
-use parts::{Parsed, Parts};
-use serde::{Serialize, de::DeserializeOwned};
 use std::{
     collections::HashSet,
     fmt,
@@ -69,7 +69,7 @@ pub struct Transaction<V> {
 }
 
 /// From one to eight documents, as a tuple of references. Sealed.
-pub trait Documents: Parts {}
+pub trait Documents: tuples::Parts {}
 
 impl Store {
     /// Locks several documents of this store and reads their files, waiting for other holders as long as the store says (10 s
@@ -106,7 +106,7 @@ impl Store {
             taken[n] = Some(targets[n].take_there(left)?);
         }
         let taken: Vec<(Hold, Bytes)> = taken.into_iter().flatten().collect();
-        let Parsed { values, holds } = D::parse(taken)?;
+        let tuples::Parsed { values, holds } = D::parse(taken)?;
         Ok(Transaction {
             values,
             holds,
@@ -320,65 +320,4 @@ impl<V> From<TransactionError<V>> for Error {
 }
 
 /// The data of a transaction's documents, as a tuple. Sealed.
-pub trait Values: parts::Write {}
-
-/// What tuples can do, out of reach for others to implement.
-mod parts {
-    use super::{Bytes, Document, Hold, Result};
-
-    /// What was read under the locks.
-    pub struct Parsed<V> {
-        pub values: V,
-        pub holds: Vec<Hold>,
-    }
-
-    pub trait Parts {
-        type Values;
-        fn targets(&self) -> Vec<Document<()>>;
-        fn parse(taken: Vec<(Hold, Bytes)>) -> Result<Parsed<Self::Values>>;
-    }
-
-    pub trait Write {
-        fn bytes(&self, holds: &[Hold]) -> Result<Vec<Bytes>>;
-    }
-}
-
-macro_rules! tuples {
-    ($($type:ident $n:tt),+) => {
-        impl<$($type: DeserializeOwned),+> Parts for ($(&Document<$type>,)+) {
-            type Values = ($($type,)+);
-
-            fn targets(&self) -> Vec<Document<()>> {
-                vec![$(self.$n.untyped()),+]
-            }
-
-            fn parse(taken: Vec<(Hold, Bytes)>) -> Result<Parsed<Self::Values>> {
-                let values = ($(taken[$n].0.parse::<$type>(&taken[$n].1)?,)+);
-                let outer = |(hold, bytes): (Hold, Bytes)| hold.outer_of(&bytes);
-                Ok(Parsed {
-                    values,
-                    holds: taken.into_iter().map(outer).collect(),
-                })
-            }
-        }
-
-        impl<$($type: DeserializeOwned),+> Documents for ($(&Document<$type>,)+) {}
-
-        impl<$($type: Serialize),+> parts::Write for ($($type,)+) {
-            fn bytes(&self, holds: &[Hold]) -> Result<Vec<Bytes>> {
-                Ok(vec![$(holds[$n].to_bytes(&self.$n)?),+])
-            }
-        }
-
-        impl<$($type: Serialize),+> Values for ($($type,)+) {}
-    };
-}
-
-tuples!(A 0);
-tuples!(A 0, B 1);
-tuples!(A 0, B 1, C 2);
-tuples!(A 0, B 1, C 2, D 3);
-tuples!(A 0, B 1, C 2, D 3, E 4);
-tuples!(A 0, B 1, C 2, D 3, E 4, F 5);
-tuples!(A 0, B 1, C 2, D 3, E 4, F 5, G 6);
-tuples!(A 0, B 1, C 2, D 3, E 4, F 5, G 6, H 7);
+pub trait Values: tuples::Write {}
