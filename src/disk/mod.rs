@@ -73,10 +73,6 @@ pub(crate) enum FileAction {
     UnlockSidecar,
     /// Writes a new temporary file, with the document's mode; its token.
     WriteTemp(Bytes),
-    /// Opens the temporary file with that token, which a dead writer left; its stamp, if it is there.
-    AdoptTemp {
-        token: String,
-    },
     /// Sets the temporary file's modification time and reads back what the file system kept of it.
     StampTemp {
         mtime_ns: i64,
@@ -91,6 +87,17 @@ pub(crate) enum FileAction {
     /// Deletes the temporary files of this document whose writers are dead. Under the sidecar's lock, and not while that names
     /// a journal, none of them is a transaction's that is still to be finished.
     Sweep,
+    /// The stamp of the temporary file with that token, which a dead writer left, if it is there.
+    StatLeft {
+        token: String,
+    },
+    /// That one becomes the document.
+    RenameLeft {
+        token: String,
+    },
+    DiscardLeft {
+        token: String,
+    },
     /// Makes the journal at this place, empty and locked.
     MakeJournal,
     /// Needs to be its maker.
@@ -121,7 +128,6 @@ impl FileAction {
             Self::SyncSidecar => "sync-sidecar",
             Self::UnlockSidecar => "unlock-sidecar",
             Self::WriteTemp(_) => "write-temp",
-            Self::AdoptTemp { .. } => "adopt-temp",
             Self::StampTemp { .. } => "stamp-temp",
             Self::SyncTemp => "sync-temp",
             Self::DiscardTemp => "discard-temp",
@@ -129,6 +135,9 @@ impl FileAction {
             Self::Unlink => "unlink",
             Self::SyncFolder => "sync-folder",
             Self::Sweep => "sweep",
+            Self::StatLeft { .. } => "stat-left",
+            Self::RenameLeft { .. } => "rename-left",
+            Self::DiscardLeft { .. } => "discard-left",
             Self::MakeJournal => "make-journal",
             Self::WriteJournal(_) => "write-journal",
             Self::SyncJournal => "sync-journal",

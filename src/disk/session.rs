@@ -122,14 +122,6 @@ impl Session {
                 open.temp = Some(temp);
                 Ok(Got::Temp(token))
             }
-            FileAction::AdoptTemp { token } => {
-                open.temp = Temp::adopt(dir, file, token)
-                    .map_err(|e| io_error(&path, "open a temporary file beside", e))?;
-                let stamp = open.temp.as_ref().map(Temp::stamp).transpose();
-                stamp
-                    .map(Got::Stamp)
-                    .map_err(|e| io_error(&path, "look at a temporary file beside", e))
-            }
             FileAction::StampTemp { mtime_ns } => held(&path, &open.temp)?
                 .set_mtime(*mtime_ns)
                 .map(|stamp| Got::Stamp(Some(stamp)))
@@ -158,6 +150,24 @@ impl Session {
                 step(&path, "delete", done.map_err(io::Error::from))
             }
             FileAction::SyncFolder => step(&folder_path, "sync the folder", dir.sync_all()),
+            FileAction::StatLeft { token } => Temp::left(dir, file, token)
+                .and_then(|temp| temp.as_ref().map(Temp::stamp).transpose())
+                .map(Got::Stamp)
+                .map_err(|e| io_error(&path, "look at a temporary file beside", e)),
+            FileAction::RenameLeft { token } => {
+                let done = Temp::left(dir, file, token).and_then(|temp| match temp {
+                    Some(temp) => temp.rename(dir, file),
+                    None => Err(io::ErrorKind::NotFound.into()),
+                });
+                step(&path, "rename a temporary file to", done)
+            }
+            FileAction::DiscardLeft { token } => {
+                let done = Temp::left(dir, file, token).and_then(|temp| match temp {
+                    Some(temp) => temp.discard(dir).map_err(io::Error::from),
+                    None => Ok(()),
+                });
+                step(&path, "remove a temporary file beside", done)
+            }
             FileAction::Sweep => temp::sweep(dir, &folder_path, file).map(|()| Got::Nothing),
             FileAction::MakeJournal
             | FileAction::WriteJournal(_)

@@ -77,7 +77,7 @@ impl Temp {
     }
 
     /// One that a dead writer left; `None` where it is not there. No lock: whoever may sweep it has the sidecar's.
-    pub(super) fn adopt(dir: &File, file: &str, token: &str) -> io::Result<Option<Self>> {
+    pub(super) fn left(dir: &File, file: &str, token: &str) -> io::Result<Option<Self>> {
         let name = name(file, token);
         match folder::open_at(dir, &name, OFlags::RDONLY, Mode::empty()) {
             Ok(file) => Ok(Some(Self {

@@ -139,71 +139,78 @@ enum State {
     Other,
 }
 
+/// A document of a journal, as it was found under its sidecar's lock.
+struct Found<'a> {
+    member: &'a Member,
+    state: State,
+    /// `None` where its whole folder is gone.
+    sidecar: Option<Sidecar>,
+}
+
 async fn finish_under_locks(io: &Io, id: JournalId, sidecars: &[Option<Sidecar>]) -> Result<()> {
     // Somebody else may have finished it before the locks were free.
-    let Some(Journal {
-        members,
-        invalidations,
-    }) = io.read_journal(id).await?
-    else {
+    let Some(journal) = io.read_journal(id).await? else {
         return Ok(());
     };
     // Its owner may have died before it was synced: what follows must not be more durable than it is.
     io.disk(&id.place(), FileAction::SyncJournal).await?;
-    let mut states = Vec::with_capacity(members.len());
-    for member in &members {
-        states.push(state(io, member).await?);
+    let mut found = Vec::with_capacity(sidecars.len());
+    for (member, sidecar) in journal.members.iter().zip(sidecars) {
+        found.push(Found {
+            member,
+            state: state(io, member).await?,
+            sidecar: *sidecar,
+        });
     }
-    let foreign = states.contains(&State::Other);
-    let void = foreign && !states.contains(&State::After);
-    // Without one to be renamed it was done before, but for its last steps, and others may have saved since.
-    if foreign && states.contains(&State::Before) {
-        let done = if void {
+    publish(io, &found).await?;
+    invalidate(io, journal.invalidations).await?;
+    let there = || {
+        found
+            .iter()
+            .filter_map(|it| Some((&it.member.place, it.sidecar?)))
+    };
+    for (place, sidecar) in there() {
+        take_name_away(io, place, id, sidecar).await?;
+    }
+    io.disk(&id.place(), FileAction::RemoveJournal).await?;
+    for (place, _) in there() {
+        // What was to become a document that is somebody else's now.
+        if let Err(e) = io.disk(place, FileAction::Sweep).await {
+            log::warn!("{}: {e}", name(place));
+        }
+    }
+    log::info!("a transaction whose owner is gone is finished: {id}");
+    Ok(())
+}
+
+/// Shows the files that are not shown yet. What another program wrote is not overwritten; and where that is so and nothing was
+/// shown before, nothing is.
+async fn publish(io: &Io, found: &[Found<'_>]) -> Result<()> {
+    let of = |state| found.iter().filter(move |it| it.state == state);
+    let others: Vec<String> = of(State::Other).map(|it| name(&it.member.place)).collect();
+    let void = !others.is_empty() && of(State::After).next().is_none();
+    // Without one that is still to be shown it was done before, but for its last steps, and others may have saved since.
+    if !others.is_empty() && of(State::Before).next().is_some() {
+        let end = if void {
             "given up"
         } else {
             "finished without them"
         };
         log::error!(
-            "documents of a transaction whose owner is gone were changed by another program before it was finished; it is {done}: {}",
-            names(&members, &states)
+            "another program wrote documents of a transaction before that was finished, so it is {end}: {}",
+            others.join(", ")
         );
     }
-    let last_word = if void {
-        FileAction::DiscardTemp
-    } else {
-        FileAction::Rename
-    };
-    for (member, _) in members
-        .iter()
-        .zip(&states)
-        .filter(|(_, state)| **state == State::Before)
-    {
-        io.disk(&member.place, last_word.clone()).await?;
+    for Found { member, .. } in of(State::Before) {
+        let token = member.temp.clone();
+        let action = match void {
+            true => FileAction::DiscardLeft { token },
+            false => FileAction::RenameLeft { token },
+        };
+        io.disk(&member.place, action).await?;
     }
-    sync_folders(
-        io,
-        members
-            .iter()
-            .zip(sidecars)
-            .filter(|(_, sidecar)| sidecar.is_some())
-            .map(|(member, _)| &member.place),
-    )
-    .await?;
-    invalidate(io, invalidations).await?;
-    for (member, sidecar) in members.iter().zip(sidecars) {
-        if let Some(sidecar) = sidecar {
-            take_name_away(io, &member.place, id, *sidecar).await?;
-        }
-    }
-    io.disk(&id.place(), FileAction::RemoveJournal).await?;
-    for (member, _) in members.iter().zip(sidecars).filter(|(_, it)| it.is_some()) {
-        // What was to become a document that is somebody else's now.
-        if let Err(e) = io.disk(&member.place, FileAction::Sweep).await {
-            log::warn!("{}: {e}", name(&member.place));
-        }
-    }
-    log::info!("a transaction whose owner is gone is finished: {id}");
-    Ok(())
+    let there = found.iter().filter(|it| it.sidecar.is_some());
+    sync_folders(io, there.map(|it| &it.member.place)).await
 }
 
 async fn state(io: &Io, member: &Member) -> Result<State> {
@@ -216,7 +223,7 @@ async fn state(io: &Io, member: &Member) -> Result<State> {
     }
     let token = member.temp.clone();
     match io
-        .disk(&member.place, FileAction::AdoptTemp { token })
+        .disk(&member.place, FileAction::StatLeft { token })
         .await?
     {
         Got::Stamp(temp) if temp == Some(member.after) => Ok(State::Before),
@@ -255,13 +262,4 @@ async fn invalidate(io: &Io, invalidations: Vec<Invalidation>) -> Result<()> {
         }
     }
     Ok(())
-}
-
-fn names(members: &[Member], states: &[State]) -> String {
-    let others = members
-        .iter()
-        .zip(states)
-        .filter(|(_, state)| **state == State::Other);
-    let names: Vec<String> = others.map(|(member, _)| name(&member.place)).collect();
-    names.join(", ")
 }

@@ -103,6 +103,9 @@ fn kill_at_every_step(guarantee: Guarantee, shift: usize) {
         }
         assert_eq!(files, expected, "{at}");
         if committed {
+            let mut left = left_over(world.root.path(), RUN);
+            left.retain(|name| name.ends_with(".tmp"));
+            assert_eq!(left, Vec::<String>::new(), "{at}");
             assert_eq!(dependents(&mut world.redis()), 0, "{at}");
             assert_eq!(locks(&world), 0, "{at}");
         } else if guarantee == Guarantee::BestEffort && expected[1] == old {
