@@ -265,15 +265,16 @@ impl<T: DeserializeOwned + Send + Sync + 'static> Document<T> {
 
     fn load(&self) -> Result<Loaded<T>> {
         let names = &self.names;
+        let cache = self.store.cache();
         let (found, source) = self.store.drive(protocol::read::read(Reader {
             document: names.document.clone(),
             place: names.place.clone(),
             entry: names.entry.clone(),
-            ttl: names.ttl,
+            ttl: cache.entry_life(names.ttl),
             token: token::hex_128()?,
-            lease_ttl: self.store.cache().lease_ttl(),
+            lease_ttl: cache.lease_ttl(),
         }))?;
-        let counters = self.store.cache().counters();
+        let counters = cache.counters();
         match source {
             Source::Server => counters.reads_from_server.add(),
             Source::File => counters.reads_from_file.add(),
