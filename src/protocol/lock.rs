@@ -3,6 +3,7 @@
 use super::{
     defer::record,
     files::Missing,
+    recover::recover,
     run::{Io, Run, mismatch},
     value,
 };
@@ -121,7 +122,14 @@ async fn take_os_lock(io: &Io, claim: &Claim, until: Duration) -> Result<Held> {
         io.disk(&claim.place, FileAction::SyncRoot).await?;
     }
     loop {
-        match io.disk(&claim.place, FileAction::HoldSidecar).await? {
+        match io.disk(&claim.place, FileAction::LockSidecar).await? {
+            Got::Sidecar(Sidecar {
+                journal: Some(dead),
+                ..
+            }) => {
+                io.disk(&claim.place, FileAction::UnlockSidecar).await?;
+                recover(io, &claim.place, dead).await?;
+            }
             Got::Sidecar(_) => break,
             Got::Busy if io.now().boot < until => io.sleep(limits::LOCK_POLL_MIN).await,
             Got::Busy => {
@@ -136,6 +144,7 @@ async fn take_os_lock(io: &Io, claim: &Claim, until: Duration) -> Result<Held> {
             _ => return Err(mismatch("the disk")),
         }
     }
+    io.disk(&claim.place, FileAction::HoldSidecar).await?;
     let (read, sidecar) = look(io, claim).await?;
     Ok(Held {
         lock: Lock {
@@ -230,10 +239,11 @@ async fn look(io: &Io, claim: &Claim) -> Result<(Option<(Stamp, Bytes)>, Sidecar
         Expect::Document => Missing::Brief,
         Expect::Nothing => Missing::Final,
     };
+    let sidecar = io.peek_sidecar_between_journals(&claim.place).await?;
     let found = io.read_file(&claim.place, missing).await?;
     as_expected(claim, found.is_some())?;
     let read = found.map(|found| (found.stamp, found.bytes));
-    Ok((read, io.peek_sidecar(&claim.place).await?))
+    Ok((read, sidecar))
 }
 
 /// Asks until the lock is free or the wait is over; the lock, its fence, and when it was asked for.
@@ -252,7 +262,11 @@ async fn acquire(io: &Io, claim: &Claim, until: Duration) -> Result<(Lock, u64, 
     let mut messages_come = false;
     loop {
         // At each try: others save while this one waits, and a server that forgot its fences would give one below theirs.
-        let floor = io.peek_sidecar(&claim.place).await?.fence;
+        let mut sidecar = io.peek_sidecar(&claim.place).await?;
+        if sidecar.journal.is_some() {
+            io.finish_what_died(&claim.place).await;
+            sidecar = io.peek_sidecar(&claim.place).await?;
+        }
         let asked_at = io.now().boot;
         let lock = Lock {
             key: claim.lock_key.clone(),
@@ -262,7 +276,7 @@ async fn acquire(io: &Io, claim: &Claim, until: Duration) -> Result<(Lock, u64, 
             lock: lock.clone(),
             fence_key: claim.fence_key.clone(),
             ttl_ms: millis(claim.ttl),
-            floor,
+            floor: sidecar.fence,
         };
         match io.server(asked).await {
             Ok(AcquireReply::Acquired { fence }) => return Ok((lock, fence, asked_at)),

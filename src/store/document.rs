@@ -1,14 +1,10 @@
-use super::{
-    HeldLock, Save, Store,
-    locked::{Hold, Locked},
-    names::Names,
-    snapshots::Loaded,
-};
+use super::{HeldLock, Save, Store, hold::Hold, locked::Locked, names::Names, snapshots::Loaded};
 use crate::{
-    BoxError, Error, Outcome, Params, Result,
+    BoxError, Error, Outcome, Params, Result, WhileAway,
     disk::Session,
     error::Kind,
     json,
+    op::Bytes,
     protocol::{
         self, Claim,
         lock::Expect,
@@ -123,8 +119,36 @@ impl<T> Document<T> {
         Ok(self.store.holders(vec![lock])?.pop())
     }
 
+    /// The document whatever it holds.
+    pub(super) fn untyped(&self) -> Document<()> {
+        Document::new(self.store.clone(), self.names.clone())
+    }
+
+    pub(super) fn is_of(&self, store: &Store) -> bool {
+        Arc::ptr_eq(&self.store.0, &store.0)
+    }
+
+    pub(super) fn names(&self) -> &Names {
+        &self.names
+    }
+
+    /// Takes the lock of a document that is there, from the server; its bytes.
+    pub(super) fn take_there(&self, wait: Duration) -> Result<(Hold, Bytes)> {
+        let (hold, bytes) = self.take_or(WhileAway::Fail, wait, Expect::Document)?;
+        Ok((hold, bytes.unwrap_or_default()))
+    }
+
     /// Takes the lock; the bytes that the file had then.
-    fn take(&self, wait: Duration, expect: Expect) -> Result<(Hold, Option<crate::op::Bytes>)> {
+    fn take(&self, wait: Duration, expect: Expect) -> Result<(Hold, Option<Bytes>)> {
+        self.take_or(self.store.0.while_away, wait, expect)
+    }
+
+    fn take_or(
+        &self,
+        while_away: WhileAway,
+        wait: Duration,
+        expect: Expect,
+    ) -> Result<(Hold, Option<Bytes>)> {
         let inner = &self.store.0;
         let token = token::hex_128()?;
         let seed = u64::from_str_radix(&token[..16], 16).unwrap_or_default();
@@ -140,7 +164,7 @@ impl<T> Document<T> {
             seed,
             wait,
             expect,
-            while_away: inner.while_away,
+            while_away,
         });
         let held = self.store.drive_with(&mut files, taking)?;
         let files = held.os_lock.then_some(files);
@@ -187,10 +211,9 @@ impl<T: DeserializeOwned> Document<T> {
     ///
     /// As [`Document::lock`].
     pub fn lock_timeout(&self, wait: Duration) -> Result<Locked<T>> {
-        let (hold, bytes) = self.take(wait, Expect::Document)?;
         // From here on the hold lets the lock go, whatever happens.
-        let bytes = bytes.unwrap_or_default();
-        let value = json::parse(&self.names.document, &bytes)?;
+        let (hold, bytes) = self.take_there(wait)?;
+        let value = hold.parse(&bytes)?;
         Ok(Locked::new(value, hold.outer_of(&bytes)))
     }
 }
@@ -233,6 +256,9 @@ impl<T: DeserializeOwned + Send + Sync + 'static> Document<T> {
     ///
     /// What was read from the file is set on the server for the next reader, under a lease that every save drops; not where
     /// the file is younger than two seconds, and not where somebody else has the lease.
+    ///
+    /// A [`Transaction`](crate::Transaction) whose process died in the middle is finished before anything is read from the server or
+    /// the file; what was read before that may be returned once more, until somebody has finished it.
     ///
     /// A program that writes the file in place, keeps its size and sets its modification time back is not noticed. A
     /// file that is missing, or cut short just now, is looked at again for some ms, since other programs replace files so.

@@ -1,22 +1,49 @@
 //! The blocking driver: performs the action, resumes with the answer.
 
-use super::Store;
+use super::{Store, Trace};
 use crate::{
     Result,
-    cache::now,
+    cache::{Look, now},
     disk::Session,
     engine::Ear,
-    protocol::{Action, Answer, Run, Step},
+    protocol::{Action, Answer, Run, Step, recover},
 };
-use std::thread;
+use std::{sync::Arc, thread};
 
 impl Store {
+    /// Finishes transactions of processes that died: now, and from now on in the background.
+    pub(super) fn finish_what_died(&self) {
+        fn finish(store: &Store, trace: Option<&Trace>) {
+            if let Err(e) = store.run(&mut store.files(), recover::all(), trace) {
+                log::warn!("cannot look for transactions that died: {e}");
+            }
+        }
+        finish(self, self.0.trace.as_ref());
+        // Not kept alive by that. Nor traced: what a trace counts is what callers do.
+        let store = Arc::downgrade(&self.0);
+        self.cache().look_too(move || match store.upgrade() {
+            Some(store) => {
+                finish(&Store(store), None);
+                Look::Again
+            }
+            None => Look::Over,
+        });
+    }
+
+    fn files(&self) -> Session {
+        Session::new(self.0.root.clone())
+    }
+
     pub(super) fn drive<D>(&self, run: Run<D>) -> Result<D> {
-        self.drive_with(&mut Session::new(self.0.root.clone()), run)
+        self.drive_with(&mut self.files(), run)
     }
 
     /// With files that outlive the run.
-    pub(super) fn drive_with<D>(&self, files: &mut Session, mut run: Run<D>) -> Result<D> {
+    pub(super) fn drive_with<D>(&self, files: &mut Session, run: Run<D>) -> Result<D> {
+        self.run(files, run, self.0.trace.as_ref())
+    }
+
+    fn run<D>(&self, files: &mut Session, mut run: Run<D>, trace: Option<&Trace>) -> Result<D> {
         files.begin_run();
         let mut answer = None;
         let mut ear: Option<Ear> = None;
@@ -25,7 +52,7 @@ impl Store {
                 Step::Done(done) => return done,
                 Step::Do(action) => action,
             };
-            if let Some(trace) = &self.0.trace {
+            if let Some(trace) = trace {
                 trace(&action.name());
             }
             answer = Some(match action {

@@ -4,11 +4,13 @@ mod builder;
 mod document;
 mod driver;
 mod held_lock;
+mod hold;
 mod keep_alive;
 mod locked;
 mod names;
 mod save;
 mod snapshots;
+mod transaction;
 
 pub use builder::StoreBuilder;
 pub use document::Document;
@@ -16,6 +18,7 @@ pub use held_lock::HeldLock;
 pub use keep_alive::{KeepAlive, LostLock};
 pub use locked::Locked;
 pub use save::{Save, SaveError};
+pub use transaction::{Documents, Transaction, TransactionError, Values};
 
 use crate::{
     Cache, Guarantee, JsonStyle, Params, Result, WhileAway,

@@ -1,0 +1,296 @@
+//! The lock behind a guard, and saving under it.
+
+use super::{
+    KeepAlive, LostLock, Save, Store,
+    keep_alive::{self, Life},
+    names::Names,
+};
+use crate::{
+    Error, Outcome, Params, Result,
+    cache::{Task, now},
+    disk::Session,
+    error::Kind,
+    json::{self, Outer},
+    op::{Bytes, Entry, Lock, Stamp},
+    protocol::{
+        self, Held, Run,
+        group::Member,
+        lock,
+        save::{Plan, Writer},
+    },
+    token,
+};
+use serde::{Serialize, de::DeserializeOwned};
+use std::{collections::HashSet, sync::Arc, time::Duration};
+
+/// Of a guard whose lock was let go of.
+const GONE: &str = "it was let go of before";
+
+/// The lock behind a guard, and what the guard has seen of the file.
+pub struct Hold {
+    store: Store,
+    names: Arc<Names>,
+    /// `None` once it was let go of.
+    lock: Option<Lock>,
+    fence: u64,
+    life: Arc<Life>,
+    /// Dropped before the lock is let go of.
+    keeper: Option<Task>,
+    /// Of a lock that the server did not give ([`WhileAway::OsLock`](crate::WhileAway::OsLock)): they hold the OS lock in its
+    /// place, for which a save of its own would wait in vain.
+    files: Option<Session>,
+    read: Option<Stamp>,
+    last_mtime_ns: i64,
+    outer: Outer,
+}
+
+impl Hold {
+    pub(super) fn new(
+        store: Store,
+        names: Arc<Names>,
+        held: Held,
+        files: Option<Session>,
+    ) -> (Self, Option<Bytes>) {
+        let (read, bytes) = held.read.unzip();
+        let life = Life::new(&store, &names.place.folder, &names.controller, held.expires);
+        let keeper = match store.0.keep_alive {
+            _ if files.is_some() => None,
+            KeepAlive::Off => None,
+            KeepAlive::On => Some(keep_alive::keep(
+                &store,
+                &life,
+                &names.document,
+                &held.lock,
+                &names.fence_key,
+            )),
+        };
+        let hold = Self {
+            store,
+            names,
+            lock: Some(held.lock),
+            fence: held.fence,
+            life,
+            keeper,
+            files,
+            last_mtime_ns: held
+                .last_mtime_ns
+                .max(read.map_or(0, |stamp| stamp.mtime_ns)),
+            read,
+            outer: Outer::default(),
+        };
+        (hold, bytes)
+    }
+
+    /// Remembers the white space around the file's JSON, which a save keeps.
+    pub(super) fn outer_of(mut self, bytes: &[u8]) -> Self {
+        self.outer = Outer::of(bytes);
+        self
+    }
+
+    pub(super) fn writer(&self) -> Result<Writer> {
+        Ok(Writer {
+            lock: self.lock.clone().ok_or_else(|| self.lost(GONE))?,
+            fence: self.fence,
+            expires: self.life.expires(),
+            read: self.read,
+            last_mtime_ns: self.last_mtime_ns,
+        })
+    }
+
+    /// Forgets the lock: it was released by the server's step, or is left to its TTL.
+    pub(super) fn let_go_of(&mut self) {
+        self.keeper = None;
+        self.life.over();
+        self.lock = None;
+        self.files = None;
+    }
+
+    /// Runs a protocol under this lock.
+    pub(super) fn drive<D>(&mut self, run: Run<D>) -> Result<D> {
+        match &mut self.files {
+            Some(files) => self.store.drive_with(files, run),
+            None => self.store.drive(run),
+        }
+    }
+
+    fn lost(&self, why: &'static str) -> Error {
+        let document = self.names.document.clone();
+        Error::new(Kind::LockLost { document, why })
+    }
+
+    pub(super) fn save<T: Serialize>(
+        &mut self,
+        value: &T,
+        save: &Save,
+        release: bool,
+    ) -> Result<Outcome> {
+        let (names, store) = (self.names.clone(), self.store.clone());
+        let cache = store.cache();
+        let (dependents, params) = self.expand(save)?;
+        let bytes = self.to_bytes(value)?;
+        let plan = Plan {
+            document: names.document.clone(),
+            place: names.place.clone(),
+            id: token::hex_128()?,
+            bytes,
+            own: names.entry.clone(),
+            ttl_ms: self.ttl_ms(),
+            dependents: cache.split(&names.entry, dependents)?,
+            params,
+            writer: self.writer()?,
+            release,
+            wait: save.wait_or(self.store.0.wait),
+            guarantee: save.guarantee.unwrap_or(self.store.0.guarantee),
+            mark_ttl: cache.mark_ttl(),
+            patience: cache.response_timeout(),
+        };
+        self.begin_save();
+        let on_server = self.files.is_none();
+        let saved = self.drive(protocol::save::save(plan));
+        self.end_save(release && saved.is_ok());
+        let saved = saved.map_err(|e| self.why_lost(e))?;
+        cache.note(&names.document, &saved.outcome.cache);
+        if saved.lock_lost && on_server {
+            log::warn!("{}: saved, but the lock was lost meanwhile", names.document);
+            match release {
+                true => cache.counters().locks_lost.add(),
+                false => drop(self.life.lose("it ran out or was cleared", cache)),
+            }
+        }
+        self.read = Some(saved.stamp);
+        self.last_mtime_ns = saved.stamp.mtime_ns;
+        Ok(saved.outcome)
+    }
+
+    /// From here to [`Self::end_save`] it means nothing that the lock is gone.
+    pub(super) fn begin_save(&self) {
+        self.life.saving();
+    }
+
+    /// What a released lock's renewal finds means nothing, so that one is over without being held once more.
+    pub(super) fn end_save(&mut self, released: bool) {
+        match released {
+            true => self.let_go_of(),
+            false => self.life.saved(),
+        }
+    }
+
+    /// A lock that is known to be lost has no time left: so a save says first whether somebody else was faster.
+    pub(super) fn why_lost(&self, error: Error) -> Error {
+        match self.life.lost() {
+            Some(why) if error.is_lock_lost() => self.lost(why),
+            _ => error,
+        }
+    }
+
+    pub(super) fn on_lost(&self, hook: Box<dyn FnOnce(&LostLock) + Send>) {
+        self.life.on_lost(hook);
+    }
+
+    /// The document's part in a transaction: what depends on it, but for entries that were named before, is its own to delete.
+    pub(super) fn member(
+        &self,
+        save: &Save,
+        bytes: Bytes,
+        named: &mut HashSet<String>,
+    ) -> Result<Member> {
+        let names = &self.names;
+        let (mut dependents, params) = self.expand(save)?;
+        dependents.retain(|entry| named.insert(entry.value.clone()));
+        Ok(Member {
+            document: names.document.clone(),
+            place: names.place.clone(),
+            bytes,
+            own: names.entry.clone(),
+            ttl_ms: self.ttl_ms(),
+            dependents: self.store.cache().split(&names.entry, dependents)?,
+            params,
+            writer: self.writer()?,
+        })
+    }
+
+    /// What a save makes out of date, and the params that say so.
+    fn expand(&self, save: &Save) -> Result<(Vec<Entry>, Params)> {
+        let (names, cache) = (&self.names, self.store.cache());
+        let mut params = save.params.clone();
+        for (name, value) in names.params.iter() {
+            if params.get(name).is_none() {
+                params = params.with(name, value.clone());
+            }
+        }
+        let rules = cache.rules();
+        let keys = rules.expand_for(&names.controller, &save.tasks, &params)?;
+        Ok((cache.entries(&keys), params))
+    }
+
+    /// The entry's life.
+    fn ttl_ms(&self) -> u64 {
+        let life = self.store.cache().entry_life(self.names.ttl);
+        u64::try_from(life.as_millis()).unwrap_or(u64::MAX)
+    }
+
+    pub(super) fn to_bytes<T: Serialize>(&self, value: &T) -> Result<Bytes> {
+        let (document, style) = (&self.names.document, self.store.0.style);
+        json::to_bytes(document, value, style, Some(&self.outer)).map(Into::into)
+    }
+
+    pub(super) fn parse<T: DeserializeOwned>(&self, bytes: &[u8]) -> Result<T> {
+        json::parse(&self.names.document, bytes)
+    }
+
+    pub(super) fn document(&self) -> &str {
+        &self.names.document
+    }
+
+    pub(super) fn entry(&self) -> &Entry {
+        &self.names.entry
+    }
+
+    pub(super) fn remaining(&self) -> Duration {
+        self.life.expires().saturating_sub(now().boot)
+    }
+
+    pub(super) fn renew(&mut self) -> Result<()> {
+        if let Some(why) = self.life.lost() {
+            return Err(self.lost(why));
+        }
+        let lock = self.lock.clone().ok_or_else(|| self.lost(GONE))?;
+        if self.files.is_some() {
+            return Ok(());
+        }
+        let names = &self.names;
+        let run = lock::renew(
+            names.document.clone(),
+            lock,
+            names.fence_key.clone(),
+            self.store.0.lock_ttl,
+        );
+        match self.store.drive(run) {
+            Ok(expires) => {
+                self.life.renewed(expires);
+                Ok(())
+            }
+            Err(e) => {
+                if let Some(why) = keep_alive::why(&e) {
+                    self.life.lose(why, self.store.cache());
+                }
+                Err(e)
+            }
+        }
+    }
+}
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        self.keeper = None;
+        let lost = self.life.lost().is_some();
+        self.life.over();
+        let on_server = self.files.is_none();
+        if let Some(lock) = self.lock.take().filter(|_| on_server && !lost) {
+            // The protocol logs a failure and leaves the lock to its TTL.
+            let _ = self
+                .store
+                .drive(lock::release(self.names.document.clone(), lock));
+        }
+    }
+}
