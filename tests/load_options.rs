@@ -482,6 +482,11 @@ fn entries_that_are_set_together_do_not_end_together() {
         let committed = lives("climate", &server, |run| {
             support::committed(&document(run).create(&Climate::of(1)).expect("created"));
         });
+        let grouped = lives("climate", &server, |run| {
+            let group = store.transaction((&document(run),)).expect("it is free");
+            let saved = group.commit(cachetx::NO_TASKS).expect("it is saved");
+            support::committed(&saved);
+        });
         redis::cmd("FLUSHALL")
             .exec(&mut support::connect(&server))
             .expect("FLUSHALL");
@@ -499,6 +504,7 @@ fn entries_that_are_set_together_do_not_end_together() {
             ("filled", filled, TTL_MS),
             ("put", put, TTL_MS),
             ("committed", committed, 1_000_000),
+            ("grouped", grouped, 1_000_000),
             ("read", read, 1_000_000),
         ] {
             // Without the option the same check says that they end together.

@@ -1,8 +1,8 @@
-//! Race 9: several documents as one group.
+//! Race 9: several documents as one group. In depth: tests/transaction.rs and tests/transaction_kill.
 
 use super::{
     Verdict, ensure,
-    support::{Climate, RUN, World},
+    support::{Climate, RUN, World, on_every_server},
 };
 use cachetx::{Document, Store};
 use std::fs;
@@ -55,8 +55,22 @@ fn one_by_one(store: &Store) -> Verdict {
     Ok(())
 }
 
+/// The library's way.
+fn as_one(store: &Store) -> Verdict {
+    let [one, other] = [RUN, CHILD].map(|run| document(store, run));
+    let mut group = store
+        .transaction((&one, &other))
+        .map_err(|e| e.to_string())?;
+    let (one, other) = &mut *group;
+    one.years += 1;
+    other.years += 1;
+    let saved = group.commit(["build_climate"]);
+    saved.map(drop).map_err(|e| e.error().to_string())
+}
+
 #[test]
 fn race_9_a_late_failure_leaves_a_group_half_saved() {
+    on_every_server(|world| late_failure(world, as_one).expect("all or none"));
     let why = late_failure(&World::start(), one_by_one);
     let why = why.expect_err("the check catches the naive way");
     assert!(why.contains("a part is saved: [2, 1]"), "{why}");
