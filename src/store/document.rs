@@ -132,8 +132,9 @@ impl<T> Document<T> {
         &self.names
     }
 
-    /// Takes the lock of a document that is there, from the server; its bytes.
-    pub(super) fn take_there(&self, wait: Duration) -> Result<(Hold, Bytes)> {
+    /// Takes the lock of a document that is there; its bytes. Several at a time come from the server only: OS locks would be
+    /// taken in another order than those of a transaction's files.
+    pub(super) fn take_from_server(&self, wait: Duration) -> Result<(Hold, Bytes)> {
         let (hold, bytes) = self.take_or(WhileAway::Fail, wait, Expect::Document)?;
         Ok((hold, bytes.unwrap_or_default()))
     }
@@ -212,7 +213,8 @@ impl<T: DeserializeOwned> Document<T> {
     /// As [`Document::lock`].
     pub fn lock_timeout(&self, wait: Duration) -> Result<Locked<T>> {
         // From here on the hold lets the lock go, whatever happens.
-        let (hold, bytes) = self.take_there(wait)?;
+        let (hold, bytes) = self.take(wait, Expect::Document)?;
+        let bytes = bytes.unwrap_or_default();
         let value = hold.parse(&bytes)?;
         Ok(Locked::new(value, hold.outer_of(&bytes)))
     }

@@ -79,7 +79,8 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// As [`Document::lock`], of any of them; a document that is named twice or is another store's; documents whose keys a
+    /// As [`Document::lock`], of any of them; a server that is away, whatever
+    /// [`StoreBuilder::while_away`](crate::StoreBuilder::while_away) says; a document that is named twice or is another store's; documents whose keys a
     /// Cluster has in several hash slots, unless the cache was told to split. No lock is held then.
     pub fn transaction<D: Documents>(&self, documents: D) -> Result<Transaction<D::Values>> {
         self.transaction_timeout(documents, self.0.lock_wait)
@@ -104,7 +105,7 @@ impl Store {
         let mut taken: Vec<Option<(Hold, Bytes)>> = targets.iter().map(|_| None).collect();
         for n in order {
             let left = until.saturating_sub(now().boot);
-            taken[n] = Some(targets[n].take_there(left)?);
+            taken[n] = Some(targets[n].take_from_server(left)?);
         }
         let taken: Vec<(Hold, Bytes)> = taken.into_iter().flatten().collect();
         let tuples::Parsed { values, holds } = D::parse(taken)?;
