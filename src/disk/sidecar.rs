@@ -20,7 +20,7 @@ pub(super) fn name(file: &str) -> String {
     format!(".{file}.cachetx")
 }
 
-fn line(content: &Sidecar) -> String {
+pub(super) fn line(content: &Sidecar) -> String {
     let body = format!(
         "{MAGIC} {:020} {:020}",
         content.fence,
@@ -31,7 +31,7 @@ fn line(content: &Sidecar) -> String {
 }
 
 /// `None` for anything but a whole line: an empty new sidecar, or one that a power loss tore.
-fn parse(text: &[u8]) -> Option<Sidecar> {
+pub(super) fn parse(text: &[u8]) -> Option<Sidecar> {
     let text = std::str::from_utf8(text).ok()?;
     let mut words = text.strip_prefix(MAGIC)?.split_ascii_whitespace();
     let content = Sidecar {

@@ -1,0 +1,159 @@
+//! A simulated disk: it answers every file action, and keeps apart what is visible from what would survive a power loss.
+//!
+//! What it promises is what POSIX does, and no more:
+//! - the content and the times of a file are durable once the file was synced; until then a power loss leaves the old ones, the
+//!   new ones, none, or a part, and of content and time either without the other;
+//! - a name that was made, moved or deleted is durable once its folder was synced; until then each of these changes may have
+//!   happened or not, *whatever became of the others*. Journalling file systems keep their order (ext4, XFS) and so leave
+//!   fewer possibilities; none is left out here;
+//! - a rename happens as a whole or not at all;
+//! - syncing a file does not make its name durable, nor does syncing a folder its own name;
+//! - an OS lock belongs to the session that took it, and ends with it; an inode's number is used again at once.
+//!
+//! A document is read in one step: a file that changes while it is read is the real disk's to notice.
+
+mod file;
+mod names;
+mod power;
+mod session;
+#[cfg(test)]
+mod tests;
+
+pub(crate) use session::SimSession;
+
+use file::File;
+use names::Names;
+use std::{collections::BTreeMap, sync::Arc};
+
+/// Names a file for as long as the simulation lasts; an inode's number is used again.
+type FileId = u64;
+
+/// A disk with one check taken out: what a test that passes on it would be worth nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Weakness {
+    /// `SyncTemp` says yes and does nothing.
+    NoFileSync,
+    /// `SyncFolder` says yes and does nothing.
+    NoFolderSync,
+    /// `SyncRoot` says yes and does nothing.
+    NoRootSync,
+    /// Every OS lock is granted.
+    NoLocks,
+    /// `Sweep` finds nothing.
+    NoSweep,
+    /// A temporary file's time is what the clock says in seconds, whatever was asked for, and the answer does not tell.
+    DeafToTimes,
+}
+
+/// One file system with one root.
+#[derive(Clone, Debug)]
+pub(crate) struct SimDisk {
+    files: BTreeMap<FileId, File>,
+    /// The run folders' names. Where they lead is the key of `folders`.
+    root: Names,
+    folders: BTreeMap<Arc<str>, Names>,
+    /// Which session holds a file's OS lock.
+    locks: BTreeMap<FileId, u64>,
+    next_file: FileId,
+    next_session: u64,
+    next_token: u64,
+    /// What is kept of a modification time: multiples of so many ns.
+    time_step_ns: i64,
+    weakness: Option<Weakness>,
+}
+
+impl SimDisk {
+    /// An empty one that keeps every ns of a modification time.
+    pub(crate) fn new() -> Self {
+        Self {
+            files: BTreeMap::new(),
+            root: Names::default(),
+            folders: BTreeMap::new(),
+            locks: BTreeMap::new(),
+            next_file: 1,
+            next_session: 1,
+            next_token: 1,
+            time_step_ns: 1,
+            weakness: None,
+        }
+    }
+
+    pub(crate) fn with_time_step(self, time_step_ns: i64) -> Self {
+        Self {
+            time_step_ns,
+            ..self
+        }
+    }
+
+    pub(crate) fn weakened(self, weakness: Option<Weakness>) -> Self {
+        Self { weakness, ..self }
+    }
+
+    /// The open files of one protocol run.
+    pub(crate) fn session(&mut self) -> SimSession {
+        self.next_session += 1;
+        SimSession::new(self.next_session)
+    }
+
+    /// The names in a run folder that everybody sees.
+    pub(crate) fn names(&self, folder: &str) -> Vec<String> {
+        let names = self.folders.get(folder).map(|folder| folder.now().keys());
+        names.into_iter().flatten().cloned().collect()
+    }
+
+    /// Puts the marker that forbids writing into a folder.
+    pub(crate) fn make_read_only(&mut self, folder: &str) {
+        let marker = self.new_file(0);
+        if let Some(folder) = self.folders.get_mut(folder) {
+            folder.link(super::READ_ONLY_MARKER, marker);
+        }
+    }
+
+    fn is(&self, weakness: Weakness) -> bool {
+        self.weakness == Some(weakness)
+    }
+
+    fn lookup(&self, folder: &str, name: &str) -> Option<FileId> {
+        self.folders.get(folder)?.now().get(name).copied()
+    }
+
+    fn new_file(&mut self, wall_ns: i64) -> FileId {
+        let id = self.next_file;
+        self.next_file += 1;
+        let number = self.free_number();
+        let mtime_ns = self.kept_of(wall_ns);
+        self.files.insert(id, File::new(number, mtime_ns));
+        id
+    }
+
+    /// The lowest inode number that no visible or locked file has: used again as soon as it can be.
+    fn free_number(&self) -> u64 {
+        let named = self
+            .folders
+            .values()
+            .flat_map(|folder| folder.now().values());
+        let used: Vec<u64> = named
+            .chain(self.locks.keys())
+            .filter_map(|id| self.files.get(id).map(|file| file.number))
+            .collect();
+        (1..).find(|number| !used.contains(number)).unwrap_or(0)
+    }
+
+    fn kept_of(&self, mtime_ns: i64) -> i64 {
+        mtime_ns - mtime_ns.rem_euclid(self.time_step_ns)
+    }
+
+    /// Whether the session has the file's OS lock now.
+    fn lock(&mut self, file: FileId, session: u64) -> bool {
+        if self.is(Weakness::NoLocks) {
+            return true;
+        }
+        *self.locks.entry(file).or_insert(session) == session
+    }
+
+    fn unlock(&mut self, file: FileId, session: u64) {
+        if self.locks.get(&file) == Some(&session) {
+            self.locks.remove(&file);
+        }
+    }
+}
