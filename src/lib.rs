@@ -47,7 +47,7 @@ pub use disk::FileSystem;
 pub use engine::{Acl, BreakerState, Engine, EngineReport};
 pub use error::{BoxError, Effect, Error, Problem};
 pub use json::Style as JsonStyle;
-pub use protocol::{CacheOutcome, Durability, Outcome, Reach, Replayed};
+pub use protocol::{CacheOutcome, Durability, Guarantee, Outcome, Reach, Replayed};
 pub use raw::RawObject;
 pub use rules::{
     Key, KeyIter, KeyList, NO_TASKS, ParamValue, Params, Rules, RulesBuilder, SlotCheck,

@@ -63,6 +63,9 @@ pub const LOAD_POLL_MAX: Duration = Duration::from_millis(50);
 /// Times that a reader finds a value under an entry's key whose stamp does not vouch for it, until it loads without filling.
 pub const UNFIT_ATTEMPTS: u32 = 4;
 
+/// How long a crash-safe writer's marks keep readers from filling, unless it marks again: it does so after half of this.
+pub const WRITE_MARK_TTL: Duration = Duration::from_secs(30);
+
 /// Time to open a connection, TLS and AUTH included.
 pub const DEFAULT_CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 /// Time to wait for a reply.

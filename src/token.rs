@@ -1,5 +1,6 @@
 //! Random names: from the operating system, never from a clock.
 
+use crate::{Error, Result, error::Kind};
 use std::io;
 
 /// For jitter: a source without randomness only makes pauses alike.
@@ -19,8 +20,16 @@ pub(crate) fn is_hex_64(text: &str) -> bool {
 }
 
 /// 128 random bits as 32 hex digits: a lock's token, a commit id.
-pub(crate) fn hex_128() -> io::Result<String> {
+///
+/// # Errors
+///
+/// The operating system gives no random numbers.
+pub(crate) fn hex_128() -> Result<String> {
     let mut bytes = [0; 16];
-    getrandom::fill(&mut bytes).map_err(io::Error::other)?;
+    getrandom::fill(&mut bytes).map_err(|e| {
+        Error::new(Kind::Config(format!(
+            "the operating system gives no random numbers: {e}"
+        )))
+    })?;
     Ok(format!("{:032x}", u128::from_ne_bytes(bytes)))
 }

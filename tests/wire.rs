@@ -1,9 +1,9 @@
-//! Round trips, counted on the wire: the commit is one, the save with its lock is two.
+//! Round trips, counted on the wire: the commit is one, the save with its lock is two, a crash-safe one is three.
 #![cfg(feature = "testing")]
 
 mod support;
 
-use cachetx::{Cache, Store, testing::Proxy};
+use cachetx::{Cache, Guarantee, Save, Store, testing::Proxy};
 use support::{Climate, on_every_server};
 
 #[test]
@@ -50,6 +50,19 @@ fn the_commit_is_one_round_trip_and_the_save_two() {
             );
             assert_eq!(world.dependents(), 0);
         }
+
+        world.warm();
+        proxy.reset();
+        let safe = Save::new()
+            .tasks(["build_climate"])
+            .guarantee(Guarantee::CrashSafe);
+        document.locked_with(safe, |_| Ok(())).expect("saved");
+        assert_eq!(
+            proxy.traffic().round_trips,
+            3,
+            "a crash-safe save marks before it writes"
+        );
+        assert_eq!(world.dependents(), 0);
 
         proxy.reset();
         document.read().expect("read");

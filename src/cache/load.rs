@@ -239,22 +239,17 @@ impl Cache {
     }
 
     fn claim(&self, entry: Entry, wait: Duration) -> Result<load::Claim> {
-        let token = token::hex_128().map_err(|e| {
-            Error::new(Kind::Config(format!(
-                "the operating system gives no random numbers: {e}"
-            )))
-        })?;
         Ok(load::Claim {
             entry,
             seed: token::seed(),
-            token,
+            token: token::hex_128()?,
             ttl: self.0.lease_ttl,
             wait,
         })
     }
 
     /// The blocking driver of runs that touch no file.
-    fn drive<D>(&self, mut run: Run<D>) -> Result<D> {
+    pub(super) fn drive<D>(&self, mut run: Run<D>) -> Result<D> {
         let mut answer = None;
         loop {
             answer = Some(match run.resume(answer.take(), now()) {
@@ -324,12 +319,12 @@ impl Drop for Held<'_> {
     }
 }
 
-/// The one thread that renews leases, started with the first of them.
+/// The one thread that renews leases and marks, started with the first of them.
 #[derive(Default)]
 pub(super) struct Renewals(OnceLock<ScheduledThreadPool>);
 
 impl Renewals {
-    fn get(&self) -> &ScheduledThreadPool {
+    pub(super) fn get(&self) -> &ScheduledThreadPool {
         self.0.get_or_init(|| {
             ScheduledThreadPool::builder()
                 .num_threads(1)

@@ -1,5 +1,6 @@
 //! Keys and values: rules, an engine and what they have done so far.
 
+mod around;
 mod builder;
 mod clock;
 mod echo;

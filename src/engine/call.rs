@@ -7,7 +7,8 @@ use super::{
 use crate::{
     limits,
     op::{
-        Acquire, Commit, Entry, Extend, Fill, GiveBack, Invalidate, Lease, Op, Own, Release, Renew,
+        Acquire, Commit, Entry, Extend, Fill, GiveBack, Invalidate, Lease, Lock, Op, Own, Prepare,
+        Release, Renew,
         keys::sibling,
         stamp::{fill_voucher, voucher},
     },
@@ -53,6 +54,7 @@ impl<'a> Call<'a> {
             Op::Acquire(_) => (ScriptName::Acquire, &[], &[]),
             Op::Renew(_) => (ScriptName::Renew, &[], &[]),
             Op::Release(_) => (ScriptName::Release, &[], &[]),
+            Op::Prepare(op) => (ScriptName::Prepare, &[], &op.entries),
             Op::Commit(op) => (ScriptName::Commit, &op.own, &op.dependents),
             Op::Invalidate(op) => (ScriptName::Invalidate, &[], &op.entries),
             Op::Lease(_) => (ScriptName::Lease, &[], &[]),
@@ -126,6 +128,7 @@ impl<'a> Call<'a> {
             Op::Acquire(op) => acquire(op, sink),
             Op::Renew(op) => renew(op, sink),
             Op::Release(op) => release(op, sink),
+            Op::Prepare(op) => self.prepare(op, sink),
             Op::Commit(op) => self.commit(op, sink),
             Op::Invalidate(op) => self.invalidate(op, sink),
             Op::Lease(op) => lease(op, sink),
@@ -136,10 +139,19 @@ impl<'a> Call<'a> {
         }
     }
 
+    fn prepare(&self, op: &Prepare, sink: &mut impl Sink) {
+        lock_keys(&op.locks, sink);
+        self.group_keys("entry", sink);
+        sink.arg("token", op.token.as_bytes());
+        sink.number("ttl_ms", op.ttl_ms);
+        sink.number("locks", op.locks.len() as u64);
+        sink.number("groups", self.groups.len() as u64);
+        lock_values(&op.locks, sink);
+        self.group_counts(sink);
+    }
+
     fn commit(&self, op: &Commit, sink: &mut impl Sink) {
-        for lock in &op.locks {
-            sink.key("lock", &lock.key);
-        }
+        lock_keys(&op.locks, sink);
         for (own, names) in op.own.iter().zip(&self.owns) {
             sink.key("value", &own.entry.value);
             sink.key("stamp", &names.stamp_key);
@@ -149,13 +161,11 @@ impl<'a> Call<'a> {
         self.group_keys("dependent", sink);
         sink.arg("id", op.id.as_bytes());
         sink.number("release", u64::from(op.release));
-        sink.arg("token", b"");
+        sink.arg("token", op.token.as_bytes());
         sink.number("locks", op.locks.len() as u64);
         sink.number("owns", op.own.len() as u64);
         sink.number("groups", self.groups.len() as u64);
-        for lock in &op.locks {
-            sink.arg("lock", lock.value.as_bytes());
-        }
+        lock_values(&op.locks, sink);
         for (own, names) in op.own.iter().zip(&self.owns) {
             let staged = self.is_staged(own);
             sink.arg("bytes", if staged { b"" } else { &own.bytes });
@@ -217,6 +227,18 @@ impl<'a> Call<'a> {
         let mut names = Names::default();
         self.lay_out(&mut names);
         (names.keys, names.args)
+    }
+}
+
+fn lock_keys(locks: &[Lock], sink: &mut impl Sink) {
+    for lock in locks {
+        sink.key("lock", &lock.key);
+    }
+}
+
+fn lock_values(locks: &[Lock], sink: &mut impl Sink) {
+    for lock in locks {
+        sink.arg("lock", lock.value.as_bytes());
     }
 }
 

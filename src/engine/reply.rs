@@ -8,7 +8,7 @@ use crate::{
     error::{Effect, Error, Kind},
     op::{
         AcquireReply, ClearLocksReply, CommitReply, ExtendReply, FillReply, GiveBackReply,
-        InvalidateReply, LeaseReply, Op, ReadReply, ReleaseReply, RenewReply, Reply,
+        InvalidateReply, LeaseReply, Op, PrepareReply, ReadReply, ReleaseReply, RenewReply, Reply,
     },
 };
 use redis::Value;
@@ -104,6 +104,8 @@ fn typed_array(op: &Op, parts: Vec<Part>) -> Option<Reply> {
         (Op::Renew(_), b"lost") => Reply::Renew(RenewReply::Lost),
         (Op::Release(_), b"done") => Reply::Release(ReleaseReply::Done),
         (Op::Release(_), b"lost") => Reply::Release(ReleaseReply::Lost),
+        (Op::Prepare(_), b"done") => Reply::Prepare(PrepareReply::Done),
+        (Op::Prepare(_), b"lost") => Reply::Prepare(PrepareReply::Lost),
         (Op::Commit(_), b"committed") => Reply::Commit(CommitReply::Committed {
             removed: number(parts.next())?,
         }),

@@ -18,6 +18,7 @@ pub(crate) enum ScriptName {
     Acquire,
     Renew,
     Release,
+    Prepare,
     Commit,
     Invalidate,
     Lease,
@@ -34,7 +35,7 @@ struct File {
     allow_oom: bool,
 }
 
-const FILES: [File; 9] = [
+const FILES: [File; 10] = [
     File {
         name: ScriptName::Acquire,
         text: include_str!("../../lua/acquire.lua"),
@@ -49,6 +50,11 @@ const FILES: [File; 9] = [
         name: ScriptName::Release,
         text: include_str!("../../lua/release.lua"),
         allow_oom: true,
+    },
+    File {
+        name: ScriptName::Prepare,
+        text: include_str!("../../lua/prepare.lua"),
+        allow_oom: false,
     },
     File {
         name: ScriptName::Commit,
@@ -214,6 +220,7 @@ impl ScriptName {
             Self::Extend => "extend",
             Self::GiveBack => "give_back",
             Self::Fill => "fill",
+            Self::Prepare => "prepare",
         }
     }
 

@@ -112,6 +112,16 @@ operations! {
     /// Frees the lock, where it is still the caller's.
     Release { lock: Lock } -> ReleaseReply { Done, Lost }
 
+    /// Marks entries that are about to change and deletes them, if the locks are still the caller's: until the mark is
+    /// dropped or over, nobody is given a lease on them. Over another writer's mark it becomes one that only time drops.
+    Prepare {
+        locks: Vec<Lock>,
+        entries: Vec<Entry>,
+        /// The mark's: 128 random bits in hex; a repeat with the same ones gives it its whole life again.
+        token: String,
+        ttl_ms: u64,
+    } -> PrepareReply { Done, Lost }
+
     /// Sets the own entries, deletes the dependents and releases the locks, if the locks are still the caller's.
     Commit {
         /// 128 random bits in hex.
@@ -120,6 +130,8 @@ operations! {
         own: Vec<Own>,
         dependents: Vec<Entry>,
         release: bool,
+        /// That of the marks which are dropped too; empty where there are none.
+        token: String,
         /// Waits for replicas afterwards, which are not part of the step.
         wait: Option<Wait>,
     } -> CommitReply {

@@ -79,6 +79,14 @@ impl Op {
             Self::Acquire(op) => vec![&op.lock.key, &op.fence_key],
             Self::Renew(op) => vec![&op.lock.key, &op.fence_key],
             Self::Release(op) => vec![&op.lock.key],
+            Self::Prepare(op) => {
+                let locks = op.locks.iter().map(|lock| lock.key.as_str());
+                let entries = op.entries.iter();
+                entries
+                    .flat_map(|entry| [entry.value.as_str(), &*entry.leases])
+                    .chain(locks)
+                    .collect()
+            }
             Self::Commit(op) => {
                 let own = op.own.iter().map(|own| &own.entry);
                 let locks = op.locks.iter().map(|lock| lock.key.as_str());

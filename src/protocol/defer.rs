@@ -1,10 +1,15 @@
 //! What becomes of an invalidation that the server did not take.
 
-use super::{outcome::CacheOutcome, run::Io, save::invalidate};
+use super::{
+    intent::{self, Intent},
+    outcome::CacheOutcome,
+    run::Io,
+    save::invalidate,
+};
 use crate::{
     Error, Params, Result,
     disk::{Invalidation, OutboxAction},
-    op::{Entry, Lock},
+    op::{Entry, Fault, Lock},
 };
 
 /// Deletes entries and lets the lock go; where the server does not take it, later.
@@ -14,21 +19,44 @@ pub(super) async fn delete_or_defer(
     entries: Vec<Entry>,
     lock: Option<Lock>,
     params: &Params,
+    intent: Option<&Intent>,
 ) -> CacheOutcome {
-    match invalidate(io, document, entries.clone(), lock.clone()).await {
+    match delete(io, document, entries.clone(), lock.clone(), intent).await {
         Ok(removed) => CacheOutcome::Invalidated { removed },
-        Err(cause) => defer(io, entries, lock, params.clone(), cause).await,
+        Err(cause) => defer(io, entries, lock, params.clone(), cause, intent).await,
     }
 }
 
-/// Records it in the outbox; the lock is released with it.
+async fn delete(
+    io: &Io,
+    document: &str,
+    entries: Vec<Entry>,
+    lock: Option<Lock>,
+    intent: Option<&Intent>,
+) -> Result<u64> {
+    if let Some(intent) = intent {
+        let erased = intent::erase(io, entries.clone(), lock.clone(), intent.token()).await;
+        match erased.map_err(Fault::into_error) {
+            // A full server takes only what frees memory.
+            Err(e) if e.is_server() => {}
+            done => return done,
+        }
+    }
+    invalidate(io, document, entries, lock).await
+}
+
+/// Records it in the outbox, unless an intent has done so before; the lock is released with it.
 pub(super) async fn defer(
     io: &Io,
     entries: Vec<Entry>,
     release: Option<Lock>,
     params: Params,
     cause: Error,
+    intent: Option<&Intent>,
 ) -> CacheOutcome {
+    if intent.is_some() {
+        return CacheOutcome::Deferred { cause };
+    }
     let action = record(io, entries, release, params);
     deferred(cause, io.outbox(action).await)
 }

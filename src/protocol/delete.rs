@@ -2,6 +2,7 @@
 
 use super::{
     defer::delete_or_defer,
+    intent::{Guarantee, Intent, Scope},
     outcome::Outcome,
     run::Run,
     save::{Writer, admit, settle},
@@ -24,13 +25,20 @@ pub(crate) struct Plan {
     /// What the keys were made from, for the outbox.
     pub(crate) params: Params,
     pub(crate) writer: Writer,
+    pub(crate) guarantee: Guarantee,
+    /// Of the marks, where it is crash-safe: 128 random bits in hex.
+    pub(crate) token: String,
 }
 
 /// An error means that nothing was changed, and that the lock is still held.
 pub(crate) fn delete(plan: Plan) -> Run<Outcome> {
     Run::new(|io| async move {
-        if let Err(e) = unlink(&io, &plan).await {
+        let mut intent = None;
+        if let Err(e) = unlink(&io, &plan, &mut intent).await {
             let _ = io.disk(&plan.place, FileAction::UnlockSidecar).await;
+            if let Some(intent) = intent {
+                intent.withdraw(&io).await;
+            }
             return Err(e);
         }
         let durability = settle(&io, &plan.document, &plan.place).await;
@@ -38,11 +46,13 @@ pub(crate) fn delete(plan: Plan) -> Run<Outcome> {
         let reach = plan.dependents.reach();
         let mut here = plan.dependents.here.clone();
         here.push(plan.own);
-        let cache = delete_or_defer(&io, &plan.document, here, lock, &plan.params).await;
+        let (document, params, kept) = (&plan.document, &plan.params, intent.as_ref());
+        let cache = delete_or_defer(&io, document, here, lock, params, kept).await;
         let dependents = plan.dependents;
-        let cache = dependents
-            .finish(&io, &plan.document, &plan.params, cache)
-            .await;
+        let cache = dependents.finish(&io, document, params, kept, cache).await;
+        if let Some(intent) = intent {
+            intent.settle(&io, &cache).await;
+        }
         Ok(Outcome {
             cache,
             durability,
@@ -52,7 +62,18 @@ pub(crate) fn delete(plan: Plan) -> Run<Outcome> {
     })
 }
 
-async fn unlink(io: &super::Io, plan: &Plan) -> Result<()> {
+async fn unlink(io: &super::Io, plan: &Plan, intent: &mut Option<Intent>) -> Result<()> {
+    if plan.guarantee == Guarantee::CrashSafe {
+        let scope = Scope {
+            what: plan.document.clone(),
+            steps: Scope::steps_of(&plan.own, &plan.dependents),
+            lock: Some(plan.writer.lock.clone()),
+            release: true,
+            params: plan.params.clone(),
+            token: plan.token.clone(),
+        };
+        *intent = Some(Intent::declare(io, scope).await?);
+    }
     let sidecar = admit(io, &plan.document, &plan.place, &plan.writer).await?;
     // The sidecar stays, so that a document made here later gets a later stamp and a higher fence.
     let deleted = plan.writer.read.map_or(0, |stamp| stamp.mtime_ns);
@@ -60,6 +81,9 @@ async fn unlink(io: &super::Io, plan: &Plan) -> Result<()> {
         fence: plan.writer.fence,
         mtime_ns: sidecar.mtime_ns.max(deleted),
     };
+    if let Some(intent) = intent {
+        intent.refresh(io).await;
+    }
     io.disk(&plan.place, FileAction::WriteSidecar(next)).await?;
     io.disk(&plan.place, FileAction::Unlink).await?;
     Ok(())

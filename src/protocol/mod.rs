@@ -5,9 +5,11 @@
 //! simulation that crashes between any two actions; and the list of actions is the trace, the count of round trips and the
 //! list of crash points.
 
+pub(crate) mod around;
 mod defer;
 pub(crate) mod delete;
 mod files;
+mod intent;
 pub(crate) mod load;
 pub(crate) mod lock;
 mod outcome;
@@ -19,6 +21,8 @@ mod spread;
 mod value;
 
 pub(crate) use defer::deferred;
+pub use intent::Guarantee;
+pub(crate) use intent::{Intent, Scope};
 pub(crate) use lock::{Claim, Held};
 pub use outcome::{CacheOutcome, Durability, Outcome, Reach};
 pub use replay::Replayed;

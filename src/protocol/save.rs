@@ -2,6 +2,7 @@
 
 use super::{
     defer::defer,
+    intent::{Guarantee, Intent, Scope},
     lock::let_go,
     outcome::{CacheOutcome, Durability, Outcome},
     run::{Io, Run},
@@ -38,6 +39,7 @@ pub(crate) struct Plan {
     pub(crate) release: bool,
     /// Replicas to wait for after the commit.
     pub(crate) wait: Option<Wait>,
+    pub(crate) guarantee: Guarantee,
     /// How long after its first try the commit may be tried again.
     pub(crate) patience: Duration,
 }
@@ -72,10 +74,14 @@ pub(crate) fn save(plan: Plan) -> Run<Saved> {
             io.disk(&plan.place, FileAction::MakeFolder).await?;
             io.disk(&plan.place, FileAction::SyncRoot).await?;
         }
-        let stamp = match publish(&io, &plan).await {
+        let mut intent = None;
+        let stamp = match publish(&io, &plan, &mut intent).await {
             Ok(stamp) => stamp,
             Err(e) => {
                 discard(&io, &plan).await;
+                if let Some(intent) = intent {
+                    intent.withdraw(&io).await;
+                }
                 return Err(e);
             }
         };
@@ -85,12 +91,15 @@ pub(crate) fn save(plan: Plan) -> Run<Saved> {
             cache,
             lock_lost,
             replicas,
-        } = commit(&io, &plan, stamp).await;
+        } = commit(&io, &plan, stamp, intent.as_ref()).await;
         let reach = plan.dependents.reach();
         let cache = plan
             .dependents
-            .finish(&io, &plan.document, &plan.params, cache)
+            .finish(&io, &plan.document, &plan.params, intent.as_ref(), cache)
             .await;
+        if let Some(intent) = intent {
+            intent.settle(&io, &cache).await;
+        }
         Ok(Saved {
             outcome: Outcome {
                 cache,
@@ -104,13 +113,17 @@ pub(crate) fn save(plan: Plan) -> Run<Saved> {
     })
 }
 
-async fn publish(io: &Io, plan: &Plan) -> Result<Stamp> {
+async fn publish(io: &Io, plan: &Plan, intent: &mut Option<Intent>) -> Result<Stamp> {
     let place = &plan.place;
     let write = FileAction::WriteTemp(plan.bytes.clone());
     io.disk(place, write).await?;
     let mut stamp = io.stamp_temp(place, plan.writer.last_mtime_ns).await?;
     io.disk(place, FileAction::SyncTemp).await?;
 
+    // What can fail for the file's sake is behind; what is marked is marked for as short as can be.
+    if plan.guarantee == Guarantee::CrashSafe {
+        *intent = Some(Intent::declare(io, scope(plan)).await?);
+    }
     let sidecar = admit(io, &plan.document, place, &plan.writer).await?;
     if sidecar.mtime_ns >= stamp.mtime_ns {
         // A document was made and deleted here since this writer looked.
@@ -121,9 +134,23 @@ async fn publish(io: &Io, plan: &Plan) -> Result<Stamp> {
         fence: plan.writer.fence,
         mtime_ns: stamp.mtime_ns,
     };
+    if let Some(intent) = intent {
+        intent.refresh(io).await;
+    }
     io.disk(place, FileAction::WriteSidecar(next)).await?;
     io.disk(place, FileAction::Rename).await?;
     Ok(stamp)
+}
+
+fn scope(plan: &Plan) -> Scope {
+    Scope {
+        what: plan.document.clone(),
+        steps: Scope::steps_of(&plan.own, &plan.dependents),
+        lock: Some(plan.writer.lock.clone()),
+        release: plan.release,
+        params: plan.params.clone(),
+        token: plan.id.clone(),
+    }
 }
 
 /// Takes the sidecar's OS lock and checks that this writer may still write. The order of the checks is the order of what
@@ -203,7 +230,7 @@ impl Step {
     }
 }
 
-async fn commit(io: &Io, plan: &Plan, stamp: Stamp) -> Step {
+async fn commit(io: &Io, plan: &Plan, stamp: Stamp, intent: Option<&Intent>) -> Step {
     let until = io.now().boot + plan.patience;
     // One lost reply is asked for at once.
     let mut pause = Duration::ZERO;
@@ -219,6 +246,7 @@ async fn commit(io: &Io, plan: &Plan, stamp: Stamp) -> Step {
             }],
             dependents: plan.dependents.here.clone(),
             release: plan.release,
+            token: intent.map_or_else(String::new, |intent| intent.token().to_owned()),
             wait: plan.wait,
         };
         match io.server(commit).await {
@@ -267,7 +295,7 @@ async fn commit(io: &Io, plan: &Plan, stamp: Stamp) -> Step {
         );
         return Step::of(CacheOutcome::Invalidated { removed });
     }
-    Step::of(defer(io, entries, lock, plan.params.clone(), cause).await)
+    Step::of(defer(io, entries, lock, plan.params.clone(), cause, intent).await)
 }
 
 /// Deletes entries and lets the lock go in the same step; alone, where the step fails.

@@ -3,6 +3,7 @@
 use super::{
     Io,
     defer::delete_or_defer,
+    intent::Intent,
     outcome::{CacheOutcome, Reach},
 };
 use crate::{Params, op::Entry};
@@ -24,16 +25,18 @@ impl Spread {
     }
 
     /// The steps that come after the own entry's, whatever became of that: the file is the new one, and deleting is always
-    /// safe. Not before it: until the file is there a reader may derive the old values again.
+    /// safe. Not only before it: until the file is there a reader may derive the old values again.
     pub(super) async fn finish(
         self,
         io: &Io,
         document: &str,
         params: &Params,
+        intent: Option<&Intent>,
         mut outcome: CacheOutcome,
     ) -> CacheOutcome {
         for entries in self.elsewhere {
-            outcome = outcome.and(delete_or_defer(io, document, entries, None, params).await);
+            let step = delete_or_defer(io, document, entries, None, params, intent).await;
+            outcome = outcome.and(step);
         }
         outcome
     }

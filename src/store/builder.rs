@@ -1,6 +1,6 @@
 use super::{Inner, Store, Trace, names::Layout, save, snapshots::Snapshots};
 use crate::{
-    Cache, Error, FileSystem, JsonStyle, Result,
+    Cache, Error, FileSystem, Guarantee, JsonStyle, Result,
     disk::Root,
     error::{Kind, io_error},
     limits,
@@ -31,6 +31,7 @@ pub struct StoreBuilder {
     snapshot_bytes: u64,
     style: JsonStyle,
     wait: Option<Wait>,
+    guarantee: Guarantee,
     trace: Option<Trace>,
 }
 
@@ -50,6 +51,7 @@ impl StoreBuilder {
             snapshot_bytes: limits::DEFAULT_SNAPSHOT_BYTES,
             style: JsonStyle::default(),
             wait: None,
+            guarantee: Guarantee::default(),
             trace: None,
         }
     }
@@ -133,6 +135,13 @@ impl StoreBuilder {
         self
     }
 
+    /// What saves and deletions promise about dependents should their process die in the middle of them, unless a save says
+    /// otherwise; [`Guarantee::BestEffort`] by default.
+    pub fn guarantee(mut self, guarantee: Guarantee) -> Self {
+        self.guarantee = guarantee;
+        self
+    }
+
     /// Calls `trace` with the name of each step, such as `disk.rename` or `server.Commit`, just before it is taken: to
     /// count them, or to stop a test there.
     #[cfg(feature = "testing")]
@@ -178,6 +187,7 @@ impl StoreBuilder {
             lock_wait: self.lock_wait,
             style: self.style,
             wait: self.wait,
+            guarantee: self.guarantee,
             host: host.nodename().to_string_lossy().into_owned(),
             trace: self.trace,
         })))

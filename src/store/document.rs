@@ -16,7 +16,7 @@ use crate::{
     token,
 };
 use serde::{Serialize, de::DeserializeOwned};
-use std::{fmt, io, marker::PhantomData, sync::Arc, time::Duration};
+use std::{fmt, marker::PhantomData, sync::Arc, time::Duration};
 
 /// A handle on one document. Cheap to clone; `T` may be any serde type, [`RawObject`](crate::RawObject) among them.
 pub struct Document<T> {
@@ -95,6 +95,8 @@ impl<T> Document<T> {
                 dependents,
                 params: names.params.clone(),
                 writer: hold.writer()?,
+                guarantee: self.store.0.guarantee,
+                token: token::hex_128()?,
             }))?;
         hold.let_go_of();
         self.store.cache().note(&names.document, &outcome.cache);
@@ -114,7 +116,7 @@ impl<T> Document<T> {
     /// Takes the lock; the bytes that the file had then.
     fn take(&self, wait: Duration, expect: Expect) -> Result<(Hold, Option<crate::op::Bytes>)> {
         let inner = &self.store.0;
-        let token = token::hex_128().map_err(no_randomness)?;
+        let token = token::hex_128()?;
         let seed = u64::from_str_radix(&token[..16], 16).unwrap_or_default();
         let held = self.store.drive(protocol::lock::take(Claim {
             document: self.names.document.clone(),
@@ -245,7 +247,7 @@ impl<T: DeserializeOwned + Send + Sync + 'static> Document<T> {
             place: names.place.clone(),
             entry: names.entry.clone(),
             ttl: names.ttl,
-            token: token::hex_128().map_err(no_randomness)?,
+            token: token::hex_128()?,
             lease_ttl: self.store.cache().lease_ttl(),
         }))?;
         let counters = self.store.cache().counters();
@@ -260,12 +262,6 @@ impl<T: DeserializeOwned + Send + Sync + 'static> Document<T> {
             stamp: found.settled.then_some(found.stamp),
         })
     }
-}
-
-pub(super) fn no_randomness(e: io::Error) -> Error {
-    Error::new(Kind::Config(format!(
-        "the operating system gives no random numbers: {e}"
-    )))
 }
 
 impl<T> Clone for Document<T> {

@@ -1,4 +1,4 @@
-use super::{Save, SaveError, Store, document::no_randomness, names::Names};
+use super::{Save, SaveError, Store, names::Names};
 use crate::{
     Error, Outcome, Result,
     cache::now,
@@ -90,8 +90,8 @@ impl<T: Serialize> Locked<T> {
     ///
     /// # Errors
     ///
-    /// Only before the new file is there: an unknown task, data that JSON cannot hold (`NaN`), a full disk, a `READONLY`
-    /// marker, or a guard that may no longer write ([`Error::is_conflict`], [`Error::is_fenced`],
+    /// Only before the new file is there: an unknown task, data that JSON cannot hold (`NaN`), a full disk, an outbox that
+    /// cannot record a crash-safe save ([`Error::is_outbox`]), a `READONLY` marker, or a guard that may no longer write ([`Error::is_conflict`], [`Error::is_fenced`],
     /// [`Error::is_lock_lost`]). Nothing was changed, and the error gives the guard back. Once the file is there no
     /// trouble of the server's makes a save fail: [`Outcome::cache`] tells.
     pub fn dump_and_unlock_with(mut self, save: Save) -> Result<Outcome, SaveError<T>> {
@@ -219,7 +219,7 @@ impl Hold {
         let saved = self.store.drive(protocol::save::save(Plan {
             document: names.document.clone(),
             place: names.place.clone(),
-            id: token::hex_128().map_err(no_randomness)?,
+            id: token::hex_128()?,
             bytes: bytes.into(),
             own: names.entry.clone(),
             ttl_ms: u64::try_from(names.ttl.as_millis()).unwrap_or(u64::MAX),
@@ -231,6 +231,7 @@ impl Hold {
                 .wait
                 .or(self.store.0.wait)
                 .filter(|wait| wait.replicas > 0),
+            guarantee: save.guarantee.unwrap_or(self.store.0.guarantee),
             patience: cache.response_timeout(),
         }))?;
         cache.note(&names.document, &saved.outcome.cache);

@@ -14,7 +14,7 @@ pub use locked::Locked;
 pub use save::{Save, SaveError};
 
 use crate::{
-    Cache, JsonStyle, Params, Result,
+    Cache, Guarantee, JsonStyle, Params, Result,
     disk::Root,
     op::{ClearLocks, ClearLocksReply, Wait},
 };
@@ -54,6 +54,8 @@ struct Inner {
     style: JsonStyle,
     /// Of saves that do not say it themselves.
     wait: Option<Wait>,
+    /// Likewise.
+    guarantee: Guarantee,
     /// For locks: `host:pid`, so that an operator finds the holder. The pid is asked for at each lock, since it may fork.
     host: String,
     trace: Option<Trace>,

@@ -1,5 +1,5 @@
 use super::Locked;
-use crate::{Error, Params, limits, op::Wait};
+use crate::{Error, Guarantee, Params, limits, op::Wait};
 use std::{fmt, time::Duration};
 
 /// What one save says beyond the document: its tasks, and params that only it has.
@@ -21,6 +21,8 @@ pub struct Save {
     pub(super) params: Params,
     /// `None`: as the store says.
     pub(super) wait: Option<Wait>,
+    /// `None`: as the store says.
+    pub(super) guarantee: Option<Guarantee>,
 }
 
 impl Save {
@@ -39,6 +41,13 @@ impl Save {
     /// Params for the tasks' keys, before those of the document where both have a name. The document's own names stay.
     pub fn params(mut self, params: Params) -> Self {
         self.params = params;
+        self
+    }
+
+    /// What this save promises about dependents should the process die in the middle of it; by default as the store says
+    /// ([`StoreBuilder::guarantee`](crate::StoreBuilder::guarantee)).
+    pub fn guarantee(mut self, guarantee: Guarantee) -> Self {
+        self.guarantee = Some(guarantee);
         self
     }
 

@@ -1,7 +1,7 @@
 //! Saves without their files, for the benchmarks: what a save costs on the server and in the library.
 
 use crate::{
-    Cache, CacheOutcome, Error, Params, Result,
+    Cache, CacheOutcome, Error, Guarantee, Params, Result,
     cache::now,
     disk::{FileAction, Folder, Got, Place, Sidecar},
     error::Kind,
@@ -70,7 +70,7 @@ impl FilelessDocument {
             fence_key: keys::sibling(&lock_key, "fence"),
             lock_key,
             ttl: limits::DEFAULT_LOCK_TTL,
-            token: random()?,
+            token: token::hex_128()?,
             owner: format!("host:{}", std::process::id()),
             seed: 0,
             wait: Duration::ZERO,
@@ -81,7 +81,7 @@ impl FilelessDocument {
         let plan = Plan {
             document: self.controller.clone(),
             place,
-            id: random()?,
+            id: token::hex_128()?,
             bytes,
             own: self.own.clone(),
             ttl_ms: u64::try_from(self.ttl.as_millis()).unwrap_or(u64::MAX),
@@ -98,6 +98,7 @@ impl FilelessDocument {
                 last_mtime_ns: held.last_mtime_ns,
             },
             release: true,
+            guarantee: Guarantee::BestEffort,
             patience: self.cache.response_timeout(),
         };
         let saved = self.drive(save::save(plan))?;
@@ -124,10 +125,6 @@ impl FilelessDocument {
             });
         }
     }
-}
-
-fn random() -> Result<String> {
-    token::hex_128().map_err(|e| Error::new(Kind::Internal(e.to_string())))
 }
 
 /// A folder with one document, which nobody else writes.

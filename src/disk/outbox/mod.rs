@@ -79,22 +79,8 @@ pub(crate) enum OutboxAction {
     /// Keeps what the server did not take.
     Defer(Invalidation),
     /// Keeps what a save is about to do, before it does it. It is replayed once the save says so, or is dead.
-    #[cfg_attr(
-        not(test),
-        expect(
-            dead_code,
-            reason = "for saves that record what they do before they do it"
-        )
-    )]
     Intend(Invalidation),
     /// The save that had intended it is over, and the server may not have taken it.
-    #[cfg_attr(
-        not(test),
-        expect(
-            dead_code,
-            reason = "for saves that record what they do before they do it"
-        )
-    )]
     Ripen(Ticket),
     /// It is done.
     Retire(Ticket),

@@ -6,9 +6,10 @@ use super::keyspace::{Keyspace, WrongType, bytes, counter};
 use crate::{
     limits,
     op::{
-        Acquire, AcquireReply, ClearLocks, ClearLocksReply, Commit, CommitReply, Entry, Extend,
-        ExtendReply, Fill, FillReply, GiveBack, GiveBackReply, Invalidate, InvalidateReply, Lease,
-        LeaseReply, Lock, Op, Read, ReadReply, Release, ReleaseReply, Renew, RenewReply, Reply,
+        Acquire, AcquireReply, Bytes, ClearLocks, ClearLocksReply, Commit, CommitReply, Entry,
+        Extend, ExtendReply, Fill, FillReply, GiveBack, GiveBackReply, Invalidate, InvalidateReply,
+        Lease, LeaseReply, Lock, Op, Prepare, PrepareReply, Read, ReadReply, Release, ReleaseReply,
+        Renew, RenewReply, Reply,
         keys::sibling,
         stamp::{fill_voucher, voucher},
     },
@@ -38,6 +39,7 @@ pub(super) fn run(keys: &mut Keyspace, op: &Op) -> Result<Reply, Refusal> {
         Op::Acquire(op) => Reply::Acquire(acquire(keys, op)?),
         Op::Renew(op) => Reply::Renew(renew(keys, op)?),
         Op::Release(op) => Reply::Release(release(keys, op)?),
+        Op::Prepare(op) => Reply::Prepare(prepare(keys, op)?),
         Op::Commit(op) => Reply::Commit(commit(keys, op)?),
         Op::Invalidate(op) => Reply::Invalidate(invalidate(keys, op)?),
         Op::Lease(op) => Reply::Lease(lease(keys, op)?),
@@ -93,6 +95,33 @@ fn release(keys: &mut Keyspace, op: &Release) -> Result<ReleaseReply, Refusal> {
     Ok(ReleaseReply::Done)
 }
 
+fn prepare(keys: &mut Keyspace, op: &Prepare) -> Result<PrepareReply, Refusal> {
+    for lock in &op.locks {
+        if !holds(keys, lock)? {
+            return Ok(PrepareReply::Lost);
+        }
+    }
+    let life_ms = life(op.ttl_ms)?;
+    let mut marks = Vec::new();
+    for entry in &op.entries {
+        let flight = keys.field(&entry.leases, &entry.value)?;
+        let other = flight
+            .and_then(|text| parse_flight(text))
+            .filter(|(owner, _)| owner.starts_with("w:") && *owner != format!("w:{}", op.token))
+            .filter(|(_, expires_ms)| *expires_ms > keys.now_ms());
+        let expires_ms = keys.now_ms() + life_ms;
+        marks.push(match other {
+            Some((_, theirs)) => format!("w:*:{}", theirs.max(expires_ms)),
+            None => format!("w:{}:{expires_ms}", op.token),
+        });
+    }
+    for (entry, mark) in op.entries.iter().zip(marks) {
+        put_flight(keys, entry, bytes(&mark), life_ms);
+    }
+    remove_all(keys, &op.entries);
+    Ok(PrepareReply::Done)
+}
+
 fn commit(keys: &mut Keyspace, op: &Commit) -> Result<CommitReply, Refusal> {
     let mut held = Vec::new();
     for lock in &op.locks {
@@ -116,14 +145,14 @@ fn commit(keys: &mut Keyspace, op: &Commit) -> Result<CommitReply, Refusal> {
     }
 
     let owns = || op.own.iter().map(|own| &own.entry);
-    let leased = leased(keys, owns().chain(&op.dependents))?;
+    let in_flight = in_flight(keys, owns().chain(&op.dependents), &op.token)?;
     let settable = all_held && !superseded;
     if settable {
         for own in &op.own {
             life(own.ttl_ms)?;
         }
     }
-    drop_leases(keys, &leased);
+    drop_flights(keys, &in_flight);
     for own in owns() {
         keys.remove(&own.value);
         keys.remove(&sibling(&own.value, "stamp"));
@@ -150,8 +179,8 @@ fn invalidate(keys: &mut Keyspace, op: &Invalidate) -> Result<InvalidateReply, R
         Some(lock) if holds(keys, lock)? => vec![lock],
         _ => Vec::new(),
     };
-    let leased = leased(keys, op.entries.iter())?;
-    drop_leases(keys, &leased);
+    let in_flight = in_flight(keys, op.entries.iter(), "")?;
+    drop_flights(keys, &in_flight);
     let removed = remove_all(keys, &op.entries);
     unlock(keys, &to_release);
     Ok(InvalidateReply::Removed(removed))
@@ -248,23 +277,27 @@ fn remove_all(keys: &mut Keyspace, entries: &[Entry]) -> u64 {
     removed.count() as u64
 }
 
-/// The entries that somebody has a lease on: what they load is not to be filled. Marks are their writers' own.
-fn leased<'a>(
+/// The entries that somebody has a lease on: what they load is not to be filled. Marks are their writers' own: those with
+/// this token are found too, where it is not empty.
+fn in_flight<'a>(
     keys: &Keyspace,
     entries: impl Iterator<Item = &'a Entry>,
+    token: &str,
 ) -> Result<Vec<&'a Entry>, Refusal> {
-    let mut leased = Vec::new();
+    let mark = format!("w:{token}:");
+    let mut found = Vec::new();
     for entry in entries {
         let flight = keys.field(&entry.leases, &entry.value)?;
-        if flight.is_some_and(|flight| flight.starts_with(b"l:")) {
-            leased.push(entry);
+        let is_own = |flight: &[u8]| !token.is_empty() && flight.starts_with(mark.as_bytes());
+        if flight.is_some_and(|flight| flight.starts_with(b"l:") || is_own(flight)) {
+            found.push(entry);
         }
     }
-    Ok(leased)
+    Ok(found)
 }
 
-fn drop_leases(keys: &mut Keyspace, leased: &[&Entry]) {
-    for entry in leased {
+fn drop_flights(keys: &mut Keyspace, found: &[&Entry]) {
+    for entry in found {
         keys.remove_field(&entry.leases, &entry.value);
     }
 }
@@ -278,7 +311,15 @@ fn is_own_lease(keys: &Keyspace, entry: &Entry, token: &str) -> Result<bool, Ref
 
 fn put_lease(keys: &mut Keyspace, entry: &Entry, token: &str, life_ms: u64) {
     let expires_ms = keys.now_ms() + life_ms;
-    let text = bytes(&format!("l:{token}:{expires_ms}"));
+    put_flight(
+        keys,
+        entry,
+        bytes(&format!("l:{token}:{expires_ms}")),
+        life_ms,
+    );
+}
+
+fn put_flight(keys: &mut Keyspace, entry: &Entry, text: Bytes, life_ms: u64) {
     keys.set_field(&entry.leases, &entry.value, text);
     // The hash lives as long as its longest field.
     let left_ms = keys.left_ms(&entry.leases).flatten();

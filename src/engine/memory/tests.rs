@@ -156,6 +156,7 @@ fn a_stopped_server_is_unavailable_and_keeps_what_it_has() {
         entry: own.entry.clone(),
     };
     let commit = Commit {
+        token: String::new(),
         wait: None,
         id: "c1".to_owned(),
         locks: Vec::new(),

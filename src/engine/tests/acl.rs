@@ -71,6 +71,7 @@ fn operations(own: &Entry, other: &Entry, lock_key: &str, bytes: usize, id: &str
     let (mine, theirs) = (lock(lock_key, "me"), lock(lock_key, "you"));
     let fence_key = sibling(lock_key, "fence");
     let commit = Commit {
+        token: String::new(),
         wait: None,
         id: id.to_owned(),
         locks: vec![mine.clone()],

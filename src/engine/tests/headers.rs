@@ -36,6 +36,7 @@ fn call_of(name: ScriptName) -> Op {
             lock: lock("l", "me"),
         }
         .into_op(),
+        ScriptName::Prepare => prepare(&["a"]).into_op(),
         ScriptName::Commit => commit(b"x", &["a"]).into_op(),
         ScriptName::Invalidate => Invalidate {
             release: Some(lock("l", "me")),

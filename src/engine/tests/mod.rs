@@ -23,7 +23,7 @@ use super::{Engine, Performer as _, ServerConfig, ServerEngine, source::Scripts}
 use crate::{
     op::{
         Acquire, AcquireReply, Ask, Commit, CommitReply, Entry, Extend, Fault, Fill, GiveBack,
-        Invalidate, InvalidateReply, Lease, Lock, Own, Stamp,
+        Invalidate, InvalidateReply, Lease, Lock, Own, Prepare, Stamp,
         keys::{leases, sibling},
     },
     testing::{Server, ServerBinary, ServerOptions},
@@ -248,7 +248,18 @@ fn commit(bytes: &[u8], dependents: &[&str]) -> Commit {
         own: vec![own("own", bytes)],
         dependents: dependents.iter().map(|value| entry(value)).collect(),
         release: true,
+        token: String::new(),
         wait: None,
+    }
+}
+
+/// Marks with the token "w", under the lock of [`Bed::hold`].
+fn prepare(values: &[&str]) -> Prepare {
+    Prepare {
+        locks: vec![lock("l", "me")],
+        entries: values.iter().map(|value| entry(value)).collect(),
+        token: "w".to_owned(),
+        ttl_ms: 30_000,
     }
 }
 

@@ -115,6 +115,7 @@ fn threads_share_the_pool() {
                             own: vec![own(&key, round.to_string().as_bytes())],
                             dependents: vec![],
                             release: true,
+                            token: String::new(),
                             wait: None,
                         };
                         assert_eq!(run(engine, ask).unwrap(), committed(0));

@@ -23,6 +23,7 @@ fn ops(bytes: usize) -> Vec<Op> {
             lock: lock("l", "me"),
         }
         .into_op(),
+        prepare(&["own", "a", "b"]).into_op(),
         commit(&vec![b'x'; bytes], &["a", "b"]).into_op(),
         with_lock.into_op(),
         lease("a").into_op(),
@@ -37,6 +38,7 @@ fn reads(op: &Op, key: &str) -> bool {
     match op {
         Op::Acquire(_) => matches!(key, "l" | "{l}:fence"),
         Op::Renew(_) | Op::Release(_) => key == "l",
+        Op::Prepare(_) => matches!(key, "l" | LEASES),
         Op::Commit(_) => matches!(key, "l" | "{own}:stamp" | LEASES),
         Op::Invalidate(_) => matches!(key, "l" | LEASES),
         Op::Lease(_) => matches!(key, "{a}:stamp" | LEASES),

@@ -5,7 +5,7 @@ use super::{
 };
 use crate::{
     engine::{call::Call, wire::Packed},
-    op::{Commit, CommitReply, Own, keys::sibling},
+    op::{Commit, CommitReply, Lock, Own, keys::sibling},
 };
 
 pub(super) fn run(
@@ -34,7 +34,7 @@ pub(super) fn run(
             flights::pack_reads(&flights, style, packed);
         },
     )?;
-    let held = held(op, &mut seen)?;
+    let held = held(&op.locks, &mut seen)?;
     let all_held = held.len() == op.locks.len();
     let released = if op.release { held } else { Vec::new() };
     let Before {
@@ -47,7 +47,7 @@ pub(super) fn run(
         }
         return Ok(CommitReply::Replayed);
     }
-    let dropped = flights::to_drop(&flights, style, "", &mut seen)?;
+    let dropped = flights::to_drop(&flights, style, &op.token, &mut seen)?;
     let sets = all_held && !superseded;
     let lives = match sets {
         true => op.own.iter().map(|own| life(own.ttl_ms)).collect(),
@@ -83,7 +83,7 @@ pub(super) fn run(
     })
 }
 
-fn pack_gets(keys: &[&str], packed: &mut Packed) {
+pub(super) fn pack_gets(keys: &[&str], packed: &mut Packed) {
     for key in keys {
         packed.request(&[b"GET", key.as_bytes()]);
     }
@@ -103,9 +103,9 @@ fn own_flights(op: &Commit) -> impl Iterator<Item = Flight<'_>> {
 }
 
 /// The locks that are still the caller's.
-fn held<'a>(op: &'a Commit, seen: &mut Seen) -> Result<Vec<&'a str>, Stop> {
+pub(super) fn held<'a>(locks: &'a [Lock], seen: &mut Seen) -> Result<Vec<&'a str>, Stop> {
     let mut held = Vec::new();
-    for lock in &op.locks {
+    for lock in locks {
         if seen.text()?.as_deref() == Some(lock.value.as_bytes()) {
             held.push(lock.key.as_str());
         }

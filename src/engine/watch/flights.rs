@@ -21,18 +21,21 @@ pub(super) fn of<'a>(call: &'a Call<'_>) -> impl Iterator<Item = Flight<'a>> {
 /// Asks whether there is anything in flight at all; where there is, for every entry's field.
 pub(super) fn pack_reads(flights: &[Flight<'_>], style: Style, packed: &mut Packed) {
     for flight in flights {
-        let leases = flight.leases.as_bytes();
         if !style.in_flight {
-            packed.request(&[b"HLEN", leases]);
+            packed.request(&[b"HLEN", flight.leases.as_bytes()]);
             continue;
         }
         for values in flight.values.chunks(limits::UNLINK_CHUNK) {
-            packed.begin(2 + values.len());
-            packed.arg(b"HMGET");
-            packed.arg(leases);
-            values.iter().for_each(|value| packed.arg(value.as_bytes()));
+            pack_fields(flight.leases, values, packed);
         }
     }
+}
+
+pub(super) fn pack_fields(leases: &str, values: &[&str], packed: &mut Packed) {
+    packed.begin(2 + values.len());
+    packed.arg(b"HMGET");
+    packed.arg(leases.as_bytes());
+    values.iter().for_each(|value| packed.arg(value.as_bytes()));
 }
 
 /// The fields to drop: all leases, and the marks that have this token where it is not empty.

@@ -152,13 +152,16 @@ fn pack_clocks(entry: &Entry, packed: &mut Packed) {
 }
 
 fn clocks(seen: &mut Seen) -> Result<Clocks, Stop> {
-    let (time, left_ms) = (seen.texts(), seen.number()?);
-    let mut parts = time?.into_iter().map(|part| decimal(&part?));
+    let (now_ms, left_ms) = (time_ms(seen), seen.number()?);
+    let now_ms = now_ms?;
+    Ok(Clocks { now_ms, left_ms })
+}
+
+/// The reply to TIME, in ms.
+pub(super) fn time_ms(seen: &mut Seen) -> Result<u64, Stop> {
+    let mut parts = seen.texts()?.into_iter().map(|part| decimal(&part?));
     match (parts.next().flatten(), parts.next().flatten()) {
-        (Some(seconds), Some(micros)) => Ok(Clocks {
-            now_ms: seconds * 1_000 + micros / 1_000,
-            left_ms,
-        }),
+        (Some(seconds), Some(micros)) => Ok(seconds * 1_000 + micros / 1_000),
         _ => Err(nonsense("TIME").into()),
     }
 }
@@ -168,7 +171,7 @@ fn is_own(text: Option<Vec<u8>>, token: &str) -> bool {
 }
 
 /// Whose a lease or mark is (`l:<token>`), and when it ends by the server's clock.
-fn parse(text: &[u8]) -> Option<(&[u8], u64)> {
+pub(super) fn parse(text: &[u8]) -> Option<(&[u8], u64)> {
     let end = text.iter().rposition(|byte| *byte == b':')?;
     let (owner, expires) = (&text[..end], decimal(&text[end + 1..])?);
     let token = owner.strip_prefix(b"l:").or(owner.strip_prefix(b"w:"))?;

@@ -11,6 +11,7 @@ mod commit;
 mod flights;
 mod invalidate;
 mod lease;
+mod prepare;
 mod release;
 mod renew;
 
@@ -47,6 +48,7 @@ pub(super) fn perform(
             Op::Acquire(op) => acquire::run(&mut attempt, op).map(Reply::Acquire),
             Op::Renew(op) => renew::run(&mut attempt, op).map(Reply::Renew),
             Op::Release(op) => release::run(&mut attempt, op).map(Reply::Release),
+            Op::Prepare(op) => prepare::run(&mut attempt, op, call).map(Reply::Prepare),
             Op::Commit(op) => commit::run(&mut attempt, op, call).map(Reply::Commit),
             Op::Invalidate(op) => invalidate::run(&mut attempt, op, call).map(Reply::Invalidate),
             Op::Lease(op) => lease::lease(&mut attempt, op).map(Reply::Lease),

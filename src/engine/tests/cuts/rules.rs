@@ -212,6 +212,7 @@ impl Cut<'_> {
     fn locks(&self) -> Vec<&str> {
         match self.op {
             Op::Commit(op) => op.locks.iter().map(|lock| lock.key.as_str()).collect(),
+            Op::Prepare(op) => op.locks.iter().map(|lock| lock.key.as_str()).collect(),
             Op::Invalidate(op) => op.release.iter().map(|lock| lock.key.as_str()).collect(),
             Op::Acquire(op) => vec![&op.lock.key],
             Op::Renew(op) => vec![&op.lock.key],

@@ -163,6 +163,7 @@ impl Operation {
                 dependents,
                 release,
             } => Commit {
+                token: String::new(),
                 wait: None,
                 id: id.to_owned(),
                 locks,

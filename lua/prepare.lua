@@ -1,0 +1,84 @@
+-- Puts a mark on entries that are about to change, and deletes them: until the mark is gone, or its time is over, nobody is
+-- given a lease, so what readers load meanwhile is not filled. A mark takes the place of a reader's lease.
+--
+-- Checked before the first write: the locks, the number, the types of all keys that are read. Written: the marks, so that a
+-- full server refuses before anything is done; then the hashes' lives; then the entries are deleted.
+--
+-- KEYS
+--   lock*      for each lock: the lock
+--   group*     for each group of entries: the leases key that they share
+--   entry*     all entries' value keys, group after group
+-- ARGV
+--   token      the mark's token; a repeat with the same one gives the mark its whole life again
+--   ttl_ms     the mark's life in ms
+--   locks      how many locks
+--   groups     how many groups of entries
+--   lock*      for each lock: its value, compared whole
+--   count*     for each group: how many entries it has
+-- Replies
+--   done
+--   lost
+
+--@include limits
+--@include decimal
+--@include ttl
+--@include write
+--@include unlink
+--@include lease
+
+local own, ttl = 'w:' .. ARGV[1], ARGV[2]
+local locks, groups = tonumber(ARGV[3]), tonumber(ARGV[4])
+local first_entry = locks + groups + 1
+
+--@select lock
+for i = 1, locks do
+    if redis.call('GET', KEYS[i]) ~= ARGV[4 + i] then
+        return { 'lost' }
+    end
+end
+--@select cache
+if not is_ttl(ttl) then
+    return redis.error_reply('CACHETX the time to live is out of bounds')
+end
+
+local time = now_ms()
+local now, expires = string.format('%.0f', time), string.format('%.0f', time + tonumber(ttl))
+
+-- Two writers' marks become one that neither of them drops, since each would drop the other's too.
+local function mark(flight)
+    local owner, ends = string.match(flight or '', '^(w:[^:]*):(%d+)$')
+    if owner and owner ~= own and is_decimal(ends) and less(now, ends) then
+        return 'w:*:' .. (less(expires, ends) and ends or expires)
+    end
+    return own .. ':' .. expires
+end
+
+local marks = {}
+local first = first_entry
+for i = 1, groups do
+    local leases, last = KEYS[locks + i], first + tonumber(ARGV[4 + locks + i]) - 1
+    for from = first, last, UNLINK_CHUNK do
+        local to = math.min(from + UNLINK_CHUNK - 1, last)
+        local found = redis.call('HMGET', leases, unpack(KEYS, from, to))
+        local fields = {}
+        for j = 1, to - from + 1 do
+            fields[2 * j - 1] = KEYS[from + j - 1]
+            fields[2 * j] = mark(found[j])
+        end
+        marks[#marks + 1] = { leases, fields, redis.call('PTTL', leases) }
+    end
+    first = last + 1
+end
+
+return attempt(function()
+    for _, put in ipairs(marks) do
+        write('HSET', put[1], unpack(put[2]))
+    end
+    for _, put in ipairs(marks) do
+        if put[3] < tonumber(ttl) then
+            write('PEXPIRE', put[1], ttl)
+        end
+    end
+    unlink(first_entry, #KEYS)
+    return { 'done' }
+end)

@@ -1,0 +1,129 @@
+//! Invalidating around a change of any other source of truth.
+
+use super::Cache;
+use crate::{
+    BoxError, CacheOutcome, Error, Params, Result,
+    error::Kind,
+    limits,
+    protocol::{Intent, Scope, around},
+    token,
+};
+use scheduled_thread_pool::JobHandle;
+use std::sync::{Arc, Mutex, PoisonError};
+
+impl Cache {
+    /// Changes a source of truth that is no document of a store (a database, say), and deletes what the tasks make out of
+    /// date: before `change`, so that a process which dies in the middle leaves nothing stale, and after it.
+    ///
+    /// While `change` runs, nobody is let fill these entries: [`get_or_load`](Self::get_or_load) waits, or loads without
+    /// filling ([`CacheBuilder::on_busy`](crate::CacheBuilder::on_busy)). They are deleted again once it has returned, and
+    /// also where it fails or panics, since an error is no proof that nothing was changed. What is to be deleted is recorded
+    /// in the outbox first, synced: should this process die, another one does it.
+    ///
+    /// `change` has to have committed when it returns: what others can only read later, they may cache too early.
+    ///
+    /// Two round trips for each step, and one for each ten seconds that `change` takes. A server that is away is no error: it
+    /// is put off, as [`CacheOutcome::Deferred`] says, and readers may find old entries until then.
+    ///
+    /// # Errors
+    ///
+    /// Before `change` is called: an unknown task, a param that is missing or may not stand in a key, keys that a Cluster has
+    /// in several hash slots, or an outbox that cannot record it ([`Error::is_outbox`]: give
+    /// [`CacheBuilder::outbox`](crate::CacheBuilder::outbox) a folder). After it: its own error, handed back through
+    /// [`Error::caller`]; the entries are deleted then too.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use cachetx::{Cache, Params, Rules};
+    ///
+    /// let cache = Cache::builder(Rules::from_path("rules/nodb.json")?).in_memory().open()?;
+    /// let params = Params::new().with("run_id", "copacetic-sled");
+    /// let mut database = vec!["sand"];
+    /// cache.get_or_load("wepp", &params, || Ok("computed from sand".as_bytes()))?;
+    ///
+    /// let (rows, outcome) = cache.invalidate_around(["build_soils"], &params, || {
+    ///     database.push("clay");
+    ///     Ok(database.len())
+    /// })?;
+    /// assert!(rows == 2 && outcome.is_settled());
+    /// assert_eq!(cache.get("wepp", &params)?, None);
+    /// # Ok::<(), cachetx::Error>(())
+    /// ```
+    pub fn invalidate_around<R>(
+        &self,
+        tasks: impl IntoIterator<Item: AsRef<str>>,
+        params: &Params,
+        change: impl FnOnce() -> Result<R, BoxError>,
+    ) -> Result<(R, CacheOutcome)> {
+        let keys = self.rules().expand(tasks, params)?;
+        let around = Around::begin(
+            self,
+            Scope {
+                what: "an invalidation around a change".to_owned(),
+                steps: self.steps(self.entries(&keys))?,
+                lock: None,
+                release: false,
+                params: params.clone(),
+                token: token::hex_128()?,
+            },
+        )?;
+        // Should it panic, dropping `around` ends it.
+        let changed = change();
+        let outcome = around.end()?;
+        match changed {
+            Ok(result) => Ok((result, outcome)),
+            Err(e) => Err(Error::new(Kind::Caller(e))),
+        }
+    }
+}
+
+/// What is marked while the caller changes its truth. It ends when this is dropped, at the latest.
+struct Around<'a> {
+    cache: &'a Cache,
+    /// `None` once it has ended. A renewal holds it while it marks, so that none comes after the end.
+    intent: Arc<Mutex<Option<Intent>>>,
+    renewal: JobHandle,
+}
+
+impl<'a> Around<'a> {
+    fn begin(cache: &'a Cache, scope: Scope) -> Result<Self> {
+        let intent = Arc::new(Mutex::new(Some(cache.drive(around::begin(scope))?)));
+        let shared = Arc::clone(&intent);
+        // Weak, so that a job that waits keeps nothing alive.
+        let inner = Arc::downgrade(&cache.0);
+        let pause = limits::WRITE_MARK_TTL / 3;
+        let renewals = cache.0.renewals.get();
+        let renewal = renewals.execute_with_dynamic_delay(pause, move || {
+            let cache = Cache(inner.upgrade()?);
+            let intent = shared.lock().unwrap_or_else(PoisonError::into_inner);
+            cache.drive(around::renew(intent.clone()?)).ok()?;
+            Some(pause)
+        });
+        Ok(Self {
+            cache,
+            intent,
+            renewal,
+        })
+    }
+
+    fn end(&self) -> Result<CacheOutcome> {
+        self.renewal.cancel();
+        let mut intent = self.intent.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(intent) = intent.take() else {
+            return Ok(CacheOutcome::Invalidated { removed: 0 });
+        };
+        let what = intent.scope().what.clone();
+        let outcome = self.cache.drive(around::end(intent))?;
+        self.cache.note(&what, &outcome);
+        Ok(outcome)
+    }
+}
+
+impl Drop for Around<'_> {
+    fn drop(&mut self) {
+        if let Err(e) = self.end() {
+            log::error!("an invalidation around a change: {e}");
+        }
+    }
+}

@@ -1,0 +1,115 @@
+use super::{
+    acquire::life,
+    attempt::{Attempt, Seen, Stop},
+    commit::{held, pack_gets},
+    flights,
+    lease::{parse, time_ms},
+};
+use crate::{
+    engine::{call::Call, wire::Packed},
+    limits,
+    op::{Prepare, PrepareReply},
+};
+
+/// Marks for entries that share a hash of leases, as many as one request takes.
+struct Marks<'a> {
+    leases: &'a str,
+    values: Vec<&'a str>,
+    texts: Vec<String>,
+    /// How long the hash lives, as PTTL says it.
+    left_ms: i64,
+}
+
+pub(super) fn run(
+    attempt: &mut Attempt<'_, '_>,
+    op: &Prepare,
+    call: &Call<'_>,
+) -> Result<PrepareReply, Stop> {
+    let lock_keys: Vec<&str> = op.locks.iter().map(|lock| lock.key.as_str()).collect();
+    let leases: Vec<&str> = flights::of(call).map(|flight| flight.leases).collect();
+    let mut parts: Vec<(&str, Vec<&str>)> = Vec::new();
+    for flight in flights::of(call) {
+        let chunks = flight.values.chunks(limits::UNLINK_CHUNK);
+        parts.extend(chunks.map(|values| (flight.leases, values.to_vec())));
+    }
+    let mut seen = attempt.look(
+        &lock_keys,
+        |packed| pack_gets(&lock_keys, packed),
+        &leases,
+        |packed| {
+            packed.request(&[b"TIME"]);
+            for (leases, values) in &parts {
+                flights::pack_fields(leases, values, packed);
+                packed.request(&[b"PTTL", leases.as_bytes()]);
+            }
+        },
+    )?;
+    if held(&op.locks, &mut seen)?.len() < op.locks.len() {
+        return Ok(PrepareReply::Lost);
+    }
+    let ttl = life(op.ttl_ms)?;
+    let now_ms = time_ms(&mut seen)?;
+    let marks = parts
+        .into_iter()
+        .map(|(leases, values)| marks(op, leases, values, now_ms, &mut seen))
+        .collect::<Result<Vec<_>, Stop>>()?;
+    let entries = op.entries.iter().map(|entry| entry.value.as_str());
+    let entries: Vec<&str> = entries.collect();
+    attempt.write(|packed| {
+        marks.iter().for_each(|marks| marks.pack(packed));
+        for marks in &marks {
+            // The hash lives as long as its longest field.
+            if u64::try_from(marks.left_ms).is_ok_and(|left| left >= op.ttl_ms) {
+                continue;
+            }
+            packed.request(&[b"PEXPIRE", marks.leases.as_bytes(), ttl.as_bytes()]);
+        }
+        flights::pack_unlink(&entries, packed);
+    })?;
+    Ok(PrepareReply::Done)
+}
+
+fn marks<'a>(
+    op: &Prepare,
+    leases: &'a str,
+    values: Vec<&'a str>,
+    now_ms: u64,
+    seen: &mut Seen,
+) -> Result<Marks<'a>, Stop> {
+    let found = seen.texts()?;
+    let texts = found.iter().map(|text| mark(op, text.as_deref(), now_ms));
+    Ok(Marks {
+        leases,
+        values,
+        texts: texts.collect(),
+        left_ms: seen.number()?,
+    })
+}
+
+/// Two writers' marks become one that neither of them drops, since each would drop the other's too.
+fn mark(op: &Prepare, flight: Option<&[u8]>, now_ms: u64) -> String {
+    let expires_ms = now_ms + op.ttl_ms;
+    match flight.and_then(parse) {
+        Some((owner, theirs))
+            if owner
+                .strip_prefix(b"w:")
+                .is_some_and(|token| token != op.token.as_bytes())
+                && theirs > now_ms =>
+        {
+            format!("w:*:{}", theirs.max(expires_ms))
+        }
+        _ => format!("w:{}:{expires_ms}", op.token),
+    }
+}
+
+impl Marks<'_> {
+    fn pack(&self, packed: &mut Packed) {
+        packed.begin(2 + 2 * self.values.len());
+        packed.arg(b"HSET");
+        packed.arg(self.leases.as_bytes());
+        for (value, text) in self.values.iter().zip(&self.texts) {
+            packed.arg(value.as_bytes());
+            packed.arg(text.as_bytes());
+        }
+    }
+}

@@ -1,0 +1,197 @@
+//! What a crash-safe writer does before the truth changes: it records what it is about to make out of date, then deletes and
+//! marks it, so that nobody fills it meanwhile. Should the writer die, the marks hold while readers may still load the
+//! old values, and whoever takes its outbox over deletes once more.
+
+use super::{
+    lock::millis,
+    outcome::CacheOutcome,
+    run::{Io, mismatch},
+    spread::Spread,
+};
+use crate::{
+    Params, Result,
+    disk::{Invalidation, OutboxAction, OutboxGot, Ticket},
+    limits,
+    op::{Commit, CommitReply, Entry, Fault, Lock, Prepare, PrepareReply},
+};
+use std::time::Duration;
+
+/// What a save promises about dependents when the process dies in the middle of it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Guarantee {
+    /// A save whose process dies between the file and the server leaves dependents stale until their TTL. Two round trips,
+    /// the lock's included. The default.
+    #[default]
+    BestEffort,
+    /// They are right even then: recorded, deleted and marked before the file changes. One more round trip, and one more
+    /// fsync (of the outbox).
+    CrashSafe,
+}
+
+/// Everything that a writer is about to make out of date.
+#[derive(Clone, Debug)]
+pub(crate) struct Scope {
+    /// For messages.
+    pub(crate) what: String,
+    /// One for each step on the server; the lock, where there is one, is checked in the first.
+    pub(crate) steps: Vec<Vec<Entry>>,
+    pub(crate) lock: Option<Lock>,
+    /// Whether the lock is let go of at the end, so that whoever replays the record releases it too.
+    pub(crate) release: bool,
+    /// What the keys were made from.
+    pub(crate) params: Params,
+    /// The marks': 128 random bits in hex.
+    pub(crate) token: String,
+}
+
+impl Scope {
+    /// What a document's own entry and its dependents are.
+    pub(super) fn steps_of(own: &Entry, dependents: &Spread) -> Vec<Vec<Entry>> {
+        let here = std::iter::once(own).chain(&dependents.here);
+        let elsewhere = dependents.elsewhere.iter().cloned();
+        std::iter::once(here.cloned().collect())
+            .chain(elsewhere)
+            .collect()
+    }
+}
+
+/// It is recorded, and marked as far as the server took it.
+#[derive(Clone, Debug)]
+pub(crate) struct Intent {
+    scope: Scope,
+    ticket: Ticket,
+    marked_at: Duration,
+}
+
+impl Intent {
+    /// Records it, then marks it. A server that is away is no reason to stop: the record is what the promise hangs on.
+    ///
+    /// # Errors
+    ///
+    /// The outbox cannot keep it: nothing was done.
+    pub(super) async fn declare(io: &Io, scope: Scope) -> Result<Self> {
+        let what = Invalidation {
+            entries: scope.steps.concat(),
+            release: scope.lock.clone().filter(|_| scope.release),
+            params: scope.params.clone(),
+            at_ns: io.now().wall_ns,
+        };
+        let ticket = match io.outbox(OutboxAction::Intend(what)).await? {
+            OutboxGot::Kept(ticket) => ticket,
+            _ => return Err(mismatch("the outbox")),
+        };
+        let mut intent = Self {
+            scope,
+            ticket,
+            marked_at: Duration::ZERO,
+        };
+        intent.mark(io).await;
+        Ok(intent)
+    }
+
+    pub(crate) fn scope(&self) -> &Scope {
+        &self.scope
+    }
+
+    pub(super) fn token(&self) -> &str {
+        &self.scope.token
+    }
+
+    /// Marks again, where the marks might end before the truth has changed.
+    pub(super) async fn refresh(&mut self, io: &Io) {
+        if io.now().boot.saturating_sub(self.marked_at) > limits::WRITE_MARK_TTL / 2 {
+            self.mark(io).await;
+        }
+    }
+
+    /// Gives the marks their whole life. Where that fails, a reader may load an old value while the writer is at work, and
+    /// fill it; the commit deletes that, and so does a replay.
+    pub(super) async fn mark(&mut self, io: &Io) {
+        if cfg!(cachetx_without_marks) {
+            return;
+        }
+        let what = &self.scope.what;
+        self.marked_at = io.now().boot;
+        for (step, entries) in self.scope.steps.iter().enumerate() {
+            let locks = self.scope.lock.iter().filter(|_| step == 0);
+            let asked = Prepare {
+                locks: locks.cloned().collect(),
+                entries: entries.clone(),
+                token: self.scope.token.clone(),
+                ttl_ms: millis(limits::WRITE_MARK_TTL),
+            };
+            match io.server(asked).await {
+                Ok(PrepareReply::Done) => {}
+                // The file decides who may write; whoever has the lock now marks its own.
+                Ok(PrepareReply::Lost) => {
+                    log::warn!("{what}: the lock is lost, so nothing was marked before the save");
+                }
+                Err(fault) => {
+                    let cause = fault.into_error();
+                    log::warn!("{what}: not marked before the change, but recorded: {cause}");
+                    if cause.is_unavailable() {
+                        return;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Nothing was changed, so nothing is out of date.
+    pub(super) async fn withdraw(self, io: &Io) {
+        for entries in self.scope.steps {
+            let erased = erase(io, entries, None, &self.scope.token).await;
+            if let Err(fault) = erased {
+                let e = fault.into_error();
+                log::debug!("{}: marks are left to their life: {e}", self.scope.what);
+            }
+        }
+        retire(io, &self.scope.what, self.ticket).await;
+    }
+
+    /// Ends it: what the server did not take is replayed from the record.
+    pub(super) async fn settle(self, io: &Io, outcome: &CacheOutcome) {
+        match outcome.is_settled() {
+            true => retire(io, &self.scope.what, self.ticket).await,
+            false => {
+                let ripe = io.outbox(OutboxAction::Ripen(self.ticket)).await;
+                // It is in memory only that this is noted: the record itself is safe.
+                if let Err(e) = ripe {
+                    log::error!("{}: replayed when this process ends: {e}", self.scope.what);
+                }
+            }
+        }
+    }
+}
+
+async fn retire(io: &Io, what: &str, ticket: Ticket) {
+    if let Err(e) = io.outbox(OutboxAction::Retire(ticket)).await {
+        log::debug!("{what}: its record is replayed once more: {e}");
+    }
+}
+
+/// Deletes entries with the leases and the own marks on them; releases the lock, where it is still held.
+pub(super) async fn erase(
+    io: &Io,
+    entries: Vec<Entry>,
+    lock: Option<Lock>,
+    token: &str,
+) -> Result<u64, Fault> {
+    let asked = Commit {
+        id: token.to_owned(),
+        release: lock.is_some(),
+        locks: lock.into_iter().collect(),
+        own: Vec::new(),
+        dependents: entries,
+        token: token.to_owned(),
+        wait: None,
+    };
+    Ok(match io.server(asked).await? {
+        CommitReply::Committed { removed }
+        | CommitReply::Replicated { removed, .. }
+        | CommitReply::Lost { removed }
+        | CommitReply::Superseded { removed } => removed,
+        CommitReply::Replayed => 0,
+    })
+}
