@@ -26,7 +26,8 @@ struct Port {
     answer: Option<Answer>,
     now: Now,
     tick: u64,
-    began: u64,
+    /// Of the first action since the script said that something new begins.
+    began: Option<u64>,
     /// The last token; all scripts count on from the same.
     tokens: Rc<RefCell<u64>>,
 }
@@ -68,9 +69,14 @@ impl Hand {
         self.0.borrow().tick
     }
 
-    /// The same, just before the first action of the last protocol.
+    /// Something new begins with the next action.
+    pub(crate) fn begin(&self) {
+        self.0.borrow_mut().began = None;
+    }
+
+    /// Actions that had been taken when the first one since [`begin`](Self::begin) came.
     pub(crate) fn began(&self) -> u64 {
-        self.0.borrow().began
+        self.0.borrow().began.unwrap_or(self.tick())
     }
 
     /// 128 bits that nobody else has.
@@ -78,7 +84,7 @@ impl Hand {
         let port = self.0.borrow();
         let mut last = port.tokens.borrow_mut();
         *last += 1;
-        format!("{last:032x}")
+        format!("{:032x}", *last)
     }
 }
 
@@ -116,8 +122,8 @@ impl Script {
         }
     }
 
-    /// The next action is the first of a protocol.
-    pub(super) fn begins(&self, tick: u64) {
-        self.port.borrow_mut().began = tick;
+    /// Its next action is the one with this number.
+    pub(super) fn acts(&self, tick: u64) {
+        self.port.borrow_mut().began.get_or_insert(tick);
     }
 }

@@ -21,7 +21,7 @@ struct Record {
 
 /// Each process's records, the oldest first. A ticket is never given twice, and one of a file that was taken over comes after
 /// all that were given before.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(crate) struct SimOutboxes {
     files: BTreeMap<ProcessId, BTreeMap<u64, Record>>,
     /// Of processes that died.
@@ -77,7 +77,9 @@ impl SimOutboxes {
             }
             OutboxAction::Next(after) => {
                 let after = after.map_or(0, Ticket::number);
-                let ripe = own.range(after + 1..).filter(|(_, record)| !record.in_flight);
+                let ripe = own
+                    .range(after + 1..)
+                    .filter(|(_, record)| !record.in_flight);
                 let records = ripe.map(|(id, record)| (Ticket::own(*id), record.work.clone()));
                 Ok(OutboxGot::Next(records.collect()))
             }
@@ -94,7 +96,16 @@ impl SimOutboxes {
     /// The process is dead: its OS lock is gone, and so is who said that an intent is at work.
     pub(crate) fn die(&mut self, who: ProcessId) {
         let left = self.files.remove(&who).unwrap_or_default();
-        self.orphans.extend(left.into_values().map(|record| record.work));
+        self.orphans
+            .extend(left.into_values().map(|record| record.work));
+    }
+
+    /// Every process is dead. What was retired stays so here, though the note of that is not synced: were it lost, the record
+    /// would be replayed once more.
+    pub(crate) fn all_die(&mut self) {
+        for who in self.files.keys().copied().collect::<Vec<_>>() {
+            self.die(who);
+        }
     }
 
     /// Records that wait for a server, of whatever process.

@@ -4,7 +4,7 @@ use crate::{
     Error,
     engine::{MemoryEngine, MemoryServer, Performer},
     error::Kind,
-    op::{Fault, Op, Reply},
+    op::{Fault, Invalidate, Op, Reply},
 };
 use std::time::Duration;
 
@@ -39,11 +39,24 @@ pub(crate) struct SimServer {
 
 impl SimServer {
     pub(crate) fn new(weakness: Option<ServerWeakness>) -> Self {
-        let memory = MemoryServer::with_manual_clock();
+        Self {
+            weakness,
+            ..Self::with(MemoryServer::with_manual_clock())
+        }
+    }
+
+    pub(crate) fn with(memory: MemoryServer) -> Self {
         Self {
             engine: MemoryEngine::new(memory.clone()),
             memory,
-            weakness,
+            weakness: None,
+        }
+    }
+
+    pub(crate) fn copy(&self) -> Self {
+        Self {
+            weakness: self.weakness,
+            ..Self::with(self.memory.copy())
         }
     }
 
@@ -70,10 +83,20 @@ impl SimServer {
             (Some(ServerWeakness::FillsWithoutLease), Op::Fill(fill)) => {
                 let flight = format!("l:{}:0", fill.token);
                 let mut keys = self.memory.keyspace().expect("it runs");
-                keys.set_field(&fill.entry.leases, &fill.entry.value, flight.into_bytes().into());
+                keys.set_field(
+                    &fill.entry.leases,
+                    &fill.entry.value,
+                    flight.into_bytes().into(),
+                );
             }
             (Some(ServerWeakness::KeepsDependents), Op::Commit(commit)) => {
                 commit.dependents.clear();
+            }
+            (Some(ServerWeakness::ForgetsMarks), Op::Prepare(prepare)) => {
+                let entries = std::mem::take(&mut prepare.entries);
+                let release = None;
+                self.engine
+                    .perform(&Op::Invalidate(Invalidate { entries, release }))?;
             }
             _ => {}
         }

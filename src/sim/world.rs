@@ -2,7 +2,6 @@
 
 use super::{
     actor::{Hand, Script, Wish},
-    choices::Choices,
     outbox::SimOutboxes,
     server::{Fate, SimServer},
 };
@@ -20,6 +19,13 @@ const MAX_TURNS: u64 = 100_000;
 /// Names a script, which is a process of its own.
 pub(crate) type Who = usize;
 
+enum Event {
+    Took(Who, Action, Fate),
+    Died(Who),
+    /// Something that no actor did.
+    Befell(String),
+}
+
 struct Actor {
     name: String,
     /// `None` once it is over or has crashed.
@@ -36,8 +42,8 @@ pub(crate) struct World {
     pub(crate) outboxes: SimOutboxes,
     /// Since the beginning. It stands still but for sleeps and [`World::advance`].
     pub(crate) clock: Duration,
-    /// Each action that was taken, by whom.
-    pub(crate) trace: Vec<String>,
+    /// What has happened.
+    trace: Vec<Event>,
     actors: Vec<Actor>,
     tokens: Rc<RefCell<u64>>,
 }
@@ -119,16 +125,10 @@ impl World {
         };
         let tick = self.trace.len() as u64;
         assert!(tick < MAX_TURNS, "the simulation does not end");
-        self.trace.push(match fate {
-            Fate::Answered => format!("{} {}", self.actors[who].name, action.name()),
-            fate => format!("{} {} {fate:?}", self.actors[who].name, action.name()),
-        });
         let wall_ns = self.now().wall_ns;
         let actor = &mut self.actors[who];
-        if actor.session.is_none()
-            && let Some(script) = &actor.script
-        {
-            script.begins(tick);
+        if let Some(script) = &actor.script {
+            script.acts(tick);
         }
         let session = actor.session.get_or_insert_with(|| self.disk.session());
         let answer = match &action {
@@ -139,6 +139,7 @@ impl World {
             Action::Outbox(action) => Answer::Outbox(self.outboxes.perform(who, action)),
             Action::Sleep(_) => Answer::Slept,
         };
+        self.trace.push(Event::Took(who, action, fate));
         self.resume(who, Some(answer));
     }
 
@@ -175,7 +176,7 @@ impl World {
     /// The script's process dies before its next action: its OS locks go, its outbox is anybody's.
     pub(crate) fn crash(&mut self, who: Who) {
         let actor = &mut self.actors[who];
-        self.trace.push(format!("{} dies", actor.name));
+        self.trace.push(Event::Died(who));
         (actor.script, actor.next) = (None, None);
         if let Some(session) = actor.session.take() {
             session.close(&mut self.disk);
@@ -183,12 +184,32 @@ impl World {
         self.outboxes.die(who);
     }
 
-    /// Everybody dies, and the disk is one of those that a power loss leaves. The server stands elsewhere.
-    pub(crate) fn power_loss(&mut self, choices: &mut Choices) {
-        for who in self.living() {
-            self.crash(who);
+    /// The same a moment later: the power has failed, so everybody is dead, and this is left.
+    pub(crate) fn after_power_loss(&self, disk: SimDisk, server: SimServer) -> Self {
+        let mut outboxes = self.outboxes.clone();
+        outboxes.all_die();
+        Self {
+            outboxes,
+            ..self.with(disk, server)
         }
-        self.disk = self.disk.after_power_loss(&mut |n| choices.choose(n));
+    }
+
+    /// The same while nobody is at work, to go on from more than once.
+    pub(crate) fn copy(&self) -> Self {
+        assert!(self.living().is_empty(), "a script cannot be copied");
+        Self {
+            outboxes: self.outboxes.clone(),
+            ..self.with(self.disk.clone(), self.server.copy())
+        }
+    }
+
+    fn with(&self, disk: SimDisk, server: SimServer) -> Self {
+        let tokens = *self.tokens.borrow();
+        Self {
+            clock: self.clock,
+            tokens: Rc::new(RefCell::new(tokens)),
+            ..Self::new(disk, server)
+        }
     }
 
     pub(crate) fn now(&self) -> Now {
@@ -217,8 +238,23 @@ impl World {
         }
     }
 
-    /// The last actions, for a message.
+    /// Something happens to the server, say.
+    pub(crate) fn befalls(&mut self, what: impl Into<String>) {
+        self.trace.push(Event::Befell(what.into()));
+    }
+
+    /// What has happened, for a message.
     pub(crate) fn story(&self) -> String {
-        self.trace.join("\n  ")
+        let told = self.trace.iter().map(|event| match event {
+            Event::Took(who, action, Fate::Answered) => {
+                format!("{} {}", self.actors[*who].name, action.name())
+            }
+            Event::Took(who, action, fate) => {
+                format!("{} {} {fate:?}", self.actors[*who].name, action.name())
+            }
+            Event::Died(who) => format!("{} dies", self.actors[*who].name),
+            Event::Befell(what) => what.clone(),
+        });
+        told.collect::<Vec<_>>().join("\n  ")
     }
 }

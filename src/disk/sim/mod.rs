@@ -21,6 +21,7 @@ mod tests;
 
 pub(crate) use session::SimSession;
 
+use crate::op::Stamp;
 use file::File;
 use names::Names;
 use std::{collections::BTreeMap, sync::Arc};
@@ -33,6 +34,8 @@ type FileId = u64;
 pub(crate) enum Weakness {
     /// `SyncTemp` says yes and does nothing.
     NoFileSync,
+    /// `SyncTemp` is done after the rename, with the sweep.
+    FileSyncAfterRename,
     /// `SyncFolder` says yes and does nothing.
     NoFolderSync,
     /// `SyncRoot` says yes and does nothing.
@@ -41,7 +44,7 @@ pub(crate) enum Weakness {
     NoLocks,
     /// `Sweep` finds nothing.
     NoSweep,
-    /// A temporary file's time is what the clock says in seconds, whatever was asked for, and the answer does not tell.
+    /// Every temporary file is of 1970, whatever was asked for, and the answer does not tell.
     DeafToTimes,
 }
 
@@ -85,8 +88,8 @@ impl SimDisk {
         }
     }
 
-    pub(crate) fn weakened(self, weakness: Option<Weakness>) -> Self {
-        Self { weakness, ..self }
+    pub(crate) fn weaken(&mut self, weakness: Option<Weakness>) {
+        self.weakness = weakness;
     }
 
     /// The open files of one protocol run.
@@ -99,6 +102,30 @@ impl SimDisk {
     pub(crate) fn names(&self, folder: &str) -> Vec<String> {
         let names = self.folders.get(folder).map(|folder| folder.now().keys());
         names.into_iter().flatten().cloned().collect()
+    }
+
+    /// What everybody sees under a name.
+    pub(crate) fn document(&self, folder: &str, name: &str) -> Option<(Stamp, Vec<u8>)> {
+        let file = self.files.get(&self.lookup(folder, name)?)?;
+        Some((file.stamp(), file.bytes().to_vec()))
+    }
+
+    /// All there is for everybody to see: folder, name, inode, time, bytes.
+    pub(crate) fn content(&self) -> Vec<(String, String, u64, i64, Vec<u8>)> {
+        let folders = self.folders.iter();
+        let names =
+            folders.flat_map(|(folder, names)| names.now().keys().map(move |n| (folder, n)));
+        let seen = names.filter_map(|(folder, name)| {
+            let (stamp, bytes) = self.document(folder, name)?;
+            Some((
+                folder.to_string(),
+                name.clone(),
+                stamp.inode,
+                stamp.mtime_ns,
+                bytes,
+            ))
+        });
+        seen.collect()
     }
 
     /// Puts the marker that forbids writing into a folder.

@@ -109,7 +109,9 @@ impl Step<'_> {
             FileAction::StampTemp { mtime_ns } => self.stamp_temp(*mtime_ns),
             FileAction::SyncTemp => {
                 let file = self.temp()?.1;
-                if !self.disk.is(Weakness::NoFileSync) {
+                if !self.disk.is(Weakness::NoFileSync)
+                    && !self.disk.is(Weakness::FileSyncAfterRename)
+                {
                     self.file(file).sync();
                 }
                 Ok(Got::Nothing)
@@ -241,9 +243,8 @@ impl Step<'_> {
         let (_, file) = self.temp()?;
         let kept = self.disk.kept_of(mtime_ns);
         if self.disk.is(Weakness::DeafToTimes) {
-            let clock = self.wall_ns - self.wall_ns.rem_euclid(1_000_000_000);
             let mut told = self.file(file).stamp();
-            self.file(file).set_mtime(clock);
+            self.file(file).set_mtime(0);
             told.mtime_ns = kept;
             return Ok(Got::Stamp(Some(told)));
         }
@@ -254,6 +255,11 @@ impl Step<'_> {
     fn sweep(&mut self) {
         if self.disk.is(Weakness::NoSweep) {
             return;
+        }
+        if let (true, Some(document)) =
+            (self.disk.is(Weakness::FileSyncAfterRename), self.document())
+        {
+            self.file(document).sync();
         }
         let document = self.place.file.clone();
         let names: Vec<(String, FileId)> = match self.disk.folders.get(&self.place.folder) {

@@ -1,0 +1,3 @@
+mod crash_points;
+mod power_loss;
+mod two_writers;
