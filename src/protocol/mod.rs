@@ -21,6 +21,8 @@ mod spread;
 mod value;
 
 pub(crate) use defer::deferred;
+#[cfg(all(test, feature = "testing"))]
+pub(crate) use files::Found;
 pub use intent::Guarantee;
 pub(crate) use intent::{Intent, Scope};
 pub(crate) use lock::{Claim, Held};

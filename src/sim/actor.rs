@@ -2,6 +2,8 @@
 
 use crate::{
     Result,
+    disk::{FileAction, Got, Place},
+    op::Stamp,
     protocol::{Action, Answer, Now, Run, Step},
 };
 use std::{
@@ -48,6 +50,17 @@ impl Hand {
                     return done;
                 }
             }
+        }
+    }
+
+    /// The document's stamp by one system call, as a reader with a snapshot asks for it.
+    pub(crate) async fn glance(&self, place: &Place) -> Option<Stamp> {
+        let action = Action::Disk(place.clone(), FileAction::Stat);
+        let answer = self.wait_for(Wish::Act(action)).await;
+        self.wait_for(Wish::Close).await;
+        match answer {
+            Answer::Disk(Ok(Got::Stamp(stamp))) => stamp,
+            _ => None,
         }
     }
 

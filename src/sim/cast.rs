@@ -10,7 +10,7 @@ use crate::{
     error::Kind,
     op::{Bytes, Entry, Space, keys::sibling},
     protocol::{
-        Claim, Guarantee, Held, Replayed, Spread,
+        Claim, Found, Guarantee, Held, Replayed, Spread,
         delete::{self, delete},
         load::{self, Begun, Filled},
         lock::{self, Expect},
@@ -25,6 +25,7 @@ pub(crate) const RUN: &str = "run";
 pub(crate) const LOCK_TTL: Duration = Duration::from_secs(60);
 pub(crate) const LEASE_TTL: Duration = Duration::from_secs(10);
 pub(crate) const ENTRY_TTL: Duration = Duration::from_secs(72 * 3_600);
+const PADDED: usize = 64;
 const PATIENCE: Duration = Duration::from_secs(1);
 
 /// The saves that a document has in it.
@@ -157,6 +158,11 @@ impl Paper {
     }
 
     pub(crate) async fn read(&self, hand: &Hand) -> Result<(Saves, Source)> {
+        let (found, source) = self.find(hand).await?;
+        Ok((parse(&found.bytes)?, source))
+    }
+
+    async fn find(&self, hand: &Hand) -> Result<(Found, Source)> {
         let reader = Reader {
             document: self.name.to_owned(),
             place: self.place.clone(),
@@ -165,8 +171,14 @@ impl Paper {
             token: hand.token(),
             lease_ttl: LEASE_TTL,
         };
-        let (found, source) = hand.run(read(reader)).await?;
-        Ok((parse(&found.bytes)?, source))
+        hand.run(read(reader)).await
+    }
+
+    /// With what a snapshot keeps.
+    pub(crate) async fn read_whole(&self, hand: &Hand) -> Result<(Found, Saves)> {
+        let (found, _) = self.find(hand).await?;
+        let saves = parse(&found.bytes)?;
+        Ok((found, saves))
     }
 }
 
@@ -183,8 +195,11 @@ fn writer(held: &Held) -> Writer {
     }
 }
 
+/// Of one size, as far as that goes: a stamp must tell versions apart without it. The padding is in front, so that no part of it
+/// is a whole document.
 fn text(saves: &Saves) -> Bytes {
-    serde_json::to_vec(saves).expect("numbers").into()
+    let list = serde_json::to_string(saves).expect("numbers");
+    format!("{list:>PADDED$}").into_bytes().into()
 }
 
 /// A document, or part of one, that is no list is none that anybody saved.

@@ -167,6 +167,8 @@ impl World {
                 }
                 None => {
                     actor.script = None;
+                    // Its process ends: what is in its outbox is anybody's.
+                    self.outboxes.die(who);
                     return;
                 }
             }
