@@ -33,4 +33,5 @@ control cachetx_without_stamp_check no_lost_save 'the first holder had not seen 
 control cachetx_without_slot_check cluster 'ash is in another slot: Outcome' keys_of_several_slots
 control cachetx_without_snapshot_check snapshot 'a snapshot of an older file was returned'
 control cachetx_without_replay outbox 'waited too long until the dependents are gone' a_save_while_the_server_is_away
+control cachetx_without_marks crash_safe 'deleted before the rename' nobody_fills
 exit "$failed"

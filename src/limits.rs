@@ -50,7 +50,7 @@ pub const LOCK_POLL_MAX: Duration = Duration::from_millis(50);
 /// How long a reader may load an entry before another one may, unless the cache says otherwise; it is renewed while the
 /// loader runs.
 pub const DEFAULT_LEASE_TTL: Duration = Duration::from_secs(10);
-/// The shortest life of a lease that a cache takes: it is renewed three times in it.
+/// The shortest life of a lease, or a mark, that a cache takes: it is renewed three times in it.
 pub const MIN_LEASE_TTL: Duration = Duration::from_millis(30);
 /// The longest: an hour.
 pub const MAX_LEASE_TTL: Duration = Duration::from_secs(3_600);
@@ -63,8 +63,9 @@ pub const LOAD_POLL_MAX: Duration = Duration::from_millis(50);
 /// Times that a reader finds a value under an entry's key whose stamp does not vouch for it, until it loads without filling.
 pub const UNFIT_ATTEMPTS: u32 = 4;
 
-/// How long a crash-safe writer's marks keep readers from filling, unless it marks again: it does so after half of this.
-pub const WRITE_MARK_TTL: Duration = Duration::from_secs(30);
+/// How long a crash-safe writer's marks keep readers from filling, unless the cache says otherwise; a writer that takes
+/// longer than half of it marks again.
+pub const DEFAULT_MARK_TTL: Duration = Duration::from_secs(30);
 
 /// Time to open a connection, TLS and AUTH included.
 pub const DEFAULT_CONNECT_TIMEOUT: Duration = Duration::from_secs(1);

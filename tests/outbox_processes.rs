@@ -7,7 +7,7 @@
 mod gate;
 mod support;
 
-use cachetx::{Cache, CacheOutcome, Document, OutboxFile, Params, Store};
+use cachetx::{Cache, CacheOutcome, Document, Guarantee, OutboxFile, Params, Store};
 use gate::Gate;
 use std::{
     collections::BTreeSet,
@@ -266,6 +266,15 @@ fn replays() {
 
 #[test]
 fn the_server_away_for_any_part_of_many_saves() {
+    save_through_outages(Guarantee::BestEffort);
+}
+
+#[test]
+fn the_server_away_for_any_part_of_many_crash_safe_saves() {
+    save_through_outages(Guarantee::CrashSafe);
+}
+
+fn save_through_outages(guarantee: Guarantee) {
     let saves = number("CACHETX_OUTBOX_SAVES", 80);
     let world = World::start();
     let dir = TempDir::new().expect("a folder");
@@ -289,6 +298,7 @@ fn the_server_away_for_any_part_of_many_saves() {
                     ("CACHETX_TEST_URL", gate.url()),
                     ("CACHETX_TEST_PROCESS", process.to_string()),
                     ("CACHETX_TEST_TO", each.to_string()),
+                    ("CACHETX_TEST_GUARANTEE", format!("{guarantee:?}")),
                 ],
             )
         })
@@ -327,8 +337,13 @@ fn the_server_away_for_any_part_of_many_saves() {
         left(&world, acknowledged.iter()) == 0
     });
     until("the outbox is empty", || !recorded());
+    if guarantee == Guarantee::CrashSafe {
+        // The one that was killed may have written a file that it could not tell of.
+        let written = all.iter().filter(|run| saved(&world, run));
+        assert_eq!(left(&world, written), 0, "stale beside a new file");
+    }
     eprintln!(
-        "{} saves in {outages} outages, one writer killed: {killed}; all right {slowest:?} after one, at most",
+        "{guarantee:?}: {} saves in {outages} outages, one writer killed: {killed}; all right {slowest:?} after one, at most",
         acknowledged.len()
     );
     assert!(acknowledged.len() > saves / 2 && outages > 1 && killed);
@@ -339,18 +354,30 @@ fn the_server_away_for_any_part_of_many_saves() {
     assert!(support::get(&mut world.redis(), BYSTANDER).is_some());
 }
 
+fn saved(world: &World, run: &str) -> bool {
+    let file = world.root.path().join(run).join("climate.nodb");
+    let text = fs::read(file).expect("the document is there");
+    let climate: Climate = serde_json::from_slice(&text).expect("it is whole");
+    climate.years == 2
+}
+
 #[test]
 #[ignore = "a child process of another test"]
 fn saves() {
     let (Some(root), Some(url)) = (given("CACHETX_TEST_ROOT"), given("CACHETX_TEST_URL")) else {
         return;
     };
+    let guarantee = match given("CACHETX_TEST_GUARANTEE").as_deref() {
+        Some("CrashSafe") => Guarantee::CrashSafe,
+        _ => Guarantee::BestEffort,
+    };
     let process = number("CACHETX_TEST_PROCESS", 0);
     let cache = Cache::builder(support::rules())
         .url(url)
         .open_lazy()
         .expect("a cache");
-    let store = Store::builder(cache).root(root).open().expect("a store");
+    let store = Store::builder(cache).root(root).guarantee(guarantee);
+    let store = store.open().expect("a store");
     for n in 0..number("CACHETX_TEST_TO", 0) {
         let run = format!("run-{process}-{n}");
         let document: Document<Climate> = store.document(&run, "climate").expect("a document");

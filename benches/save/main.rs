@@ -7,6 +7,7 @@ mod by_hand;
 mod commit;
 mod cores;
 mod durable;
+mod guarantees;
 mod pairs;
 mod scene;
 
@@ -40,14 +41,14 @@ fn main() -> Result<(), BoxError> {
 
     if wanted("unix") {
         title("unix: lock and commit, over a Unix socket");
-        table(|server, bytes, dependents| {
+        table(commit::round_trips, |server, bytes, dependents| {
             let url = server.unix_url();
             commit::measure(server, &url, bytes, dependents, rounds(COMMITS))
         })?;
     }
     if wanted("tcp") {
         title("tcp: lock and commit, over TCP on 127.0.0.1");
-        table(|server, bytes, dependents| {
+        table(commit::round_trips, |server, bytes, dependents| {
             let url = server.url();
             commit::measure(server, &url, bytes, dependents, rounds(COMMITS))
         })?;
@@ -55,15 +56,22 @@ fn main() -> Result<(), BoxError> {
     let shared = Path::new(SHARED_MEMORY);
     if wanted("memory") && shared.is_dir() {
         title("memory: the whole save, its files in memory");
-        table(|server, bytes, dependents| {
+        table(commit::round_trips, |server, bytes, dependents| {
             durable::measure(server, shared, bytes, dependents, rounds(SAVES_IN_MEMORY))
         })?;
     }
     if wanted("disk") {
         let target = disk();
         title("disk: the whole save, its files on disk");
-        table(|server, bytes, dependents| {
+        table(commit::round_trips, |server, bytes, dependents| {
             durable::measure(server, &target, bytes, dependents, rounds(SAVES_ON_DISK))
+        })?;
+    }
+    if wanted("guarantees") {
+        let target = disk();
+        title("guarantees: the whole save on disk; \"ours\" is crash-safe, \"hand\" the default");
+        table(guarantees::round_trips, |server, bytes, dependents| {
+            guarantees::measure(server, &target, bytes, dependents, rounds(SAVES_ON_DISK))
         })?;
     }
     Ok(())
@@ -84,6 +92,7 @@ fn title(text: &str) {
 
 /// One row for each server, placement, size and number of dependents.
 fn table(
+    round_trips: impl Fn(&Server) -> Result<(u64, u64), BoxError>,
     measure: impl Fn(&Server, usize, usize) -> Result<Summary, BoxError>,
 ) -> Result<(), BoxError> {
     let cores = Cores::allowed()?;
@@ -91,7 +100,7 @@ fn table(
         // Free until it is placed: a server's own threads stay where they were started.
         cores.free()?;
         let server = Server::start(binary)?;
-        let (ours, by_hand) = commit::round_trips(&server)?;
+        let (ours, by_hand) = round_trips(&server)?;
         for count in cores.placements() {
             cores.place(&server, count)?;
             for bytes in BYTES {

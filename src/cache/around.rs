@@ -4,7 +4,6 @@ use super::Cache;
 use crate::{
     BoxError, CacheOutcome, Error, Params, Result,
     error::Kind,
-    limits,
     protocol::{Intent, Scope, around},
     token,
 };
@@ -22,7 +21,8 @@ impl Cache {
     ///
     /// `change` has to have committed when it returns: what others can only read later, they may cache too early.
     ///
-    /// Two round trips for each step, and one for each ten seconds that `change` takes. A server that is away is no error: it
+    /// Two round trips for each step, and one more each third of a mark's life
+    /// ([`CacheBuilder::mark_ttl`](crate::CacheBuilder::mark_ttl)) that `change` takes. A server that is away is no error: it
     /// is put off, as [`CacheOutcome::Deferred`] says, and readers may find old entries until then.
     ///
     /// # Errors
@@ -66,6 +66,7 @@ impl Cache {
                 release: false,
                 params: params.clone(),
                 token: token::hex_128()?,
+                mark_ttl: self.mark_ttl(),
             },
         )?;
         // Should it panic, dropping `around` ends it.
@@ -92,7 +93,7 @@ impl<'a> Around<'a> {
         let shared = Arc::clone(&intent);
         // Weak, so that a job that waits keeps nothing alive.
         let inner = Arc::downgrade(&cache.0);
-        let pause = limits::WRITE_MARK_TTL / 3;
+        let pause = cache.mark_ttl() / 3;
         let renewals = cache.0.renewals.get();
         let renewal = renewals.execute_with_dynamic_delay(pause, move || {
             let cache = Cache(inner.upgrade()?);

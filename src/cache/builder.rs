@@ -26,6 +26,7 @@ pub struct CacheBuilder {
     cross_slot: CrossSlot,
     breaker_pause: Duration,
     lease_ttl: Duration,
+    mark_ttl: Duration,
     on_busy: OnBusy,
     outbox: Option<PathBuf>,
 }
@@ -54,6 +55,7 @@ impl CacheBuilder {
             cross_slot: CrossSlot::default(),
             breaker_pause: limits::DEFAULT_BREAKER_PAUSE,
             lease_ttl: limits::DEFAULT_LEASE_TTL,
+            mark_ttl: limits::DEFAULT_MARK_TTL,
             on_busy: OnBusy::Wait(limits::DEFAULT_LOAD_WAIT),
             outbox: None,
         }
@@ -190,6 +192,15 @@ impl CacheBuilder {
         self
     }
 
+    /// How long the marks of a crash-safe save ([`Guarantee::CrashSafe`](crate::Guarantee::CrashSafe)), or of
+    /// [`Cache::invalidate_around`], keep readers from filling; 30 s by default, from 30 ms to an hour. They are dropped by
+    /// the writer's own end and renewed while it is at work, so they only have to outlive a pause of its process; when
+    /// that dies, entries stay empty for so long.
+    pub fn mark_ttl(mut self, ttl: Duration) -> Self {
+        self.mark_ttl = ttl;
+        self
+    }
+
     /// What a reader does about an entry that somebody else is loading; it waits for up to 10 s by default.
     pub fn on_busy(mut self, on_busy: OnBusy) -> Self {
         self.on_busy = on_busy;
@@ -243,13 +254,14 @@ impl CacheBuilder {
 
     fn check(&self) -> Result<()> {
         let (least, most) = (limits::MIN_LEASE_TTL, limits::MAX_LEASE_TTL);
-        if (least..=most).contains(&self.lease_ttl) {
-            return Ok(());
+        for (ttl, what) in [(self.lease_ttl, "lease"), (self.mark_ttl, "mark")] {
+            if !(least..=most).contains(&ttl) {
+                return Err(Error::new(Kind::Config(format!(
+                    "a {what} of {ttl:?} is not between {least:?} and {most:?} (CacheBuilder::{what}_ttl)"
+                ))));
+            }
         }
-        Err(Error::new(Kind::Config(format!(
-            "a lease of {:?} is not between {least:?} and {most:?} (CacheBuilder::lease_ttl)",
-            self.lease_ttl
-        ))))
+        Ok(())
     }
 
     fn server(&self) -> ServerConfig {
@@ -297,6 +309,7 @@ impl CacheBuilder {
             cross_slot: self.cross_slot,
             response_timeout: self.server.response_timeout,
             lease_ttl: self.lease_ttl,
+            mark_ttl: self.mark_ttl,
             on_busy: self.on_busy,
             renewals: Renewals::default(),
         })))

@@ -57,6 +57,7 @@ struct Inner {
     cross_slot: CrossSlot,
     response_timeout: Duration,
     lease_ttl: Duration,
+    mark_ttl: Duration,
     on_busy: OnBusy,
     renewals: load::Renewals,
 }
@@ -249,6 +250,10 @@ impl Cache {
 
     pub(crate) fn lease_ttl(&self) -> Duration {
         self.0.lease_ttl
+    }
+
+    pub(crate) fn mark_ttl(&self) -> Duration {
+        self.0.mark_ttl
     }
 
     pub(crate) fn response_timeout(&self) -> Duration {

@@ -13,6 +13,7 @@ use crate::{
     disk::{FileAction, Place, Sidecar},
     op::Entry,
 };
+use std::time::Duration;
 
 /// Everything a deletion needs.
 #[derive(Clone, Debug)]
@@ -28,6 +29,8 @@ pub(crate) struct Plan {
     pub(crate) guarantee: Guarantee,
     /// Of the marks, where it is crash-safe: 128 random bits in hex.
     pub(crate) token: String,
+    /// Their life.
+    pub(crate) mark_ttl: Duration,
 }
 
 /// An error means that nothing was changed, and that the lock is still held.
@@ -71,6 +74,7 @@ async fn unlink(io: &super::Io, plan: &Plan, intent: &mut Option<Intent>) -> Res
             release: true,
             params: plan.params.clone(),
             token: plan.token.clone(),
+            mark_ttl: plan.mark_ttl,
         };
         *intent = Some(Intent::declare(io, scope).await?);
     }

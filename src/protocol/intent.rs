@@ -11,7 +11,6 @@ use super::{
 use crate::{
     Params, Result,
     disk::{Invalidation, OutboxAction, OutboxGot, Ticket},
-    limits,
     op::{Commit, CommitReply, Entry, Fault, Lock, Prepare, PrepareReply},
 };
 use std::time::Duration;
@@ -43,6 +42,8 @@ pub(crate) struct Scope {
     pub(crate) params: Params,
     /// The marks': 128 random bits in hex.
     pub(crate) token: String,
+    /// The marks' life.
+    pub(crate) mark_ttl: Duration,
 }
 
 impl Scope {
@@ -100,7 +101,7 @@ impl Intent {
 
     /// Marks again, where the marks might end before the truth has changed.
     pub(super) async fn refresh(&mut self, io: &Io) {
-        if io.now().boot.saturating_sub(self.marked_at) > limits::WRITE_MARK_TTL / 2 {
+        if io.now().boot.saturating_sub(self.marked_at) > self.scope.mark_ttl / 2 {
             self.mark(io).await;
         }
     }
@@ -119,7 +120,7 @@ impl Intent {
                 locks: locks.cloned().collect(),
                 entries: entries.clone(),
                 token: self.scope.token.clone(),
-                ttl_ms: millis(limits::WRITE_MARK_TTL),
+                ttl_ms: millis(self.scope.mark_ttl),
             };
             match io.server(asked).await {
                 Ok(PrepareReply::Done) => {}

@@ -32,7 +32,8 @@ pub enum Reach {
 pub enum CacheOutcome {
     /// In one atomic step: the own entry set, the dependents deleted, the lock released.
     Committed {
-        /// Dependents that were there and are gone; 0 where only the repeat of a lost reply was answered.
+        /// Dependents that were there and are gone; 0 where only the repeat of a lost reply was answered. A crash-safe save
+        /// has deleted them before its file changed, so it counts only what was set meanwhile.
         removed: u64,
     },
     /// The own entry and the dependents are deleted, and nothing was set: the lock was lost meanwhile, or the server

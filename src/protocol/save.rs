@@ -40,6 +40,8 @@ pub(crate) struct Plan {
     /// Replicas to wait for after the commit.
     pub(crate) wait: Option<Wait>,
     pub(crate) guarantee: Guarantee,
+    /// The life of a crash-safe save's marks.
+    pub(crate) mark_ttl: Duration,
     /// How long after its first try the commit may be tried again.
     pub(crate) patience: Duration,
 }
@@ -150,6 +152,7 @@ fn scope(plan: &Plan) -> Scope {
         release: plan.release,
         params: plan.params.clone(),
         token: plan.id.clone(),
+        mark_ttl: plan.mark_ttl,
     }
 }
 

@@ -96,6 +96,7 @@ impl<T> Document<T> {
                 params: names.params.clone(),
                 writer: hold.writer()?,
                 guarantee: self.store.0.guarantee,
+                mark_ttl: cache.mark_ttl(),
                 token: token::hex_128()?,
             }))?;
         hold.let_go_of();

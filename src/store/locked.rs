@@ -232,6 +232,7 @@ impl Hold {
                 .or(self.store.0.wait)
                 .filter(|wait| wait.replicas > 0),
             guarantee: save.guarantee.unwrap_or(self.store.0.guarantee),
+            mark_ttl: cache.mark_ttl(),
             patience: cache.response_timeout(),
         }))?;
         cache.note(&names.document, &saved.outcome.cache);

@@ -99,6 +99,7 @@ impl FilelessDocument {
             },
             release: true,
             guarantee: Guarantee::BestEffort,
+            mark_ttl: limits::DEFAULT_MARK_TTL,
             patience: self.cache.response_timeout(),
         };
         let saved = self.drive(save::save(plan))?;

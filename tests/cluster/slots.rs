@@ -1,7 +1,7 @@
 //! Keys that cannot meet in one step.
 
 use crate::{bed::*, support::Climate};
-use cachetx::{CacheOutcome, CrossSlot, Params, Reach, Rules, Save, Store};
+use cachetx::{CacheOutcome, CrossSlot, Guarantee, Params, Reach, Rules, Save, Store};
 
 /// `ash` is hashed elsewhere.
 const SPREAD: &str = r#"{
@@ -128,5 +128,48 @@ fn a_split_commit_deletes_everything_and_says_that_it_was_not_one_step() {
             matches!(done, CacheOutcome::Invalidated { removed: 2 }),
             "{done:?}"
         );
+    });
+}
+
+#[test]
+fn a_crash_safe_save_marks_the_entries_of_every_slot_and_takes_its_marks_away() {
+    on_every_server(|bed| {
+        let rules = Rules::from_json(SPREAD).expect("rules");
+        let store = bed.store_of(bed.builder(rules).cross_slot(CrossSlot::Split));
+        let run = "marked";
+        let document = climate(&store, run);
+        document.create(&Climate::of(1)).expect("created");
+        let plain = |controller: &str| format!("nodb_cache:{run}:{controller}");
+        let keys = [key(run, "wepp"), plain("ash"), plain("soils")];
+        let mut nodes = bed.nodes();
+        let safe = || task().guarantee(Guarantee::CrashSafe);
+        keys.iter()
+            .for_each(|key| nodes.run::<()>(&["SET", key, "derived"]));
+        let outcome = add_one(&document, safe()).expect("saved");
+        assert!(
+            matches!(outcome.cache, CacheOutcome::Committed { removed: 0 }),
+            "all are gone before: {outcome:?}"
+        );
+        assert_eq!(outcome.reach, Reach::Split);
+        let marked = [
+            format!("{{{run}}}:cachetx:leases"),
+            format!("{{{}}}:leases", plain("ash")),
+            format!("{{{}}}:leases", plain("soils")),
+        ];
+        for gone in keys.iter().chain(&marked) {
+            assert_eq!(nodes.run::<u32>(&["EXISTS", gone]), 0, "{gone}");
+        }
+
+        // The same entries, marked by somebody else too: those marks stay.
+        for (leases, key) in marked.iter().zip(&keys) {
+            let theirs = format!("w:theirs:{}", u64::MAX / 2);
+            nodes.run::<()>(&["HSET", leases, key, &theirs]);
+        }
+        add_one(&document, safe()).expect("saved");
+        for (leases, key) in marked.iter().zip(&keys) {
+            let mark: String = nodes.run(&["HGET", leases, key]);
+            assert!(mark.starts_with("w:*:"), "{leases}: {mark}");
+            nodes.run::<()>(&["DEL", leases]);
+        }
     });
 }
