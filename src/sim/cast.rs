@@ -26,6 +26,7 @@ pub(crate) const LOCK_TTL: Duration = Duration::from_secs(60);
 pub(crate) const LEASE_TTL: Duration = Duration::from_secs(10);
 pub(crate) const ENTRY_TTL: Duration = Duration::from_secs(72 * 3_600);
 const PADDED: usize = 64;
+pub(crate) const MARK_TTL: Duration = Duration::from_secs(30);
 const PATIENCE: Duration = Duration::from_secs(1);
 
 /// The saves that a document has in it.
@@ -116,6 +117,7 @@ impl Paper {
             release: true,
             wait: None,
             guarantee: self.guarantee,
+            mark_ttl: MARK_TTL,
             patience: PATIENCE,
         };
         let saved = hand.run(save(plan)).await;
@@ -147,6 +149,7 @@ impl Paper {
             params: Params::new(),
             writer: writer(&held),
             guarantee: self.guarantee,
+            mark_ttl: MARK_TTL,
             token: hand.token(),
         };
         let deleted = hand.run(delete(plan)).await;

@@ -40,8 +40,8 @@ pub(crate) enum Weakness {
     NoFolderSync,
     /// `SyncRoot` says yes and does nothing.
     NoRootSync,
-    /// Every OS lock is granted.
-    NoLocks,
+    /// The OS lock on a sidecar is given to whoever asks.
+    NoSidecarLock,
     /// `Sweep` finds nothing.
     NoSweep,
     /// Every temporary file is of 1970, whatever was asked for, and the answer does not tell.
@@ -172,9 +172,6 @@ impl SimDisk {
 
     /// Whether the session has the file's OS lock now.
     fn lock(&mut self, file: FileId, session: u64) -> bool {
-        if self.is(Weakness::NoLocks) {
-            return true;
-        }
         *self.locks.entry(file).or_insert(session) == session
     }
 

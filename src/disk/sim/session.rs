@@ -207,7 +207,8 @@ impl Step<'_> {
             new
         });
         // A session that has it asks for it by a new descriptor, as the real one does.
-        if self.open.sidecar == Some(file) || !self.disk.lock(file, self.session) {
+        let free = self.open.sidecar != Some(file) && self.disk.lock(file, self.session);
+        if !free && !self.disk.is(Weakness::NoSidecarLock) {
             return Got::Busy;
         }
         self.open.sidecar = Some(file);

@@ -378,7 +378,7 @@ fn histories_find_each_weakness() {
             ..plain
         },
         Setting {
-            disk: Some(Weakness::NoLocks),
+            disk: Some(Weakness::NoSidecarLock),
             ..plain
         },
         Setting {

@@ -2,6 +2,7 @@
 
 use crate::{
     CacheOutcome, Error,
+    error::Kind,
     protocol::save::Saved,
     sim::cast::{Saves, Way},
 };
@@ -45,15 +46,18 @@ impl Record {
             Ok(saved) => &saved.outcome.cache,
             Err(e) => {
                 self.refused.push(number);
-                self.count(match e {
+                let why = match e {
                     e if e.is_lock_held() => "refused: the lock is held",
                     e if e.is_conflict() => "refused: conflict",
                     e if e.is_fenced() => "refused: fenced",
                     e if e.is_lock_lost() => "refused: the lock is lost",
                     e if e.is_unavailable() => "refused: the server is away",
-                    e if e.to_string().contains("sidecar") => "refused: the sidecar is busy",
-                    e => panic!("{e}"),
-                });
+                    e if matches!(e.kind(), Kind::SidecarBusy { .. }) => {
+                        "refused: the sidecar is busy"
+                    }
+                    e => return self.demand(false, || format!("a save failed: {e}")),
+                };
+                self.count(why);
                 return;
             }
         };
