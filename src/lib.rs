@@ -4,7 +4,7 @@
 //! - [`Rules`] say which entries a task makes out of date; they compile into key lists ([`KeyList`]) for [`Params`].
 //! - [`Cache`] is rules and a server; it finds out at boot how operations can run ([`Engine`], [`EngineReport`], [`Acl`]) and counts what it does ([`Stats`]).
 //! - [`Store`] is a folder of documents and a cache. [`Document`] is a handle on one, [`Locked`] the right to save it,
-//!   [`Save`] what one save adds, [`Outcome`] what it came to. What the server did not take is kept in an outbox and
+//!   [`Save`] what one save adds, [`Outcome`] what it came to; [`Transaction`] saves several as one. What the server did not take is kept in an outbox and
 //!   replayed ([`Replayed`]).
 //! - [`RawObject`] keeps a foreign document byte for byte but for the members that are set.
 //! - [`Error`] is the one error; [`limits`] has every bound.
@@ -56,7 +56,10 @@ pub use rules::{
     SlotFinding, Slots, UnknownTasks,
 };
 
-pub use store::{Document, Locked, Save, SaveError, Store, StoreBuilder};
+pub use store::{
+    Document, Documents, Locked, Save, SaveError, Store, StoreBuilder, Transaction,
+    TransactionError, Values,
+};
 
 /// The crate's result: its one [`Error`] unless said otherwise.
 pub type Result<T, E = Error> = std::result::Result<T, E>;

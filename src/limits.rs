@@ -158,6 +158,13 @@ pub const ECHO_AGE: Duration = Duration::from_secs(3_600);
 /// Between two looks for outboxes of processes that died.
 pub const TAKEOVER_PAUSE: Duration = Duration::from_millis(500);
 
+/// Bytes of a transaction's journal, which names every entry that is to be deleted; a transaction with more is refused.
+pub const MAX_JOURNAL_BYTES: usize = 64 * 1024 * 1024;
+/// Dead transactions' journals that one look in the background finishes; the next one goes on.
+pub const MAX_JOURNALS: usize = 1_024;
+/// Tries to make a journal that nobody takes for a dead owner's before it is locked.
+pub const JOURNAL_ATTEMPTS: u32 = 64;
+
 /// Bytes of one path component: what common file systems allow.
 pub const MAX_NAME_BYTES: usize = 255;
 /// How long a save waits for the OS lock on a document's sidecar, which others hold for some file operations only.

@@ -80,6 +80,41 @@ fn the_owner_the_group_and_who_may_write_are_kept() {
 }
 
 #[test]
+fn what_root_s_transaction_leaves_may_be_used_by_the_root_folder_s_owner() {
+    if !rustix::process::geteuid().is_root() {
+        support::skipped(
+            "what_root_s_transaction_leaves_may_be_used_by_the_root_folder_s_owner",
+            "needs root",
+        );
+        return;
+    }
+    let world = World::start();
+    let (owner, group) = (12_345, 12_346);
+    chown(world.root.path(), Some(owner), Some(group)).expect("given away");
+    let shared = fs::Permissions::from_mode(0o770);
+    fs::set_permissions(world.root.path(), shared).expect("set");
+    let folder = world.root.path().join(".cachetx-journal");
+    let whose = |path: &std::path::Path| {
+        let of = fs::metadata(path).expect("there");
+        (of.uid(), of.gid(), of.mode() & 0o7777)
+    };
+    let seen = folder.clone();
+    let store = world.store_builder().trace(move |step| {
+        if step == "disk.write-journal" {
+            let mut files = fs::read_dir(&seen).expect("the folder");
+            let journal = files.next().expect("a journal").expect("an entry");
+            assert_eq!(whose(&journal.path()), (owner, group, 0o660));
+        }
+    });
+    let store = store.open().expect("a store");
+    let document = world.climate(&store);
+    document.create(&Climate::of(1)).expect("created");
+    let transaction = store.transaction((&document,)).expect("locked");
+    committed(&transaction.commit(cachetx::NO_TASKS).expect("committed"));
+    assert_eq!(whose(&folder), (owner, group, 0o770));
+}
+
+#[test]
 fn a_member_of_the_document_s_group_keeps_the_group() {
     let name = "a_member_of_the_document_s_group_keeps_the_group";
     if !rustix::process::geteuid().is_root() {

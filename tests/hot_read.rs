@@ -30,7 +30,7 @@ fn a_hot_read_is_one_step_and_no_round_trip() {
     let taken = || std::mem::take(&mut *seen.lock().expect("not poisoned"));
     taken();
     document.read().expect("cold");
-    assert_eq!(taken(), ["disk.stat", "server.Read"]);
+    assert_eq!(taken(), ["disk.peek-sidecar", "disk.stat", "server.Read"]);
     let before = store.cache().stats();
     document.read().expect("hot");
     assert_eq!(taken(), ["disk.stat"]);

@@ -23,6 +23,7 @@ use crate::{
     op::{Ask, Entry, Fault, Invalidate, InvalidateReply, Op, Reply, Space, keys},
     protocol::{CacheOutcome, Spread, deferred},
 };
+pub(crate) use replayer::Look;
 use replayer::Replayer;
 use stats::Counters;
 use std::{path::Path, sync::Arc, time::Duration};
@@ -181,6 +182,12 @@ impl Cache {
         }
     }
 
+    /// Lets the background thread do this too, at each of its looks, until it says that it is over.
+    pub(crate) fn look_too(&self, look: impl Fn() -> Look + Send + Sync + 'static) {
+        self.0.replayer.look_too(Box::new(look));
+        self.0.replayer.start();
+    }
+
     /// Performs an action of a protocol on the outbox.
     pub(crate) fn keep(&self, action: &OutboxAction) -> Result<OutboxGot> {
         let kept = self.0.outbox.perform(action);
@@ -242,6 +249,21 @@ impl Cache {
             }
         }
         Ok(spread)
+    }
+
+    /// Own entries, by their numbers, in lists of what one commit can set.
+    ///
+    /// # Errors
+    ///
+    /// There are several lists, and the cache was not told to split. Nothing has been written yet.
+    pub(crate) fn commits(&self, owns: &[&Entry]) -> Result<Vec<Vec<usize>>> {
+        let numbered: Vec<(usize, &str)> = owns.iter().map(|own| &*own.value).enumerate().collect();
+        let steps = self.space().divide(numbered, |(_, key)| key);
+        if let (CrossSlot::Refuse, [first, second, ..]) = (self.0.cross_slot, &steps[..]) {
+            self.space().meet(first[0].1, second[0].1)?;
+        }
+        let numbers = |step: Vec<(usize, &str)>| step.into_iter().map(|(n, _)| n).collect();
+        Ok(steps.into_iter().map(numbers).collect())
     }
 
     pub(crate) fn counters(&self) -> &Counters {

@@ -27,7 +27,18 @@ pub(super) struct Replayer {
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
+/// Whether whoever looks for something to do in the background is still there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Look {
+    Again,
+    Over,
+}
+
+type Looker = Box<dyn Fn() -> Look + Send + Sync>;
+
 struct Shared {
+    /// What stores look for: transactions of dead processes.
+    lookers: Mutex<Vec<Looker>>,
     engine: Arc<Breaker>,
     outbox: Arc<Outbox>,
     echo: Echo,
@@ -80,6 +91,7 @@ impl Replayer {
     pub(super) fn new(engine: Arc<Breaker>, outbox: Arc<Outbox>, expand: replay::Expand) -> Self {
         Self {
             shared: Arc::new(Shared {
+                lookers: Mutex::default(),
                 engine,
                 outbox,
                 echo: Echo::default(),
@@ -132,10 +144,16 @@ impl Replayer {
         lock(&self.shared.signal).stop = true;
         self.shared.bell.notify_all();
         if let Some(thread) = lock(&self.thread).take()
+            // A looker may have had the last handle: then this is that thread, which ends by itself.
+            && thread.thread().id() != thread::current().id()
             && thread.join().is_err()
         {
             log::error!("the outbox's thread panicked");
         }
+    }
+
+    pub(super) fn look_too(&self, looker: Looker) {
+        lock(&self.shared.lookers).push(looker);
     }
 
     /// Replays now, in this thread.
@@ -192,7 +210,15 @@ impl Shared {
                 log::warn!("the outbox waits, and will be tried again: {cause}");
             }
             complained = failed.is_some();
+            self.look();
         }
+    }
+
+    fn look(&self) {
+        // Not under the lock: a looker may take its time, and another store may come.
+        let mut lookers = std::mem::take(&mut *lock(&self.lookers));
+        lookers.retain(|look| look() == Look::Again);
+        lock(&self.lookers).append(&mut lookers);
     }
 
     fn wait(&self, pause: Duration) -> Signal {

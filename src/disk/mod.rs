@@ -7,10 +7,13 @@
 //! - its *sidecar* `.<file>.cachetx`: the OS lock of writers, the last fence and the last modification time;
 //! - for the length of a save, a temporary file `.<file>.<token>.tmp`, locked by its writer while that lives.
 //!
+//! What a transaction is about to do to several documents stands in a [`journal`], in the folder `.cachetx-journal`.
+//!
 //! The [`outbox`] is a folder of its own, by default `<root>/.cachetx-outbox`: no run's name begins with a dot.
 
 mod file_system;
 mod folder;
+pub(crate) mod journal;
 mod outbox;
 mod read;
 mod root;
@@ -21,6 +24,7 @@ pub(crate) mod sim;
 mod temp;
 
 pub use file_system::FileSystem;
+pub(crate) use journal::{Journal, JournalId};
 pub(crate) use outbox::{
     Invalidation, Listed, Outbox, OutboxAction, OutboxGot, Ticket, Work, list,
 };
@@ -34,7 +38,7 @@ use std::sync::Arc;
 pub(crate) const READ_ONLY_MARKER: &str = "READONLY";
 
 /// Where a document lives below the root: two path components that were checked.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Place {
     pub(crate) folder: Arc<str>,
     pub(crate) file: Arc<str>,
@@ -66,8 +70,10 @@ pub(crate) enum FileAction {
     LockSidecar,
     /// Needs the lock.
     WriteSidecar(Sidecar),
+    /// Makes what was written to the sidecar durable. Needs the lock.
+    SyncSidecar,
     UnlockSidecar,
-    /// Writes a new temporary file, with the document's mode.
+    /// Writes a new temporary file, with the document's mode; its token.
     WriteTemp(Bytes),
     /// Sets the temporary file's modification time and reads back what the file system kept of it.
     StampTemp {
@@ -80,8 +86,33 @@ pub(crate) enum FileAction {
     /// Deletes the document.
     Unlink,
     SyncFolder,
-    /// Deletes the temporary files of this document whose writers are dead.
+    /// Deletes the temporary files of this document whose writers are dead. Under the sidecar's lock, and not while that names
+    /// a journal, none of them is a transaction's that is still to be finished.
     Sweep,
+    /// The stamp of the temporary file with that token, which a dead writer left, if it is there.
+    StatLeft {
+        token: String,
+    },
+    /// That one becomes the document.
+    RenameLeft {
+        token: String,
+    },
+    DiscardLeft {
+        token: String,
+    },
+    /// Makes the journal at this place, empty and locked.
+    MakeJournal,
+    /// Needs to be its maker.
+    WriteJournal(Journal),
+    /// Makes the journal's content durable.
+    SyncJournal,
+    /// What the journal says, if it is there.
+    ReadJournal,
+    /// Takes the journal's OS lock, unless its owner lives.
+    LockJournal,
+    RemoveJournal,
+    /// The journals that there are.
+    ListJournals,
 }
 
 impl FileAction {
@@ -96,6 +127,7 @@ impl FileAction {
             Self::PeekSidecar => "peek-sidecar",
             Self::LockSidecar => "lock-sidecar",
             Self::WriteSidecar(_) => "write-sidecar",
+            Self::SyncSidecar => "sync-sidecar",
             Self::UnlockSidecar => "unlock-sidecar",
             Self::WriteTemp(_) => "write-temp",
             Self::StampTemp { .. } => "stamp-temp",
@@ -105,6 +137,16 @@ impl FileAction {
             Self::Unlink => "unlink",
             Self::SyncFolder => "sync-folder",
             Self::Sweep => "sweep",
+            Self::StatLeft { .. } => "stat-left",
+            Self::RenameLeft { .. } => "rename-left",
+            Self::DiscardLeft { .. } => "discard-left",
+            Self::MakeJournal => "make-journal",
+            Self::WriteJournal(_) => "write-journal",
+            Self::SyncJournal => "sync-journal",
+            Self::ReadJournal => "read-journal",
+            Self::LockJournal => "lock-journal",
+            Self::RemoveJournal => "remove-journal",
+            Self::ListJournals => "list-journals",
         }
     }
 }
@@ -116,6 +158,8 @@ pub(crate) struct Sidecar {
     pub(crate) fence: u64,
     /// The modification time that the last save gave; it outlives the document's deletion, so that stamps never come back.
     pub(crate) mtime_ns: i64,
+    /// A transaction that has this document among its own and is not known to be over.
+    pub(crate) journal: Option<JournalId>,
 }
 
 /// What a file action answers.
@@ -130,8 +174,13 @@ pub(crate) enum Got {
     /// The file changed while it was read, or was replaced on its server.
     Torn,
     Sidecar(Sidecar),
-    /// Somebody else has the sidecar's OS lock.
+    /// Somebody else has the sidecar's, or the journal's, OS lock.
     Busy,
+    /// A new temporary file's token.
+    Temp(String),
+    /// `None` for one that was never whole.
+    Journal(Option<Journal>),
+    Journals(Vec<JournalId>),
 }
 
 /// What `LookAtFolder` sees.

@@ -1,5 +1,5 @@
 use super::{
-    FileAction, Folder, Got, Place, READ_ONLY_MARKER, Root, folder, read, sidecar,
+    FileAction, Folder, Got, Place, READ_ONLY_MARKER, Root, folder, journal, read, sidecar,
     temp::{self, Temp},
 };
 use crate::{
@@ -31,6 +31,8 @@ struct Open {
     folder: Option<File>,
     temp: Option<Temp>,
     sidecar: Option<File>,
+    /// Where the place is a journal's.
+    journal: Option<File>,
 }
 
 impl Session {
@@ -102,6 +104,10 @@ impl Session {
                     sidecar::write(sidecar, content),
                 )
             }
+            FileAction::SyncSidecar => {
+                let sidecar = open.sidecar.as_ref().ok_or_else(|| out_of_order(&path))?;
+                step(&path, "sync the sidecar of", sidecar.sync_all())
+            }
             FileAction::UnlockSidecar => {
                 open.sidecar = None;
                 Ok(Got::Nothing)
@@ -112,8 +118,9 @@ impl Session {
                     folder::stat_at(dir, file).map_err(|e| io_error(&path, "stat", e.into()))?;
                 let temp = Temp::write(dir, file, document.as_ref(), bytes)
                     .map_err(|e| io_error(&path, "write a temporary file beside", e))?;
+                let token = temp.token.clone();
                 open.temp = Some(temp);
-                Ok(Got::Nothing)
+                Ok(Got::Temp(token))
             }
             FileAction::StampTemp { mtime_ns } => held(&path, &open.temp)?
                 .set_mtime(*mtime_ns)
@@ -143,11 +150,80 @@ impl Session {
                 step(&path, "delete", done.map_err(io::Error::from))
             }
             FileAction::SyncFolder => step(&folder_path, "sync the folder", dir.sync_all()),
+            FileAction::StatLeft { token } => Temp::left(dir, file, token)
+                .and_then(|temp| temp.as_ref().map(Temp::stamp).transpose())
+                .map(Got::Stamp)
+                .map_err(|e| io_error(&path, "look at a temporary file beside", e)),
+            FileAction::RenameLeft { token } => {
+                let done = Temp::left(dir, file, token).and_then(|temp| match temp {
+                    Some(temp) => temp.rename(dir, file),
+                    None => Err(io::ErrorKind::NotFound.into()),
+                });
+                step(&path, "rename a temporary file to", done)
+            }
+            FileAction::DiscardLeft { token } => {
+                let done = Temp::left(dir, file, token).and_then(|temp| match temp {
+                    Some(temp) => temp.discard(dir).map_err(io::Error::from),
+                    None => Ok(()),
+                });
+                step(&path, "remove a temporary file beside", done)
+            }
             FileAction::Sweep => temp::sweep(dir, &folder_path, file).map(|()| Got::Nothing),
+            FileAction::MakeJournal
+            | FileAction::WriteJournal(_)
+            | FileAction::SyncJournal
+            | FileAction::ReadJournal
+            | FileAction::LockJournal
+            | FileAction::RemoveJournal
+            | FileAction::ListJournals => {
+                act_on_journal(dir, &path, file, &mut open.journal, action)
+            }
             FileAction::MakeFolder | FileAction::SyncRoot | FileAction::LookAtFolder => {
                 Err(out_of_order(&path))
             }
         }
+    }
+}
+
+fn act_on_journal(
+    dir: &File,
+    path: &Path,
+    name: &str,
+    open: &mut Option<File>,
+    action: &FileAction,
+) -> Result<Got> {
+    match (action, &*open) {
+        (FileAction::MakeJournal, _) => {
+            *open = journal::make(dir, name).map_err(|e| io_error(path, "make the journal", e))?;
+            Ok(open.as_ref().map_or(Got::Busy, |_| Got::Nothing))
+        }
+        (FileAction::WriteJournal(content), Some(file)) => {
+            step(path, "write the journal", journal::write(file, content))
+        }
+        (FileAction::SyncJournal, Some(file)) => step(path, "sync the journal", file.sync_all()),
+        (FileAction::ReadJournal, _) => {
+            let failed = |e| io_error(path, "read the journal", e);
+            let Some(file) = journal::open(dir, name).map_err(failed)? else {
+                return Ok(Got::Missing);
+            };
+            let content = journal::read(&file).map_err(failed)?;
+            // One that is locked stays so.
+            open.get_or_insert(file);
+            Ok(Got::Journal(content))
+        }
+        (FileAction::LockJournal, _) => {
+            let failed = |e| io_error(path, "lock the journal", e);
+            let Some(file) = journal::open(dir, name).map_err(failed)? else {
+                return Ok(Got::Missing);
+            };
+            *open = journal::try_lock(dir, name, file).map_err(failed)?;
+            Ok(open.as_ref().map_or(Got::Busy, |_| Got::Nothing))
+        }
+        (FileAction::RemoveJournal, _) => {
+            step(path, "remove the journal", journal::remove(dir, name))
+        }
+        (FileAction::ListJournals, _) => journal::list(dir, path).map(Got::Journals),
+        _ => Err(out_of_order(path)),
     }
 }
 
@@ -186,11 +262,16 @@ fn look_at(root: &Root, place: &Place, open: &Open) -> Result<Got> {
 
 fn make_folder(root: &Root, place: &Place, open: &mut Open) -> Result<Got> {
     let path = root.path.join(&*place.folder);
-    match rustix::fs::mkdirat(&root.dir, &*place.folder, Mode::from_raw_mode(0o777)) {
-        Ok(()) | Err(Errno::EXIST) => {}
-        Err(e) => return Err(io_error(&path, "make the run folder", e.into())),
-    }
+    let made = match rustix::fs::mkdirat(&root.dir, &*place.folder, Mode::from_raw_mode(0o777)) {
+        Ok(()) => true,
+        Err(Errno::EXIST) => false,
+        Err(e) => return Err(io_error(&path, "make the folder", e.into())),
+    };
     open.folder = root.folder(&place.folder)?;
+    if let (true, journal::FOLDER, Some(dir)) = (made, &*place.folder, &open.folder) {
+        journal::belong_to(dir, &root.dir)
+            .map_err(|e| io_error(&path, "set the owner of the folder", e))?;
+    }
     Ok(Got::Nothing)
 }
 
@@ -200,7 +281,12 @@ fn without_folder(root: &Root, place: &Place, action: &FileAction) -> Result<Got
         FileAction::Stat => Ok(Got::Stamp(None)),
         FileAction::Read => Ok(Got::Missing),
         FileAction::PeekSidecar => Ok(Got::Sidecar(super::Sidecar::default())),
-        FileAction::DiscardTemp | FileAction::UnlockSidecar | FileAction::Sweep => Ok(Got::Nothing),
+        FileAction::DiscardTemp
+        | FileAction::UnlockSidecar
+        | FileAction::Sweep
+        | FileAction::RemoveJournal => Ok(Got::Nothing),
+        FileAction::ReadJournal | FileAction::LockJournal => Ok(Got::Missing),
+        FileAction::ListJournals => Ok(Got::Journals(Vec::new())),
         _ => Err(Error::new(Kind::NotFound {
             document: path_of(root, place).display().to_string(),
         })),

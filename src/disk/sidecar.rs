@@ -1,6 +1,6 @@
 //! The sidecar's content: one line of fixed length, so that writing it over leaves nothing of the old one.
 
-use super::{Sidecar, folder};
+use super::{JournalId, Sidecar, folder};
 use crate::limits::MAX_FENCE;
 use rustix::{
     fs::{Mode, OFlags},
@@ -13,19 +13,29 @@ use std::{
 };
 use xxhash_rust::xxh3::xxh3_64;
 
-const MAGIC: &str = "cachetx 1";
-const LINE_BYTES: usize = 69;
+const MAGIC: &str = "cachetx 2";
+const LINE_BYTES: usize = 86;
+/// The line before there were journals: without the word for one.
+const MAGIC_1: &str = "cachetx 1";
+/// In place of a journal's name.
+const NO_JOURNAL: &str = "----------------";
 
 pub(super) fn name(file: &str) -> String {
     format!(".{file}.cachetx")
 }
 
 pub(super) fn line(content: &Sidecar) -> String {
-    let body = format!(
-        "{MAGIC} {:020} {:020}",
-        content.fence,
-        content.mtime_ns.max(0)
-    );
+    let journal = content.journal.map(|id| id.to_string());
+    let journal = journal.as_deref().unwrap_or(NO_JOURNAL);
+    sealed(format!("{} {journal}", numbers(MAGIC, content)))
+}
+
+fn numbers(magic: &str, content: &Sidecar) -> String {
+    let (fence, mtime_ns) = (content.fence, content.mtime_ns.max(0));
+    format!("{magic} {fence:020} {mtime_ns:020}")
+}
+
+fn sealed(body: String) -> String {
     let digest = xxh3_64(body.as_bytes());
     format!("{body} {digest:016x}\n")
 }
@@ -33,10 +43,20 @@ pub(super) fn line(content: &Sidecar) -> String {
 /// `None` for anything but a whole line: an empty new sidecar, or one that a power loss tore.
 pub(super) fn parse(text: &[u8]) -> Option<Sidecar> {
     let text = std::str::from_utf8(text).ok()?;
-    let mut words = text.strip_prefix(MAGIC)?.split_ascii_whitespace();
-    let content = Sidecar {
+    let first = text.starts_with(MAGIC_1);
+    let magic = if first { MAGIC_1 } else { MAGIC };
+    let mut words = text.strip_prefix(magic)?.split_ascii_whitespace();
+    let mut content = Sidecar {
         fence: words.next()?.parse().ok().filter(|f| *f <= MAX_FENCE)?,
         mtime_ns: words.next()?.parse().ok()?,
+        journal: None,
+    };
+    if first {
+        return (sealed(numbers(magic, &content)) == text).then_some(content);
+    }
+    content.journal = match words.next()? {
+        NO_JOURNAL => None,
+        name => Some(JournalId::parse(name)?),
     };
     (line(&content) == text).then_some(content)
 }
@@ -127,6 +147,7 @@ mod tests {
             Sidecar {
                 fence: MAX_FENCE,
                 mtime_ns: i64::MAX,
+                journal: JournalId::parse("0123456789abcdef"),
             },
         ] {
             assert_eq!(line(&content).len(), LINE_BYTES);
@@ -135,10 +156,25 @@ mod tests {
     }
 
     #[test]
+    fn a_line_without_the_word_for_a_journal_is_read() {
+        let content = Sidecar {
+            fence: 17,
+            mtime_ns: 1_700_000_000_000_000_000,
+            journal: None,
+        };
+        let old = sealed(numbers(MAGIC_1, &content));
+        assert_eq!(old.len(), 69);
+        assert_eq!(parse(old.as_bytes()), Some(content));
+        let mixed = old.replace(MAGIC_1, MAGIC);
+        assert_eq!(parse(mixed.as_bytes()), None);
+    }
+
+    #[test]
     fn any_damage_is_noticed() {
         let whole = line(&Sidecar {
             fence: 17,
             mtime_ns: 1_700_000_000_000_000_000,
+            journal: JournalId::parse("00000000000000ff"),
         });
         assert_eq!(parse(b""), None);
         for at in 0..whole.len() {

@@ -19,7 +19,9 @@ const MODE_BITS: rustix::fs::RawMode = 0o7777;
 
 #[derive(Debug)]
 pub(super) struct Temp {
-    pub(super) name: String,
+    /// What tells its name from those of the document's other temporary files.
+    pub(super) token: String,
+    name: String,
     file: File,
 }
 
@@ -58,10 +60,12 @@ impl Temp {
     fn make(dir: &File, file: &str, narrow: bool) -> io::Result<Self> {
         let mode = Mode::from_raw_mode(if narrow { 0o600 } else { 0o666 });
         for _ in 0..limits::TEMP_ATTEMPTS {
-            let name = name(file, &crate::token::hex_64()?);
+            let token = crate::token::hex_64()?;
+            let name = name(file, &token);
             let new = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL;
             let temp = Self {
                 file: folder::open_at(dir, &name, new, mode)?,
+                token,
                 name,
             };
             match temp.file.try_lock() {
@@ -76,6 +80,24 @@ impl Temp {
             }
         }
         Err(io::Error::other("others removed it again and again"))
+    }
+
+    /// One that a dead writer left; `None` where it is not there. No lock: whoever may sweep it has the sidecar's.
+    pub(super) fn left(dir: &File, file: &str, token: &str) -> io::Result<Option<Self>> {
+        let name = name(file, token);
+        match folder::open_at(dir, &name, OFlags::RDONLY, Mode::empty()) {
+            Ok(file) => Ok(Some(Self {
+                token: token.to_owned(),
+                name,
+                file,
+            })),
+            Err(Errno::NOENT) => Ok(None),
+            Err(e) => Err(e.into()),
+        }
+    }
+
+    pub(super) fn stamp(&self) -> io::Result<Stamp> {
+        Ok(folder::stamp(&rustix::fs::fstat(&self.file)?))
     }
 
     fn fill(&self, document: Option<&Stat>, bytes: &[u8]) -> io::Result<()> {
@@ -101,7 +123,7 @@ impl Temp {
             },
         };
         rustix::fs::futimens(&self.file, &times)?;
-        Ok(folder::stamp(&rustix::fs::fstat(&self.file)?))
+        self.stamp()
     }
 
     pub(super) fn sync(&self) -> io::Result<()> {
@@ -117,7 +139,7 @@ impl Temp {
         let Err(e) = rustix::fs::renameat(dir, &self.name, dir, file) else {
             return Ok(());
         };
-        let own = folder::stamp(&rustix::fs::fstat(&self.file)?).inode;
+        let own = self.stamp()?.inode;
         match folder::stat_at(dir, file) {
             Ok(Some(stat)) if folder::stamp(&stat).inode == own => Ok(()),
             _ => Err(e.into()),

@@ -27,7 +27,8 @@ pub(super) async fn delete_or_defer(
     }
 }
 
-async fn delete(
+/// Deletes entries, with the own marks on them, and lets the lock go.
+pub(super) async fn delete(
     io: &Io,
     document: &str,
     entries: Vec<Entry>,

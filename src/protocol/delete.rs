@@ -84,6 +84,7 @@ async fn unlink(io: &super::Io, plan: &Plan, intent: &mut Option<Intent>) -> Res
     let next = Sidecar {
         fence: plan.writer.fence,
         mtime_ns: sidecar.mtime_ns.max(deleted),
+        journal: None,
     };
     if let Some(intent) = intent {
         intent.refresh(io).await;

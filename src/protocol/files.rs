@@ -104,24 +104,6 @@ impl Io {
         sidecar.is_ok_and(|sidecar| sidecar.mtime_ns == stamp.mtime_ns)
     }
 
-    /// The sidecar's content, under its OS lock, which is waited for a bounded time.
-    pub(super) async fn lock_sidecar(&self, place: &Place) -> Result<Sidecar> {
-        let until = self.now().boot + limits::SIDECAR_WAIT;
-        loop {
-            match self.disk(place, FileAction::LockSidecar).await? {
-                Got::Sidecar(content) => return Ok(content),
-                Got::Busy if self.now().boot < until => self.sleep(limits::SIDECAR_POLL).await,
-                Got::Busy => {
-                    return Err(Error::new(Kind::SidecarBusy {
-                        document: format!("{}/{}", place.folder, place.file),
-                        waited: limits::SIDECAR_WAIT,
-                    }));
-                }
-                _ => return Err(mismatch("the disk")),
-            }
-        }
-    }
-
     /// Gives the temporary file a modification time above `previous`, however coarse the file system's times are.
     pub(super) async fn stamp_temp(&self, place: &Place, previous: i64) -> Result<Stamp> {
         let now = self.now().wall_ns;

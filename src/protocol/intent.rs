@@ -61,7 +61,8 @@ impl Scope {
 #[derive(Clone, Debug)]
 pub(crate) struct Intent {
     scope: Scope,
-    ticket: Ticket,
+    /// `None` where something else is the record.
+    ticket: Option<Ticket>,
     marked_at: Duration,
 }
 
@@ -82,13 +83,22 @@ impl Intent {
             OutboxGot::Kept(ticket) => ticket,
             _ => return Err(mismatch("the outbox")),
         };
+        Ok(Self::marked(io, scope, Some(ticket)).await)
+    }
+
+    /// Marks what is recorded elsewhere, durably, before the truth changes.
+    pub(super) async fn mark_only(io: &Io, scope: Scope) -> Self {
+        Self::marked(io, scope, None).await
+    }
+
+    async fn marked(io: &Io, scope: Scope, ticket: Option<Ticket>) -> Self {
         let mut intent = Self {
             scope,
             ticket,
             marked_at: Duration::ZERO,
         };
         intent.mark(io).await;
-        Ok(intent)
+        intent
     }
 
     pub(crate) fn scope(&self) -> &Scope {
@@ -148,15 +158,18 @@ impl Intent {
                 log::debug!("{}: marks are left to their life: {e}", self.scope.what);
             }
         }
-        retire(io, &self.scope.what, self.ticket).await;
+        if let Some(ticket) = self.ticket {
+            retire(io, &self.scope.what, ticket).await;
+        }
     }
 
     /// Ends it: what the server did not take is replayed from the record.
     pub(super) async fn settle(self, io: &Io, outcome: &CacheOutcome) {
+        let Some(ticket) = self.ticket else { return };
         match outcome.is_settled() {
-            true => retire(io, &self.scope.what, self.ticket).await,
+            true => retire(io, &self.scope.what, ticket).await,
             false => {
-                let ripe = io.outbox(OutboxAction::Ripen(self.ticket)).await;
+                let ripe = io.outbox(OutboxAction::Ripen(ticket)).await;
                 // It is in memory only that this is noted: the record itself is safe.
                 if let Err(e) = ripe {
                     log::error!("{}: replayed when this process ends: {e}", self.scope.what);

@@ -159,10 +159,11 @@ async fn look(io: &Io, claim: &Claim) -> Result<(Option<(Stamp, Bytes)>, Sidecar
         Expect::Document => Missing::Brief,
         Expect::Nothing => Missing::Final,
     };
+    let sidecar = io.peek_sidecar_between_journals(&claim.place).await?;
     let found = io.read_file(&claim.place, missing).await?;
     as_expected(claim, found.is_some())?;
     let read = found.map(|found| (found.stamp, found.bytes));
-    Ok((read, io.peek_sidecar(&claim.place).await?))
+    Ok((read, sidecar))
 }
 
 /// Asks until the lock is free or the wait is over; the lock, its fence, and when it was asked for.
@@ -179,6 +180,7 @@ async fn acquire(io: &Io, claim: &Claim) -> Result<(Lock, u64, Duration)> {
         .build();
     loop {
         // At each try: others save while this one waits, and a server that forgot its fences would give one below theirs.
+        io.finish_what_died(&claim.place).await;
         let floor = io.peek_sidecar(&claim.place).await?.fence;
         let asked_at = io.now().boot;
         let lock = Lock {

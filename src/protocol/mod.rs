@@ -1,4 +1,4 @@
-//! The protocols: lock, save, delete, read, defer and replay. No I/O, no clock and no randomness of their own.
+//! The protocols: lock, save, group, delete, read, defer, replay and recover. No I/O, no clock and no randomness of their own.
 //!
 //! A protocol is a [`Run`]: a straight-line `async fn` that awaits nothing but its [`Io`] handle. A driver resumes it with
 //! the answer to its last [`Action`] and is told the next one. So the same body runs blocking, under an executor, or in a
@@ -9,14 +9,17 @@ pub(crate) mod around;
 mod defer;
 pub(crate) mod delete;
 mod files;
+pub(crate) mod group;
 mod intent;
 pub(crate) mod load;
 pub(crate) mod lock;
 mod outcome;
 pub(crate) mod read;
+pub(crate) mod recover;
 pub(crate) mod replay;
 mod run;
 pub(crate) mod save;
+mod sidecars;
 mod spread;
 mod value;
 

@@ -98,4 +98,7 @@ pub enum Durability {
     Synced,
     /// The file was synced and renamed, so everybody sees it; syncing the folder failed.
     Unknown,
+    /// A transaction's: it is committed by its synced journal, but a file could not be renamed, so readers may see some documents
+    /// new and some old. Whoever comes next to one of the documents tries again, before anything else.
+    Journalled,
 }

@@ -49,6 +49,7 @@ enum Sought {
 pub(crate) fn read(reader: Reader) -> Run<(Found, Source)> {
     Run::new(|io| async move {
         let mut leased = false;
+        io.finish_what_died(&reader.place).await;
         if let Some(stamp) = io.stat(&reader.place).await? {
             match ask(&io, &reader, stamp).await {
                 Sought::Found(bytes) => {
@@ -182,7 +183,9 @@ mod tests {
             wall_ns: STAMP.mtime_ns + age_ns,
             ..Now::default()
         };
-        let (mut got, mut actions, mut answer) = (got.into_iter(), Vec::new(), None);
+        let no_transaction = Got::Sidecar(Sidecar::default());
+        let mut got = std::iter::once(no_transaction).chain(got);
+        let (mut actions, mut answer) = (Vec::new(), None);
         loop {
             let action = match run.resume(answer.take(), now) {
                 Step::Done(done) => return (done, actions),
@@ -212,6 +215,7 @@ mod tests {
         assert_eq!(
             actions,
             [
+                "disk.peek-sidecar",
                 "disk.stat",
                 "sleep",
                 "disk.stat",
@@ -226,7 +230,7 @@ mod tests {
         let always = vec![Got::Torn; limits::READ_ATTEMPTS as usize];
         let (refused, actions) = read_with(always, 0);
         assert!(refused.is_err_and(|e| e.is_document()));
-        assert_eq!(actions.len(), 2 * limits::READ_ATTEMPTS as usize);
+        assert_eq!(actions.len(), 1 + 2 * limits::READ_ATTEMPTS as usize);
     }
 
     #[test]
@@ -235,10 +239,12 @@ mod tests {
             let sidecar = Sidecar {
                 fence: 1,
                 mtime_ns: saved_ns,
+                journal: None,
             };
             let answers = vec![Got::Stamp(Some(STAMP)), file(), Got::Sidecar(sidecar)];
             let (found, actions) = read_with(answers, age_ns);
-            let peeked = actions.iter().any(|it| it == "disk.peek-sidecar");
+            // After the file was read; once before that, for a transaction that died.
+            let peeked = actions.last().is_some_and(|it| it == "disk.peek-sidecar");
             (found.expect("read").0.settled, peeked)
         };
         assert_eq!(settled(limits::YOUNG_NS, 0), (true, false));

@@ -135,6 +135,7 @@ async fn publish(io: &Io, plan: &Plan, intent: &mut Option<Intent>) -> Result<St
     let next = Sidecar {
         fence: plan.writer.fence,
         mtime_ns: stamp.mtime_ns,
+        journal: None,
     };
     if let Some(intent) = intent {
         intent.refresh(io).await;
@@ -156,16 +157,28 @@ fn scope(plan: &Plan) -> Scope {
     }
 }
 
-/// Takes the sidecar's OS lock and checks that this writer may still write. The order of the checks is the order of what
-/// the caller would want to know: who was faster, then that the file is another one, then that time is over.
+/// Takes the sidecar's OS lock and checks that this writer may still write.
 pub(super) async fn admit(
     io: &Io,
     document: &str,
     place: &Place,
     writer: &Writer,
 ) -> Result<Sidecar> {
-    let document = || document.to_owned();
     let sidecar = io.lock_sidecar(place).await?;
+    may_write(io, document, place, writer, &sidecar).await?;
+    Ok(sidecar)
+}
+
+/// Under the sidecar's OS lock. The order of the checks is the order of what the caller would want to know: who was faster,
+/// then that the file is another one, then that time is over.
+pub(super) async fn may_write(
+    io: &Io,
+    document: &str,
+    place: &Place,
+    writer: &Writer,
+    sidecar: &Sidecar,
+) -> Result<()> {
+    let document = || document.to_owned();
     io.writable_folder(place).await?;
     if sidecar.fence > writer.fence {
         return Err(Error::new(Kind::Fenced {
@@ -186,7 +199,7 @@ pub(super) async fn admit(
             why: "its time to live is over",
         }));
     }
-    Ok(sidecar)
+    Ok(())
 }
 
 async fn discard(io: &Io, plan: &Plan) {
@@ -216,15 +229,15 @@ pub(super) async fn settle(io: &Io, document: &str, place: &Place) -> Durability
 }
 
 /// What became of the atomic step.
-struct Step {
-    cache: CacheOutcome,
-    /// Whether the lock turned out to be lost.
-    lock_lost: bool,
-    replicas: Option<u64>,
+pub(super) struct Step {
+    pub(super) cache: CacheOutcome,
+    /// Whether a lock turned out to be lost.
+    pub(super) lock_lost: bool,
+    pub(super) replicas: Option<u64>,
 }
 
 impl Step {
-    fn of(cache: CacheOutcome) -> Self {
+    pub(super) fn of(cache: CacheOutcome) -> Self {
         Self {
             cache,
             lock_lost: false,
@@ -234,56 +247,23 @@ impl Step {
 }
 
 async fn commit(io: &Io, plan: &Plan, stamp: Stamp, intent: Option<&Intent>) -> Step {
-    let until = io.now().boot + plan.patience;
-    // One lost reply is asked for at once.
-    let mut pause = Duration::ZERO;
-    let cause = loop {
-        let commit = Commit {
-            id: plan.id.clone(),
-            locks: vec![plan.writer.lock.clone()],
-            own: vec![Own {
-                entry: plan.own.clone(),
-                bytes: plan.bytes.clone(),
-                stamp,
-                ttl_ms: plan.ttl_ms,
-            }],
-            dependents: plan.dependents.here.clone(),
-            release: plan.release,
-            token: intent.map_or_else(String::new, |intent| intent.token().to_owned()),
-            wait: plan.wait,
-        };
-        match io.server(commit).await {
-            Ok(CommitReply::Committed { removed }) => {
-                return Step::of(CacheOutcome::Committed { removed });
-            }
-            Ok(CommitReply::Replicated { removed, replicas }) => {
-                return Step {
-                    replicas: Some(replicas),
-                    ..Step::of(CacheOutcome::Committed { removed })
-                };
-            }
-            Ok(CommitReply::Replayed) => {
-                return Step::of(CacheOutcome::Committed { removed: 0 });
-            }
-            Ok(CommitReply::Lost { removed }) => {
-                return Step {
-                    lock_lost: true,
-                    ..Step::of(CacheOutcome::Invalidated { removed })
-                };
-            }
-            // Another request of this guard's came first, though it was sent later.
-            Ok(CommitReply::Superseded { removed }) => {
-                return Step::of(CacheOutcome::Invalidated { removed });
-            }
-            // The id makes asking again safe, while there is time.
-            Err(Fault::Unknown(_)) if io.now().boot < until => {
-                if !pause.is_zero() {
-                    io.sleep(pause).await;
-                }
-                pause = (2 * pause).clamp(limits::COMMIT_PAUSE_MIN, limits::COMMIT_PAUSE_MAX);
-            }
-            Err(fault) => break fault.into_error(),
-        }
+    let asked = Commit {
+        id: plan.id.clone(),
+        locks: vec![plan.writer.lock.clone()],
+        own: vec![Own {
+            entry: plan.own.clone(),
+            bytes: plan.bytes.clone(),
+            stamp,
+            ttl_ms: plan.ttl_ms,
+        }],
+        dependents: plan.dependents.here.clone(),
+        release: plan.release,
+        token: intent.map_or_else(String::new, |intent| intent.token().to_owned()),
+        wait: plan.wait,
+    };
+    let cause = match ask_to_commit(io, asked, plan.patience).await {
+        Ok(step) => return step,
+        Err(cause) => cause,
     };
     let entries = std::iter::once(&plan.own).chain(&plan.dependents.here);
     let entries: Vec<Entry> = entries.cloned().collect();
@@ -299,6 +279,45 @@ async fn commit(io: &Io, plan: &Plan, stamp: Stamp, intent: Option<&Intent>) -> 
         return Step::of(CacheOutcome::Invalidated { removed });
     }
     Step::of(defer(io, entries, lock, plan.params.clone(), cause, intent).await)
+}
+
+/// The atomic step; asked for again, while there is patience, where nobody knows whether it was done.
+///
+/// # Errors
+///
+/// The server did not take it, or has not said so in all that time.
+pub(super) async fn ask_to_commit(io: &Io, asked: Commit, patience: Duration) -> Result<Step> {
+    let until = io.now().boot + patience;
+    // One lost reply is asked for at once.
+    let mut pause = Duration::ZERO;
+    loop {
+        let step = match io.server(asked.clone()).await {
+            Ok(CommitReply::Committed { removed }) => Step::of(CacheOutcome::Committed { removed }),
+            Ok(CommitReply::Replicated { removed, replicas }) => Step {
+                replicas: Some(replicas),
+                ..Step::of(CacheOutcome::Committed { removed })
+            },
+            Ok(CommitReply::Replayed) => Step::of(CacheOutcome::Committed { removed: 0 }),
+            Ok(CommitReply::Lost { removed }) => Step {
+                lock_lost: true,
+                ..Step::of(CacheOutcome::Invalidated { removed })
+            },
+            // Another request of this guard's came first, though it was sent later.
+            Ok(CommitReply::Superseded { removed }) => {
+                Step::of(CacheOutcome::Invalidated { removed })
+            }
+            // The id makes asking again safe, while there is time.
+            Err(Fault::Unknown(_)) if io.now().boot < until => {
+                if !pause.is_zero() {
+                    io.sleep(pause).await;
+                }
+                pause = (2 * pause).clamp(limits::COMMIT_PAUSE_MIN, limits::COMMIT_PAUSE_MAX);
+                continue;
+            }
+            Err(fault) => return Err(fault.into_error()),
+        };
+        return Ok(step);
+    }
 }
 
 /// Deletes entries and lets the lock go in the same step; alone, where the step fails.

@@ -178,7 +178,7 @@ impl StoreBuilder {
             .map_err(|e| io_error(path, "find the store's root", e))?;
         self.cache.offer_outbox_folder(&path.join(OUTBOX_FOLDER));
         let host = rustix::system::uname();
-        Ok(Store(Arc::new(Inner {
+        let store = Store(Arc::new(Inner {
             cache: self.cache,
             root,
             layout,
@@ -190,6 +190,8 @@ impl StoreBuilder {
             guarantee: self.guarantee,
             host: host.nodename().to_string_lossy().into_owned(),
             trace: self.trace,
-        })))
+        }));
+        store.finish_what_died();
+        Ok(store)
     }
 }

@@ -8,6 +8,7 @@ use crate::{
     BoxError, Error, Outcome, Params, Result,
     error::Kind,
     json,
+    op::Bytes,
     protocol::{
         self, Claim,
         lock::Expect,
@@ -114,8 +115,27 @@ impl<T> Document<T> {
         Ok(cleared > 0)
     }
 
+    /// The document whatever it holds.
+    pub(super) fn untyped(&self) -> Document<()> {
+        Document::new(self.store.clone(), self.names.clone())
+    }
+
+    pub(super) fn is_of(&self, store: &Store) -> bool {
+        Arc::ptr_eq(&self.store.0, &store.0)
+    }
+
+    pub(super) fn names(&self) -> &Names {
+        &self.names
+    }
+
+    /// Takes the lock of a document that is there; its bytes.
+    pub(super) fn take_there(&self, wait: Duration) -> Result<(Hold, Bytes)> {
+        let (hold, bytes) = self.take(wait, Expect::Document)?;
+        Ok((hold, bytes.unwrap_or_default()))
+    }
+
     /// Takes the lock; the bytes that the file had then.
-    fn take(&self, wait: Duration, expect: Expect) -> Result<(Hold, Option<crate::op::Bytes>)> {
+    fn take(&self, wait: Duration, expect: Expect) -> Result<(Hold, Option<Bytes>)> {
         let inner = &self.store.0;
         let token = token::hex_128()?;
         let seed = u64::from_str_radix(&token[..16], 16).unwrap_or_default();
@@ -173,10 +193,9 @@ impl<T: DeserializeOwned> Document<T> {
     ///
     /// As [`Document::lock`].
     pub fn lock_timeout(&self, wait: Duration) -> Result<Locked<T>> {
-        let (hold, bytes) = self.take(wait, Expect::Document)?;
         // From here on the hold lets the lock go, whatever happens.
-        let bytes = bytes.unwrap_or_default();
-        let value = json::parse(&self.names.document, &bytes)?;
+        let (hold, bytes) = self.take_there(wait)?;
+        let value = hold.parse(&bytes)?;
         Ok(Locked::new(value, hold.outer_of(&bytes)))
     }
 }

@@ -1,18 +1,21 @@
 use super::{Save, SaveError, Store, names::Names};
 use crate::{
-    Error, Outcome, Result,
+    Error, Outcome, Params, Result,
     cache::now,
     error::Kind,
     json::{self, Outer},
-    op::{Bytes, Lock, Stamp},
+    op::{Bytes, Entry, Lock, Stamp},
     protocol::{
-        self, Held, lock,
+        self, Held,
+        group::Member,
+        lock,
         save::{Plan, Writer},
     },
     token,
 };
-use serde::Serialize;
+use serde::{Serialize, de::DeserializeOwned};
 use std::{
+    collections::HashSet,
     fmt,
     ops::{Deref, DerefMut},
     sync::Arc,
@@ -59,7 +62,7 @@ impl<T> Locked<T> {
     /// How long the lock surely lives unless it is renewed.
     #[must_use]
     pub fn remaining(this: &Self) -> Duration {
-        this.hold.expires.saturating_sub(now().boot)
+        this.hold.remaining()
     }
 }
 
@@ -135,7 +138,7 @@ impl<T: fmt::Debug> fmt::Debug for Locked<T> {
 }
 
 /// The lock behind a guard, and what the guard has seen of the file.
-pub(super) struct Hold {
+pub struct Hold {
     store: Store,
     names: Arc<Names>,
     /// `None` once it was let go of.
@@ -201,36 +204,20 @@ impl Hold {
         release: bool,
     ) -> Result<Outcome> {
         let (names, cache) = (&self.names, self.store.cache());
-        let mut params = save.params.clone();
-        for (name, value) in names.params.iter() {
-            if params.get(name).is_none() {
-                params = params.with(name, value.clone());
-            }
-        }
-        let dependents = cache
-            .rules()
-            .expand_for(&names.controller, &save.tasks, &params)?;
-        let bytes = json::to_bytes(
-            &names.document,
-            value,
-            self.store.0.style,
-            Some(&self.outer),
-        )?;
+        let (dependents, params) = self.expand(save)?;
+        let bytes = self.to_bytes(value)?;
         let saved = self.store.drive(protocol::save::save(Plan {
             document: names.document.clone(),
             place: names.place.clone(),
             id: token::hex_128()?,
-            bytes: bytes.into(),
+            bytes,
             own: names.entry.clone(),
-            ttl_ms: u64::try_from(names.ttl.as_millis()).unwrap_or(u64::MAX),
-            dependents: cache.split(&names.entry, cache.entries(&dependents))?,
+            ttl_ms: names.ttl_ms(),
+            dependents: cache.split(&names.entry, dependents)?,
             params,
             writer: self.writer()?,
             release,
-            wait: save
-                .wait
-                .or(self.store.0.wait)
-                .filter(|wait| wait.replicas > 0),
+            wait: save.wait_or(self.store.0.wait),
             guarantee: save.guarantee.unwrap_or(self.store.0.guarantee),
             mark_ttl: cache.mark_ttl(),
             patience: cache.response_timeout(),
@@ -249,7 +236,64 @@ impl Hold {
         Ok(saved.outcome)
     }
 
-    fn renew(&mut self) -> Result<()> {
+    /// The document's part in a transaction: what depends on it, but for entries that were named before, is its own to delete.
+    pub(super) fn member(
+        &self,
+        save: &Save,
+        bytes: Bytes,
+        named: &mut HashSet<String>,
+    ) -> Result<Member> {
+        let names = &self.names;
+        let (mut dependents, params) = self.expand(save)?;
+        dependents.retain(|entry| named.insert(entry.value.clone()));
+        Ok(Member {
+            document: names.document.clone(),
+            place: names.place.clone(),
+            bytes,
+            own: names.entry.clone(),
+            ttl_ms: names.ttl_ms(),
+            dependents: self.store.cache().split(&names.entry, dependents)?,
+            params,
+            writer: self.writer()?,
+        })
+    }
+
+    /// What a save makes out of date, and the params that say so.
+    fn expand(&self, save: &Save) -> Result<(Vec<Entry>, Params)> {
+        let (names, cache) = (&self.names, self.store.cache());
+        let mut params = save.params.clone();
+        for (name, value) in names.params.iter() {
+            if params.get(name).is_none() {
+                params = params.with(name, value.clone());
+            }
+        }
+        let rules = cache.rules();
+        let keys = rules.expand_for(&names.controller, &save.tasks, &params)?;
+        Ok((cache.entries(&keys), params))
+    }
+
+    pub(super) fn to_bytes<T: Serialize>(&self, value: &T) -> Result<Bytes> {
+        let (document, style) = (&self.names.document, self.store.0.style);
+        json::to_bytes(document, value, style, Some(&self.outer)).map(Into::into)
+    }
+
+    pub(super) fn parse<T: DeserializeOwned>(&self, bytes: &[u8]) -> Result<T> {
+        json::parse(&self.names.document, bytes)
+    }
+
+    pub(super) fn document(&self) -> &str {
+        &self.names.document
+    }
+
+    pub(super) fn entry(&self) -> &Entry {
+        &self.names.entry
+    }
+
+    pub(super) fn remaining(&self) -> Duration {
+        self.expires.saturating_sub(now().boot)
+    }
+
+    pub(super) fn renew(&mut self) -> Result<()> {
         let lock = self.lock.clone().ok_or_else(|| self.lost())?;
         let names = &self.names;
         let run = lock::renew(

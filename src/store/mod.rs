@@ -7,11 +7,13 @@ mod locked;
 mod names;
 mod save;
 mod snapshots;
+mod transaction;
 
 pub use builder::StoreBuilder;
 pub use document::Document;
 pub use locked::Locked;
 pub use save::{Save, SaveError};
+pub use transaction::{Documents, Transaction, TransactionError, Values};
 
 use crate::{
     Cache, Guarantee, JsonStyle, Params, Result,

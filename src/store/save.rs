@@ -60,6 +60,11 @@ impl Save {
         self.wait = Some(wait(replicas, time));
         self
     }
+
+    /// What it says of replicas, or else the store; `None` where none are waited for.
+    pub(super) fn wait_or(&self, stores: Option<Wait>) -> Option<Wait> {
+        self.wait.or(stores).filter(|wait| wait.replicas > 0)
+    }
 }
 
 pub(super) fn wait(replicas: u32, time: Duration) -> Wait {

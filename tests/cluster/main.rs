@@ -8,3 +8,4 @@ mod saves;
 mod slots;
 #[path = "../support/mod.rs"]
 mod support;
+mod transactions;

@@ -20,8 +20,9 @@ enum Body {
     Retired { id: u64 },
 }
 
+/// An [`Invalidation`] as text.
 #[derive(Serialize, Deserialize)]
-struct Keys {
+pub(in crate::disk) struct Keys {
     id: u64,
     at_ns: i64,
     /// The lock's key and value.
@@ -67,7 +68,11 @@ pub(super) fn retired(id: u64) -> String {
 
 fn line(body: &Body) -> String {
     // Strings, numbers and lists always serialize.
-    let json = serde_json::to_string(body).unwrap_or_default();
+    sealed(&serde_json::to_string(body).unwrap_or_default())
+}
+
+/// A line, with its version and its digest.
+pub(in crate::disk) fn sealed(json: &str) -> String {
     format!("{VERSION} {:016x} {json}\n", xxh3_64(json.as_bytes()))
 }
 
@@ -110,18 +115,20 @@ pub(super) fn parse(bytes: &[u8]) -> Content {
 }
 
 fn parse_line(line: &[u8]) -> Option<Body> {
+    serde_json::from_str(unsealed(line)?).ok()
+}
+
+/// The JSON of a line without its line break; `None` where that is damaged, or of a version unknown here.
+pub(in crate::disk) fn unsealed(line: &[u8]) -> Option<&str> {
     let text = std::str::from_utf8(line).ok()?;
     let (digest, json) = text
         .strip_prefix(VERSION)?
         .strip_prefix(' ')?
         .split_once(' ')?;
-    if digest != format!("{:016x}", xxh3_64(json.as_bytes())) {
-        return None;
-    }
-    serde_json::from_str(json).ok()
+    (digest == format!("{:016x}", xxh3_64(json.as_bytes()))).then_some(json)
 }
 
-fn keys(id: u64, what: &Invalidation) -> Keys {
+pub(in crate::disk) fn keys(id: u64, what: &Invalidation) -> Keys {
     let mut groups: Vec<Group> = Vec::new();
     for entry in &what.entries {
         match groups.last_mut() {

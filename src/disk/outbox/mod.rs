@@ -9,7 +9,7 @@
 //! - A line that is damaged, or of a version unknown here, is set aside in a `.poison` file and reported.
 
 mod file;
-mod line;
+pub(super) mod line;
 mod list;
 mod pending;
 mod takeover;

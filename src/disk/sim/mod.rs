@@ -13,6 +13,7 @@
 //! A document is read in one step: a file that changes while it is read is the real disk's to notice.
 
 mod file;
+mod journal;
 mod names;
 mod power;
 mod session;
@@ -38,6 +39,8 @@ pub(crate) enum Weakness {
     FileSyncAfterRename,
     /// `SyncFolder` says yes and does nothing.
     NoFolderSync,
+    /// `SyncJournal` says yes and does nothing.
+    NoJournalSync,
     /// `SyncRoot` says yes and does nothing.
     NoRootSync,
     /// The OS lock on a sidecar is given to whoever asks.

@@ -15,9 +15,11 @@ pub(crate) struct SimSession {
 }
 
 #[derive(Debug, Default)]
-struct Open {
+pub(super) struct Open {
     temp: Option<(String, FileId)>,
     sidecar: Option<FileId>,
+    /// Where the place is a journal's; with its lock or without.
+    pub(super) journal: Option<FileId>,
 }
 
 impl SimSession {
@@ -54,12 +56,12 @@ impl SimSession {
 }
 
 /// One action on its way.
-struct Step<'a> {
-    session: u64,
-    disk: &'a mut SimDisk,
-    open: &'a mut Open,
-    place: &'a Place,
-    wall_ns: i64,
+pub(super) struct Step<'a> {
+    pub(super) session: u64,
+    pub(super) disk: &'a mut SimDisk,
+    pub(super) open: &'a mut Open,
+    pub(super) place: &'a Place,
+    pub(super) wall_ns: i64,
 }
 
 impl Step<'_> {
@@ -99,13 +101,25 @@ impl Step<'_> {
                 self.sweep();
                 Ok(Got::Nothing)
             }
+            FileAction::ReadJournal
+            | FileAction::LockJournal
+            | FileAction::RemoveJournal
+            | FileAction::ListJournals
+                if !there =>
+            {
+                Ok(self.without_journals(action))
+            }
             _ if !there => Err(self.failed("find the folder of", io::ErrorKind::NotFound)),
             FileAction::LockSidecar => Ok(self.lock_sidecar()),
             FileAction::WriteSidecar(content) => self.write_sidecar(content),
-            FileAction::WriteTemp(bytes) => {
-                self.write_temp(bytes);
+            FileAction::SyncSidecar => {
+                let Some(file) = self.open.sidecar else {
+                    return Err(self.failed("go on with", io::ErrorKind::Other));
+                };
+                self.file(file).sync();
                 Ok(Got::Nothing)
             }
+            FileAction::WriteTemp(bytes) => Ok(Got::Temp(self.write_temp(bytes))),
             FileAction::StampTemp { mtime_ns } => self.stamp_temp(*mtime_ns),
             FileAction::SyncTemp => {
                 let file = self.temp()?.1;
@@ -133,6 +147,31 @@ impl Step<'_> {
                     false => Err(self.failed("delete", io::ErrorKind::NotFound)),
                 }
             }
+            FileAction::StatLeft { token } => {
+                let left = self.left(token).map(|(_, id)| self.disk.files[&id].stamp());
+                Ok(Got::Stamp(left))
+            }
+            FileAction::RenameLeft { token } => {
+                let to = self.place.file.to_string();
+                let (from, _) = self
+                    .left(token)
+                    .ok_or_else(|| self.failed("rename", io::ErrorKind::NotFound))?;
+                self.names().rename(&from, &to);
+                Ok(Got::Nothing)
+            }
+            FileAction::DiscardLeft { token } => {
+                if let Some((name, _)) = self.left(token) {
+                    self.names().unlink(&name);
+                }
+                Ok(Got::Nothing)
+            }
+            FileAction::MakeJournal
+            | FileAction::WriteJournal(_)
+            | FileAction::SyncJournal
+            | FileAction::ReadJournal
+            | FileAction::LockJournal
+            | FileAction::RemoveJournal
+            | FileAction::ListJournals => self.act_on_journal(action),
             FileAction::SyncFolder => {
                 if !self.disk.is(Weakness::NoFolderSync) {
                     self.names().sync();
@@ -142,21 +181,21 @@ impl Step<'_> {
         }
     }
 
-    fn failed(&self, action: &'static str, kind: io::ErrorKind) -> crate::Error {
+    pub(super) fn failed(&self, action: &'static str, kind: io::ErrorKind) -> crate::Error {
         io_error(Path::new(&self.place.path()), action, kind.into())
     }
 
     /// The folder, which was made or found to be there before.
-    fn names(&mut self) -> &mut super::Names {
+    pub(super) fn names(&mut self) -> &mut super::Names {
         let folder = self.place.folder.clone();
         self.disk.folders.entry(folder).or_default()
     }
 
-    fn file(&mut self, id: FileId) -> &mut super::File {
+    pub(super) fn file(&mut self, id: FileId) -> &mut super::File {
         self.disk.files.get_mut(&id).expect("files are kept")
     }
 
-    fn document(&self) -> Option<FileId> {
+    pub(super) fn document(&self) -> Option<FileId> {
         self.disk.lookup(&self.place.folder, &self.place.file)
     }
 
@@ -225,19 +264,28 @@ impl Step<'_> {
         Ok(Got::Nothing)
     }
 
-    fn write_temp(&mut self, bytes: &[u8]) {
+    fn write_temp(&mut self, bytes: &[u8]) -> String {
         if let Some((_, before)) = self.open.temp.take() {
             self.disk.unlock(before, self.session);
         }
         let token = self.disk.next_token;
         self.disk.next_token += 1;
-        let name = temp::name(&self.place.file, &format!("{token:016x}"));
+        let token = format!("{token:016x}");
+        let name = temp::name(&self.place.file, &token);
         let file = self.disk.new_file(self.wall_ns);
         self.names().link(&name, file);
         self.disk.lock(file, self.session);
         let now = self.disk.kept_of(self.wall_ns);
         self.file(file).write(bytes, now);
         self.open.temp = Some((name, file));
+        token
+    }
+
+    /// A temporary file that somebody left.
+    fn left(&self, token: &str) -> Option<(String, FileId)> {
+        let name = temp::name(&self.place.file, token);
+        let file = self.disk.lookup(&self.place.folder, &name)?;
+        Some((name, file))
     }
 
     fn stamp_temp(&mut self, mtime_ns: i64) -> Result<Got> {

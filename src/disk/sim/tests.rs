@@ -3,7 +3,10 @@
 use super::{SimDisk, SimSession};
 use crate::{
     Result,
-    disk::{FileAction, FileSystem, Got, Place, READ_ONLY_MARKER, Root, Session, Sidecar},
+    disk::{
+        FileAction, FileSystem, Got, Journal, JournalId, Place, READ_ONLY_MARKER, Root, Session,
+        Sidecar,
+    },
     op::Stamp,
 };
 use proptest::{prelude::*, sample::select};
@@ -29,7 +32,13 @@ fn step() -> impl Strategy<Value = Step> {
             file: file.into(),
         })
     };
-    let content = || (0..9_u64, 0..9_i64).prop_map(|(fence, mtime_ns)| Sidecar { fence, mtime_ns });
+    let content = || {
+        (0..9_u64, 0..9_i64).prop_map(|(fence, mtime_ns)| Sidecar {
+            fence,
+            mtime_ns,
+            journal: None,
+        })
+    };
     let action = prop_oneof![
         8 => select(vec![
             FileAction::LookAtFolder,
@@ -39,6 +48,7 @@ fn step() -> impl Strategy<Value = Step> {
             FileAction::Read,
             FileAction::PeekSidecar,
             FileAction::UnlockSidecar,
+            FileAction::SyncSidecar,
             FileAction::SyncTemp,
             FileAction::DiscardTemp,
             FileAction::Unlink,
@@ -49,9 +59,26 @@ fn step() -> impl Strategy<Value = Step> {
         2 => content().prop_map(FileAction::WriteSidecar),
         1 => (1..9_i64).prop_map(|mtime_ns| FileAction::StampTemp { mtime_ns }),
     ];
+    let journal = select(vec![
+        FileAction::MakeFolder,
+        FileAction::MakeJournal,
+        FileAction::MakeJournal,
+        FileAction::WriteJournal(Journal {
+            members: Vec::new(),
+            invalidations: Vec::new(),
+        }),
+        FileAction::SyncJournal,
+        FileAction::ReadJournal,
+        FileAction::LockJournal,
+        FileAction::RemoveJournal,
+        FileAction::ListJournals,
+    ]);
+    let id = select(vec!["0000000000000001", "0000000000000002"])
+        .prop_map(|digits| JournalId::parse(digits).unwrap().place());
     let bytes = proptest::collection::vec(any::<u8>(), 0..5);
     prop_oneof![
         30 => (session(), place(), action).prop_map(|(who, at, what)| Step::Act(who, at, what)),
+        10 => (session(), id, journal).prop_map(|(who, at, what)| Step::Act(who, at, what)),
         10 => (session(), place(), bytes, 1..9_i64)
             .prop_map(|(who, at, bytes, time)| Step::Write(who, at, bytes, time)),
         4 => session().prop_map(Step::Close),
@@ -134,6 +161,7 @@ fn told(got: Result<Got>) -> String {
     match got {
         Ok(Got::Stamp(stamp)) => format!("{:?}", stamp.map(numberless)),
         Ok(Got::File(stamp, bytes)) => format!("{:?} {bytes:?}", numberless(stamp)),
+        Ok(Got::Temp(_)) => "a temporary file".to_owned(),
         Ok(other) => format!("{other:?}"),
         Err(_) => "an error".to_owned(),
     }

@@ -1,0 +1,316 @@
+//! Journals: what a transaction is about to do to several documents, durable before it begins.
+//!
+//! A journal is a file `<16 hex digits>.journal` in the folder `.cachetx-journal` below the root, and its owner holds its OS
+//! lock. It has one line, `<version> <digest> <JSON>`, or nothing yet: a transaction whose journal is not whole is none.
+
+use super::{
+    Invalidation, Place, folder,
+    outbox::line::{self, Keys},
+};
+use crate::{limits, op::Stamp};
+use rustix::{
+    fs::{AtFlags, FileType, Mode, OFlags},
+    io::Errno,
+};
+use serde::{Deserialize, Serialize};
+use std::{
+    fmt,
+    fs::{File, TryLockError},
+    io::{self, Read, Write},
+    os::unix::fs::MetadataExt,
+    path::Path,
+};
+
+/// Below the root; hidden, as no run's folder is.
+pub(crate) const FOLDER: &str = ".cachetx-journal";
+const SUFFIX: &str = ".journal";
+
+/// Names a journal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct JournalId(u64);
+
+impl JournalId {
+    /// From its 16 hex digits.
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        let digits = crate::token::is_hex_64(text).then_some(text)?;
+        u64::from_str_radix(digits, 16).ok().map(Self)
+    }
+
+    /// # Errors
+    ///
+    /// The operating system gives no random numbers.
+    pub(crate) fn random() -> crate::Result<Self> {
+        let text = crate::token::hex_128()?;
+        // Its first half: hex digits, whatever they are.
+        Ok(Self::parse(&text[..16]).unwrap_or(Self(0)))
+    }
+
+    /// Another one, where this one is taken.
+    pub(crate) fn next(self) -> Self {
+        Self(self.0.wrapping_add(1))
+    }
+
+    /// Where it is.
+    pub(crate) fn place(self) -> Place {
+        Place {
+            folder: FOLDER.into(),
+            file: format!("{self}{SUFFIX}").into(),
+        }
+    }
+}
+
+impl fmt::Display for JournalId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:016x}", self.0)
+    }
+}
+
+/// What a transaction is about to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Journal {
+    /// In the order in which their sidecars are locked.
+    pub(crate) members: Vec<Member>,
+    /// What is to be deleted once all files are in their places, and the locks that are let go of then.
+    pub(crate) invalidations: Vec<Invalidation>,
+}
+
+/// One document of a transaction.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Member {
+    pub(crate) place: Place,
+    /// The token of the temporary file that becomes the document.
+    pub(crate) temp: String,
+    /// The stamp that the document has before, and the one that it has after.
+    pub(crate) before: Stamp,
+    pub(crate) after: Stamp,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Body {
+    members: Vec<BodyMember>,
+    invalidations: Vec<Keys>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct BodyMember {
+    folder: String,
+    file: String,
+    temp: String,
+    before: (i64, u64, u64),
+    after: (i64, u64, u64),
+}
+
+impl Journal {
+    pub(super) fn line(&self) -> String {
+        let pack = |stamp: Stamp| (stamp.mtime_ns, stamp.size, stamp.inode);
+        let member = |member: &Member| BodyMember {
+            folder: member.place.folder.to_string(),
+            file: member.place.file.to_string(),
+            temp: member.temp.clone(),
+            before: pack(member.before),
+            after: pack(member.after),
+        };
+        let body = Body {
+            members: self.members.iter().map(member).collect(),
+            invalidations: self
+                .invalidations
+                .iter()
+                .map(|w| line::keys(0, w))
+                .collect(),
+        };
+        // Strings, numbers and lists always serialize.
+        line::sealed(&serde_json::to_string(&body).unwrap_or_default())
+    }
+
+    /// `None` for anything but a whole line whose names stay in the root.
+    pub(super) fn parse(bytes: &[u8]) -> Option<Self> {
+        let body: Body = serde_json::from_str(line::unsealed(bytes.strip_suffix(b"\n")?)?).ok()?;
+        let unpack = |(mtime_ns, size, inode)| Stamp {
+            mtime_ns,
+            size,
+            inode,
+        };
+        let member = |member: BodyMember| {
+            let plain =
+                |name: &str| !name.is_empty() && !name.starts_with('.') && !name.contains('/');
+            let ours = plain(&member.folder) && plain(&member.file);
+            (ours && crate::token::is_hex_64(&member.temp)).then(|| Member {
+                place: Place {
+                    folder: member.folder.into(),
+                    file: member.file.into(),
+                },
+                temp: member.temp,
+                before: unpack(member.before),
+                after: unpack(member.after),
+            })
+        };
+        Some(Self {
+            members: body
+                .members
+                .into_iter()
+                .map(member)
+                .collect::<Option<_>>()?,
+            invalidations: body.invalidations.into_iter().map(Into::into).collect(),
+        })
+    }
+}
+
+/// Makes an empty one, locked; `None` where the name is taken. Between its making and its locking somebody may take it for a
+/// dead owner's: that one removes it, and whatever has its name then, so the name is not used again.
+pub(super) fn make(dir: &File, name: &str) -> io::Result<Option<File>> {
+    let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL;
+    match folder::open_at(dir, name, flags, Mode::from_raw_mode(0o666)) {
+        Ok(file) => {
+            belong_to(&file, dir)?;
+            try_lock(dir, name, file)
+        }
+        Err(Errno::EXIST) => Ok(None),
+        Err(e) => Err(e.into()),
+    }
+}
+
+/// Lets whoever may write in `folder` use what is new in it: what an operator's transaction made as root, or under a narrow umask,
+/// would keep everybody else from transactions, and from finishing this one.
+pub(super) fn belong_to(new: &File, folder: &File) -> io::Result<()> {
+    let like = rustix::fs::fstat(folder)?;
+    folder::give_to(new, &like)?;
+    let used = match folder::file_type(&rustix::fs::fstat(new)?) {
+        FileType::Directory => Mode::from_raw_mode(like.st_mode & 0o777) | Mode::RWXU,
+        _ => Mode::from_raw_mode(like.st_mode & 0o666) | Mode::RUSR | Mode::WUSR,
+    };
+    // Whoever cannot change it did not make it.
+    let _ = rustix::fs::fchmod(new, used);
+    Ok(())
+}
+
+pub(super) fn write(mut file: &File, journal: &Journal) -> io::Result<()> {
+    let line = journal.line();
+    if line.len() > limits::MAX_JOURNAL_BYTES {
+        return Err(io::Error::new(
+            io::ErrorKind::FileTooLarge,
+            format!(
+                "it names {} bytes of keys and files, over the limit of {}",
+                line.len(),
+                limits::MAX_JOURNAL_BYTES
+            ),
+        ));
+    }
+    file.write_all(line.as_bytes())
+}
+
+/// Opens one that is there.
+pub(super) fn open(dir: &File, name: &str) -> io::Result<Option<File>> {
+    match folder::open_at(dir, name, OFlags::RDONLY, Mode::empty()) {
+        Ok(file) => Ok(Some(file)),
+        Err(Errno::NOENT) => Ok(None),
+        Err(e) => Err(e.into()),
+    }
+}
+
+pub(super) fn read(file: &File) -> io::Result<Option<Journal>> {
+    let mut bytes = Vec::new();
+    let most = limits::MAX_JOURNAL_BYTES as u64 + 1;
+    file.take(most).read_to_end(&mut bytes)?;
+    Ok(Journal::parse(&bytes))
+}
+
+/// Takes the lock; `None` where somebody else has it, or where the name no longer leads there.
+pub(super) fn try_lock(dir: &File, name: &str, file: File) -> io::Result<Option<File>> {
+    match file.try_lock() {
+        Ok(()) => Ok(leads_to(dir, name, &file)?.then_some(file)),
+        Err(TryLockError::WouldBlock) => Ok(None),
+        Err(TryLockError::Error(e)) => Err(e),
+    }
+}
+
+fn leads_to(dir: &File, name: &str, file: &File) -> io::Result<bool> {
+    let named = folder::stat_at(dir, name)?.map(|stat| folder::stamp(&stat).inode);
+    Ok(named == Some(file.metadata()?.ino()))
+}
+
+pub(super) fn remove(dir: &File, name: &str) -> io::Result<()> {
+    match rustix::fs::unlinkat(dir, name, AtFlags::empty()) {
+        Ok(()) | Err(Errno::NOENT) => Ok(()),
+        Err(e) => Err(e.into()),
+    }
+}
+
+pub(super) fn list(dir: &File, path: &Path) -> crate::Result<Vec<JournalId>> {
+    Ok(ids(folder::names(dir, path)?))
+}
+
+/// The journals among these names.
+pub(super) fn ids(names: Vec<String>) -> Vec<JournalId> {
+    let mut ids: Vec<JournalId> = names
+        .iter()
+        .filter_map(|name| JournalId::parse(name.strip_suffix(SUFFIX)?))
+        .take(limits::MAX_JOURNALS)
+        .collect();
+    ids.sort_by_key(|id| id.0);
+    ids
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        Params,
+        op::{Entry, Lock},
+    };
+
+    fn journal() -> Journal {
+        let stamp = |n| Stamp {
+            mtime_ns: n,
+            size: 7,
+            inode: 9,
+        };
+        let member = |file: &str| Member {
+            place: Place {
+                folder: "run".into(),
+                file: file.into(),
+            },
+            temp: "0123456789abcdef".to_owned(),
+            before: stamp(1),
+            after: stamp(2),
+        };
+        Journal {
+            members: vec![member("a.nodb"), member("b.nodb")],
+            invalidations: vec![Invalidation {
+                entries: vec![Entry {
+                    value: "{run}:a".to_owned(),
+                    leases: "{run}:cachetx:leases".into(),
+                }],
+                release: Some(Lock {
+                    key: "{run}:a:lock".to_owned(),
+                    value: "me".to_owned(),
+                }),
+                params: Params::new().with("run_id", "run"),
+                at_ns: 5,
+            }],
+        }
+    }
+
+    #[test]
+    fn it_reads_back_and_any_damage_makes_it_none() {
+        let whole = journal().line().into_bytes();
+        assert_eq!(Journal::parse(&whole), Some(journal()));
+        for at in 0..whole.len() {
+            assert_eq!(Journal::parse(&whole[..at]), None, "cut at {at}");
+            let mut damaged = whole.clone();
+            damaged[at] ^= 1;
+            assert_eq!(Journal::parse(&damaged), None, "byte {at} changed");
+        }
+    }
+
+    #[test]
+    fn a_name_that_leads_out_of_the_root_is_none_of_ours() {
+        for name in ["..", "a/b", "", ".hidden"] {
+            let mut journal = journal();
+            journal.members[1].place.folder = name.into();
+            assert_eq!(Journal::parse(journal.line().as_bytes()), None, "{name:?}");
+        }
+        let mut journal = journal();
+        journal.members[0].temp = "../../elsewhere".to_owned();
+        assert_eq!(Journal::parse(journal.line().as_bytes()), None);
+    }
+}

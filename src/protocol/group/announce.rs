@@ -1,0 +1,139 @@
+//! Up to the commit point, and back from there.
+
+use super::{Plan, Way, after, commit::scope, places};
+use crate::{
+    Error, Result,
+    disk::{FileAction, Got, Journal, JournalId, Sidecar, journal},
+    error::{Effect, Kind},
+    limits,
+    protocol::{
+        Io,
+        intent::{Guarantee, Intent},
+        mismatch,
+        recover::sync_folders,
+        save::may_write,
+    },
+};
+
+/// Everything up to the commit point, which is its last action.
+pub(super) async fn announce(io: &Io, plan: &Plan, way: &mut Way) -> Result<()> {
+    let mut temps = Vec::with_capacity(plan.members.len());
+    for member in &plan.members {
+        let write = FileAction::WriteTemp(member.bytes.clone());
+        match io.disk(&member.place, write).await? {
+            Got::Temp(token) => temps.push(token),
+            _ => return Err(mismatch("the disk")),
+        }
+        let stamp = io
+            .stamp_temp(&member.place, member.writer.last_mtime_ns)
+            .await?;
+        way.stamps.push(stamp);
+        io.disk(&member.place, FileAction::SyncTemp).await?;
+    }
+    // What can fail for the files' sake is behind; what is marked is marked for as short as can be.
+    if plan.guarantee == Guarantee::CrashSafe {
+        for step in &plan.steps {
+            way.marks
+                .push(Intent::mark_only(io, scope(plan, step)).await);
+        }
+    }
+    way.sidecars = io.lock_sidecars(&places(plan)).await?;
+    for (n, (member, sidecar)) in plan.members.iter().zip(&way.sidecars).enumerate() {
+        may_write(io, &member.document, &member.place, &member.writer, sidecar).await?;
+        if sidecar.mtime_ns >= way.stamps[n].mtime_ns {
+            // A document was made and deleted here since this writer looked.
+            way.stamps[n] = io.stamp_temp(&member.place, sidecar.mtime_ns).await?;
+            io.disk(&member.place, FileAction::SyncTemp).await?;
+        }
+    }
+    if cfg!(not(cachetx_without_journal)) {
+        write_journal(io, plan, temps, way).await?;
+    }
+    Ok(())
+}
+
+/// The order: names, then content. So a journal that is whole is found by whoever comes to any of the documents.
+async fn write_journal(io: &Io, plan: &Plan, temps: Vec<String>, way: &mut Way) -> Result<()> {
+    let id = make_journal(io, plan.journal).await?;
+    way.journal = Some(id);
+    io.disk(&id.place(), FileAction::SyncFolder).await?;
+    for (member, stamp) in plan.members.iter().zip(&way.stamps) {
+        let named = Sidecar {
+            journal: way.journal,
+            ..after(member, stamp)
+        };
+        io.disk(&member.place, FileAction::WriteSidecar(named))
+            .await?;
+        io.disk(&member.place, FileAction::SyncSidecar).await?;
+    }
+    sync_folders(io, plan.members.iter().map(|it| &it.place)).await?;
+    for marks in &mut way.marks {
+        marks.refresh(io).await;
+    }
+    let mut journal = Journal {
+        members: Vec::with_capacity(plan.members.len()),
+        invalidations: Vec::with_capacity(plan.members.len()),
+    };
+    for ((member, temp), stamp) in plan.members.iter().zip(temps).zip(&way.stamps) {
+        journal.members.push(journal::Member {
+            place: member.place.clone(),
+            temp,
+            before: member.writer.read.ok_or_else(|| mismatch("a guard"))?,
+            after: *stamp,
+        });
+        let at_ns = io.now().wall_ns;
+        journal.invalidations.extend(member.invalidations(at_ns));
+    }
+    way.written = true;
+    io.disk(&id.place(), FileAction::WriteJournal(journal))
+        .await?;
+    io.disk(&id.place(), FileAction::SyncJournal).await?;
+    Ok(())
+}
+
+async fn make_journal(io: &Io, first: JournalId) -> Result<JournalId> {
+    // Always synced: whoever made the folder may have died before that.
+    io.disk(&first.place(), FileAction::MakeFolder).await?;
+    io.disk(&first.place(), FileAction::SyncRoot).await?;
+    let mut id = first;
+    for _ in 0..limits::JOURNAL_ATTEMPTS {
+        match io.disk(&id.place(), FileAction::MakeJournal).await? {
+            Got::Nothing => return Ok(id),
+            Got::Busy => id = id.next(),
+            _ => return Err(mismatch("the disk")),
+        }
+    }
+    Err(Error::new(Kind::Internal(
+        "others took each new journal for a dead owner's".to_owned(),
+    )))
+}
+
+/// Takes back whatever was done on the way. The journal first: without it there is no transaction.
+pub(super) async fn undo(io: &Io, plan: &Plan, way: Way, mut cause: Error) -> Error {
+    if let Some(id) = way.journal {
+        let mut gone = io.disk(&id.place(), FileAction::RemoveJournal).await;
+        if way.written && gone.is_ok() {
+            // It may have reached the disk whole, and must not come back.
+            gone = io.disk(&id.place(), FileAction::SyncFolder).await;
+        }
+        if let (true, Err(e)) = (way.written, gone) {
+            log::error!("a transaction that failed may still be done after a crash: {e}");
+            cause = cause.effect_is(Effect::Unknown);
+        }
+    }
+    for (n, member) in plan.members.iter().enumerate() {
+        let mut actions = vec![FileAction::DiscardTemp, FileAction::UnlockSidecar];
+        if let (Some(_), Some(stamp)) = (way.journal, way.stamps.get(n)) {
+            actions.insert(0, FileAction::WriteSidecar(after(member, stamp)));
+        }
+        for action in actions {
+            if let Err(e) = io.disk(&member.place, action).await {
+                log::warn!("{}: {e}; the next save mends it", member.document);
+            }
+        }
+    }
+    for marks in way.marks {
+        marks.withdraw(io).await;
+    }
+    cause
+}

@@ -1,0 +1,144 @@
+//! The step on the server, and what stands in for it.
+
+use super::{Member, Plan, Way};
+use crate::{
+    Error, Params,
+    op::{Commit, Entry, Lock, Own},
+    protocol::{
+        Io,
+        defer::{defer, delete},
+        intent::{Intent, Scope},
+        outcome::CacheOutcome,
+        save::{Step, ask_to_commit},
+    },
+};
+
+/// What is marked, and in which steps: what the commits will name.
+pub(super) fn scope(plan: &Plan, step: &[usize]) -> Scope {
+    let members = || step.iter().map(|n| &plan.members[*n]);
+    let here = members().flat_map(|it| std::iter::once(&it.own).chain(&it.dependents.here));
+    let elsewhere = members().flat_map(|it| it.dependents.elsewhere.iter().cloned());
+    let documents: Vec<&str> = members().map(|it| &*it.document).collect();
+    Scope {
+        what: documents.join(", "),
+        steps: std::iter::once(here.cloned().collect())
+            .chain(elsewhere)
+            .collect(),
+        // The files decide who may write: a mark of one that may not is taken back with the transaction.
+        lock: None,
+        release: false,
+        // For records only, and there is none.
+        params: Params::new(),
+        token: plan.id.clone(),
+        mark_ttl: plan.mark_ttl,
+    }
+}
+
+/// One step for all, or one for each slot; then what is in slots of no document.
+pub(super) async fn commit(io: &Io, plan: &Plan, way: &Way) -> Step {
+    let mut done: Option<Step> = None;
+    for (n, step) in plan.steps.iter().enumerate() {
+        let marks = way.marks.get(n);
+        let members = || step.iter().map(|n| (&plan.members[*n], way.stamps[*n]));
+        let own = members().map(|(member, stamp)| Own {
+            entry: member.own.clone(),
+            bytes: member.bytes.clone(),
+            stamp,
+            ttl_ms: member.ttl_ms,
+        });
+        let asked = Commit {
+            id: plan.id.clone(),
+            locks: members()
+                .map(|(member, _)| member.writer.lock.clone())
+                .collect(),
+            own: own.collect(),
+            dependents: members()
+                .flat_map(|(it, _)| it.dependents.here.clone())
+                .collect(),
+            release: true,
+            token: marks.map_or_else(String::new, |marks| marks.token().to_owned()),
+            wait: plan.wait,
+        };
+        let mut step = match ask_to_commit(io, asked, plan.patience).await {
+            Ok(step) => step,
+            Err(cause) => {
+                let members = members().map(|(member, _)| member);
+                Step::of(without_commit(io, members, marks, cause).await)
+            }
+        };
+        for (member, _) in members() {
+            let (document, params) = (&member.document, &member.params);
+            for entries in member.dependents.elsewhere.clone() {
+                let more = delete_later_at_worst(io, document, entries, None, params, marks).await;
+                step.cache = step.cache.and(more);
+            }
+        }
+        done = Some(match done {
+            None => step,
+            Some(before) => Step {
+                cache: before.cache.and(step.cache),
+                lock_lost: before.lock_lost || step.lock_lost,
+                // As many as have all of it.
+                replicas: before.replicas.min(step.replicas),
+            },
+        });
+    }
+    // There is a step for every document, and at least one of those.
+    done.unwrap_or_else(|| Step::of(CacheOutcome::Invalidated { removed: 0 }))
+}
+
+/// The server did not take a commit. Where it answers at all, it may take deletions.
+async fn without_commit<'a>(
+    io: &Io,
+    members: impl Iterator<Item = &'a Member>,
+    marks: Option<&Intent>,
+    cause: Error,
+) -> CacheOutcome {
+    let mut done: Option<CacheOutcome> = None;
+    for member in members {
+        let (document, params) = (&member.document, &member.params);
+        let entries = std::iter::once(&member.own).chain(&member.dependents.here);
+        let entries: Vec<Entry> = entries.cloned().collect();
+        let lock = Some(member.writer.lock.clone());
+        let step = match cause.is_server() {
+            true => delete_later_at_worst(io, document, entries, lock, params, marks).await,
+            false => defer(io, entries, lock, params.clone(), cause.clone(), None).await,
+        };
+        done = Some(match done {
+            None => step,
+            Some(before) => before.and(step),
+        });
+    }
+    done.unwrap_or(CacheOutcome::Deferred { cause })
+}
+
+async fn delete_later_at_worst(
+    io: &Io,
+    document: &str,
+    entries: Vec<Entry>,
+    lock: Option<Lock>,
+    params: &Params,
+    marks: Option<&Intent>,
+) -> CacheOutcome {
+    match delete(io, document, entries.clone(), lock.clone(), marks).await {
+        Ok(removed) => CacheOutcome::Invalidated { removed },
+        Err(cause) => defer(io, entries, lock, params.clone(), cause, None).await,
+    }
+}
+
+/// Deletes what the commit would have set, and lets the locks go.
+pub(super) async fn erase(io: &Io, plan: &Plan, way: &Way) -> Step {
+    let mut done = CacheOutcome::Invalidated { removed: 0 };
+    for (n, step) in plan.steps.iter().enumerate() {
+        let marks = way.marks.get(n);
+        for member in step.iter().map(|n| &plan.members[*n]) {
+            for what in member.invalidations(io.now().wall_ns) {
+                let (document, params) = (&member.document, &what.params);
+                let (entries, lock) = (what.entries, what.release);
+                let more = delete_later_at_worst(io, document, entries, lock, params, marks).await;
+                done = done.and(more);
+            }
+        }
+    }
+    Step::of(done)
+}

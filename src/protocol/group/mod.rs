@@ -1,0 +1,202 @@
+//! Saving several documents as one: all of their files, or none, whatever dies in between.
+//!
+//! ```text
+//! prepare   temporary files, synced; all sidecars' OS locks in one order; may each be written?
+//! announce  an empty journal, named in each sidecar; names and sidecars synced
+//! journal   its content synced: the commit point
+//! publish   renames, synced; one step on the server; the names taken away, the journal removed
+//! ```
+//!
+//! The journal is the record of what is to be deleted, too: so a crash-safe transaction marks, and needs no intent in the outbox.
+
+mod announce;
+mod commit;
+#[cfg(test)]
+mod tests;
+
+use super::{
+    intent::{Guarantee, Intent, Scope},
+    outcome::{CacheOutcome, Durability, Outcome, Reach},
+    recover::sync_folders,
+    run::{Io, Run},
+    save::{Step, Writer},
+    spread::Spread,
+};
+use crate::{
+    Error, Params,
+    disk::{FileAction, Invalidation, JournalId, Place, Sidecar},
+    op::{Bytes, Entry, Stamp, Wait},
+};
+use announce::{announce, undo};
+use commit::{commit, erase};
+use std::time::Duration;
+
+/// Everything that a transaction needs, worked out before the first byte is written.
+#[derive(Clone, Debug)]
+pub(crate) struct Plan {
+    /// In the order of their places, which is that of their OS locks.
+    pub(crate) members: Vec<Member>,
+    /// Members, by their numbers, whose entries can be set in one step: one list, but where a Cluster has them in several slots.
+    pub(crate) steps: Vec<Vec<usize>>,
+    /// 128 random bits that name the commit, and the marks.
+    pub(crate) id: String,
+    pub(crate) journal: JournalId,
+    pub(crate) wait: Option<Wait>,
+    pub(crate) guarantee: Guarantee,
+    /// How long marks hold unless they are renewed.
+    pub(crate) mark_ttl: Duration,
+    /// How long after its first try a commit may be tried again.
+    pub(crate) patience: Duration,
+}
+
+/// One document of a transaction.
+#[derive(Clone, Debug)]
+pub(crate) struct Member {
+    /// For messages.
+    pub(crate) document: String,
+    pub(crate) place: Place,
+    pub(crate) bytes: Bytes,
+    pub(crate) own: Entry,
+    pub(crate) ttl_ms: u64,
+    /// Without what is another member's own, or its dependent already.
+    pub(crate) dependents: Spread,
+    /// What the keys were made from, for the outbox.
+    pub(crate) params: Params,
+    pub(crate) writer: Writer,
+}
+
+impl Member {
+    /// What is to be deleted for it, a step each; the lock goes with the first.
+    fn invalidations(&self, at_ns: i64) -> Vec<Invalidation> {
+        let mut lock = Some(self.writer.lock.clone());
+        let steps = Scope::steps_of(&self.own, &self.dependents).into_iter();
+        let invalidation = |entries| Invalidation {
+            entries,
+            release: lock.take(),
+            params: self.params.clone(),
+            at_ns,
+        };
+        steps.map(invalidation).collect()
+    }
+}
+
+/// A transaction that went through.
+#[derive(Clone, Debug)]
+pub(crate) struct Grouped {
+    pub(crate) outcome: Outcome,
+    /// Whether a lock is known to be somebody else's, or nobody's, without this having released it.
+    pub(crate) lock_lost: bool,
+}
+
+/// An error means that nothing was changed; once the journal is synced there is none.
+pub(crate) fn group(plan: Plan) -> Run<Grouped> {
+    Run::new(|io| async move {
+        let mut way = Way::default();
+        match announce(&io, &plan, &mut way).await {
+            Ok(()) => Ok(publish(&io, plan, way).await),
+            Err(e) => Err(undo(&io, &plan, way, e).await),
+        }
+    })
+}
+
+/// How far a transaction got.
+#[derive(Default)]
+struct Way {
+    stamps: Vec<Stamp>,
+    /// The sidecars that are locked, as they were.
+    sidecars: Vec<Sidecar>,
+    journal: Option<JournalId>,
+    /// Whether the journal may be whole.
+    written: bool,
+    marks: Vec<Intent>,
+}
+
+fn places(plan: &Plan) -> Vec<Place> {
+    plan.members.iter().map(|it| it.place.clone()).collect()
+}
+
+/// What a sidecar says once the document is saved.
+fn after(member: &Member, stamp: &Stamp) -> Sidecar {
+    Sidecar {
+        fence: member.writer.fence,
+        mtime_ns: stamp.mtime_ns,
+        journal: None,
+    }
+}
+
+/// Everything after the commit point: nothing fails it any more.
+async fn publish(io: &Io, plan: Plan, mut way: Way) -> Grouped {
+    for marks in &mut way.marks {
+        marks.refresh(io).await;
+    }
+    let durability = rename(io, &plan).await;
+    let Step {
+        cache,
+        lock_lost,
+        replicas,
+    } = match durability {
+        // Some files are the old ones, so whoever finishes this deletes once more.
+        Durability::Journalled => erase(io, &plan, &way).await,
+        _ => commit(io, &plan, &way).await,
+    };
+    let done =
+        durability == Durability::Synced && !matches!(cache, CacheOutcome::Unrecorded { .. });
+    tidy(io, &plan, &way, done).await;
+    let spread = |member: &Member| member.dependents.reach() == Reach::Split;
+    let split = plan.steps.len() > 1 || plan.members.iter().any(spread);
+    Grouped {
+        outcome: Outcome {
+            cache,
+            durability,
+            reach: if split { Reach::Split } else { Reach::Atomic },
+            replicas,
+        },
+        lock_lost,
+    }
+}
+
+async fn rename(io: &Io, plan: &Plan) -> Durability {
+    for member in &plan.members {
+        if let Err(e) = io.disk(&member.place, FileAction::Rename).await {
+            log::error!(
+                "{}: committed with its transaction, but not shown yet; whoever comes next tries again: {e}",
+                member.document
+            );
+            return Durability::Journalled;
+        }
+    }
+    match sync_folders(io, plan.members.iter().map(|it| &it.place)).await {
+        Ok(()) => Durability::Synced,
+        Err(e) => {
+            log::error!("a transaction is committed and visible, and its journal is kept: {e}");
+            Durability::Unknown
+        }
+    }
+}
+
+/// Ends it on the disk. What is not done is left in the journal, for whoever comes next: then its names stay.
+async fn tidy(io: &Io, plan: &Plan, way: &Way, done: bool) {
+    let warn = |document: &str, e: Error| log::warn!("{document}: {e}; the next save mends it");
+    if let (Some(id), true) = (way.journal, done) {
+        for (member, stamp) in plan.members.iter().zip(&way.stamps) {
+            let write = FileAction::WriteSidecar(after(member, stamp));
+            if let Err(e) = io.disk(&member.place, write).await {
+                warn(&member.document, e);
+            }
+        }
+        if let Err(e) = io.disk(&id.place(), FileAction::RemoveJournal).await {
+            log::warn!("{e}; the next look for journals removes it");
+        }
+    }
+    for member in &plan.members {
+        let mut actions = vec![FileAction::UnlockSidecar];
+        if done {
+            actions.insert(0, FileAction::Sweep);
+        }
+        for action in actions {
+            if let Err(e) = io.disk(&member.place, action).await {
+                warn(&member.document, e);
+            }
+        }
+    }
+}

@@ -1,0 +1,265 @@
+//! Finishing what a transaction left half done: its owner died, or could not go on.
+//!
+//! Whoever has a sidecar's OS lock and finds a journal named there knows that the owner is gone, since that holds the locks of all
+//! its sidecars from before it names the journal until after it has taken the names away. So the locks, taken in the one
+//! order that owners use too, decide who finishes; each step may be the last one, and the next one who comes starts over.
+
+use super::{
+    defer::delete_or_defer,
+    outcome::CacheOutcome,
+    run::{Io, Run, mismatch},
+    sidecars::name,
+};
+use crate::{
+    Result,
+    disk::{
+        FileAction, Got, Invalidation, Journal, JournalId, Place, Sidecar,
+        journal::{self, Member},
+    },
+    limits,
+};
+
+/// For messages of what is done to a journal's entries.
+const WHAT: &str = "a transaction whose owner is gone";
+
+/// Finishes every transaction whose owner is gone, as far as that can be done now; what cannot is logged and left.
+pub(crate) fn all() -> Run<()> {
+    Run::new(|io| async move {
+        let folder = Place {
+            folder: journal::FOLDER.into(),
+            file: "".into(),
+        };
+        let ids = match io.disk(&folder, FileAction::ListJournals).await? {
+            Got::Journals(ids) => ids,
+            _ => return Err(mismatch("the disk")),
+        };
+        for id in ids {
+            if let Err(e) = finish_if_dead(&io, id).await {
+                log::warn!("a transaction's journal {id} is left to who comes next: {e}");
+            }
+        }
+        Ok(())
+    })
+}
+
+async fn finish_if_dead(io: &Io, id: JournalId) -> Result<()> {
+    match io.disk(&id.place(), FileAction::LockJournal).await? {
+        Got::Nothing => {}
+        Got::Busy | Got::Missing => return Ok(()),
+        _ => return Err(mismatch("the disk")),
+    }
+    match io.read_journal(id).await? {
+        Some(journal) => finish(io, id, &journal).await,
+        // What names it finds nothing, and is told to forget it.
+        None => io
+            .disk(&id.place(), FileAction::RemoveJournal)
+            .await
+            .map(drop),
+    }
+}
+
+impl Io {
+    /// `None` for one that is not there, or was never whole: then the transaction has not begun.
+    async fn read_journal(&self, id: JournalId) -> Result<Option<Journal>> {
+        match self.disk(&id.place(), FileAction::ReadJournal).await? {
+            Got::Journal(journal) => Ok(journal),
+            Got::Missing => Ok(None),
+            _ => Err(mismatch("the disk")),
+        }
+    }
+}
+
+/// Finishes the journal that this document's sidecar names, or makes the sidecar forget it. Needs no lock to be held.
+pub(super) async fn recover(io: &Io, place: &Place, id: JournalId) -> Result<()> {
+    // Without a lock at first: it says which ones to take.
+    match io.read_journal(id).await? {
+        Some(journal) => finish(io, id, &journal).await,
+        None => {
+            let until = io.now().boot + limits::SIDECAR_WAIT;
+            let sidecar = io.try_sidecar(place, until).await?;
+            let forgotten = forget(io, place, id, sidecar).await;
+            io.unlock_sidecars(std::slice::from_ref(place)).await;
+            forgotten
+        }
+    }
+}
+
+/// Under the sidecar's lock.
+async fn forget(io: &Io, place: &Place, id: JournalId, sidecar: Sidecar) -> Result<()> {
+    // Whoever came back here meanwhile may have made it whole, and be dead by now; then the next round finishes it.
+    if sidecar.journal != Some(id) || io.read_journal(id).await?.is_some() {
+        return Ok(());
+    }
+    take_name_away(io, place, id, sidecar).await?;
+    io.disk(&id.place(), FileAction::RemoveJournal)
+        .await
+        .map(drop)
+}
+
+async fn take_name_away(io: &Io, place: &Place, id: JournalId, sidecar: Sidecar) -> Result<()> {
+    if sidecar.journal != Some(id) {
+        return Ok(());
+    }
+    let without = Sidecar {
+        journal: None,
+        ..sidecar
+    };
+    io.disk(place, FileAction::WriteSidecar(without))
+        .await
+        .map(drop)
+}
+
+async fn finish(io: &Io, id: JournalId, journal: &Journal) -> Result<()> {
+    let places: Vec<Place> = journal.members.iter().map(|it| it.place.clone()).collect();
+    let until = io.now().boot + limits::SIDECAR_WAIT;
+    let mut sidecars = Vec::with_capacity(places.len());
+    for place in &places {
+        match io.try_sidecar(place, until).await {
+            Ok(sidecar) => sidecars.push(Some(sidecar)),
+            // Its whole folder is gone; the others' are to be finished all the same.
+            Err(e) if e.is_not_found() => sidecars.push(None),
+            Err(e) => {
+                io.unlock_sidecars(&places).await;
+                return Err(e);
+            }
+        }
+    }
+    let done = finish_under_locks(io, id, &sidecars).await;
+    io.unlock_sidecars(&places).await;
+    done
+}
+
+/// What a document is, seen from a journal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    /// As it was, and what it is to become is there.
+    Before,
+    After,
+    /// Somebody else's, who did not ask for a lock.
+    Other,
+}
+
+/// A document of a journal, as it was found under its sidecar's lock.
+struct Found<'a> {
+    member: &'a Member,
+    state: State,
+    /// `None` where its whole folder is gone.
+    sidecar: Option<Sidecar>,
+}
+
+async fn finish_under_locks(io: &Io, id: JournalId, sidecars: &[Option<Sidecar>]) -> Result<()> {
+    // Somebody else may have finished it before the locks were free.
+    let Some(journal) = io.read_journal(id).await? else {
+        return Ok(());
+    };
+    // Its owner may have died before it was synced: what follows must not be more durable than it is.
+    io.disk(&id.place(), FileAction::SyncJournal).await?;
+    let mut found = Vec::with_capacity(sidecars.len());
+    for (member, sidecar) in journal.members.iter().zip(sidecars) {
+        found.push(Found {
+            member,
+            state: state(io, member).await?,
+            sidecar: *sidecar,
+        });
+    }
+    publish(io, &found).await?;
+    invalidate(io, journal.invalidations).await?;
+    let there = || {
+        found
+            .iter()
+            .filter_map(|it| Some((&it.member.place, it.sidecar?)))
+    };
+    for (place, sidecar) in there() {
+        take_name_away(io, place, id, sidecar).await?;
+    }
+    io.disk(&id.place(), FileAction::RemoveJournal).await?;
+    for (place, _) in there() {
+        // What was to become a document that is somebody else's now.
+        if let Err(e) = io.disk(place, FileAction::Sweep).await {
+            log::warn!("{}: {e}", name(place));
+        }
+    }
+    log::info!("a transaction whose owner is gone is finished: {id}");
+    Ok(())
+}
+
+/// Shows the files that are not shown yet. What another program wrote is not overwritten; and where that is so and nothing was
+/// shown before, nothing is.
+async fn publish(io: &Io, found: &[Found<'_>]) -> Result<()> {
+    let of = |state| found.iter().filter(move |it| it.state == state);
+    let others: Vec<String> = of(State::Other).map(|it| name(&it.member.place)).collect();
+    let void = !others.is_empty() && of(State::After).next().is_none();
+    // Without one that is still to be shown it was done before, but for its last steps, and others may have saved since.
+    if !others.is_empty() && of(State::Before).next().is_some() {
+        let end = if void {
+            "given up"
+        } else {
+            "finished without them"
+        };
+        log::error!(
+            "another program wrote documents of a transaction before that was finished, so it is {end}: {}",
+            others.join(", ")
+        );
+    }
+    for Found { member, .. } in of(State::Before) {
+        let token = member.temp.clone();
+        let action = match void {
+            true => FileAction::DiscardLeft { token },
+            false => FileAction::RenameLeft { token },
+        };
+        io.disk(&member.place, action).await?;
+    }
+    let there = found.iter().filter(|it| it.sidecar.is_some());
+    sync_folders(io, there.map(|it| &it.member.place)).await
+}
+
+async fn state(io: &Io, member: &Member) -> Result<State> {
+    let stamp = io.stat(&member.place).await?;
+    if stamp == Some(member.after) {
+        return Ok(State::After);
+    }
+    if cfg!(not(cachetx_without_image_check)) && stamp != Some(member.before) {
+        return Ok(State::Other);
+    }
+    let token = member.temp.clone();
+    match io
+        .disk(&member.place, FileAction::StatLeft { token })
+        .await?
+    {
+        Got::Stamp(temp) if temp == Some(member.after) => Ok(State::Before),
+        Got::Stamp(_) => Ok(State::Other),
+        _ => Err(mismatch("the disk")),
+    }
+}
+
+/// Each folder once: a name in it is durable then.
+pub(super) async fn sync_folders<'a>(
+    io: &Io,
+    places: impl Iterator<Item = &'a Place>,
+) -> Result<()> {
+    let mut synced: Vec<&str> = Vec::new();
+    for place in places {
+        if !synced.contains(&&*place.folder) {
+            synced.push(&place.folder);
+            io.disk(place, FileAction::SyncFolder).await?;
+        }
+    }
+    Ok(())
+}
+
+/// After the last rename: what was derived from the old files is gone, or recorded, before anybody forgets the journal.
+async fn invalidate(io: &Io, invalidations: Vec<Invalidation>) -> Result<()> {
+    for Invalidation {
+        entries,
+        release,
+        params,
+        ..
+    } in invalidations
+    {
+        let done = delete_or_defer(io, WHAT, entries, release, &params, None).await;
+        if let CacheOutcome::Unrecorded { outbox, .. } = done {
+            return Err(outbox);
+        }
+    }
+    Ok(())
+}

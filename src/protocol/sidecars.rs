@@ -1,0 +1,115 @@
+//! Sidecars' OS locks, had only where no transaction is left half done.
+
+use super::{
+    recover::recover,
+    run::{Io, mismatch},
+};
+use crate::{
+    Error, Result,
+    disk::{FileAction, Got, Place, Sidecar},
+    error::Kind,
+    limits,
+};
+use std::time::Duration;
+
+impl Io {
+    /// A sidecar's content, under its OS lock, with no transaction left half done.
+    pub(super) async fn lock_sidecar(&self, place: &Place) -> Result<Sidecar> {
+        let sidecars = self.lock_sidecars(std::slice::from_ref(place)).await?;
+        sidecars.first().copied().ok_or_else(|| mismatch("a lock"))
+    }
+
+    /// The same for several places, in their order, which has to be that of all who lock several. On an error none is locked.
+    pub(super) async fn lock_sidecars(&self, places: &[Place]) -> Result<Vec<Sidecar>> {
+        let until = self.now().boot + limits::SIDECAR_WAIT;
+        loop {
+            let mut sidecars = Vec::with_capacity(places.len());
+            let mut pending = None;
+            for place in places {
+                match self.try_sidecar(place, until).await {
+                    Ok(sidecar) => {
+                        pending = pending.or(sidecar.journal.map(|id| (place, id)));
+                        sidecars.push(sidecar);
+                    }
+                    Err(e) => {
+                        self.unlock_sidecars(places).await;
+                        return Err(e);
+                    }
+                }
+            }
+            let Some((place, id)) = pending else {
+                return Ok(sidecars);
+            };
+            self.unlock_sidecars(places).await;
+            if self.now().boot >= until {
+                return Err(busy(place));
+            }
+            recover(self, place, id).await?;
+        }
+    }
+
+    /// The sidecar's content under its lock, whatever it says.
+    pub(super) async fn try_sidecar(&self, place: &Place, until: Duration) -> Result<Sidecar> {
+        loop {
+            match self.disk(place, FileAction::LockSidecar).await? {
+                Got::Sidecar(content) => return Ok(content),
+                Got::Busy if self.now().boot < until => self.sleep(limits::SIDECAR_POLL).await,
+                Got::Busy => return Err(busy(place)),
+                _ => return Err(mismatch("the disk")),
+            }
+        }
+    }
+
+    pub(super) async fn unlock_sidecars(&self, places: &[Place]) {
+        for place in places {
+            if let Err(e) = self.disk(place, FileAction::UnlockSidecar).await {
+                log::warn!("{}: {e}", name(place));
+            }
+        }
+    }
+
+    /// Finishes a transaction that has this document among its own and is dead. One that is at work is not waited for, and what
+    /// cannot be finished now is left: nobody is kept from reading, or from asking for a lock.
+    pub(super) async fn finish_what_died(&self, place: &Place) {
+        if let Err(e) = self.try_to_finish(place).await {
+            log::warn!("{}: a transaction is left half done: {e}", name(place));
+        }
+    }
+
+    async fn try_to_finish(&self, place: &Place) -> Result<()> {
+        if self.peek_sidecar(place).await?.journal.is_none() {
+            return Ok(());
+        }
+        let Got::Sidecar(sidecar) = self.disk(place, FileAction::LockSidecar).await? else {
+            return Ok(());
+        };
+        self.disk(place, FileAction::UnlockSidecar).await?;
+        match sidecar.journal {
+            Some(id) => recover(self, place, id).await,
+            None => Ok(()),
+        }
+    }
+
+    /// What the sidecar says while no transaction has this document among its own: one that is at work is waited for, a
+    /// bounded time.
+    pub(super) async fn peek_sidecar_between_journals(&self, place: &Place) -> Result<Sidecar> {
+        let peeked = self.peek_sidecar(place).await?;
+        if peeked.journal.is_none() {
+            return Ok(peeked);
+        }
+        let sidecar = self.lock_sidecar(place).await?;
+        self.disk(place, FileAction::UnlockSidecar).await?;
+        Ok(sidecar)
+    }
+}
+
+pub(super) fn name(place: &Place) -> String {
+    format!("{}/{}", place.folder, place.file)
+}
+
+fn busy(place: &Place) -> Error {
+    Error::new(Kind::SidecarBusy {
+        document: name(place),
+        waited: limits::SIDECAR_WAIT,
+    })
+}

@@ -1,0 +1,323 @@
+//! Several documents saved as one.
+
+mod tuples;
+
+use super::{Document, Save, Store, locked::Hold};
+use crate::{
+    Error, Outcome, Result,
+    cache::now,
+    disk::JournalId,
+    error::Kind,
+    op::Bytes,
+    protocol::group::{self, Plan},
+    token,
+};
+use std::{
+    collections::HashSet,
+    fmt,
+    ops::{Deref, DerefMut},
+    time::Duration,
+};
+
+/// Several documents of one store, locked together: their data, and the right to save all of it or nothing. Dropping it lets
+/// all locks go without saving.
+///
+/// What it gives is that no crash, power loss or failure leaves some documents saved and some not. It is no isolation for readers:
+/// one that reads two of the documents while they are being saved may see one new and one old. Who has locked them does not.
+///
+/// A transaction whose process died in the middle is finished by whoever comes next: each save, [`Document::lock`] and
+/// [`Document::read`] that goes to the file, [`StoreBuilder::open`](crate::StoreBuilder::open), and in the background every half
+/// second each process with the store open. Until then a [`Document::read`] that finds its snapshot still current returns that.
+///
+/// It has no lifetime, so it can be moved anywhere.
+///
+/// # Examples
+///
+/// ```
+/// use cachetx::{Cache, Document, Rules, Store};
+/// # use serde::{Deserialize, Serialize};
+/// #[derive(Serialize, Deserialize)]
+/// struct Count {
+///     n: u64,
+/// }
+///
+/// # let root = std::env::temp_dir().join(format!("cachetx-doc-{}", std::process::id()));
+/// # let cache = Cache::builder(Rules::from_path("rules/nodb.json")?).in_memory().open()?;
+/// let store = Store::builder(cache).root(&root).open()?;
+/// let a: Document<Count> = store.document("copacetic-sled", "climate")?;
+/// let b: Document<Count> = store.document("copacetic-sled", "soils")?;
+/// a.create(&Count { n: 1 })?;
+/// b.create(&Count { n: 2 })?;
+///
+/// let mut tx = store.transaction((&a, &b))?;
+/// {
+///     let (a, b) = &mut *tx;
+///     a.n += b.n;
+///     b.n = 0;
+/// }
+/// tx.commit(["build_climate"])?;
+/// assert_eq!((a.read()?.n, b.read()?.n), (3, 0));
+/// # std::fs::remove_dir_all(root).ok();
+/// # Ok::<(), cachetx::Error>(())
+/// ```
+#[must_use = "dropping it releases the locks without saving"]
+pub struct Transaction<V> {
+    values: V,
+    /// In the order of the values.
+    holds: Vec<Hold>,
+    store: Store,
+}
+
+/// From one to eight documents, as a tuple of references. Sealed.
+pub trait Documents: tuples::Parts {}
+
+impl Store {
+    /// Locks several documents of this store and reads their files, waiting for other holders as long as the store says (10 s
+    /// by default), for all of them together. Locks are taken in an order of their own, so that two callers who name the
+    /// same documents in different orders do not wait for each other.
+    ///
+    /// # Errors
+    ///
+    /// As [`Document::lock`], of any of them; a document that is named twice or is another store's; documents whose keys a
+    /// Cluster has in several hash slots, unless the cache was told to split. No lock is held then.
+    pub fn transaction<D: Documents>(&self, documents: D) -> Result<Transaction<D::Values>> {
+        self.transaction_timeout(documents, self.0.lock_wait)
+    }
+
+    /// The same with a wait of its own; zero is one try.
+    ///
+    /// # Errors
+    ///
+    /// As [`Store::transaction`].
+    pub fn transaction_timeout<D: Documents>(
+        &self,
+        documents: D,
+        wait: Duration,
+    ) -> Result<Transaction<D::Values>> {
+        let targets = documents.targets();
+        self.may_meet(&targets)?;
+        let mut order: Vec<usize> = (0..targets.len()).collect();
+        order.sort_by_key(|n| &targets[*n].names().lock_key);
+        // A wait without end is a caller's right, so this does not overflow.
+        let until = now().boot.saturating_add(wait);
+        let mut taken: Vec<Option<(Hold, Bytes)>> = targets.iter().map(|_| None).collect();
+        for n in order {
+            let left = until.saturating_sub(now().boot);
+            taken[n] = Some(targets[n].take_there(left)?);
+        }
+        let taken: Vec<(Hold, Bytes)> = taken.into_iter().flatten().collect();
+        let tuples::Parsed { values, holds } = D::parse(taken)?;
+        Ok(Transaction {
+            values,
+            holds,
+            store: self.clone(),
+        })
+    }
+
+    fn may_meet(&self, targets: &[Document<()>]) -> Result<()> {
+        let (mut places, mut locks) = (HashSet::new(), HashSet::new());
+        for target in targets {
+            let names = target.names();
+            let why = if !target.is_of(self) {
+                "is a document of another store, so it cannot be saved as one with this store's"
+            } else if !places.insert(&names.place) {
+                "is named twice in one transaction"
+            } else if !locks.insert(&names.lock_key) {
+                "shares its lock with another document of the transaction: StoreBuilder::lock_key needs every placeholder that tells them apart"
+            } else {
+                continue;
+            };
+            let message = format!("{}: {why}", names.document);
+            return Err(Error::new(Kind::Config(message)));
+        }
+        let owns: Vec<_> = targets.iter().map(|target| &target.names().entry).collect();
+        self.cache().commits(&owns).map(drop)
+    }
+}
+
+impl<V> Transaction<V> {
+    /// Lets all locks go without saving, and gives the data back.
+    pub fn unlock(this: Self) -> V {
+        let Self { values, holds, .. } = this;
+        drop(holds);
+        values
+    }
+
+    /// Gives all locks their whole TTL again.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::is_lock_lost`] where one ran out or was cleared; a server that is away, which leaves them as they were.
+    pub fn renew(this: &mut Self) -> Result<()> {
+        this.holds.iter_mut().try_for_each(Hold::renew)
+    }
+
+    /// Whether one of the locks is known to be lost, or has run out by this machine's clock. A commit then fails.
+    #[must_use]
+    pub fn is_lost(this: &Self) -> bool {
+        Self::remaining(this).is_zero()
+    }
+
+    /// How long all locks surely live unless they are renewed.
+    #[must_use]
+    pub fn remaining(this: &Self) -> Duration {
+        let lives = this.holds.iter().map(Hold::remaining);
+        lives.min().unwrap_or_default()
+    }
+}
+
+impl<V: Values> Transaction<V> {
+    /// Writes all files, sets all entries, deletes what depends on the documents and what the tasks make out of date, and lets
+    /// all locks go. All files are the new ones or none is, whatever dies when.
+    ///
+    /// # Errors
+    ///
+    /// See [`Transaction::commit_with`].
+    pub fn commit(
+        self,
+        tasks: impl IntoIterator<Item: AsRef<str>>,
+    ) -> Result<Outcome, TransactionError<V>> {
+        self.commit_with(Save::new().tasks(tasks))
+    }
+
+    /// The same with everything a [`Save`] can say. Tasks are expanded for each document, with its own params.
+    ///
+    /// # Errors
+    ///
+    /// Only before the commit point, which is the synced journal: an unknown task, data that JSON cannot hold (`NaN`), a full
+    /// disk, keys that a Cluster has in several hash slots, a `READONLY` marker, or a guard that may no longer write
+    /// ([`Error::is_conflict`], [`Error::is_fenced`], [`Error::is_lock_lost`]) for any one of the documents. Nothing was changed,
+    /// and the error gives the guard back; [`Error::effect`] is [`Effect::Unknown`](crate::Effect::Unknown) only where the disk
+    /// failed so that not even that is known after a crash. Later trouble makes no commit fail: [`Outcome::cache`] and
+    /// [`Outcome::durability`] tell.
+    pub fn commit_with(mut self, save: Save) -> Result<Outcome, TransactionError<V>> {
+        match self.save(&save) {
+            Ok(outcome) => Ok(outcome),
+            Err(e) => Err(TransactionError::new(e, self)),
+        }
+    }
+
+    fn save(&mut self, save: &Save) -> Result<Outcome> {
+        let cache = self.store.cache();
+        let bytes = self.values.bytes(&self.holds)?;
+        let mut members = Vec::with_capacity(self.holds.len());
+        // Own entries are set, so they are not to be deleted; nor is anything twice.
+        let owns: Vec<_> = self.holds.iter().map(Hold::entry).collect();
+        let mut named: HashSet<String> = owns.iter().map(|own| own.value.clone()).collect();
+        for (hold, bytes) in self.holds.iter().zip(bytes) {
+            members.push(hold.member(save, bytes, &mut named)?);
+        }
+        members.sort_by(|a, b| a.place.cmp(&b.place));
+        let owns: Vec<_> = members.iter().map(|member| &member.own).collect();
+        let done = self.store.drive(group::group(Plan {
+            steps: cache.commits(&owns)?,
+            members,
+            id: token::hex_128()?,
+            journal: JournalId::random()?,
+            wait: save.wait_or(self.store.0.wait),
+            guarantee: save.guarantee.unwrap_or(self.store.0.guarantee),
+            mark_ttl: cache.mark_ttl(),
+            patience: cache.response_timeout(),
+        }))?;
+        let what = self.documents();
+        cache.note(&what, &done.outcome.cache);
+        if done.lock_lost {
+            cache.counters().locks_lost.add();
+            log::warn!("{what}: saved, but a lock was lost meanwhile");
+        }
+        self.holds.iter_mut().for_each(Hold::let_go_of);
+        Ok(done.outcome)
+    }
+}
+
+impl<V> Transaction<V> {
+    fn documents(&self) -> String {
+        let names: Vec<&str> = self.holds.iter().map(Hold::document).collect();
+        names.join(", ")
+    }
+}
+
+impl<V> Deref for Transaction<V> {
+    type Target = V;
+
+    fn deref(&self) -> &V {
+        &self.values
+    }
+}
+
+impl<V> DerefMut for Transaction<V> {
+    fn deref_mut(&mut self) -> &mut V {
+        &mut self.values
+    }
+}
+
+impl<V: fmt::Debug> fmt::Debug for Transaction<V> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Transaction")
+            .field("documents", &self.documents())
+            .field("values", &self.values)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A commit that failed before it changed anything: the error, and the guard back. All locks are still held, so the data is not
+/// lost and the commit may be tried again; dropping it, or turning it into an [`Error`] with `?`, lets them go.
+pub struct TransactionError<V>(Box<(Error, Transaction<V>)>);
+
+impl<V> TransactionError<V> {
+    fn new(error: Error, transaction: Transaction<V>) -> Self {
+        Self(Box::new((error, transaction)))
+    }
+
+    /// Why nothing was saved.
+    #[must_use]
+    pub fn error(&self) -> &Error {
+        &self.0.0
+    }
+
+    /// The error and the guard.
+    pub fn into_parts(self) -> (Error, Transaction<V>) {
+        *self.0
+    }
+
+    /// The guard, to try again.
+    pub fn into_transaction(self) -> Transaction<V> {
+        self.0.1
+    }
+
+    /// The data; the locks are let go.
+    #[must_use]
+    pub fn into_values(self) -> V {
+        Transaction::unlock(self.0.1)
+    }
+}
+
+impl<V> fmt::Debug for TransactionError<V> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("TransactionError")
+            .field(self.error())
+            .finish()
+    }
+}
+
+impl<V> fmt::Display for TransactionError<V> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self.error(), f)
+    }
+}
+
+impl<V> std::error::Error for TransactionError<V> {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.error().source()
+    }
+}
+
+/// Keeps the error and lets the locks go.
+impl<V> From<TransactionError<V>> for Error {
+    fn from(failed: TransactionError<V>) -> Self {
+        failed.0.0
+    }
+}
+
+/// The data of a transaction's documents, as a tuple. Sealed.
+pub trait Values: tuples::Write {}

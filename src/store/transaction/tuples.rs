@@ -1,0 +1,65 @@
+//! What tuples of documents, and of their data, can do; out of reach for others to implement.
+
+use super::{Documents, Values};
+use crate::{
+    Result,
+    op::Bytes,
+    store::{Document, locked::Hold},
+};
+use serde::{Serialize, de::DeserializeOwned};
+
+/// What was read under the locks.
+pub struct Parsed<V> {
+    pub values: V,
+    pub holds: Vec<Hold>,
+}
+
+pub trait Parts {
+    type Values;
+    fn targets(&self) -> Vec<Document<()>>;
+    fn parse(taken: Vec<(Hold, Bytes)>) -> Result<Parsed<Self::Values>>;
+}
+
+pub trait Write {
+    fn bytes(&self, holds: &[Hold]) -> Result<Vec<Bytes>>;
+}
+
+macro_rules! tuples {
+    ($($type:ident $n:tt),+) => {
+        impl<$($type: DeserializeOwned),+> Parts for ($(&Document<$type>,)+) {
+            type Values = ($($type,)+);
+
+            fn targets(&self) -> Vec<Document<()>> {
+                vec![$(self.$n.untyped()),+]
+            }
+
+            fn parse(taken: Vec<(Hold, Bytes)>) -> Result<Parsed<Self::Values>> {
+                let values = ($(taken[$n].0.parse::<$type>(&taken[$n].1)?,)+);
+                let outer = |(hold, bytes): (Hold, Bytes)| hold.outer_of(&bytes);
+                Ok(Parsed {
+                    values,
+                    holds: taken.into_iter().map(outer).collect(),
+                })
+            }
+        }
+
+        impl<$($type: DeserializeOwned),+> Documents for ($(&Document<$type>,)+) {}
+
+        impl<$($type: Serialize),+> Write for ($($type,)+) {
+            fn bytes(&self, holds: &[Hold]) -> Result<Vec<Bytes>> {
+                Ok(vec![$(holds[$n].to_bytes(&self.$n)?),+])
+            }
+        }
+
+        impl<$($type: Serialize),+> Values for ($($type,)+) {}
+    };
+}
+
+tuples!(A 0);
+tuples!(A 0, B 1);
+tuples!(A 0, B 1, C 2);
+tuples!(A 0, B 1, C 2, D 3);
+tuples!(A 0, B 1, C 2, D 3, E 4);
+tuples!(A 0, B 1, C 2, D 3, E 4, F 5);
+tuples!(A 0, B 1, C 2, D 3, E 4, F 5, G 6);
+tuples!(A 0, B 1, C 2, D 3, E 4, F 5, G 6, H 7);

@@ -1,0 +1,61 @@
+//! A program that asks for no lock writes one of the documents before the transaction is finished.
+
+use crate::{
+    bed::*,
+    support::{RUN, World},
+    trio::{create, dependents, document, left_over, on_disk, set_all},
+};
+use cachetx::{Guarantee, Save};
+use std::{fs, os::unix::process::ExitStatusExt};
+
+#[test]
+fn what_a_foreign_program_wrote_is_not_overwritten() {
+    let world = World::start();
+    let store = idle_store(&world);
+    create(&store, RUN, 1);
+    let first = first_rename(&world);
+    let write = || {
+        let file = world.run_folder().join("soils.nodb");
+        fs::write(file, r#"{"n":999}"#).expect("written");
+    };
+    let nothing_is_left = || {
+        let left = left_over(world.root.path(), RUN);
+        assert_eq!((left, locks(&world)), (Vec::new(), 0));
+    };
+    // One is renamed, two are not.
+    die_in_the_middle(&world, &store, first, 10);
+    write();
+    let read = document(&store, RUN, "climate").read().expect("read");
+    assert_eq!(read.n, 11);
+    let files = on_disk(world.root.path(), RUN);
+    assert_eq!(files, [11, 11, 999], "the rest is finished");
+    assert_eq!(dependents(&mut world.redis()), 0);
+    nothing_is_left();
+
+    // None is renamed yet: it is given up as a whole.
+    set_all(&store, RUN, 20, Save::new()).expect("saved");
+    let end = Victim::new(&world, "commit", Guarantee::BestEffort, first, 21).end();
+    assert_eq!(end.signal(), Some(9));
+    write();
+    let read = document(&store, RUN, "climate").read().expect("read");
+    assert_eq!(read.n, 20);
+    assert_eq!(on_disk(world.root.path(), RUN), [20, 20, 999]);
+    nothing_is_left();
+}
+
+#[test]
+fn a_folder_that_is_gone_keeps_nobody_from_the_others_documents() {
+    let world = World::start();
+    let store = idle_store(&world);
+    create(&store, RUN, 1);
+    let first = first_rename(&world);
+    die_in_the_middle(&world, &store, first, 10);
+    let aside = world.root.path().join("aside");
+    fs::rename(world.run_folder(), &aside).expect("moved");
+    drop(idle_store(&world));
+    assert_eq!((journals(&world), locks(&world)), (Vec::new(), 0));
+    // Moved back, it is as it was then; its sidecars name a journal that is gone, and forget it.
+    fs::rename(&aside, world.run_folder()).expect("moved back");
+    set_all(&store, RUN, 20, Save::new()).expect("saved");
+    is_finished(&world, &store, 20, "after the folder came back");
+}
