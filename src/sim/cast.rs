@@ -6,15 +6,17 @@
 use super::actor::Hand;
 use crate::{
     Error, Outcome, Params, Result,
-    disk::Place,
+    disk::{JournalId, Place},
     error::Kind,
     op::{Bytes, Entry, Space, keys::sibling},
     protocol::{
         Claim, Found, Guarantee, Held, Replayed, Spread,
         delete::{self, delete},
+        group::{self, Member},
         load::{self, Begun, Filled},
         lock::{self, Expect},
         read::{Reader, Source, read},
+        recover,
         replay::{How, replay},
         save::{Plan, Saved, Writer, save},
     },
@@ -99,16 +101,11 @@ impl Paper {
 
     /// Saves what was read under the lock with one number more; a save that fails lets the lock go.
     pub(crate) async fn save(&self, hand: &Hand, held: Held, number: u64) -> Result<Saved> {
-        let mut saves = held
-            .read
-            .as_ref()
-            .map_or(Ok(Vec::new()), |(_, b)| parse(b))?;
-        saves.push(number);
         let plan = Plan {
             document: self.name.to_owned(),
             place: self.place.clone(),
             id: hand.token(),
-            bytes: text(&saves),
+            bytes: with(&held, number)?,
             own: self.own.clone(),
             ttl_ms: ENTRY_TTL.as_millis() as u64,
             dependents: self.spread(),
@@ -183,6 +180,78 @@ impl Paper {
         let saves = parse(&found.bytes)?;
         Ok((found, saves))
     }
+}
+
+/// Locks several documents, and saves them as one, each with one number more.
+pub(crate) async fn transact(hand: &Hand, papers: &[Paper], number: u64) -> Result<Outcome> {
+    let mut held = Vec::with_capacity(papers.len());
+    let taken = take_all(hand, papers, &mut held).await;
+    let done = match taken.and_then(|()| members(papers, &held, number)) {
+        Ok(members) => hand.run(group::group(plan(hand, papers, members))).await,
+        Err(e) => Err(e),
+    };
+    if done.is_err() {
+        for (paper, held) in papers.iter().zip(held) {
+            hand.run(lock::release(paper.name.to_owned(), held.lock))
+                .await?;
+        }
+    }
+    Ok(done?.outcome)
+}
+
+async fn take_all(hand: &Hand, papers: &[Paper], held: &mut Vec<Held>) -> Result<()> {
+    for paper in papers {
+        held.push(paper.lock(hand, Expect::Document, PATIENCE).await?);
+    }
+    Ok(())
+}
+
+fn members(papers: &[Paper], held: &[Held], number: u64) -> Result<Vec<Member>> {
+    let member = |(n, (paper, held)): (usize, (&Paper, &Held))| {
+        Ok(Member {
+            document: paper.name.to_owned(),
+            place: paper.place.clone(),
+            bytes: with(held, number)?,
+            own: paper.own.clone(),
+            ttl_ms: ENTRY_TTL.as_millis() as u64,
+            // Nothing is deleted twice.
+            dependents: if n == 0 {
+                paper.spread()
+            } else {
+                Spread::default()
+            },
+            params: Params::new(),
+            writer: writer(held),
+        })
+    };
+    papers.iter().zip(held).enumerate().map(member).collect()
+}
+
+fn plan(hand: &Hand, papers: &[Paper], members: Vec<Member>) -> group::Plan {
+    let id = hand.token();
+    group::Plan {
+        steps: vec![(0..members.len()).collect()],
+        members,
+        journal: JournalId::parse(&id[16..]).expect("hex digits"),
+        id,
+        wait: None,
+        guarantee: papers[0].guarantee,
+        mark_ttl: MARK_TTL,
+        patience: PATIENCE,
+    }
+}
+
+/// Finishes the transactions of those who died.
+pub(crate) async fn mend(hand: &Hand) -> Result<()> {
+    hand.run(recover::all()).await
+}
+
+/// What was read under a lock, with one number more.
+fn with(held: &Held, number: u64) -> Result<Bytes> {
+    let read = held.read.as_ref();
+    let mut saves = read.map_or(Ok(Vec::new()), |(_, bytes)| parse(bytes))?;
+    saves.push(number);
+    Ok(text(&saves))
 }
 
 fn writer(held: &Held) -> Writer {

@@ -245,6 +245,17 @@ impl World {
         self.trace.push(Event::Befell(what.into()));
     }
 
+    /// Actions so far that were no file's: what a server or an outbox holds is the same until there is another one.
+    pub(crate) fn requests(&self) -> usize {
+        let is_request = |event: &&Event| {
+            matches!(
+                event,
+                Event::Took(_, Action::Server(_) | Action::Outbox(_), _)
+            )
+        };
+        self.trace.iter().filter(is_request).count()
+    }
+
     /// What has happened, for a message.
     pub(crate) fn story(&self) -> String {
         let told = self.trace.iter().map(|event| match event {

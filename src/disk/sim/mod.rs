@@ -68,6 +68,15 @@ pub(crate) struct SimDisk {
     weakness: Option<Weakness>,
 }
 
+/// A file as everybody sees it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct Seen {
+    name: String,
+    inode: u64,
+    mtime_ns: i64,
+    text: String,
+}
+
 impl SimDisk {
     /// An empty one that keeps every ns of a modification time.
     pub(crate) fn new() -> Self {
@@ -113,20 +122,19 @@ impl SimDisk {
         Some((file.stamp(), file.bytes().to_vec()))
     }
 
-    /// All there is for everybody to see: folder, name, inode, time, bytes.
-    pub(crate) fn content(&self) -> Vec<(String, String, u64, i64, Vec<u8>)> {
+    /// All there is for everybody to see.
+    pub(crate) fn content(&self) -> Vec<Seen> {
         let folders = self.folders.iter();
         let names =
             folders.flat_map(|(folder, names)| names.now().keys().map(move |n| (folder, n)));
         let seen = names.filter_map(|(folder, name)| {
             let (stamp, bytes) = self.document(folder, name)?;
-            Some((
-                folder.to_string(),
-                name.clone(),
-                stamp.inode,
-                stamp.mtime_ns,
-                bytes,
-            ))
+            Some(Seen {
+                name: format!("{folder}/{name}"),
+                inode: stamp.inode,
+                mtime_ns: stamp.mtime_ns,
+                text: String::from_utf8_lossy(&bytes).into_owned(),
+            })
         });
         seen.collect()
     }

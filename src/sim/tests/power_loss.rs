@@ -17,7 +17,7 @@ use crate::{
 };
 use std::{
     cell::Cell,
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, HashSet},
     rc::Rc,
     time::Duration,
 };
@@ -130,8 +130,8 @@ impl Scene {
     /// Notes what there is to see.
     fn look(&mut self) {
         let place = &self.paper.place;
-        self.seen
-            .extend(self.world.disk.document(&place.folder, &place.file));
+        let now = self.world.disk.document(&place.folder, &place.file);
+        self.seen.extend(now.filter(|now| !self.seen.contains(now)));
     }
 
     fn do_now(&mut self, change: Change, number: u64) -> Result<Durability, String> {
@@ -244,6 +244,7 @@ async fn act(paper: &Paper, hand: &Hand, change: Change, number: u64) -> Result<
 /// Every power loss in one change; how many different disks they leave.
 fn lose_power(setting: Setting) -> Result<usize, String> {
     let (mut losses, mut actions, mut more) = (0, 0, true);
+    let mut known = HashSet::new();
     while more {
         let mut scene = Scene::before(setting);
         more = scene.write(actions);
@@ -251,7 +252,12 @@ fn lose_power(setting: Setting) -> Result<usize, String> {
         every(MOST, |choices| {
             let disk = &scene.world.disk;
             let left = disk.after_power_loss(&mut |n| choices.choose(n));
-            disks.insert(left.content(), left);
+            let content = left.content();
+            // It may have been left at an earlier cut already, beside the same server, and with the same to be remembered.
+            let beside = (scene.world.requests(), scene.seen.len(), scene.told.get());
+            if known.insert((content.clone(), beside)) {
+                disks.insert(content, left);
+            }
             Ok(())
         })?;
         losses += disks.len();

@@ -197,6 +197,7 @@ fn at_every_crash_point_readers_get_what_the_page_says() {
             .unwrap_or_else(|why| panic!("{title}: {why}\n{}", table(title, &rows)));
         page += &table(title, &rows);
     }
+    page += &super::transactions::page();
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/crash-points.md");
     if std::env::var_os("CACHETX_BLESS").is_some() {
         std::fs::write(path, &page).unwrap();
