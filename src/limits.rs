@@ -60,6 +60,8 @@ pub const DEFAULT_LOAD_WAIT: Duration = Duration::from_secs(10);
 pub const LOAD_POLL_MIN: Duration = Duration::from_millis(1);
 /// Between two looks at an entry that somebody else loads: the longest pause.
 pub const LOAD_POLL_MAX: Duration = Duration::from_millis(50);
+/// The longest part of an entry's life that jitter may take off.
+pub const MAX_TTL_JITTER: f64 = 0.5;
 /// Times that a reader finds a value under an entry's key whose stamp does not vouch for it, until it loads without filling.
 pub const UNFIT_ATTEMPTS: u32 = 4;
 

@@ -32,13 +32,27 @@ fn task() -> Save {
 }
 
 /// What a test looks at before and after a commit that is refused.
-fn everything(world: &World) -> (Vec<Vec<u8>>, Vec<Option<Vec<u8>>>, usize) {
+#[derive(Debug, PartialEq)]
+struct Everything {
+    files: [Vec<u8>; 3],
+    entries: [Option<Vec<u8>>; 3],
+    dependents: usize,
+}
+
+fn everything(world: &World) -> Everything {
     let mut redis = world.redis();
     let file = |controller: &str| world.run_folder().join(format!("{controller}.nodb"));
-    let files = trio::MEMBERS.map(|controller| fs::read(file(controller)).expect("there"));
-    let keys = trio::MEMBERS.map(|controller| get(&mut redis, &key(controller)));
-    let dependents = dependents(&mut redis);
-    (files.into(), keys.into(), dependents)
+    Everything {
+        files: trio::MEMBERS.map(|controller| fs::read(file(controller)).expect("there")),
+        entries: trio::MEMBERS.map(|controller| get(&mut redis, &key(controller))),
+        dependents: dependents(&mut redis),
+    }
+}
+
+/// No entry of the documents or of what depends on them.
+fn nothing_is_cached(world: &World) -> bool {
+    let now = everything(world);
+    now.dependents == 0 && now.entries.iter().all(Option::is_none)
 }
 
 #[test]
@@ -280,7 +294,7 @@ fn whatever_refuses_before_the_commit_point_changes_nothing_and_gives_the_guard_
             assert!(refused(failed.error()), "{what}: {failed}");
             assert_eq!(failed.error().effect(), cachetx::Effect::None, "{what}");
             let after = everything(&world);
-            assert_eq!(after.0, before.0, "{what}: the files");
+            assert_eq!(after.files, before.files, "{what}: the files");
             if guarantee == Guarantee::BestEffort {
                 assert_eq!(after, before, "{what}: the server");
             }
@@ -361,8 +375,7 @@ fn a_lock_that_is_lost_on_the_way_deletes_every_entry_instead_of_setting_it() {
         matches!(outcome.cache, CacheOutcome::Invalidated { removed: 2 }),
         "{outcome:?}"
     );
-    let (_, keys, left) = everything(&world);
-    assert_eq!((keys, left), (vec![None; 3], 0));
+    assert!(nothing_is_cached(&world));
     assert_eq!(store.cache().stats().locks_lost, 1);
     assert_eq!(on_disk(world.root.path(), RUN), [2; 3]);
     drop(begin(&store, RUN).expect("the others are released"));
@@ -399,10 +412,7 @@ fn while_the_server_is_away_everything_is_recorded_and_replayed() {
         assert_eq!(dependents(&mut world.redis()), 2, "stale until then");
         assert_eq!(left_over(world.root.path(), RUN), Vec::<String>::new());
         gate.open();
-        until("the outbox is replayed", || {
-            let (_, keys, left) = everything(&world);
-            left == 0 && keys == vec![None; 3]
-        });
+        until("the outbox is replayed", || nothing_is_cached(&world));
         until("the locks are let go", || {
             let [a, b, c] = documents(&store, RUN);
             store

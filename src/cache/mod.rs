@@ -4,6 +4,8 @@ mod around;
 mod builder;
 mod clock;
 mod echo;
+mod held;
+mod life;
 mod load;
 mod outbox;
 mod replayer;
@@ -60,7 +62,8 @@ struct Inner {
     lease_ttl: Duration,
     mark_ttl: Duration,
     on_busy: OnBusy,
-    renewals: load::Renewals,
+    lives: life::Lives,
+    renewals: held::Renewals,
 }
 
 impl Cache {
@@ -268,6 +271,11 @@ impl Cache {
 
     pub(crate) fn counters(&self) -> &Counters {
         &self.0.counters
+    }
+
+    /// How long an entry lives that is set now, where the rules give it `ttl`. Each call draws anew where lives are jittered.
+    pub(crate) fn entry_life(&self, ttl: Duration) -> Duration {
+        self.0.lives.entry(ttl)
     }
 
     pub(crate) fn lease_ttl(&self) -> Duration {

@@ -220,6 +220,7 @@ mod tests {
             Ok(Reply::Read(ReadReply::Found {
                 voucher: None,
                 value: None,
+                left_ms: None,
             }))
         }
 
@@ -249,6 +250,7 @@ mod tests {
                 value: key.to_owned(),
                 leases: "l".into(),
             },
+            life: false,
         })
     }
 

@@ -303,6 +303,7 @@ pub(crate) async fn derive(hand: &Hand, entry: &Entry, from: &[Paper]) -> Result
         seed: 1,
         ttl: LEASE_TTL,
         wait: Duration::ZERO,
+        early: Duration::ZERO,
     };
     let token = claim.token.clone();
     let begun = hand.run(load::begin(claim)).await?;

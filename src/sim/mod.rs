@@ -1,8 +1,8 @@
 //! A deterministic simulation of processes, a file system and a server, in which everything that can go wrong does.
 //!
 //! ```text
-//! tests    power_loss · crash_points · two_writers · histories
-//! cast     writers, readers, loaders and replayers: scripts that drive the protocols as the API does
+//! tests    power_loss · crash_points · two_writers · transactions · histories · outboxes
+//! cast     writers, readers, loaders, replayers: scripts that drive the protocols as the API does
 //! world    who is next; crashes; time
 //!   actor      one script, stopped before each action
 //!   server     the operations' model, and the fate of each request

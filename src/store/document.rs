@@ -239,6 +239,9 @@ impl<T: DeserializeOwned + Send + Sync + 'static> Document<T> {
     /// What was read from the file is set on the server for the next reader, under a lease that every save drops; not where
     /// the file is younger than two seconds, and not where somebody else has the lease.
     ///
+    /// A [`Transaction`](crate::Transaction) whose process died in the middle is finished before anything is read from the server or
+    /// the file; what was read before that may be returned once more, until somebody has finished it.
+    ///
     /// A program that writes the file in place, keeps its size and sets its modification time back is not noticed. A
     /// file that is missing, or cut short just now, is looked at again for some ms, since other programs replace files so.
     ///
@@ -262,15 +265,16 @@ impl<T: DeserializeOwned + Send + Sync + 'static> Document<T> {
 
     fn load(&self) -> Result<Loaded<T>> {
         let names = &self.names;
+        let cache = self.store.cache();
         let (found, source) = self.store.drive(protocol::read::read(Reader {
             document: names.document.clone(),
             place: names.place.clone(),
             entry: names.entry.clone(),
-            ttl: names.ttl,
+            ttl: cache.entry_life(names.ttl),
             token: token::hex_128()?,
-            lease_ttl: self.store.cache().lease_ttl(),
+            lease_ttl: cache.lease_ttl(),
         }))?;
-        let counters = self.store.cache().counters();
+        let counters = cache.counters();
         match source {
             Source::Server => counters.reads_from_server.add(),
             Source::File => counters.reads_from_file.add(),

@@ -212,7 +212,7 @@ impl Hold {
             id: token::hex_128()?,
             bytes,
             own: names.entry.clone(),
-            ttl_ms: names.ttl_ms(),
+            ttl_ms: self.ttl_ms(),
             dependents: cache.split(&names.entry, dependents)?,
             params,
             writer: self.writer()?,
@@ -251,7 +251,7 @@ impl Hold {
             place: names.place.clone(),
             bytes,
             own: names.entry.clone(),
-            ttl_ms: names.ttl_ms(),
+            ttl_ms: self.ttl_ms(),
             dependents: self.store.cache().split(&names.entry, dependents)?,
             params,
             writer: self.writer()?,
@@ -270,6 +270,12 @@ impl Hold {
         let rules = cache.rules();
         let keys = rules.expand_for(&names.controller, &save.tasks, &params)?;
         Ok((cache.entries(&keys), params))
+    }
+
+    /// The entry's life.
+    fn ttl_ms(&self) -> u64 {
+        let life = self.store.cache().entry_life(self.names.ttl);
+        u64::try_from(life.as_millis()).unwrap_or(u64::MAX)
     }
 
     pub(super) fn to_bytes<T: Serialize>(&self, value: &T) -> Result<Bytes> {

@@ -39,12 +39,6 @@ pub(super) struct Names {
     pub(super) fence_key: String,
 }
 
-impl Names {
-    pub(super) fn ttl_ms(&self) -> u64 {
-        u64::try_from(self.ttl.as_millis()).unwrap_or(u64::MAX)
-    }
-}
-
 impl Layout {
     pub(super) fn new(run_param: String, layout: &str, lock: Option<&str>) -> Result<Self> {
         let refuse = |message: String| Err(Error::new(Kind::Config(message)));

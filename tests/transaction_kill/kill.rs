@@ -61,6 +61,10 @@ fn kill_at_every_step(guarantee: Guarantee, shift: usize) {
         let end = Victim::new(&world, "commit", guarantee, n, new).end();
         assert_eq!(end.signal(), Some(9), "{at}");
         journalled += journals(&world).len();
+        if position("server.Prepare").is_some_and(|marked| n > marked) {
+            let there = dependents(&mut world.redis());
+            assert_eq!(there, 0, "{at}: deleted before anything is shown");
+        }
 
         let committed = n > written;
         let mut expected = [if committed { new } else { old }; 3];

@@ -250,9 +250,11 @@ fn fill(keys: &mut Keyspace, op: &Fill) -> Result<FillReply, Refusal> {
 /// A plain `MGET` finds nothing under a key of another type.
 fn read(keys: &Keyspace, op: &Read) -> ReadReply {
     let get = |key: &str| keys.text(key).ok().flatten().map(|text| text.to_vec());
+    let life = |key: &str| keys.left_ms(key).unwrap_or(Some(0));
     ReadReply::Found {
         voucher: get(&sibling(&op.entry.value, "stamp")),
         value: get(&op.entry.value),
+        left_ms: op.life.then(|| life(&op.entry.value)).flatten(),
     }
 }
 

@@ -70,8 +70,13 @@ fn suite(bed: &mut Bed, url: &str, lock_database: Option<u32>) -> Result<EngineR
 fn operations(own: &Entry, other: &Entry, lock_key: &str, bytes: usize, id: &str) -> Vec<Op> {
     let (mine, theirs) = (lock(lock_key, "me"), lock(lock_key, "you"));
     let fence_key = sibling(lock_key, "fence");
+    let prepare = Prepare {
+        locks: vec![mine.clone()],
+        entries: vec![own.clone(), other.clone()],
+        ..super::prepare(&[])
+    };
     let commit = Commit {
-        token: String::new(),
+        token: prepare.token.clone(),
         wait: None,
         id: id.to_owned(),
         locks: vec![mine.clone()],
@@ -112,8 +117,13 @@ fn operations(own: &Entry, other: &Entry, lock_key: &str, bytes: usize, id: &str
             ttl_ms: 60_000,
         }
         .into_op(),
+        prepare.into_op(),
         commit.clone().into_op(),
-        Read { entry: own.clone() }.into_op(),
+        Read {
+            entry: own.clone(),
+            life: true,
+        }
+        .into_op(),
         commit.into_op(),
         lost.into_op(),
         acquire(lock_key, "me", 0).into_op(),

@@ -134,6 +134,8 @@ fn histories_come_to_every_reply_and_to_refusals() {
         "Renew(Lost",
         "Release(Done",
         "Release(Lost",
+        "Prepare(Done",
+        "Prepare(Lost",
         "Commit(Committed",
         "Commit(Replayed",
         "Commit(Lost",

@@ -2,7 +2,7 @@
 
 use super::{super::*, Edit, broken};
 use crate::{
-    engine::source::{Dialect, ScriptName},
+    engine::source::Dialect,
     limits::{STAGING_BYTES, UNLINK_CHUNK},
     op::{LeaseReply, Reply},
 };
@@ -102,6 +102,7 @@ fn full_server(stage: &mut Stage<'_>) -> Result<(), String> {
     stage.cmd::<()>(&["HSET", "cachetx:leases:run", "b", "l:t:9"]);
     stage.cmd::<()>(&["CONFIG", "SET", "maxmemory", "1"]);
     let replies = [
+        run(&engine, prepare(&["own", "a"])).map(|reply| format!("{reply:?}")),
         run(&engine, commit(b"new", &["a"])).map(|reply| format!("{reply:?}")),
         run(&engine, fill("b", b"new")).map(|reply| format!("{reply:?}")),
     ];
@@ -135,31 +136,34 @@ fn many_keys(stage: &mut Stage<'_>) -> Result<(), String> {
         Reply::Invalidate(reply),
         Reply::Invalidate(removed(count as u64)),
     )?;
-    expect(stage.cmd(&["DBSIZE"]), 0)
+    expect(stage.cmd(&["DBSIZE"]), 0)?;
+
+    let mark = Prepare {
+        locks: Vec::new(),
+        ..prepare(&all)
+    };
+    run(&engine, mark).map_err(|fault| format!("{fault:?}"))?;
+    expect(stage.cmd(&["HLEN", "cachetx:leases:run"]), count)
 }
 
-/// No operation gives a token yet: the script gets one here.
 fn own_marks(stage: &mut Stage<'_>) -> Result<(), String> {
-    const NO_TOKEN: &str = "ARGV[2] == '1', ARGV[3]";
-    let edit = stage.edit;
-    let scripts = move |dialect| {
-        Scripts::assemble(dialect, |name, text| {
-            let text = broken(edit, name, text);
-            let with_token = text.replace(NO_TOKEN, "ARGV[2] == '1', 'tok'");
-            assert!(name != ScriptName::Commit || with_token != text);
-            with_token
-        })
-    };
-    let config = ServerConfig::new(stage.server.unix_url());
-    let engine = ServerEngine::with_scripts(config, scripts).unwrap();
-    let marks = "HSET cachetx:leases:run own w:tok:9 a w:tok2:9 b w:*:9 c w:to:9";
+    let engine = stage.usual();
+    let marks = "HSET cachetx:leases:run own w:tok:9 a w:tok2:9 b w:*:9 c w:to:9 d w::9";
     stage.cmd::<()>(&marks.split(' ').collect::<Vec<_>>());
-    stage.cmd::<()>(&["SET", "l", "me"]);
-    let reply = run(&engine, commit(b"new", &["a", "b", "c"]));
-    expect(reply.map_err(|fault| format!("{fault:?}"))?, committed(0))?;
-    let mut left: Vec<String> = stage.cmd(&["HKEYS", "cachetx:leases:run"]);
-    left.sort();
-    expect(left, ["a", "b", "c"].map(str::to_owned).to_vec())
+    for (token, id, left) in [("", "c1", "a b c d own"), ("tok", "c2", "a b c d")] {
+        stage.cmd::<()>(&["SET", "l", "me"]);
+        let ask = Commit {
+            token: token.to_owned(),
+            id: id.to_owned(),
+            ..commit(b"new", &["a", "b", "c", "d"])
+        };
+        let reply = run(&engine, ask).map_err(|fault| format!("{fault:?}"))?;
+        expect(reply, committed(0))?;
+        let mut fields: Vec<String> = stage.cmd(&["HKEYS", "cachetx:leases:run"]);
+        fields.sort();
+        expect(fields.join(" "), left.to_owned())?;
+    }
+    Ok(())
 }
 
 /// A stamp that breaks off is nobody's: neither of this commit nor of this file.

@@ -160,4 +160,3 @@ impl<'a> History<'a> {
         Ok(())
     }
 }
-

@@ -19,6 +19,7 @@ use crate::{
         world::World,
     },
 };
+use history::History;
 use std::{
     cell::Cell,
     collections::{BTreeMap, HashSet},

@@ -21,7 +21,9 @@ struct Row {
 fn after(papers: &[Paper], actions: usize) -> Option<(World, String)> {
     let mut world = world(papers);
     let all = papers.to_vec();
-    let writer = world.start("writer", |hand| async move { drop(transact(&hand, &all, 2).await) });
+    let writer = world.start("writer", |hand| async move {
+        drop(transact(&hand, &all, 2).await)
+    });
     for _ in 0..actions {
         world.next(writer)?;
         world.turn(writer, Fate::Answered);
@@ -51,7 +53,13 @@ fn row(guarantee: Guarantee, actions: usize) -> Option<Row> {
     let at_once = derived(&mut world, &papers).expect("derived").0;
     mended(&mut world).expect("finished");
     let documents = read(&mut world, &papers).expect("read");
-    let right = |got: &[u64]| if got == documents.concat() { "right" } else { "**stale**" };
+    let right = |got: &[u64]| {
+        if got == documents.concat() {
+            "right"
+        } else {
+            "**stale**"
+        }
+    };
     let then = derived(&mut world, &papers).expect("derived").0;
     let cells = [
         files.join(", "),
