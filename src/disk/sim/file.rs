@@ -59,6 +59,12 @@ impl File {
         self.set_mtime(mtime_ns);
     }
 
+    /// Writes at its end.
+    pub(super) fn append(&mut self, bytes: &[u8], mtime_ns: i64) {
+        self.now.bytes.extend_from_slice(bytes);
+        self.set_mtime(mtime_ns);
+    }
+
     pub(super) fn set_mtime(&mut self, mtime_ns: i64) {
         self.now.mtime_ns = mtime_ns;
         self.since.push(self.now.clone());

@@ -29,12 +29,13 @@ impl Step<'_> {
                 let file = self.disk.new_file(self.wall_ns);
                 self.names().link(&name, file);
                 self.disk.lock(file, self.session);
-                self.open.journal = Some(file);
+                (self.open.journal, self.open.made_journal) = (Some(file), true);
                 Got::Nothing
             }
-            (FileAction::WriteJournal(content), Some(file)) => {
+            // Its maker's alone: others have it open for reading.
+            (FileAction::WriteJournal(content), Some(file)) if self.open.made_journal => {
                 let now = self.disk.kept_of(self.wall_ns);
-                self.file(file).write(content.line().as_bytes(), now);
+                self.file(file).append(content.line().as_bytes(), now);
                 Got::Nothing
             }
             (FileAction::SyncJournal, Some(file)) => {
@@ -76,6 +77,7 @@ impl Step<'_> {
     }
 
     fn close_journal(&mut self) {
+        self.open.made_journal = false;
         if let Some(file) = self.open.journal.take() {
             self.disk.unlock(file, self.session);
         }

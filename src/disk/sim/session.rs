@@ -20,6 +20,7 @@ pub(super) struct Open {
     sidecar: Option<FileId>,
     /// Where the place is a journal's; with its lock or without.
     pub(super) journal: Option<FileId>,
+    pub(super) made_journal: bool,
 }
 
 impl SimSession {
