@@ -34,6 +34,8 @@ mod op;
 mod protocol;
 mod raw;
 mod rules;
+#[cfg(all(test, feature = "testing"))]
+mod sim;
 mod store;
 #[cfg(feature = "testing")]
 #[cfg_attr(docsrs, doc(cfg(feature = "testing")))]

@@ -101,7 +101,7 @@ struct BodyMember {
 }
 
 impl Journal {
-    fn line(&self) -> String {
+    pub(super) fn line(&self) -> String {
         let pack = |stamp: Stamp| (stamp.mtime_ns, stamp.size, stamp.inode);
         let member = |member: &Member| BodyMember {
             folder: member.place.folder.to_string(),
@@ -123,7 +123,7 @@ impl Journal {
     }
 
     /// `None` for anything but a whole line whose names stay in the root.
-    fn parse(bytes: &[u8]) -> Option<Self> {
+    pub(super) fn parse(bytes: &[u8]) -> Option<Self> {
         let body: Body = serde_json::from_str(line::unsealed(bytes.strip_suffix(b"\n")?)?).ok()?;
         let unpack = |(mtime_ns, size, inode)| Stamp {
             mtime_ns,
@@ -236,14 +236,18 @@ pub(super) fn remove(dir: &File, name: &str) -> io::Result<()> {
 }
 
 pub(super) fn list(dir: &File, path: &Path) -> crate::Result<Vec<JournalId>> {
-    let names = folder::names(dir, path)?;
+    Ok(ids(folder::names(dir, path)?))
+}
+
+/// The journals among these names.
+pub(super) fn ids(names: Vec<String>) -> Vec<JournalId> {
     let mut ids: Vec<JournalId> = names
         .iter()
         .filter_map(|name| JournalId::parse(name.strip_suffix(SUFFIX)?))
         .take(limits::MAX_JOURNALS)
         .collect();
     ids.sort_by_key(|id| id.0);
-    Ok(ids)
+    ids
 }
 
 #[cfg(test)]

@@ -19,6 +19,8 @@ mod read;
 mod root;
 mod session;
 mod sidecar;
+#[cfg(all(test, feature = "testing"))]
+pub(crate) mod sim;
 mod temp;
 
 pub use file_system::FileSystem;

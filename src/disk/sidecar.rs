@@ -24,7 +24,7 @@ pub(super) fn name(file: &str) -> String {
     format!(".{file}.cachetx")
 }
 
-fn line(content: &Sidecar) -> String {
+pub(super) fn line(content: &Sidecar) -> String {
     let journal = content.journal.map(|id| id.to_string());
     let journal = journal.as_deref().unwrap_or(NO_JOURNAL);
     sealed(format!("{} {journal}", numbers(MAGIC, content)))
@@ -41,7 +41,7 @@ fn sealed(body: String) -> String {
 }
 
 /// `None` for anything but a whole line: an empty new sidecar, or one that a power loss tore.
-fn parse(text: &[u8]) -> Option<Sidecar> {
+pub(super) fn parse(text: &[u8]) -> Option<Sidecar> {
     let text = std::str::from_utf8(text).ok()?;
     let first = text.starts_with(MAGIC_1);
     let magic = if first { MAGIC_1 } else { MAGIC };

@@ -25,12 +25,18 @@ pub(super) struct Temp {
     file: File,
 }
 
-fn prefix(file: &str) -> String {
-    format!(".{file}.")
+/// The name of a document's temporary file; `token` is 16 hex digits.
+pub(super) fn name(document: &str, token: &str) -> String {
+    format!(".{document}.{token}{SUFFIX}")
 }
 
-fn name(file: &str, token: &str) -> String {
-    format!("{}{token}{SUFFIX}", prefix(file))
+/// Whether a name is that of one of the document's temporary files.
+pub(super) fn is_one_of(document: &str, name: &str) -> bool {
+    let token = name
+        .strip_prefix('.')
+        .and_then(|rest| rest.strip_prefix(document)?.strip_prefix('.'))
+        .and_then(|rest| rest.strip_suffix(SUFFIX));
+    token.is_some_and(crate::token::is_hex_64)
 }
 
 impl Temp {
@@ -143,12 +149,8 @@ impl Temp {
 
 /// Deletes the document's temporary files that nobody holds locked: their writers are dead.
 pub(super) fn sweep(dir: &File, path: &Path, file: &str) -> Result<()> {
-    let prefix = prefix(file);
     for name in folder::names(dir, path)? {
-        let token = name
-            .strip_prefix(&prefix)
-            .and_then(|rest| rest.strip_suffix(SUFFIX));
-        if !token.is_some_and(crate::token::is_hex_64) {
+        if !is_one_of(file, &name) {
             continue;
         }
         let Ok(left) = folder::open_at(dir, &name, OFlags::RDONLY, Mode::empty()) else {

@@ -24,6 +24,8 @@ mod spread;
 pub(crate) mod value;
 
 pub(crate) use defer::deferred;
+#[cfg(all(test, feature = "testing"))]
+pub(crate) use files::Found;
 pub use intent::Guarantee;
 pub(crate) use intent::{Intent, Scope};
 pub use lock::WhileAway;

@@ -71,6 +71,11 @@ impl Ticket {
     pub(crate) fn own(id: u64) -> Self {
         Self { source: 0, id }
     }
+
+    #[cfg(all(test, feature = "testing"))]
+    pub(crate) fn number(self) -> u64 {
+        self.id
+    }
 }
 
 /// What may be asked of an outbox; as data, so that a simulated one can answer too.

@@ -17,7 +17,7 @@ pub(crate) enum Content {
     Hash(BTreeMap<String, Bytes>),
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Item {
     content: Content,
     /// By the server's clock; `None` lives for ever.
@@ -31,7 +31,7 @@ pub(super) struct WrongType {
 }
 
 /// All keys. Its time stands still while an operation runs, as a server's does while a script runs.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Keyspace {
     items: HashMap<String, Item>,
     now_ms: u64,

@@ -104,6 +104,26 @@ impl MemoryServer {
     }
 }
 
+#[cfg(all(test, feature = "testing"))]
+impl MemoryServer {
+    /// Another server that holds what this one does: a snapshot, for [`restart_from`](Self::restart_from).
+    pub(crate) fn copy(&self) -> Self {
+        let copy = Self::with_manual_clock();
+        copy.restart_from(self);
+        copy
+    }
+
+    /// It has lost its memory, and has another one's in place of it. Lives have gone on meanwhile.
+    pub(crate) fn restart_from(&self, snapshot: &Self) {
+        let kept = snapshot.keyspace().map(|keys| keys.clone());
+        if let (Some(mut keys), Some(kept)) = (self.keyspace(), kept) {
+            let now_ms = keys.now_ms();
+            *keys = kept;
+            keys.go_on_to(now_ms);
+        }
+    }
+}
+
 impl Default for MemoryServer {
     fn default() -> Self {
         Self::new()

@@ -1,0 +1,85 @@
+//! Journals, and the locks on them.
+
+use super::session::Step;
+use crate::{
+    Result,
+    disk::{FileAction, Got, Journal, journal},
+};
+use std::io;
+
+impl Step<'_> {
+    /// What is seen of journals where there is no folder of them.
+    pub(super) fn without_journals(&self, action: &FileAction) -> Got {
+        match action {
+            FileAction::ListJournals => Got::Journals(Vec::new()),
+            FileAction::RemoveJournal => Got::Nothing,
+            _ => Got::Missing,
+        }
+    }
+
+    pub(super) fn act_on_journal(mut self, action: &FileAction) -> Result<Got> {
+        let name = self.place.file.to_string();
+        let there = self.document();
+        Ok(match (action, self.open.journal) {
+            (FileAction::MakeJournal, _) => {
+                self.close_journal();
+                if there.is_some() {
+                    return Ok(Got::Busy);
+                }
+                let file = self.disk.new_file(self.wall_ns);
+                self.names().link(&name, file);
+                self.disk.lock(file, self.session);
+                (self.open.journal, self.open.made_journal) = (Some(file), true);
+                Got::Nothing
+            }
+            // Its maker's alone: others have it open for reading.
+            (FileAction::WriteJournal(content), Some(file)) if self.open.made_journal => {
+                let now = self.disk.kept_of(self.wall_ns);
+                self.file(file).append(content.line().as_bytes(), now);
+                Got::Nothing
+            }
+            (FileAction::SyncJournal, Some(file)) => {
+                if !self.disk.is(super::Weakness::NoJournalSync) {
+                    self.file(file).sync();
+                }
+                Got::Nothing
+            }
+            (FileAction::ReadJournal, _) => {
+                let Some(file) = there else {
+                    return Ok(Got::Missing);
+                };
+                self.open.journal.get_or_insert(file);
+                Got::Journal(Journal::parse(self.disk.files[&file].bytes()))
+            }
+            (FileAction::LockJournal, _) => {
+                let Some(file) = there else {
+                    return Ok(Got::Missing);
+                };
+                // By a new descriptor: one that the session has already is in the way, and is closed then.
+                let free = !self.disk.locks.contains_key(&file);
+                self.close_journal();
+                if !free {
+                    return Ok(Got::Busy);
+                }
+                self.disk.lock(file, self.session);
+                self.open.journal = Some(file);
+                Got::Nothing
+            }
+            (FileAction::RemoveJournal, _) => {
+                self.names().unlink(&name);
+                Got::Nothing
+            }
+            (FileAction::ListJournals, _) => {
+                Got::Journals(journal::ids(self.disk.names(&self.place.folder)))
+            }
+            _ => return Err(self.failed("go on with", io::ErrorKind::Other)),
+        })
+    }
+
+    fn close_journal(&mut self) {
+        self.open.made_journal = false;
+        if let Some(file) = self.open.journal.take() {
+            self.disk.unlock(file, self.session);
+        }
+    }
+}

@@ -1,0 +1,325 @@
+use super::{FileId, SimDisk, Weakness};
+use crate::{
+    Result,
+    disk::{FileAction, Folder, Got, Place, READ_ONLY_MARKER, Sidecar, sidecar, temp},
+    error::io_error,
+};
+use std::{collections::BTreeMap, io, path::Path};
+
+/// What one protocol run has open, as [`Session`](crate::disk::Session) has it. The simulation closes it where a run ends or
+/// its process dies: the OS locks go then, the files stay.
+#[derive(Debug)]
+pub(crate) struct SimSession {
+    id: u64,
+    open: BTreeMap<String, Open>,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Open {
+    temp: Option<(String, FileId)>,
+    sidecar: Option<FileId>,
+    /// Where the place is a journal's; with its lock or without.
+    pub(super) journal: Option<FileId>,
+    pub(super) made_journal: bool,
+}
+
+impl SimSession {
+    pub(super) fn new(id: u64) -> Self {
+        Self {
+            id,
+            open: BTreeMap::new(),
+        }
+    }
+
+    /// Lets all OS locks go.
+    pub(crate) fn close(self, disk: &mut SimDisk) {
+        disk.locks.retain(|_, session| *session != self.id);
+    }
+
+    /// Performs one action on one document; `wall_ns` is what the clock says, in ns since 1970.
+    pub(crate) fn perform(
+        &mut self,
+        disk: &mut SimDisk,
+        place: &Place,
+        action: &FileAction,
+        wall_ns: i64,
+    ) -> Result<Got> {
+        let open = self.open.entry(place.path()).or_default();
+        let step = Step {
+            session: self.id,
+            disk,
+            open,
+            place,
+            wall_ns,
+        };
+        step.perform(action)
+    }
+}
+
+/// One action on its way.
+pub(super) struct Step<'a> {
+    pub(super) session: u64,
+    pub(super) disk: &'a mut SimDisk,
+    pub(super) open: &'a mut Open,
+    pub(super) place: &'a Place,
+    pub(super) wall_ns: i64,
+}
+
+impl Step<'_> {
+    fn perform(mut self, action: &FileAction) -> Result<Got> {
+        let there = self.disk.root.now().contains_key(&*self.place.folder);
+        match action {
+            FileAction::LookAtFolder => Ok(Got::Folder(self.look_at_folder())),
+            FileAction::MakeFolder => self.make_folder(),
+            FileAction::SyncRoot => {
+                if !self.disk.is(Weakness::NoRootSync) {
+                    self.disk.root.sync();
+                }
+                Ok(Got::Nothing)
+            }
+            FileAction::Stat => Ok(Got::Stamp(
+                self.document().map(|id| self.disk.files[&id].stamp()),
+            )),
+            FileAction::Read => Ok(match self.document().map(|id| &self.disk.files[&id]) {
+                Some(file) => Got::File(file.stamp(), file.bytes().into()),
+                None => Got::Missing,
+            }),
+            FileAction::PeekSidecar => Ok(Got::Sidecar(self.peek_sidecar())),
+            FileAction::UnlockSidecar => {
+                if let Some(file) = self.open.sidecar.take() {
+                    self.disk.unlock(file, self.session);
+                }
+                Ok(Got::Nothing)
+            }
+            FileAction::DiscardTemp => {
+                if let Some((name, file)) = self.open.temp.take() {
+                    self.names().unlink(&name);
+                    self.disk.unlock(file, self.session);
+                }
+                Ok(Got::Nothing)
+            }
+            FileAction::Sweep => {
+                self.sweep();
+                Ok(Got::Nothing)
+            }
+            FileAction::ReadJournal
+            | FileAction::LockJournal
+            | FileAction::RemoveJournal
+            | FileAction::ListJournals
+                if !there =>
+            {
+                Ok(self.without_journals(action))
+            }
+            _ if !there => Err(self.failed("find the folder of", io::ErrorKind::NotFound)),
+            FileAction::LockSidecar => Ok(self.lock_sidecar()),
+            FileAction::WriteSidecar(content) => self.write_sidecar(content),
+            FileAction::SyncSidecar => {
+                let Some(file) = self.open.sidecar else {
+                    return Err(self.failed("go on with", io::ErrorKind::Other));
+                };
+                self.file(file).sync();
+                Ok(Got::Nothing)
+            }
+            FileAction::WriteTemp(bytes) => Ok(Got::Temp(self.write_temp(bytes))),
+            FileAction::StampTemp { mtime_ns } => self.stamp_temp(*mtime_ns),
+            FileAction::SyncTemp => {
+                let file = self.temp()?.1;
+                if !self.disk.is(Weakness::NoFileSync)
+                    && !self.disk.is(Weakness::FileSyncAfterRename)
+                {
+                    self.file(file).sync();
+                }
+                Ok(Got::Nothing)
+            }
+            FileAction::Rename => {
+                let (from, file) = self.temp()?;
+                let to = self.place.file.to_string();
+                if !self.names().rename(&from, &to) {
+                    return Err(self.failed("rename", io::ErrorKind::NotFound));
+                }
+                self.open.temp = None;
+                self.disk.unlock(file, self.session);
+                Ok(Got::Nothing)
+            }
+            FileAction::Unlink => {
+                let name = self.place.file.to_string();
+                match self.names().unlink(&name) {
+                    true => Ok(Got::Nothing),
+                    false => Err(self.failed("delete", io::ErrorKind::NotFound)),
+                }
+            }
+            FileAction::StatLeft { token } => {
+                let left = self.left(token).map(|(_, id)| self.disk.files[&id].stamp());
+                Ok(Got::Stamp(left))
+            }
+            FileAction::RenameLeft { token } => {
+                let to = self.place.file.to_string();
+                let (from, _) = self
+                    .left(token)
+                    .ok_or_else(|| self.failed("rename", io::ErrorKind::NotFound))?;
+                self.names().rename(&from, &to);
+                Ok(Got::Nothing)
+            }
+            FileAction::DiscardLeft { token } => {
+                if let Some((name, _)) = self.left(token) {
+                    self.names().unlink(&name);
+                }
+                Ok(Got::Nothing)
+            }
+            FileAction::MakeJournal
+            | FileAction::WriteJournal(_)
+            | FileAction::SyncJournal
+            | FileAction::ReadJournal
+            | FileAction::LockJournal
+            | FileAction::RemoveJournal
+            | FileAction::ListJournals => self.act_on_journal(action),
+            FileAction::SyncFolder => {
+                if !self.disk.is(Weakness::NoFolderSync) {
+                    self.names().sync();
+                }
+                Ok(Got::Nothing)
+            }
+        }
+    }
+
+    pub(super) fn failed(&self, action: &'static str, kind: io::ErrorKind) -> crate::Error {
+        io_error(Path::new(&self.place.path()), action, kind.into())
+    }
+
+    /// The folder, which was made or found to be there before.
+    pub(super) fn names(&mut self) -> &mut super::Names {
+        let folder = self.place.folder.clone();
+        self.disk.folders.entry(folder).or_default()
+    }
+
+    pub(super) fn file(&mut self, id: FileId) -> &mut super::File {
+        self.disk.files.get_mut(&id).expect("files are kept")
+    }
+
+    pub(super) fn document(&self) -> Option<FileId> {
+        self.disk.lookup(&self.place.folder, &self.place.file)
+    }
+
+    fn temp(&self) -> Result<(String, FileId)> {
+        let temp = self.open.temp.clone();
+        temp.ok_or_else(|| self.failed("go on with", io::ErrorKind::Other))
+    }
+
+    fn look_at_folder(&self) -> Folder {
+        let folder = &*self.place.folder;
+        if !self.disk.root.now().contains_key(folder) {
+            return Folder::Missing;
+        }
+        match self.disk.lookup(folder, READ_ONLY_MARKER) {
+            Some(_) => Folder::ReadOnly,
+            None => Folder::Writable,
+        }
+    }
+
+    fn make_folder(&mut self) -> Result<Got> {
+        let folder = &*self.place.folder;
+        if !self.disk.root.now().contains_key(folder) {
+            // Its number is never asked for.
+            self.disk.root.link(folder, 0);
+            self.disk.folders.insert(folder.into(), Default::default());
+        }
+        Ok(Got::Nothing)
+    }
+
+    fn sidecar(&self) -> Option<FileId> {
+        let name = sidecar::name(&self.place.file);
+        self.disk.lookup(&self.place.folder, &name)
+    }
+
+    fn peek_sidecar(&self) -> Sidecar {
+        let file = self.sidecar().map(|id| &self.disk.files[&id]);
+        let content = file.and_then(|file| sidecar::parse(file.bytes()));
+        content.unwrap_or_default()
+    }
+
+    fn lock_sidecar(&mut self) -> Got {
+        let file = self.sidecar().unwrap_or_else(|| {
+            let (name, new) = (
+                sidecar::name(&self.place.file),
+                self.disk.new_file(self.wall_ns),
+            );
+            self.names().link(&name, new);
+            new
+        });
+        // A session that has it asks for it by a new descriptor, as the real one does.
+        let free = self.open.sidecar != Some(file) && self.disk.lock(file, self.session);
+        if !free && !self.disk.is(Weakness::NoSidecarLock) {
+            return Got::Busy;
+        }
+        self.open.sidecar = Some(file);
+        Got::Sidecar(self.peek_sidecar())
+    }
+
+    fn write_sidecar(&mut self, content: &Sidecar) -> Result<Got> {
+        let Some(file) = self.open.sidecar else {
+            return Err(self.failed("go on with", io::ErrorKind::Other));
+        };
+        let now = self.disk.kept_of(self.wall_ns);
+        let line = sidecar::line(content);
+        self.file(file).write(line.as_bytes(), now);
+        Ok(Got::Nothing)
+    }
+
+    fn write_temp(&mut self, bytes: &[u8]) -> String {
+        if let Some((_, before)) = self.open.temp.take() {
+            self.disk.unlock(before, self.session);
+        }
+        let token = self.disk.next_token;
+        self.disk.next_token += 1;
+        let token = format!("{token:016x}");
+        let name = temp::name(&self.place.file, &token);
+        let file = self.disk.new_file(self.wall_ns);
+        self.names().link(&name, file);
+        self.disk.lock(file, self.session);
+        let now = self.disk.kept_of(self.wall_ns);
+        self.file(file).write(bytes, now);
+        self.open.temp = Some((name, file));
+        token
+    }
+
+    /// A temporary file that somebody left.
+    fn left(&self, token: &str) -> Option<(String, FileId)> {
+        let name = temp::name(&self.place.file, token);
+        let file = self.disk.lookup(&self.place.folder, &name)?;
+        Some((name, file))
+    }
+
+    fn stamp_temp(&mut self, mtime_ns: i64) -> Result<Got> {
+        let (_, file) = self.temp()?;
+        let kept = self.disk.kept_of(mtime_ns);
+        if self.disk.is(Weakness::DeafToTimes) {
+            let mut told = self.file(file).stamp();
+            self.file(file).set_mtime(0);
+            told.mtime_ns = kept;
+            return Ok(Got::Stamp(Some(told)));
+        }
+        self.file(file).set_mtime(kept);
+        Ok(Got::Stamp(Some(self.file(file).stamp())))
+    }
+
+    fn sweep(&mut self) {
+        if self.disk.is(Weakness::NoSweep) {
+            return;
+        }
+        if let (true, Some(document)) =
+            (self.disk.is(Weakness::FileSyncAfterRename), self.document())
+        {
+            self.file(document).sync();
+        }
+        let document = self.place.file.clone();
+        let names: Vec<(String, FileId)> = match self.disk.folders.get(&self.place.folder) {
+            Some(folder) => folder.now().clone().into_iter().collect(),
+            None => Vec::new(),
+        };
+        for (name, file) in names {
+            if temp::is_one_of(&document, &name) && !self.disk.locks.contains_key(&file) {
+                self.names().unlink(&name);
+            }
+        }
+    }
+}

@@ -1,0 +1,142 @@
+//! Who does something in a simulation: a script that drives protocols one after the other, and is stopped before each action.
+
+use crate::{
+    Result,
+    disk::{FileAction, Got, Place},
+    op::Stamp,
+    protocol::{Action, Answer, Now, Run, Step},
+};
+use std::{
+    cell::RefCell,
+    future::{Future, poll_fn},
+    pin::Pin,
+    rc::Rc,
+    task::{Context, Poll, Waker},
+};
+
+/// What a script waits for.
+#[derive(Debug)]
+pub(super) enum Wish {
+    Act(Action),
+    /// A protocol is over, so its files are closed: no action, and nobody else's turn.
+    Close,
+}
+
+#[derive(Default)]
+struct Port {
+    wish: Option<Wish>,
+    answer: Option<Answer>,
+    now: Now,
+    tick: u64,
+    /// Of the first action since the script said that something new begins.
+    began: Option<u64>,
+    /// The last token; all scripts count on from the same.
+    tokens: Rc<RefCell<u64>>,
+}
+
+/// A script's only way out.
+#[derive(Clone)]
+pub(crate) struct Hand(Rc<RefCell<Port>>);
+
+impl Hand {
+    /// Drives a protocol, as the blocking driver does.
+    pub(crate) async fn run<D>(&self, mut run: Run<D>) -> Result<D> {
+        let mut answer = None;
+        loop {
+            match run.resume(answer.take(), self.now()) {
+                Step::Do(action) => answer = Some(self.wait_for(Wish::Act(action)).await),
+                Step::Done(done) => {
+                    self.wait_for(Wish::Close).await;
+                    return done;
+                }
+            }
+        }
+    }
+
+    /// The document's stamp by one system call, as a reader with a snapshot asks for it.
+    pub(crate) async fn glance(&self, place: &Place) -> Option<Stamp> {
+        let action = Action::Disk(place.clone(), FileAction::Stat);
+        let answer = self.wait_for(Wish::Act(action)).await;
+        self.wait_for(Wish::Close).await;
+        match answer {
+            Answer::Disk(Ok(Got::Stamp(stamp))) => stamp,
+            _ => None,
+        }
+    }
+
+    async fn wait_for(&self, wish: Wish) -> Answer {
+        self.0.borrow_mut().wish = Some(wish);
+        poll_fn(|_| match self.0.borrow_mut().answer.take() {
+            Some(answer) => Poll::Ready(answer),
+            None => Poll::Pending,
+        })
+        .await
+    }
+
+    pub(crate) fn now(&self) -> Now {
+        self.0.borrow().now
+    }
+
+    /// Actions that all scripts together had taken when this one's last action was done.
+    pub(crate) fn tick(&self) -> u64 {
+        self.0.borrow().tick
+    }
+
+    /// Something new begins with the next action.
+    pub(crate) fn begin(&self) {
+        self.0.borrow_mut().began = None;
+    }
+
+    /// Actions that had been taken when the first one since [`begin`](Self::begin) came.
+    pub(crate) fn began(&self) -> u64 {
+        self.0.borrow().began.unwrap_or(self.tick())
+    }
+
+    /// 128 bits that nobody else has.
+    pub(crate) fn token(&self) -> String {
+        let port = self.0.borrow();
+        let mut last = port.tokens.borrow_mut();
+        *last += 1;
+        format!("{:032x}", *last)
+    }
+}
+
+/// A script and what it waits for. Dropping it is a crash.
+pub(super) struct Script {
+    port: Rc<RefCell<Port>>,
+    body: Pin<Box<dyn Future<Output = ()>>>,
+}
+
+impl Script {
+    pub(super) fn new<F>(tokens: Rc<RefCell<u64>>, body: impl FnOnce(Hand) -> F) -> Self
+    where
+        F: Future<Output = ()> + 'static,
+    {
+        let port = Rc::new(RefCell::new(Port {
+            tokens,
+            ..Port::default()
+        }));
+        Self {
+            body: Box::pin(body(Hand(port.clone()))),
+            port,
+        }
+    }
+
+    /// Goes on with an answer (`None` at first); what it waits for next, or `None` where it is over.
+    pub(super) fn resume(&mut self, answer: Option<Answer>, now: Now, tick: u64) -> Option<Wish> {
+        {
+            let mut port = self.port.borrow_mut();
+            (port.answer, port.now, port.tick) = (answer, now, tick);
+        }
+        let mut context = Context::from_waker(Waker::noop());
+        match self.body.as_mut().poll(&mut context) {
+            Poll::Ready(()) => None,
+            Poll::Pending => self.port.borrow_mut().wish.take(),
+        }
+    }
+
+    /// Its next action is the one with this number.
+    pub(super) fn acts(&self, tick: u64) {
+        self.port.borrow_mut().began.get_or_insert(tick);
+    }
+}

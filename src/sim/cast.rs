@@ -1,0 +1,334 @@
+//! Who takes part: scripts that drive the protocols as `Document`, `Cache` and the replayer do.
+//!
+//! A document is a list of the saves that are in it, `[1,4,7]`: each save adds its number to what it read. So a list says what
+//! its writer had seen, and that of a value that was derived from a document says of which one.
+
+use super::actor::Hand;
+use crate::{
+    Error, Outcome, Params, Result,
+    disk::{JournalId, Place},
+    error::Kind,
+    op::{Bytes, Entry, Space, keys::sibling},
+    protocol::{
+        Claim, Found, Guarantee, Held, Replayed, Spread,
+        delete::{self, delete},
+        group::{self, Member},
+        load::{self, Begun, Filled},
+        lock::{self, Expect},
+        read::{Reader, Source, read},
+        recover,
+        replay::{How, replay},
+        save::{Plan, Saved, Writer, save},
+    },
+};
+use std::{sync::Arc, time::Duration};
+
+pub(crate) const RUN: &str = "run";
+pub(crate) const LOCK_TTL: Duration = Duration::from_secs(60);
+pub(crate) const LEASE_TTL: Duration = Duration::from_secs(10);
+pub(crate) const ENTRY_TTL: Duration = Duration::from_secs(72 * 3_600);
+const PADDED: usize = 64;
+pub(crate) const MARK_TTL: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// The saves that a document has in it.
+pub(crate) type Saves = Vec<u64>;
+
+/// A document and what depends on it.
+#[derive(Clone, Debug)]
+pub(crate) struct Paper {
+    name: &'static str,
+    pub(crate) place: Place,
+    pub(crate) own: Entry,
+    pub(crate) dependents: Vec<Entry>,
+    pub(crate) guarantee: Guarantee,
+}
+
+pub(crate) fn entry(name: &str) -> Entry {
+    Entry {
+        value: format!("{{{RUN}}}:{name}"),
+        leases: leases().into(),
+    }
+}
+
+/// The hash of what is in flight: one for the whole run.
+pub(crate) fn leases() -> String {
+    format!("{{{RUN}}}:cachetx:leases")
+}
+
+impl Paper {
+    pub(crate) fn new(name: &'static str, dependents: &[&str], guarantee: Guarantee) -> Self {
+        Self {
+            name,
+            place: Place {
+                folder: RUN.into(),
+                file: format!("{name}.nodb").into(),
+            },
+            own: entry(name),
+            dependents: dependents.iter().map(|name| entry(name)).collect(),
+            guarantee,
+        }
+    }
+
+    pub(crate) fn lock_key(&self) -> String {
+        sibling(&self.own.value, "lock")
+    }
+
+    fn spread(&self) -> Spread {
+        Spread {
+            here: self.dependents.clone(),
+            elsewhere: Vec::new(),
+        }
+    }
+
+    /// Takes the lock, waiting so long for another holder.
+    pub(crate) async fn lock(&self, hand: &Hand, expect: Expect, wait: Duration) -> Result<Held> {
+        let lock_key = self.lock_key();
+        let claim = Claim {
+            document: self.name.to_owned(),
+            place: self.place.clone(),
+            fence_key: sibling(&lock_key, "fence"),
+            lock_key,
+            ttl: LOCK_TTL,
+            token: hand.token(),
+            owner: "host:1".to_owned(),
+            seed: 1,
+            wait,
+            expect,
+        };
+        hand.run(lock::take(claim)).await
+    }
+
+    /// Saves what was read under the lock with one number more; a save that fails lets the lock go.
+    pub(crate) async fn save(&self, hand: &Hand, held: Held, number: u64) -> Result<Saved> {
+        let plan = Plan {
+            document: self.name.to_owned(),
+            place: self.place.clone(),
+            id: hand.token(),
+            bytes: with(&held, number)?,
+            own: self.own.clone(),
+            ttl_ms: ENTRY_TTL.as_millis() as u64,
+            dependents: self.spread(),
+            params: Params::new(),
+            writer: writer(&held),
+            release: true,
+            wait: None,
+            guarantee: self.guarantee,
+            mark_ttl: MARK_TTL,
+            patience: PATIENCE,
+        };
+        let saved = hand.run(save(plan)).await;
+        if saved.is_err() {
+            let released = lock::release(self.name.to_owned(), held.lock);
+            hand.run(released).await?;
+        }
+        saved
+    }
+
+    /// Locks and saves.
+    pub(crate) async fn change(&self, hand: &Hand, number: u64) -> Result<Saved> {
+        let held = self.lock(hand, Expect::Document, PATIENCE).await?;
+        self.save(hand, held, number).await
+    }
+
+    pub(crate) async fn create(&self, hand: &Hand, number: u64) -> Result<Saved> {
+        let held = self.lock(hand, Expect::Nothing, PATIENCE).await?;
+        self.save(hand, held, number).await
+    }
+
+    pub(crate) async fn delete(&self, hand: &Hand) -> Result<Outcome> {
+        let held = self.lock(hand, Expect::Document, PATIENCE).await?;
+        let plan = delete::Plan {
+            document: self.name.to_owned(),
+            place: self.place.clone(),
+            own: self.own.clone(),
+            dependents: self.spread(),
+            params: Params::new(),
+            writer: writer(&held),
+            guarantee: self.guarantee,
+            mark_ttl: MARK_TTL,
+            token: hand.token(),
+        };
+        let deleted = hand.run(delete(plan)).await;
+        if deleted.is_err() {
+            let released = lock::release(self.name.to_owned(), held.lock);
+            hand.run(released).await?;
+        }
+        deleted
+    }
+
+    pub(crate) async fn read(&self, hand: &Hand) -> Result<(Saves, Source)> {
+        let (found, source) = self.find(hand).await?;
+        Ok((parse(&found.bytes)?, source))
+    }
+
+    async fn find(&self, hand: &Hand) -> Result<(Found, Source)> {
+        let reader = Reader {
+            document: self.name.to_owned(),
+            place: self.place.clone(),
+            entry: self.own.clone(),
+            ttl: ENTRY_TTL,
+            token: hand.token(),
+            lease_ttl: LEASE_TTL,
+        };
+        hand.run(read(reader)).await
+    }
+
+    /// With what a snapshot keeps.
+    pub(crate) async fn read_whole(&self, hand: &Hand) -> Result<(Found, Saves)> {
+        let (found, _) = self.find(hand).await?;
+        let saves = parse(&found.bytes)?;
+        Ok((found, saves))
+    }
+}
+
+/// Locks several documents, and saves them as one, each with one number more.
+pub(crate) async fn transact(hand: &Hand, papers: &[Paper], number: u64) -> Result<Outcome> {
+    let mut held = Vec::with_capacity(papers.len());
+    let taken = take_all(hand, papers, &mut held).await;
+    let done = match taken.and_then(|()| members(papers, &held, number)) {
+        Ok(members) => hand.run(group::group(plan(hand, papers, members))).await,
+        Err(e) => Err(e),
+    };
+    if done.is_err() {
+        for (paper, held) in papers.iter().zip(held) {
+            hand.run(lock::release(paper.name.to_owned(), held.lock))
+                .await?;
+        }
+    }
+    Ok(done?.outcome)
+}
+
+async fn take_all(hand: &Hand, papers: &[Paper], held: &mut Vec<Held>) -> Result<()> {
+    for paper in papers {
+        held.push(paper.lock(hand, Expect::Document, PATIENCE).await?);
+    }
+    Ok(())
+}
+
+fn members(papers: &[Paper], held: &[Held], number: u64) -> Result<Vec<Member>> {
+    let member = |(n, (paper, held)): (usize, (&Paper, &Held))| {
+        Ok(Member {
+            document: paper.name.to_owned(),
+            place: paper.place.clone(),
+            bytes: with(held, number)?,
+            own: paper.own.clone(),
+            ttl_ms: ENTRY_TTL.as_millis() as u64,
+            // Nothing is deleted twice.
+            dependents: if n == 0 {
+                paper.spread()
+            } else {
+                Spread::default()
+            },
+            params: Params::new(),
+            writer: writer(held),
+        })
+    };
+    papers.iter().zip(held).enumerate().map(member).collect()
+}
+
+fn plan(hand: &Hand, papers: &[Paper], members: Vec<Member>) -> group::Plan {
+    let id = hand.token();
+    group::Plan {
+        steps: vec![(0..members.len()).collect()],
+        members,
+        journal: JournalId::parse(&id[16..]).expect("hex digits"),
+        id,
+        wait: None,
+        guarantee: papers[0].guarantee,
+        mark_ttl: MARK_TTL,
+        patience: PATIENCE,
+    }
+}
+
+/// Finishes the transactions of those who died.
+pub(crate) async fn mend(hand: &Hand) -> Result<()> {
+    hand.run(recover::all()).await
+}
+
+/// What was read under a lock, with one number more.
+fn with(held: &Held, number: u64) -> Result<Bytes> {
+    let read = held.read.as_ref();
+    let mut saves = read.map_or(Ok(Vec::new()), |(_, bytes)| parse(bytes))?;
+    saves.push(number);
+    Ok(text(&saves))
+}
+
+fn writer(held: &Held) -> Writer {
+    let read = held.read.as_ref().map(|(stamp, _)| *stamp);
+    Writer {
+        lock: held.lock.clone(),
+        fence: held.fence,
+        expires: held.expires,
+        read,
+        last_mtime_ns: held
+            .last_mtime_ns
+            .max(read.map_or(0, |stamp| stamp.mtime_ns)),
+    }
+}
+
+/// Of one size, as far as that goes: a stamp must tell versions apart without it. The padding is in front, so that no part of it
+/// is a whole document.
+fn text(saves: &Saves) -> Bytes {
+    let list = serde_json::to_string(saves).expect("numbers");
+    format!("{list:>PADDED$}").into_bytes().into()
+}
+
+/// A document, or part of one, that is no list is none that anybody saved.
+pub(crate) fn parse(bytes: &[u8]) -> Result<Saves> {
+    serde_json::from_slice(bytes).map_err(|e| {
+        Error::new(Kind::Document {
+            document: String::from_utf8_lossy(bytes).into_owned(),
+            message: e.to_string(),
+        })
+    })
+}
+
+/// Where a derived value came from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Way {
+    /// It was there.
+    Found,
+    /// It was loaded, and set for the next reader.
+    Filled,
+    /// It was loaded, and not set.
+    Loaded,
+}
+
+/// What is derived from these documents: all that is in them. Waits for nobody.
+pub(crate) async fn derive(hand: &Hand, entry: &Entry, from: &[Paper]) -> Result<(Saves, Way)> {
+    let claim = load::Claim {
+        entry: entry.clone(),
+        token: hand.token(),
+        seed: 1,
+        ttl: LEASE_TTL,
+        wait: Duration::ZERO,
+        early: Duration::ZERO,
+    };
+    let token = claim.token.clone();
+    let begun = hand.run(load::begin(claim)).await?;
+    if let Begun::Found(bytes) = begun {
+        return Ok((parse(&bytes)?, Way::Found));
+    }
+    let mut saves = Vec::new();
+    for paper in from {
+        saves.extend(paper.read(hand).await?.0);
+    }
+    if begun == Begun::Unleased {
+        return Ok((saves, Way::Loaded));
+    }
+    let finish = load::finish(entry.clone(), token, text(&saves), ENTRY_TTL);
+    let filled = hand.run(finish).await?;
+    match filled {
+        Filled::Set => Ok((saves, Way::Filled)),
+        Filled::Refused | Filled::Unknown => Ok((saves, Way::Loaded)),
+    }
+}
+
+pub(crate) async fn bring(hand: &Hand) -> Result<Replayed> {
+    let how = How {
+        space: Space::Whole,
+        expand: Arc::new(|_| Vec::new()),
+    };
+    hand.run(replay(how)).await
+}

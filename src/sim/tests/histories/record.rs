@@ -1,0 +1,149 @@
+//! What everybody in a history was told, and whether that may be.
+
+use crate::{
+    CacheOutcome, Error,
+    error::Kind,
+    protocol::save::Saved,
+    sim::cast::{Saves, Way},
+};
+use std::collections::BTreeMap;
+
+/// A save that was acknowledged.
+struct Acknowledged {
+    number: u64,
+    /// Actions that all together had taken by then.
+    at: u64,
+    /// Whether the entries on the server are known to be right.
+    settled: bool,
+}
+
+#[derive(Default)]
+pub(super) struct Record {
+    saved: Vec<Acknowledged>,
+    /// Saves that said that nothing was changed.
+    refused: Vec<u64>,
+    /// What was seen of the document.
+    seen: Vec<Saves>,
+    /// The first thing that may not be.
+    pub(super) wrong: Option<String>,
+    /// How often what happened.
+    pub(super) counts: BTreeMap<&'static str, u64>,
+}
+
+impl Record {
+    pub(super) fn count(&mut self, what: &'static str) {
+        *self.counts.entry(what).or_default() += 1;
+    }
+
+    fn demand(&mut self, right: bool, why: impl FnOnce() -> String) {
+        if !right && self.wrong.is_none() {
+            self.wrong = Some(why());
+        }
+    }
+
+    pub(super) fn saved(&mut self, number: u64, at: u64, saved: &Result<Saved, Error>) {
+        let cache = match saved {
+            Ok(saved) => &saved.outcome.cache,
+            Err(e) => {
+                self.refused.push(number);
+                let why = match e {
+                    e if e.is_lock_held() => "refused: the lock is held",
+                    e if e.is_conflict() => "refused: conflict",
+                    e if e.is_fenced() => "refused: fenced",
+                    e if e.is_lock_lost() => "refused: the lock is lost",
+                    e if e.is_unavailable() => "refused: the server is away",
+                    e if matches!(e.kind(), Kind::SidecarBusy { .. }) => {
+                        "refused: the sidecar is busy"
+                    }
+                    e => return self.demand(false, || format!("a save failed: {e}")),
+                };
+                self.count(why);
+                return;
+            }
+        };
+        self.count(match cache {
+            CacheOutcome::Committed { .. } => "committed",
+            CacheOutcome::Invalidated { .. } => "invalidated",
+            CacheOutcome::Deferred { .. } => "deferred",
+            CacheOutcome::Unrecorded { .. } => "unrecorded",
+        });
+        self.saved.push(Acknowledged {
+            number,
+            at,
+            settled: cache.is_settled(),
+        });
+    }
+
+    /// Somebody who began then has read the document.
+    pub(super) fn read(&mut self, began: u64, got: &Saves) {
+        let before = |save: &&Acknowledged| save.at <= began;
+        let missing = self
+            .saved
+            .iter()
+            .filter(before)
+            .find(|save| !got.contains(&save.number));
+        let missing = missing.map(|save| save.number);
+        self.demand(missing.is_none(), || {
+            format!("a reader got {got:?}, older than the save {missing:?} that had ended")
+        });
+        self.seen.push(got.clone());
+    }
+
+    /// Somebody who began then has got the dependent.
+    pub(super) fn derived(&mut self, began: u64, got: &Saves, way: Way) {
+        self.count(match way {
+            Way::Found => "a dependent was found",
+            Way::Filled => "a dependent was loaded and filled",
+            Way::Loaded => "a dependent was loaded and not filled",
+        });
+        let before = |save: &&Acknowledged| save.settled && save.at <= began;
+        let missing = self
+            .saved
+            .iter()
+            .filter(before)
+            .find(|save| !got.contains(&save.number));
+        let missing = missing.map(|save| save.number);
+        self.demand(missing.is_none(), || {
+            format!("a dependent of {got:?} was got after the save {missing:?} was committed")
+        });
+        self.seen.push(got.clone());
+    }
+
+    /// Everything is over, and this is the document.
+    pub(super) fn ended(&mut self, document: &Saves) {
+        let lost = self.saved.iter().map(|save| save.number);
+        let lost = lost
+            .filter(|number| !document.contains(number))
+            .collect::<Vec<_>>();
+        self.demand(lost.is_empty(), || {
+            format!("the saves {lost:?} were acknowledged and are not in {document:?}")
+        });
+        let kept = self
+            .refused
+            .iter()
+            .filter(|number| document.contains(number));
+        let kept = kept.copied().collect::<Vec<_>>();
+        self.demand(kept.is_empty(), || {
+            format!("the saves {kept:?} failed and are in {document:?}")
+        });
+        let stray = self
+            .seen
+            .iter()
+            .find(|seen| !document.starts_with(seen))
+            .cloned();
+        self.demand(stray.is_none(), || {
+            format!("{stray:?} was seen, and no version of {document:?} is that")
+        });
+    }
+
+    /// The outbox was replayed, and this is what a dependent is derived from then.
+    pub(super) fn replayed(&mut self, dependent: &Saves) {
+        let stale = self.saved.iter().map(|save| save.number);
+        let stale = stale
+            .filter(|number| !dependent.contains(number))
+            .collect::<Vec<_>>();
+        self.demand(stale.is_empty(), || {
+            format!("after the replay a dependent is of {dependent:?}, without {stale:?}")
+        });
+    }
+}

@@ -1,0 +1,6 @@
+mod crash_points;
+mod histories;
+mod outboxes;
+mod power_loss;
+mod transactions;
+mod two_writers;

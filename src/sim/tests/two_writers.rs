@@ -1,0 +1,288 @@
+//! Two crash-safe writers of two documents, one dependent of both, a reader that loads it; one of the writers may die. In every
+//! order of what they do that others can see.
+
+use crate::{
+    disk::{FileAction, sim::SimDisk},
+    op::Op,
+    protocol::{Action, Guarantee, Held, lock::Expect},
+    sim::{
+        cast::{Paper, bring, derive, entry, leases},
+        choices::{Choices, every},
+        server::{Fate, ServerWeakness, SimServer},
+        world::{Who, World},
+    },
+};
+use std::time::Duration;
+
+/// Longer than a mark lives.
+const MARKS_ARE_OVER: Duration = Duration::from_secs(31);
+const A_WHILE: Duration = Duration::from_secs(3);
+/// Orders in one test, at most.
+const MOST: u64 = 10_000_000;
+
+/// What happens to the first writer's mark.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Mishap {
+    Lapse,
+    Eviction,
+    Restart,
+}
+
+/// Before which actions somebody else may have a turn. The others are seen by nobody else here: each document has one writer,
+/// which has its lock; and reading a file is one moment, the writer's rename another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Grain {
+    Fine,
+    /// The reader leases and reads both documents in one turn, and the second writer renames and commits in one.
+    Coarse,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Setting {
+    guarantee: Guarantee,
+    grain: Grain,
+    /// One of them may happen, between the first writer's marking and its rename.
+    mishaps: &'static [Mishap],
+    /// Whether somebody takes the dead writer's outbox over.
+    replay: bool,
+    weakness: Option<ServerWeakness>,
+}
+
+impl Setting {
+    /// Nothing happens to the marks, and nobody replays.
+    const PLAIN: Self = Self {
+        guarantee: Guarantee::CrashSafe,
+        grain: Grain::Fine,
+        mishaps: &[],
+        replay: false,
+        weakness: None,
+    };
+    const MISHAPS: Self = Self {
+        grain: Grain::Coarse,
+        mishaps: &[Mishap::Lapse, Mishap::Eviction, Mishap::Restart],
+        replay: true,
+        ..Self::PLAIN
+    };
+
+    fn is_point(&self, who: usize, action: &Action) -> bool {
+        let fine = self.grain == Grain::Fine;
+        match action {
+            Action::Server(Op::Prepare(_) | Op::Invalidate(_) | Op::Fill(_)) => true,
+            Action::Server(Op::Commit(_)) => fine || who != SECOND,
+            Action::Server(Op::Lease(lease)) => lease.entry == entry("totals"),
+            Action::Disk(_, FileAction::Rename) => true,
+            Action::Disk(_, FileAction::Stat) => fine && who == READER,
+            _ => false,
+        }
+    }
+}
+
+const FIRST: usize = 0;
+const SECOND: usize = 1;
+const READER: usize = 2;
+
+struct Play {
+    setting: Setting,
+    world: World,
+    papers: [Paper; 2],
+    /// By their part.
+    cast: [Who; 3],
+    may_die: bool,
+    may_suffer: bool,
+}
+
+/// Before the play: both documents are there, and their writers have their locks.
+struct Stage {
+    world: World,
+    papers: [Paper; 2],
+    held: [Held; 2],
+}
+
+impl Stage {
+    fn new(setting: Setting) -> Self {
+        let papers =
+            ["soils", "climate"].map(|name| Paper::new(name, &["totals"], setting.guarantee));
+        let mut world = World::new(SimDisk::new(), SimServer::new(setting.weakness));
+        for paper in papers.clone() {
+            let create = |hand| async move { paper.create(&hand, 1).await };
+            world.do_now("creator", create).expect("created");
+        }
+        world.advance(A_WHILE);
+        let held = papers.clone().map(|paper| {
+            let lock = |hand| async move {
+                let wait = Duration::ZERO;
+                paper.lock(&hand, Expect::Document, wait).await
+            };
+            world.do_now("writer", lock).expect("locked")
+        });
+        Self {
+            world,
+            papers,
+            held,
+        }
+    }
+}
+
+impl Play {
+    fn new(setting: Setting, stage: &Stage) -> Self {
+        let mut world = stage.world.copy();
+        let mut writer = |name: &str, part: usize| {
+            let (paper, held) = (stage.papers[part].clone(), stage.held[part].clone());
+            world.start(name, |hand| async move {
+                drop(paper.save(&hand, held, 2).await)
+            })
+        };
+        let (first, second) = (writer("first", FIRST), writer("second", SECOND));
+        let from = stage.papers.clone();
+        let reader = world.start("reader", |hand| async move {
+            drop(derive(&hand, &entry("totals"), &from).await);
+        });
+        Self {
+            setting,
+            world,
+            papers: stage.papers.clone(),
+            cast: [first, second, reader],
+            may_die: true,
+            may_suffer: !setting.mishaps.is_empty(),
+        }
+    }
+
+    fn part(&self, who: Who) -> usize {
+        let part = self.cast.iter().position(|other| *other == who);
+        part.unwrap_or(usize::MAX)
+    }
+
+    fn is_at_point(&self, who: Who) -> bool {
+        let action = self.world.next(who);
+        action.is_some_and(|action| self.setting.is_point(self.part(who), action))
+    }
+
+    fn play(&mut self, choices: &mut Choices) {
+        while !self.world.living().is_empty() {
+            let ready = self.world.ready();
+            if let Some(who) = ready.iter().find(|who| !self.is_at_point(**who)) {
+                self.world.turn(*who, Fate::Answered);
+                continue;
+            }
+            if ready.is_empty() {
+                self.world.wait_for_somebody();
+                continue;
+            }
+            let first = self.cast[FIRST];
+            let may_die = self.may_die && ready.contains(&first);
+            let mishaps = if self.may_suffer && self.is_marked() {
+                self.setting.mishaps
+            } else {
+                &[]
+            };
+            let chosen = choices.choose(ready.len() + usize::from(may_die) + mishaps.len());
+            match (ready.get(chosen), may_die && chosen == ready.len()) {
+                (Some(who), _) => self.world.turn(*who, Fate::Answered),
+                (None, true) => self.die(first),
+                (None, false) => {
+                    let mishap = mishaps[chosen - ready.len() - usize::from(may_die)];
+                    self.suffer(mishap);
+                }
+            }
+        }
+    }
+
+    /// Whether the first writer has marked, and has not renamed yet.
+    fn is_marked(&self) -> bool {
+        let next = self.world.next(self.cast[FIRST]);
+        matches!(next, Some(Action::Disk(_, FileAction::Rename)))
+    }
+
+    fn die(&mut self, first: Who) {
+        self.may_die = false;
+        self.world.crash(first);
+        if self.setting.replay {
+            self.world
+                .start("replayer", |hand| async move { drop(bring(&hand).await) });
+        }
+    }
+
+    fn suffer(&mut self, mishap: Mishap) {
+        self.may_suffer = false;
+        self.world.befalls(format!("{mishap:?}"));
+        match mishap {
+            Mishap::Lapse => self.world.advance(MARKS_ARE_OVER),
+            Mishap::Eviction => self.world.server.evict(&leases()),
+            Mishap::Restart => self.world.server.memory.restart_from(&Default::default()),
+        }
+    }
+
+    /// What a reader of the dependent gets now is what the two files say.
+    fn check(&mut self) -> Result<(), String> {
+        let (from, entry) = (self.papers.clone(), entry("totals"));
+        let (got, files) = self.world.do_now("last reader", |hand| async move {
+            let (got, _) = derive(&hand, &entry, &from).await.expect("derived");
+            let mut files = Vec::new();
+            for paper in &from {
+                files.extend(paper.read(&hand).await.expect("read").0);
+            }
+            (got, files)
+        });
+        if got != files {
+            return Err(format!("stale: {got:?} instead of {files:?}"));
+        }
+        Ok(())
+    }
+}
+
+fn every_order(setting: Setting) -> Result<u64, String> {
+    let stage = Stage::new(setting);
+    every(MOST, |choices| {
+        let mut play = Play::new(setting, &stage);
+        play.play(choices);
+        play.check()
+            .map_err(|why| format!("{why}\n  {}", play.world.story()))
+    })
+}
+
+#[test]
+fn two_writers_of_one_dependent_leave_nothing_stale_when_one_dies() {
+    let orders = every_order(Setting::PLAIN).unwrap_or_else(|why| panic!("{why}"));
+    println!("{orders} orders");
+    assert!(orders > 5_000, "{orders}");
+}
+
+#[test]
+fn with_the_mark_lapsed_evicted_or_lost_nothing_is_stale_once_the_intent_is_replayed() {
+    let grain = match std::env::var_os("CACHETX_SOAK") {
+        Some(_) => Grain::Fine,
+        None => Grain::Coarse,
+    };
+    let setting = Setting {
+        grain,
+        ..Setting::MISHAPS
+    };
+    let orders = every_order(setting).unwrap_or_else(|why| panic!("{why}"));
+    println!("{orders} orders");
+    assert!(orders > 5_000, "{orders}");
+}
+
+#[test]
+fn without_marks_leases_or_the_replay_some_order_leaves_it_stale() {
+    for setting in [
+        Setting {
+            guarantee: Guarantee::BestEffort,
+            ..Setting::PLAIN
+        },
+        Setting {
+            weakness: Some(ServerWeakness::ForgetsMarks),
+            ..Setting::PLAIN
+        },
+        Setting {
+            weakness: Some(ServerWeakness::FillsWithoutLease),
+            ..Setting::PLAIN
+        },
+        Setting {
+            replay: false,
+            ..Setting::MISHAPS
+        },
+    ] {
+        let why = every_order(setting).expect_err("nothing stale");
+        assert!(why.contains("stale: "), "{setting:?}: {why}");
+    }
+}
