@@ -6,7 +6,7 @@
 --
 -- Checked before the first write: the types of all keys that are read, the locks, the numbers, the staged values, and
 -- memory. Written: delete (what is in flight, own entries, dependents), then set, then release; cut anywhere, entries are
--- absent and the locks held.
+-- absent and the locks held. Those who wait for a lock are told when it is released.
 --
 -- KEYS
 --   lock*      for each lock: the lock
@@ -24,6 +24,7 @@
 --   owns       how many own entries
 --   groups     how many groups of dependents
 --   lock*      for each lock: its value, compared whole
+--   channel*   for each lock: sibling(lock, free), where those listen who wait for it
 --   bytes*     for each own entry: the value (empty where it is staged), followed by
 --   staged*      1: the value waits under the staging key, 0: it is here
 --   voucher*     what the stamp key is set to
@@ -40,6 +41,7 @@
 --@include mtime
 --@include ttl
 --@include write
+--@include free
 --@include unlink
 --@include in_flight
 
@@ -52,7 +54,7 @@ local function own_key(i)
     return locks + 4 * (i - 1) + 1
 end
 local function own_arg(i)
-    return 6 + locks + 4 * (i - 1) + 1
+    return 6 + 2 * locks + 4 * (i - 1) + 1
 end
 
 local held, all_held = {}, true
@@ -66,7 +68,7 @@ local function release_held()
     --@select lock
     for i = 1, locks do
         if release and held[i] then
-            write('UNLINK', KEYS[i])
+            free(KEYS[i], ARGV[6 + locks + i])
         end
     end
     --@select cache
@@ -101,7 +103,7 @@ for i = 1, owns do
 end
 local first = first_dependent
 for i = 1, groups do
-    local last = first + tonumber(ARGV[6 + locks + 4 * owns + i]) - 1
+    local last = first + tonumber(ARGV[6 + 2 * locks + 4 * owns + i]) - 1
     add_in_flight(flights, KEYS[locks + 4 * owns + i], first, last, token)
     first = last + 1
 end

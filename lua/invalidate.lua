@@ -2,7 +2,7 @@
 -- full server.
 --
 -- Checked before the first write: the types of all keys that are read. Written: leases and values are deleted, then the
--- lock is released.
+-- lock is released, and those who wait for it are told.
 --
 -- KEYS
 --   lock*      the lock to release, where there is one
@@ -12,12 +12,14 @@
 --   locks      how many locks: 0 or 1
 --   groups     how many groups of entries
 --   lock*      the lock's value, compared whole
+--   channel*   sibling(lock, free): where those listen who wait for it
 --   count*     for each group: how many entries it has
 -- Replies
 --   removed    removed (decimal): values that were there
 
 --@include limits
 --@include write
+--@include free
 --@include unlink
 --@include in_flight
 
@@ -30,7 +32,7 @@ local held = locks == 1 and redis.call('GET', KEYS[1]) == ARGV[3]
 local flights = {}
 local first = first_entry
 for i = 1, groups do
-    local last = first + tonumber(ARGV[2 + locks + i]) - 1
+    local last = first + tonumber(ARGV[2 + 2 * locks + i]) - 1
     add_in_flight(flights, KEYS[locks + i], first, last, '')
     first = last + 1
 end
@@ -40,7 +42,7 @@ return attempt(function()
     local removed = unlink(first_entry, #KEYS)
     --@select lock
     if held then
-        write('UNLINK', KEYS[1])
+        free(KEYS[1], ARGV[4])
     end
     return { 'removed', string.format('%.0f', removed) }
 end)

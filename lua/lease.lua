@@ -12,7 +12,7 @@
 --   token      the caller's token; a repeat with the same one is given the lease again
 --   ttl_ms     the lease's life in ms
 --   wanted     the file stamp that the entry must have, empty where there is no file
---   refused    a stamp, whole, that the caller has found not to fit the value, or empty
+--   refused    a stamp, whole, that is none to the caller (it does not fit the value, or is to be replaced), or empty
 -- Replies
 --   present    stamp, value
 --   newer

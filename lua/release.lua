@@ -1,16 +1,20 @@
--- Frees the lock, where it is still the caller's. The fence stays.
+-- Frees the lock, where it is still the caller's, and tells those who wait for it. The fence stays.
 --
 -- KEYS
 --   lock       the lock
 -- ARGV
 --   value      the lock's value, compared whole
+--   channel    sibling(lock, free): where those listen who wait
 -- Replies
 --   done
 --   lost
+
+--@include write
+--@include free
 
 --@select lock
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then
     return { 'lost' }
 end
-redis.call('UNLINK', KEYS[1])
+free(KEYS[1], ARGV[2])
 return { 'done' }

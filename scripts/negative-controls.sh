@@ -34,4 +34,5 @@ control cachetx_without_slot_check cluster 'ash is in another slot: Outcome' key
 control cachetx_without_snapshot_check snapshot 'a snapshot of an older file was returned'
 control cachetx_without_replay outbox 'waited too long until the dependents are gone' a_save_while_the_server_is_away
 control cachetx_without_marks crash_safe 'deleted before the rename' nobody_fills
+control cachetx_without_wake_up lock_wait 'turns: the waiters poll' a_lock_goes_round
 exit "$failed"

@@ -49,14 +49,16 @@ pub use disk::FileSystem;
 pub use engine::{Acl, BreakerState, Engine, EngineReport};
 pub use error::{BoxError, Effect, Error, Problem};
 pub use json::Style as JsonStyle;
-pub use protocol::{CacheOutcome, Durability, Guarantee, Outcome, Reach, Replayed};
+pub use protocol::{CacheOutcome, Durability, Guarantee, Outcome, Reach, Replayed, WhileAway};
 pub use raw::RawObject;
 pub use rules::{
     Key, KeyIter, KeyList, NO_TASKS, ParamValue, Params, Rules, RulesBuilder, SlotCheck,
     SlotFinding, Slots, UnknownTasks,
 };
 
-pub use store::{Document, Locked, Save, SaveError, Store, StoreBuilder};
+pub use store::{
+    Document, HeldLock, KeepAlive, Locked, LostLock, Save, SaveError, Store, StoreBuilder,
+};
 
 /// The crate's result: its one [`Error`] unless said otherwise.
 pub type Result<T, E = Error> = std::result::Result<T, E>;

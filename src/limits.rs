@@ -42,10 +42,30 @@ pub const MIN_LOCK_TTL: Duration = Duration::from_millis(1);
 pub const MAX_LOCK_TTL: Duration = Duration::from_secs(30 * 24 * 3_600);
 /// How long `lock()` waits for another holder.
 pub const DEFAULT_LOCK_WAIT: Duration = Duration::from_secs(10);
-/// Between two tries for a held lock: the first pause; it grows to [`LOCK_POLL_MAX`] and is jittered.
+/// Between two tries for a held lock where no message tells that it is free: the first pause; it grows to
+/// [`LOCK_POLL_MAX`] and is jittered.
 pub const LOCK_POLL_MIN: Duration = Duration::from_millis(2);
-/// Between two tries for a held lock: the longest pause.
+/// The longest of these pauses.
 pub const LOCK_POLL_MAX: Duration = Duration::from_millis(50);
+/// Between two tries for a held lock where messages come: one may be lost.
+pub const LOCK_LISTEN_POLL: Duration = Duration::from_millis(250);
+/// A lock that is held for so long is listened to by its holder: it may be cleared.
+pub const LOCK_WATCH_AFTER: Duration = Duration::from_millis(500);
+/// Between two tries to renew a lock while the server is away, at least.
+pub const KEEP_ALIVE_RETRY: Duration = Duration::from_millis(20);
+/// How long the thread that renews leases and locks waits for another one.
+pub const TIMER_LINGER: Duration = Duration::from_secs(5);
+/// How long the thread that reads messages does not look who else wants some.
+pub const LISTEN_LOOK: Duration = Duration::from_millis(20);
+/// How long messages are read that nobody waits for any more: somebody may again.
+pub const LISTEN_LINGER: Duration = Duration::from_secs(5);
+/// Between two tries for a connection that brings messages: the first pause; it doubles up to [`LISTEN_PAUSE_MAX`] and is
+/// jittered.
+pub const LISTEN_PAUSE_MIN: Duration = Duration::from_millis(50);
+/// The longest of these pauses.
+pub const LISTEN_PAUSE_MAX: Duration = Duration::from_secs(5);
+/// The pause where the server's ACL denies messages.
+pub const LISTEN_DENIED_PAUSE: Duration = Duration::from_secs(60);
 
 /// How long a reader may load an entry before another one may, unless the cache says otherwise; it is renewed while the
 /// loader runs.
@@ -60,6 +80,8 @@ pub const DEFAULT_LOAD_WAIT: Duration = Duration::from_secs(10);
 pub const LOAD_POLL_MIN: Duration = Duration::from_millis(1);
 /// Between two looks at an entry that somebody else loads: the longest pause.
 pub const LOAD_POLL_MAX: Duration = Duration::from_millis(50);
+/// The longest part of an entry's life that jitter may take off.
+pub const MAX_TTL_JITTER: f64 = 0.5;
 /// Times that a reader finds a value under an entry's key whose stamp does not vouch for it, until it loads without filling.
 pub const UNFIT_ATTEMPTS: u32 = 4;
 

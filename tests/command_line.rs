@@ -76,10 +76,21 @@ fn acl_prints_words_for_setuser() {
     }
     let json = json(&cachetx(&[&acl[..], &["--format", "json"]].concat()));
     let words = |name: &str| json[name].as_array().map(Vec::len).unwrap();
+    let mute = cachetx(&[&acl[..], &["--without-messages"]].concat());
+    let mute = String::from_utf8(mute.stdout).unwrap();
     assert_eq!(
         words("commands") + words("keys"),
-        text.split_whitespace().count()
+        mute.split_whitespace().count()
     );
+    let optional = text.strip_prefix(mute.trim_end()).unwrap();
+    let optional: Vec<&str> = optional.split_whitespace().collect();
+    assert_eq!(optional[..3], ["+publish", "+subscribe", "+unsubscribe"]);
+    assert!(
+        optional.contains(&"&nodb_cache:{*}:climate:lock:free"),
+        "{text}"
+    );
+    let channels = json["optional"]["channels"].as_array().unwrap();
+    assert_eq!(optional[3..].len(), 1 + channels.len());
     let more = cachetx(&[&acl[..], &["--cluster", "--wait", "--databases"]].concat());
     let more = String::from_utf8(more.stdout).unwrap();
     for word in ["+cluster|slots", "+asking", "+wait", "+select"] {

@@ -90,13 +90,13 @@ fn a_server_that_forgets_its_fences_while_somebody_waits_fences_nobody_out() {
     document.create(&Climate::of(1)).expect("created");
     let (lock, fence) = (key("climate") + ":lock", key("climate") + ":lock:fence");
     support::set(&mut world.redis(), &lock, b"somebody");
-    // While the waiter sleeps, somebody lets the lock go, another holder saves with a high fence, and both are forgotten.
+    // While the waiter waits, somebody lets the lock go, another holder saves with a high fence, and both are forgotten.
     let meanwhile = std::sync::Once::new();
     let url = world.server.url();
     let waiting = world
         .store_builder()
         .trace(move |step| {
-            if step == "sleep" {
+            if step == "listen" {
                 meanwhile.call_once(|| {
                     let client = redis::Client::open(url.as_str()).expect("a client");
                     let mut redis = client.get_connection().expect("a connection");

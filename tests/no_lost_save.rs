@@ -5,7 +5,7 @@
 
 mod support;
 
-use cachetx::{Document, Locked, Result, testing::Server};
+use cachetx::{Document, KeepAlive, Locked, Result, testing::Server};
 use std::{
     io::{BufRead, BufReader, Write},
     time::Duration,
@@ -18,7 +18,9 @@ fn second_save_is_refused(
     ttl: Duration,
     event: impl FnOnce(&mut World, &Document<Climate>),
 ) {
-    let store = world.store_builder().lock_ttl(ttl).open().expect("a store");
+    let builder = world.store_builder().lock_ttl(ttl);
+    // Else the first would find out by itself before it saves.
+    let store = builder.keep_alive(KeepAlive::Off).open().expect("a store");
     let document = world.climate(&store);
     document.create(&Climate::of(1)).expect("created");
 
@@ -217,6 +219,7 @@ fn suspended_holder() {
         let store = cachetx::Store::builder(cache)
             .root(root)
             .lock_ttl(Duration::from_millis(500))
+            .keep_alive(KeepAlive::Off)
             .open()?;
         store.document(RUN, "climate")?.lock()
     })();

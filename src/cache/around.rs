@@ -1,13 +1,12 @@
 //! Invalidating around a change of any other source of truth.
 
-use super::Cache;
+use super::{Cache, Task};
 use crate::{
     BoxError, CacheOutcome, Error, Params, Result,
     error::Kind,
     protocol::{Intent, Scope, around},
     token,
 };
-use scheduled_thread_pool::JobHandle;
 use std::sync::{Arc, Mutex, PoisonError};
 
 impl Cache {
@@ -84,7 +83,7 @@ struct Around<'a> {
     cache: &'a Cache,
     /// `None` once it has ended. A renewal holds it while it marks, so that none comes after the end.
     intent: Arc<Mutex<Option<Intent>>>,
-    renewal: JobHandle,
+    renewal: Task,
 }
 
 impl<'a> Around<'a> {
@@ -94,8 +93,7 @@ impl<'a> Around<'a> {
         // Weak, so that a job that waits keeps nothing alive.
         let inner = Arc::downgrade(&cache.0);
         let pause = cache.mark_ttl() / 3;
-        let renewals = cache.0.renewals.get();
-        let renewal = renewals.execute_with_dynamic_delay(pause, move || {
+        let renewal = cache.timer().start(pause, move |_| {
             let cache = Cache(inner.upgrade()?);
             let intent = shared.lock().unwrap_or_else(PoisonError::into_inner);
             cache.drive(around::renew(intent.clone()?)).ok()?;

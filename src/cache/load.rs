@@ -1,21 +1,16 @@
 //! Values that are loaded on a miss, under a lease.
 
-use super::{Cache, now};
+use super::{Cache, held::Held, now};
 use crate::{
     BoxError, Error, JsonStyle, Params, Result,
     error::Kind,
     json,
-    op::{Bytes, Entry, Invalidate, keys},
+    op::{Entry, Invalidate, keys},
     protocol::{Action, Answer, Run, Step, load, mismatch},
     token,
 };
-use scheduled_thread_pool::{JobHandle, ScheduledThreadPool};
 use serde::{Serialize, de::DeserializeOwned};
-use std::{
-    sync::{Arc, OnceLock},
-    thread,
-    time::Duration,
-};
+use std::{sync::Arc, thread, time::Duration};
 
 /// What a reader does about an entry that somebody else is loading, or is about to change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,19 +34,10 @@ pub enum PutOutcome {
     Refused,
 }
 
-/// Where an entry is, and how long it lives.
+/// Where an entry is, and how long it lives by the rules.
 struct Place {
     entry: Entry,
     ttl: Duration,
-}
-
-/// A lease that this reader has. It goes back when this is dropped without a fill: the loader failed or panicked.
-struct Held<'a> {
-    cache: &'a Cache,
-    entry: Entry,
-    token: String,
-    renewal: JobHandle,
-    filled: bool,
 }
 
 impl Cache {
@@ -70,7 +56,8 @@ impl Cache {
     ///
     /// One reader loads at a time, under a lease; others do what [`CacheBuilder::on_busy`](crate::CacheBuilder::on_busy)
     /// says. A commit or an invalidation meanwhile drops the lease: then this call returns what it loaded, and nobody else
-    /// gets it. While the server is away the value is loaded and not filled.
+    /// gets it. While the server is away the value is loaded and not filled. An entry whose end is near can be loaded anew by
+    /// one reader while the others have it: [`CacheBuilder::early_refresh`](crate::CacheBuilder::early_refresh).
     ///
     /// `load` has to start its reads after it was called, at the place where writes go (no replica that lags behind), and
     /// outside of a database snapshot that is older than the call. What it read before that, a commit may have changed
@@ -78,9 +65,9 @@ impl Cache {
     ///
     /// # Errors
     ///
-    /// The closure's own error, handed back through [`Error::caller`]; it gives the lease back, as a panic does. A
-    /// controller that the rules do not have, or a param that is missing or may not stand in a key. A server that is away
-    /// is none.
+    /// The closure's own error, handed back through [`Error::caller`]; it gives the lease back, as a panic does (an early
+    /// refresh that fails is none while the entry is there). A controller that the rules do not have, or a param that is
+    /// missing or may not stand in a key. A server that is away is none.
     ///
     /// # Examples
     ///
@@ -107,22 +94,51 @@ impl Cache {
             OnBusy::Wait(wait) => wait,
             OnBusy::LoadWithoutFilling => Duration::ZERO,
         };
-        let claim = self.claim(place.entry.clone(), wait)?;
+        let early = self.0.lives.early(place.ttl);
+        let claim = self.claim(place.entry.clone(), wait, early)?;
         let token = claim.token.clone();
-        let held = match self.drive(load::begin(claim))? {
+        let begun = self.drive(load::begin(claim))?;
+        let is_early = begun == load::Begun::Early;
+        let held = match begun {
             load::Begun::Found(value) => {
                 self.counters().hits.add();
                 return Ok(value);
             }
-            load::Begun::Leased => Some(Held::new(self, place.entry, token)),
+            load::Begun::Leased | load::Begun::Early => {
+                Some(Held::new(self, place.entry.clone(), token))
+            }
             load::Begun::Unleased => None,
         };
         self.counters().loads.add();
-        let value = load().map_err(|e| Error::new(Kind::Caller(e)))?.into();
+        let value = match load() {
+            Ok(value) => value.into(),
+            Err(e) => {
+                drop(held);
+                let failed = Error::new(Kind::Caller(e));
+                return if is_early {
+                    self.present(place.entry, failed)
+                } else {
+                    Err(failed)
+                };
+            }
+        };
         if let Some(held) = held {
-            held.fill(&value, place.ttl)?;
+            held.fill(&value, self.entry_life(place.ttl))?;
         }
         Ok(value)
+    }
+
+    /// The entry that could not be loaded anew, where it is still there. Not what was found before the load, which may have
+    /// been deleted, or have come to its end, since.
+    fn present(&self, entry: Entry, failed: Error) -> Result<Arc<[u8]>> {
+        let key = entry.value.clone();
+        match self.drive(load::get(entry)) {
+            Ok(Some(value)) => {
+                log::warn!("{key}: not loaded anew before its end: {failed}");
+                Ok(value)
+            }
+            _ => Err(failed),
+        }
     }
 
     /// Sets the value, whatever was there: for one that is right *now*, such as what its only writer has just computed.
@@ -146,16 +162,18 @@ impl Cache {
             release: None,
         };
         self.ask(gone).map_err(crate::op::Fault::into_error)?;
-        let claim = self.claim(place.entry.clone(), Duration::ZERO)?;
+        let claim = self.claim(place.entry.clone(), Duration::ZERO, Duration::ZERO)?;
         let token = claim.token.clone();
         if self.drive(load::take(claim))? != load::Begun::Leased {
             return Ok(PutOutcome::Refused);
         }
         let held = Held::new(self, place.entry, token);
-        Ok(match held.fill(&value.into(), place.ttl)? {
-            load::Filled::Set => PutOutcome::Set,
-            load::Filled::Refused | load::Filled::Unknown => PutOutcome::Refused,
-        })
+        Ok(
+            match held.fill(&value.into(), self.entry_life(place.ttl))? {
+                load::Filled::Set => PutOutcome::Set,
+                load::Filled::Refused | load::Filled::Unknown => PutOutcome::Refused,
+            },
+        )
     }
 
     /// [`get`](Self::get) of a value that is JSON.
@@ -238,18 +256,19 @@ impl Cache {
         })
     }
 
-    fn claim(&self, entry: Entry, wait: Duration) -> Result<load::Claim> {
+    fn claim(&self, entry: Entry, wait: Duration, early: Duration) -> Result<load::Claim> {
         Ok(load::Claim {
             entry,
             seed: token::seed(),
             token: token::hex_128()?,
             ttl: self.0.lease_ttl,
             wait,
+            early,
         })
     }
 
     /// The blocking driver of runs that touch no file.
-    pub(super) fn drive<D>(&self, mut run: Run<D>) -> Result<D> {
+    pub(crate) fn drive<D>(&self, mut run: Run<D>) -> Result<D> {
         let mut answer = None;
         loop {
             answer = Some(match run.resume(answer.take(), now()) {
@@ -257,79 +276,12 @@ impl Cache {
                 Step::Do(Action::Server(op)) => Answer::Server(self.perform(op)),
                 Step::Do(Action::Disk(..)) => Answer::Disk(Err(mismatch("a run without files"))),
                 Step::Do(Action::Outbox(action)) => Answer::Outbox(self.keep(&action)),
+                Step::Do(Action::Listen(..)) => return Err(mismatch("a run without locks")),
                 Step::Do(Action::Sleep(pause)) => {
                     thread::sleep(pause);
                     Answer::Slept
                 }
             });
         }
-    }
-}
-
-impl<'a> Held<'a> {
-    /// Renews the lease from now on, three times in its life, until it turns out to be lost.
-    fn new(cache: &'a Cache, entry: Entry, token: String) -> Self {
-        let ttl = cache.0.lease_ttl;
-        let extended = (entry.clone(), token.clone());
-        // Weak, so that a job that waits keeps nothing alive.
-        let inner = Arc::downgrade(&cache.0);
-        let renewal = cache
-            .0
-            .renewals
-            .get()
-            .execute_with_dynamic_delay(ttl / 3, move || {
-                let cache = Cache(inner.upgrade()?);
-                let (entry, token) = extended.clone();
-                let still_held = cache.drive(load::extend(entry, token, ttl)).ok()?;
-                still_held.then_some(ttl / 3)
-            });
-        Self {
-            cache,
-            entry,
-            token,
-            renewal,
-            filled: false,
-        }
-    }
-
-    fn fill(mut self, value: &Bytes, ttl: Duration) -> Result<load::Filled> {
-        self.renewal.cancel();
-        self.filled = true;
-        let (entry, token) = (self.entry.clone(), self.token.clone());
-        let filled = load::finish(entry, token, value.clone(), ttl);
-        let filled = self.cache.drive(filled)?;
-        let counters = self.cache.counters();
-        match filled {
-            load::Filled::Set => counters.fills.add(),
-            load::Filled::Refused => counters.fills_refused.add(),
-            load::Filled::Unknown => {}
-        }
-        Ok(filled)
-    }
-}
-
-impl Drop for Held<'_> {
-    fn drop(&mut self) {
-        self.renewal.cancel();
-        if !self.filled {
-            let (entry, token) = (self.entry.clone(), self.token.clone());
-            // It says itself what went wrong.
-            let _ = self.cache.drive(load::give_back(entry, token));
-        }
-    }
-}
-
-/// The one thread that renews leases and marks, started with the first of them.
-#[derive(Default)]
-pub(super) struct Renewals(OnceLock<ScheduledThreadPool>);
-
-impl Renewals {
-    pub(super) fn get(&self) -> &ScheduledThreadPool {
-        self.0.get_or_init(|| {
-            ScheduledThreadPool::builder()
-                .num_threads(1)
-                .thread_name_pattern("cachetx-leases-{}")
-                .build()
-        })
     }
 }

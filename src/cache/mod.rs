@@ -4,28 +4,33 @@ mod around;
 mod builder;
 mod clock;
 mod echo;
+mod held;
+mod life;
 mod load;
 mod outbox;
 mod replayer;
 mod slots;
 mod stats;
+mod timer;
 
 pub use builder::{CacheBuilder, CrossSlot};
 pub(crate) use clock::now;
 pub use load::{OnBusy, PutOutcome};
 pub use outbox::{OutboxFile, OutboxRecord};
 pub use stats::Stats;
+pub(crate) use timer::{Hurry, Task};
 
 use crate::{
     EngineReport, KeyList, Params, Replayed, Result, Rules,
     disk::{Invalidation, Outbox, OutboxAction, OutboxGot},
-    engine::Breaker,
+    engine::{Breaker, Ear, Watch},
     op::{Ask, Entry, Fault, Invalidate, InvalidateReply, Op, Reply, Space, keys},
     protocol::{CacheOutcome, Spread, deferred},
 };
 use replayer::Replayer;
 use stats::Counters;
 use std::{path::Path, sync::Arc, time::Duration};
+use timer::Timer;
 
 /// A rules file and a server. Cheap to clone; clones share connections and counters.
 ///
@@ -59,7 +64,8 @@ struct Inner {
     lease_ttl: Duration,
     mark_ttl: Duration,
     on_busy: OnBusy,
-    renewals: load::Renewals,
+    lives: life::Lives,
+    timer: Timer,
 }
 
 impl Cache {
@@ -159,7 +165,8 @@ impl Cache {
     }
 
     /// Replays the outbox once more, ends its thread, and lets its files go: what could not be replayed is left to other
-    /// processes, or to the next one. The cache, and its clones, still work, without the thread.
+    /// processes, or to the next one. The thread that reads messages about locks ends too. The cache, and its clones, still
+    /// work, without these threads.
     ///
     /// Dropping the last clone does the same without the replay.
     ///
@@ -170,6 +177,7 @@ impl Cache {
         self.0.replayer.stop();
         let replayed = self.replay_outbox();
         self.0.outbox.let_go();
+        self.0.engine.close();
         replayed
     }
 
@@ -203,6 +211,21 @@ impl Cache {
     pub(crate) fn ask<A: Ask>(&self, op: A) -> Result<A::Reply, Fault> {
         let reply = self.perform(op.into_op())?;
         A::reply(reply).ok_or_else(|| Fault::Unknown(crate::protocol::mismatch("an engine")))
+    }
+
+    /// Waits in a channel's queue from now on.
+    pub(crate) fn listen(&self, channel: &str) -> Ear {
+        self.0.engine.listen(channel)
+    }
+
+    /// Calls `heard` at every message of the channel.
+    pub(crate) fn watch(&self, channel: &str, heard: impl Fn() + Send + Sync + 'static) -> Watch {
+        self.0.engine.watch(channel, heard)
+    }
+
+    /// For what is to be done again and again.
+    pub(crate) fn timer(&self) -> &Timer {
+        &self.0.timer
     }
 
     pub(crate) fn space(&self) -> Space {
@@ -246,6 +269,11 @@ impl Cache {
 
     pub(crate) fn counters(&self) -> &Counters {
         &self.0.counters
+    }
+
+    /// How long an entry lives that is set now, where the rules give it `ttl`. Each call draws anew where lives are jittered.
+    pub(crate) fn entry_life(&self, ttl: Duration) -> Duration {
+        self.0.lives.entry(ttl)
     }
 
     pub(crate) fn lease_ttl(&self) -> Duration {

@@ -261,7 +261,9 @@ impl Shared {
             answer = Some(match action {
                 Action::Server(op) => Answer::Server(self.engine.insist(&op)),
                 Action::Outbox(action) => Answer::Outbox(self.outbox.perform(&action)),
-                Action::Disk(..) | Action::Sleep(_) => return Err(mismatch("a replay")),
+                Action::Disk(..) | Action::Sleep(_) | Action::Listen(..) => {
+                    return Err(mismatch("a replay"));
+                }
             });
         };
         if done.records > 0 {

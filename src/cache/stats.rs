@@ -31,7 +31,7 @@ pub struct Stats {
     pub reads_from_file: u64,
     /// Values that [`Cache::get_or_load`](crate::Cache::get_or_load) found on the server.
     pub hits: u64,
-    /// Values that it had to load.
+    /// Values that it had to load, or loaded early.
     pub loads: u64,
     /// Values that it has filled.
     pub fills: u64,

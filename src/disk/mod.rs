@@ -64,6 +64,8 @@ pub(crate) enum FileAction {
     PeekSidecar,
     /// Takes the sidecar's OS lock, unless somebody has it.
     LockSidecar,
+    /// The same for as long as the session lives: taking it again then is no wait, and letting it go does nothing.
+    HoldSidecar,
     /// Needs the lock.
     WriteSidecar(Sidecar),
     UnlockSidecar,
@@ -95,6 +97,7 @@ impl FileAction {
             Self::Read => "read",
             Self::PeekSidecar => "peek-sidecar",
             Self::LockSidecar => "lock-sidecar",
+            Self::HoldSidecar => "hold-sidecar",
             Self::WriteSidecar(_) => "write-sidecar",
             Self::UnlockSidecar => "unlock-sidecar",
             Self::WriteTemp(_) => "write-temp",

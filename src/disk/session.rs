@@ -31,6 +31,8 @@ struct Open {
     folder: Option<File>,
     temp: Option<Temp>,
     sidecar: Option<File>,
+    /// The session holds its OS lock to its end.
+    held: bool,
 }
 
 impl Session {
@@ -38,6 +40,13 @@ impl Session {
         Self {
             root,
             open: HashMap::new(),
+        }
+    }
+
+    /// Looks folders up anew: they may have been replaced since the last run.
+    pub(crate) fn begin_run(&mut self) {
+        for open in self.open.values_mut() {
+            open.folder = None;
         }
     }
 
@@ -83,7 +92,18 @@ impl Session {
             FileAction::PeekSidecar => sidecar::peek(dir, file)
                 .map(|content| Got::Sidecar(content.unwrap_or_default()))
                 .map_err(|e| io_error(&path, "read the sidecar of", e)),
-            FileAction::LockSidecar => {
+            FileAction::LockSidecar if open.held => {
+                // Another descriptor's OS lock would wait for this one's, for ever.
+                match &open.sidecar {
+                    Some(sidecar) if sidecar::is_named(dir, file, sidecar) => {
+                        sidecar::read(sidecar).map(Got::Sidecar)
+                    }
+                    // Somebody removed it, so that the next one locks another.
+                    _ => Ok(Got::Busy),
+                }
+                .map_err(|e| io_error(&path, "read the sidecar of", e))
+            }
+            FileAction::LockSidecar | FileAction::HoldSidecar => {
                 let locked = sidecar::try_lock(dir, file)
                     .map_err(|e| io_error(&path, "lock the sidecar of", e))?;
                 let Some(locked) = locked else {
@@ -92,6 +112,7 @@ impl Session {
                 let content = sidecar::read(&locked)
                     .map_err(|e| io_error(&path, "read the sidecar of", e))?;
                 open.sidecar = Some(locked);
+                open.held = *action == FileAction::HoldSidecar;
                 Ok(Got::Sidecar(content))
             }
             FileAction::WriteSidecar(content) => {
@@ -103,7 +124,9 @@ impl Session {
                 )
             }
             FileAction::UnlockSidecar => {
-                open.sidecar = None;
+                if !open.held {
+                    open.sidecar = None;
+                }
                 Ok(Got::Nothing)
             }
             FileAction::WriteTemp(bytes) => {

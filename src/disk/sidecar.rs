@@ -92,15 +92,22 @@ pub(super) fn try_lock(dir: &File, file: &str) -> io::Result<Option<File>> {
         Err(TryLockError::WouldBlock) => return Ok(None),
         Err(TryLockError::Error(e)) => return Err(e),
     }
-    let named = folder::stat_at(dir, &name)?.map(|stat| folder::stamp(&stat).inode);
-    let own = sidecar.metadata()?;
-    if named != Some(own.ino()) {
+    if !is_named(dir, file, &sidecar) {
         return Ok(None);
     }
-    if own.len() == 0 {
+    if sidecar.metadata()?.len() == 0 {
         belong_to_the_document(dir, file, &sidecar)?;
     }
     Ok(Some(sidecar))
+}
+
+/// Whether the name still leads to this sidecar.
+pub(super) fn is_named(dir: &File, file: &str, sidecar: &File) -> bool {
+    let named = folder::stat_at(dir, &name(file)).ok().flatten();
+    let own = sidecar.metadata().ok();
+    named
+        .zip(own)
+        .is_some_and(|(named, own)| folder::stamp(&named).inode == own.ino())
 }
 
 /// Lets a new sidecar be written by whoever may write the document: one that an operator's save made as root, or under a

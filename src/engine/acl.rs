@@ -51,6 +51,8 @@ const SELECT: Need = need("select", &[]);
 /// Who serves what, and keys on their way from node to node.
 const CLUSTER: [Need; 2] = [need("cluster|slots", &[]), need("asking", &[])];
 const WAIT: Need = need("wait", &[]);
+/// To tell those who wait that a lock is free, and to be told.
+const MESSAGES: [&str; 3] = ["publish", "subscribe", "unsubscribe"];
 
 fn needs(engine: Engine, dialect: Dialect) -> Vec<Need> {
     let mut needs: Vec<Need> = match engine {
@@ -114,7 +116,9 @@ pub struct Acl {
     select: bool,
     cluster: bool,
     wait: bool,
+    messages: bool,
     keys: BTreeSet<String>,
+    channels: BTreeSet<String>,
 }
 
 impl Acl {
@@ -127,7 +131,9 @@ impl Acl {
             select: false,
             cluster: false,
             wait: false,
+            messages: true,
             keys: BTreeSet::new(),
+            channels: BTreeSet::new(),
         }
     }
 
@@ -159,7 +165,15 @@ impl Acl {
         self
     }
 
-    /// Adds the keys of these rules: values and what is kept beside them.
+    /// Leaves out what is there for messages only: `publish`, `subscribe`, `unsubscribe` and channels. Without it locks work
+    /// all the same, but who waits for one, or holds one that an operator clears, finds out by asking now and then.
+    #[must_use]
+    pub fn without_messages(mut self) -> Self {
+        self.messages = false;
+        self
+    }
+
+    /// Adds the keys of these rules: values and what is kept beside them, and the channels of their locks.
     #[must_use]
     pub fn rules(mut self, rules: &Rules) -> Self {
         for template in rules.templates() {
@@ -170,11 +184,13 @@ impl Acl {
                     self.keys
                         .insert(format!("{{{}}}:cachetx:leases", pattern(&tag)));
                     self.keys.insert(format!("{value}:*"));
+                    self.channels.insert(format!("{value}:lock:free"));
                 }
                 None => {
                     let leases = keys::leases("", (literals.len() > 1).then_some("*"));
                     self.keys.insert(leases);
                     self.keys.insert(format!("{{{value}}}:*"));
+                    self.channels.insert(format!("{{{value}}}:lock:free"));
                 }
             }
             self.keys.insert(value);
@@ -191,15 +207,17 @@ impl Acl {
         let parsed = Template::parse(template)
             .map_err(|why| Error::new(Kind::Config(format!("the lock key `{template}`: {why}"))))?;
         let lock = pattern(&parsed.literals().collect::<Vec<_>>());
-        self.keys.insert(match parsed.hash_tag_literals() {
-            Some(_) => format!("{lock}:fence"),
-            None => format!("{{{lock}}}:fence"),
-        });
+        let beside = match parsed.hash_tag_literals() {
+            Some(_) => lock.clone(),
+            None => format!("{{{lock}}}"),
+        };
+        self.keys.insert(format!("{beside}:fence"));
+        self.channels.insert(format!("{beside}:free"));
         self.keys.insert(lock);
         Ok(self)
     }
 
-    /// The commands, as ACL rules name them: `get`, `script|load`.
+    /// The commands without which operations fail, as ACL rules name them: `get`, `script|load`.
     pub fn commands(&self) -> impl Iterator<Item = &'static str> {
         let mut needs = needs(self.engine, self.dialect);
         if self.select {
@@ -218,14 +236,32 @@ impl Acl {
     pub fn keys(&self) -> impl Iterator<Item = &str> {
         self.keys.iter().map(String::as_str)
     }
+
+    /// The commands that messages take; none [without messages](Self::without_messages).
+    pub fn message_commands(&self) -> impl Iterator<Item = &'static str> {
+        MESSAGES.into_iter().filter(|_| self.messages)
+    }
+
+    /// The patterns of the channels that messages come by; none [without messages](Self::without_messages).
+    pub fn channels(&self) -> impl Iterator<Item = &str> {
+        let channels = self.channels.iter().filter(|_| self.messages);
+        channels.map(String::as_str)
+    }
 }
 
-/// The words for `ACL SETUSER`, after `-@all`: `+get ~nodb_cache:*:climate …`.
+/// The words for `ACL SETUSER`, after `-@all`: `+get ~nodb_cache:*:climate … +publish … resetchannels &…`. Those from
+/// `+publish` on are for messages, and optional.
 impl fmt::Display for Acl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let commands = self.commands().map(|command| format!("+{command}"));
         let keys = self.keys().map(|pattern| format!("~{pattern}"));
-        f.write_str(&commands.chain(keys).collect::<Vec<_>>().join(" "))
+        let messages = self.message_commands().map(|command| format!("+{command}"));
+        let channels = self.channels().map(|pattern| format!("&{pattern}"));
+        // Redis 6.2 lets new users at all channels, and then takes no pattern.
+        let reset = self.messages.then(|| "resetchannels".to_owned());
+        let messages = messages.chain(reset).chain(channels);
+        let words = commands.chain(keys).chain(messages);
+        f.write_str(&words.collect::<Vec<_>>().join(" "))
     }
 }
 
@@ -270,12 +306,23 @@ mod tests {
                 r"{x\[1\]:*:a}:*",
             ]
         );
+        let channels = [
+            "y:{*-*}:b:lock:free",
+            "{runs}:lock:free",
+            r"{x\[1\]:*:a}:lock:free",
+        ];
+        assert_eq!(acl.channels().collect::<Vec<_>>(), channels);
+        assert!(acl.to_string().contains(" +publish +subscribe "));
+        let mute = acl.without_messages();
+        assert_eq!(mute.channels().count(), 0);
+        assert!(!mute.to_string().contains("publish"));
         let acl = Acl::new(Engine::Watch).with_databases();
         let acl = acl.lock_key("lock:{run}:{controller}").unwrap();
         assert_eq!(
             acl.keys().collect::<Vec<_>>(),
             ["lock:*:*", "{lock:*:*}:fence"]
         );
+        assert_eq!(acl.channels().collect::<Vec<_>>(), ["{lock:*:*}:free"]);
         assert!(acl.to_string().starts_with("+watch "));
         assert!(acl.commands().any(|command| command == "select"));
         assert!(Acl::new(Engine::Auto).lock_key("{").is_err());

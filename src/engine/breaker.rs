@@ -1,6 +1,6 @@
 //! Spares callers the wait for a server that does not answer.
 
-use super::{Counters, EngineReport, Performer};
+use super::{Counters, Ear, EngineReport, Performer, Watch};
 use crate::{
     Error,
     error::{Effect, Kind},
@@ -127,6 +127,24 @@ impl<E: Performer + ?Sized> Breaker<E> {
         self.engine.counters()
     }
 
+    /// Waits in a channel's queue from now on.
+    pub(crate) fn listen(&self, channel: &str) -> Ear {
+        let ear = self.engine.bells().listen(channel);
+        self.engine.listens();
+        ear
+    }
+
+    /// Calls `heard` at every message of the channel.
+    pub(crate) fn watch(&self, channel: &str, heard: impl Fn() + Send + Sync + 'static) -> Watch {
+        let watch = self.engine.bells().watch(channel, heard);
+        self.engine.listens();
+        watch
+    }
+
+    pub(crate) fn close(&self) {
+        self.engine.close();
+    }
+
     /// Whether an operation may go out now; else how long to wait.
     fn admit(&self, circuit: &Mutex<State>, now: Instant) -> Result<(), Duration> {
         let mut state = lock(circuit);
@@ -198,8 +216,14 @@ fn skipped(left: Duration) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::op::{Read, ReadReply, keys};
-    use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::SeqCst};
+    use crate::{
+        engine::Bells,
+        op::{Read, ReadReply, keys},
+    };
+    use std::sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU32, Ordering::SeqCst},
+    };
 
     #[derive(Default)]
     struct Fake {
@@ -207,6 +231,7 @@ mod tests {
         slots: bool,
         asked: AtomicU32,
         counters: Counters,
+        bells: Arc<Bells>,
     }
 
     impl Performer for Fake {
@@ -220,6 +245,7 @@ mod tests {
             Ok(Reply::Read(ReadReply::Found {
                 voucher: None,
                 value: None,
+                left_ms: None,
             }))
         }
 
@@ -237,6 +263,10 @@ mod tests {
         fn counters(&self) -> &Counters {
             &self.counters
         }
+
+        fn bells(&self) -> &Arc<Bells> {
+            &self.bells
+        }
     }
 
     fn op() -> Op {
@@ -249,6 +279,7 @@ mod tests {
                 value: key.to_owned(),
                 leases: "l".into(),
             },
+            life: false,
         })
     }
 

@@ -9,7 +9,7 @@ use crate::{
     op::{
         Acquire, Commit, Entry, Extend, Fill, GiveBack, Invalidate, Lease, Lock, Op, Own, Prepare,
         Release, Renew,
-        keys::sibling,
+        keys::{channel, sibling},
         stamp::{fill_voucher, voucher},
     },
 };
@@ -61,7 +61,7 @@ impl<'a> Call<'a> {
             Op::Extend(_) => (ScriptName::Extend, &[], &[]),
             Op::GiveBack(_) => (ScriptName::GiveBack, &[], &[]),
             Op::Fill(_) => (ScriptName::Fill, &[], &[]),
-            Op::Read(_) | Op::ClearLocks(_) => return None,
+            Op::Read(_) | Op::ClearLocks(_) | Op::Holders(_) => return None,
         };
         let id = match op {
             Op::Commit(op) => op.id.as_str(),
@@ -135,7 +135,7 @@ impl<'a> Call<'a> {
             Op::Extend(op) => extend(op, sink),
             Op::GiveBack(op) => give_back(op, sink),
             Op::Fill(op) => fill(op, sink),
-            Op::Read(_) | Op::ClearLocks(_) => {}
+            Op::Read(_) | Op::ClearLocks(_) | Op::Holders(_) => {}
         }
     }
 
@@ -166,6 +166,9 @@ impl<'a> Call<'a> {
         sink.number("owns", op.own.len() as u64);
         sink.number("groups", self.groups.len() as u64);
         lock_values(&op.locks, sink);
+        for lock in &op.locks {
+            sink.arg("channel", channel(&lock.key).as_bytes());
+        }
         for (own, names) in op.own.iter().zip(&self.owns) {
             let staged = self.is_staged(own);
             sink.arg("bytes", if staged { b"" } else { &own.bytes });
@@ -185,6 +188,7 @@ impl<'a> Call<'a> {
         sink.number("groups", self.groups.len() as u64);
         if let Some(lock) = &op.release {
             sink.arg("lock", lock.value.as_bytes());
+            sink.arg("channel", channel(&lock.key).as_bytes());
         }
         self.group_counts(sink);
     }
@@ -260,6 +264,7 @@ fn renew(op: &Renew, sink: &mut impl Sink) {
 fn release(op: &Release, sink: &mut impl Sink) {
     sink.key("lock", &op.lock.key);
     sink.arg("value", op.lock.value.as_bytes());
+    sink.arg("channel", channel(&op.lock.key).as_bytes());
 }
 
 fn lease(op: &Lease, sink: &mut impl Sink) {

@@ -11,6 +11,7 @@ mod function;
 mod library;
 mod lua;
 mod memory;
+mod messages;
 mod node;
 mod plain;
 mod refusal;
@@ -36,10 +37,12 @@ pub(crate) use counters::Counters;
 pub(crate) use facts::RulesFacts;
 pub(crate) use memory::MemoryEngine;
 pub use memory::MemoryServer;
+pub(crate) use messages::{Bells, Ear, Watch};
 pub use report::EngineReport;
 pub(crate) use served::ServerEngine;
 
 use crate::op::{Fault, Op, Reply, Space};
+use std::sync::Arc;
 
 /// How operations run on the server.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -72,6 +75,15 @@ pub(crate) trait Performer: Send + Sync + 'static {
     }
 
     fn counters(&self) -> &Counters;
+
+    /// Where to listen to messages about locks. Not before [`listens`](Self::listens) was called do any come.
+    fn bells(&self) -> &Arc<Bells>;
+
+    /// Somebody listens.
+    fn listens(&self) {}
+
+    /// Lets threads of its own go.
+    fn close(&self) {}
 
     /// Asks servers who they are, and counts those that were not met before; those that may not be asked too.
     fn look_around(&self) -> Result<(), Fault> {

@@ -232,6 +232,22 @@ impl Node {
             self.counters.count_reconnect();
             log::info!("{}: connecting again", self.shown_url());
         }
+        self.connect_by(&self.client, self.config.response_timeout)
+    }
+
+    /// A connection of the caller's own for messages, whose reads give up soon. By RESP3, where they are told from replies:
+    /// by RESP2 the client library takes one that comes after a time-out for the reply that was late, and drops it.
+    pub(super) fn connect_to_listen(&self) -> Result<Connection> {
+        let info = self.client.get_connection_info().clone();
+        let redis = info.redis_settings().clone();
+        let redis = redis.set_protocol(redis::ProtocolVersion::RESP3).set_db(0);
+        let client = Client::open(info.set_redis_settings(redis));
+        let unusable = |e: redis::RedisError| Error::new(Kind::Config(e.to_string()));
+        self.connect_by(&client.map_err(unusable)?, limits::LISTEN_LOOK)
+    }
+
+    /// Once the server has let it in, reads wait no longer than `patience`.
+    fn connect_by(&self, client: &Client, patience: Duration) -> Result<Connection> {
         let failed = |e: redis::RedisError| {
             let address = self.shown_url();
             match e.code() {
@@ -244,13 +260,17 @@ impl Node {
             }
         };
         let timeout = self.config.connect_timeout;
-        let connection = self.client.get_connection_with_timeout(timeout);
-        let connection = connection.map_err(failed)?;
+        let connection = client.get_connection_with_timeout(timeout);
+        let mut connection = connection.map_err(failed)?;
         let timeout = Some(self.config.response_timeout);
         connection.set_read_timeout(timeout).map_err(failed)?;
         connection.set_write_timeout(timeout).map_err(failed)?;
         if self.config.primary_only {
-            return self.checked_primary(connection);
+            connection = self.checked_primary(connection)?;
+        }
+        if patience != self.config.response_timeout {
+            let timeout = Some(patience);
+            connection.set_read_timeout(timeout).map_err(failed)?;
         }
         Ok(connection)
     }

@@ -1,13 +1,18 @@
 //! The operations that are plain commands in every engine.
 
 use super::{
-    reply::typed,
+    reply::{server_error, typed},
     session::{Failure, Session, nonsense},
+    wire::Packed,
 };
 use crate::{
     limits,
-    op::{ClearLocks, ClearLocksReply, Op, Read, Reply, keys::sibling},
+    op::{
+        ClearLocks, ClearLocksReply, Holders, HoldersReply, Op, Read, ReadReply, Reply,
+        keys::{channel, sibling},
+    },
 };
+use redis::Value;
 
 pub(super) fn perform(session: &mut Session<'_>, op: &Op) -> Result<Reply, Failure> {
     match op {
@@ -15,6 +20,7 @@ pub(super) fn perform(session: &mut Session<'_>, op: &Op) -> Result<Reply, Failu
         Op::ClearLocks(asked) => {
             session.in_lock_database(|session| clear_locks(session, op, asked))
         }
+        Op::Holders(asked) => session.in_lock_database(|session| holders(session, op, asked)),
         _ => Err(nonsense(op.name())),
     }
 }
@@ -22,22 +28,87 @@ pub(super) fn perform(session: &mut Session<'_>, op: &Op) -> Result<Reply, Failu
 fn read(session: &mut Session<'_>, op: &Op, asked: &Read) -> Result<Reply, Failure> {
     let key = &asked.entry.value;
     let stamp = sibling(key, "stamp");
-    let reply =
-        session.ask(|packed| packed.request(&[b"MGET", stamp.as_bytes(), key.as_bytes()]))?;
-    typed(op, reply)
+    let get = |packed: &mut Packed| {
+        packed.request(&[b"MGET", stamp.as_bytes(), key.as_bytes()]);
+    };
+    if !asked.life {
+        let reply = session.ask(get)?;
+        return typed(op, reply);
+    }
+    let [entry, life] = session.ask_two(|packed| {
+        get(packed);
+        packed.request(&[b"PTTL", key.as_bytes()]);
+    })?;
+    let mut reply = typed(op, entry)?;
+    if let Reply::Read(ReadReply::Found { left_ms, .. }) = &mut reply {
+        *left_ms = match life {
+            Value::Int(-1) => None,
+            // -2 where the value has gone since.
+            Value::Int(left) => Some(u64::try_from(left).unwrap_or(0)),
+            Value::ServerError(error) => return Err(Failure::Refused(server_error(&error))),
+            _ => return Err(nonsense("PTTL")),
+        };
+    }
+    Ok(reply)
 }
 
 fn clear_locks(session: &mut Session<'_>, op: &Op, asked: &ClearLocks) -> Result<Reply, Failure> {
     let mut cleared = 0;
     for keys in asked.locks.chunks(limits::UNLINK_CHUNK) {
-        let reply = session.ask(|packed| {
+        let mut replies = session.exchange(|packed| {
             packed.begin(keys.len() + 1);
             packed.arg(b"UNLINK");
             keys.iter().for_each(|key| packed.arg(key.as_bytes()));
+            pack_messages(keys, packed);
         })?;
+        // What became of the messages is nobody's business: who waits looks again by itself.
+        replies.truncate(1);
+        let reply = replies.pop().ok_or_else(|| nonsense("no reply"))?;
         if let Reply::ClearLocks(ClearLocksReply::Cleared(n)) = typed(op, reply)? {
             cleared += n;
         }
     }
     Ok(Reply::ClearLocks(ClearLocksReply::Cleared(cleared)))
+}
+
+fn holders(session: &mut Session<'_>, op: &Op, asked: &Holders) -> Result<Reply, Failure> {
+    let mut found = Vec::with_capacity(asked.locks.len());
+    for keys in asked.locks.chunks(limits::UNLINK_CHUNK) {
+        let replies = session.exchange(|packed| {
+            for key in keys {
+                packed.request(&[b"GET", key.as_bytes()]);
+                packed.request(&[b"PTTL", key.as_bytes()]);
+            }
+        })?;
+        let mut replies = replies.into_iter();
+        while let (Some(value), Some(left)) = (replies.next(), replies.next()) {
+            found.push(holder(op, value, left)?);
+        }
+    }
+    Ok(Reply::Holders(HoldersReply::Found(found)))
+}
+
+/// What GET and PTTL say of one lock.
+fn holder(op: &Op, value: Value, left: Value) -> Result<Option<(String, u64)>, Failure> {
+    match (value, left) {
+        (Value::Nil, _) => Ok(None),
+        // It ended in between.
+        (Value::BulkString(_), Value::Int(-2)) => Ok(None),
+        (Value::BulkString(value), Value::Int(left)) => {
+            let value = String::from_utf8_lossy(&value).into_owned();
+            Ok(Some((value, u64::try_from(left).unwrap_or(u64::MAX))))
+        }
+        (Value::ServerError(error), _) if error.code() == "WRONGTYPE" => Ok(None),
+        (Value::ServerError(error), _) | (_, Value::ServerError(error)) => {
+            Err(Failure::Refused(server_error(&error)))
+        }
+        _ => Err(nonsense(op.name())),
+    }
+}
+
+/// Tells those who wait for these locks that they are free.
+pub(super) fn pack_messages(locks: &[impl AsRef<str>], packed: &mut Packed) {
+    for lock in locks {
+        packed.request(&[b"PUBLISH", channel(lock.as_ref()).as_bytes(), b""]);
+    }
 }

@@ -89,7 +89,13 @@ fn typed_array(op: &Op, parts: Vec<Part>) -> Option<Reply> {
     let mut parts = parts.into_iter();
     if matches!(op, Op::Read(_)) {
         let (voucher, value) = (parts.next()?, parts.next()?);
-        return Some(Reply::Read(ReadReply::Found { voucher, value }));
+        // Another request asks that.
+        let left_ms = None;
+        return Some(Reply::Read(ReadReply::Found {
+            voucher,
+            value,
+            left_ms,
+        }));
     }
     let word = parts.next()??;
     let reply = match (op, word.as_slice()) {

@@ -7,6 +7,7 @@ use super::{
     config::ServerConfig,
     counters::Counters,
     lua,
+    messages::{Bells, Subscriber},
     node::Asking,
     plain, replicas,
     session::{Failure, Session},
@@ -27,7 +28,8 @@ use std::{
 
 /// Runs operations on one server, or on the one of several that has the keys.
 pub(crate) struct ServerEngine {
-    topology: Topology,
+    topology: Arc<Topology>,
+    subscriber: Subscriber,
     /// How long an operation waits for servers that do not know yet which of them has its keys.
     patience: Duration,
     counters: Arc<Counters>,
@@ -54,9 +56,12 @@ impl ServerEngine {
         assemble: impl Fn(Dialect) -> Scripts + Send + Sync + 'static,
     ) -> Result<Self> {
         let counters = Arc::new(Counters::default());
+        let patience = config.patience();
+        let topology = Arc::new(Topology::new(config, Arc::clone(&counters))?);
         Ok(Self {
-            patience: config.patience(),
-            topology: Topology::new(config, Arc::clone(&counters))?,
+            patience,
+            subscriber: Subscriber::new(Arc::clone(&topology)),
+            topology,
             counters,
             assemble: Box::new(assemble),
             met: Mutex::default(),
@@ -169,6 +174,18 @@ impl Performer for ServerEngine {
 
     fn counters(&self) -> &Counters {
         &self.counters
+    }
+
+    fn bells(&self) -> &Arc<Bells> {
+        self.subscriber.bells()
+    }
+
+    fn listens(&self) {
+        self.subscriber.start();
+    }
+
+    fn close(&self) {
+        self.subscriber.stop();
     }
 
     fn look_around(&self) -> Result<(), Fault> {

@@ -88,8 +88,9 @@ const FILES: [File; 10] = [
     },
 ];
 
-pub(super) const LIBRARY: [(&str, &str); 8] = [
+pub(super) const LIBRARY: [(&str, &str); 9] = [
     ("decimal", include_str!("../../lua/lib/decimal.lua")),
+    ("free", include_str!("../../lua/lib/free.lua")),
     ("in_flight", include_str!("../../lua/lib/in_flight.lua")),
     ("lease", include_str!("../../lua/lib/lease.lua")),
     ("mtime", include_str!("../../lua/lib/mtime.lua")),

@@ -19,6 +19,11 @@ pub(crate) fn sibling(key: &str, name: &str) -> String {
     }
 }
 
+/// The channel of a lock: whoever frees the lock says so there.
+pub(crate) fn channel(lock: &str) -> String {
+    sibling(lock, "free")
+}
+
 /// `leases(V)` on a single server; `first_param` is the value of V's first placeholder.
 pub(crate) fn leases(key: &str, first_param: Option<&str>) -> String {
     match leases_group(key, first_param) {

@@ -159,7 +159,8 @@ operations! {
         ttl_ms: u64,
         /// What the entry has to be of; `None` where there is no file.
         wanted: Option<Stamp>,
-        /// A stamp entry, whole, that the caller has seen and that does not vouch for the value: no entry for this caller.
+        /// A stamp entry, whole, that the caller has seen: no entry for this caller, since it does not vouch for the value,
+        /// or since it is the one to be loaded anew.
         refused: Option<Vec<u8>>,
     } -> LeaseReply {
         Present { voucher: Vec<u8>, value: Vec<u8> },
@@ -188,8 +189,23 @@ operations! {
     } -> FillReply { Filled, Refused }
 
     /// The stamp entry and the value, in one plain `MGET`.
-    Read { entry: Entry } -> ReadReply { Found { voucher: Option<Vec<u8>>, value: Option<Vec<u8>> } }
+    Read {
+        entry: Entry,
+        /// Asks in the same round trip how long the value still lives, right after that.
+        life: bool,
+    } -> ReadReply {
+        Found {
+            voucher: Option<Vec<u8>>,
+            value: Option<Vec<u8>>,
+            /// `None` where it was not asked, or the value lives for ever; zero where it has gone meanwhile.
+            left_ms: Option<u64>,
+        },
+    }
 
     /// An operator's: deletes locks whoever holds them, in one plain `UNLINK`. Fences stay.
     ClearLocks { locks: Vec<String> } -> ClearLocksReply { Cleared(u64) }
+
+    /// The value of each lock that is held and the ms that it has left (`u64::MAX` where it never ends), by plain `GET`s and
+    /// `PTTL`s in one round trip. What is no string is no lock.
+    Holders { locks: Vec<String> } -> HoldersReply { Found(Vec<Option<(String, u64)>>) }
 }

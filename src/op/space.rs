@@ -109,6 +109,7 @@ impl Op {
             Self::Fill(op) => vec![&op.entry.value, &op.entry.leases],
             Self::Read(op) => vec![&op.entry.value],
             Self::ClearLocks(op) => op.locks.iter().map(String::as_str).collect(),
+            Self::Holders(op) => op.locks.iter().map(String::as_str).collect(),
         }
     }
 
@@ -132,7 +133,7 @@ impl Op {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::op::{Invalidate, Lock};
+    use crate::op::{Invalidate, Lock, Prepare};
 
     fn entry(value: &str, leases: &str) -> Entry {
         Entry {
@@ -175,6 +176,27 @@ mod tests {
         assert!(Op::Invalidate(op.clone()).slot().is_err());
         op.entries.clear();
         assert_eq!(Op::Invalidate(op).slot().unwrap(), None);
+    }
+
+    #[test]
+    fn marks_are_in_the_slot_of_their_entries_and_of_the_lock() {
+        let lock = |key: &str| Lock {
+            key: key.to_owned(),
+            value: String::new(),
+        };
+        let mut op = Prepare {
+            locks: vec![lock("{t}:lock")],
+            entries: vec![entry("{t}:a", "{t}:cachetx:leases")],
+            token: String::new(),
+            ttl_ms: 1,
+        };
+        assert_eq!(Op::Prepare(op.clone()).slot().unwrap(), Some(slot("t")));
+        op.locks.push(lock("elsewhere"));
+        let error = Op::Prepare(op.clone()).slot().unwrap_err();
+        assert!(error.to_string().contains("elsewhere"), "{error}");
+        op.locks.clear();
+        op.entries.push(entry("{t}:b", "cachetx:leases"));
+        assert!(Op::Prepare(op).slot().is_err());
     }
 
     #[test]

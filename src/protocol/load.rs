@@ -9,7 +9,7 @@ use super::{
     run::{Io, Run},
 };
 use crate::{
-    limits,
+    Error, limits,
     op::{
         Bytes, Entry, Extend, ExtendReply, Fault, Fill, FillReply, GiveBack, Lease, LeaseReply,
         Read, ReadReply, Stamp, stamp,
@@ -29,6 +29,8 @@ pub(crate) struct Claim {
     pub(crate) ttl: Duration,
     /// How long to wait for somebody else's lease or mark; zero is not at all.
     pub(crate) wait: Duration,
+    /// An entry that lives no longer than this is loaded anew while it is still there; zero is never.
+    pub(crate) early: Duration,
 }
 
 /// What a reader is to do.
@@ -38,6 +40,8 @@ pub(crate) enum Begun {
     Found(Bytes),
     /// To load, and to fill: the lease is the reader's, or may be (its reply was lost; then the fill is refused at worst).
     Leased,
+    /// The same while the entry is still there, for others and in case that the load fails.
+    Early,
     /// To load and not to fill.
     Unleased,
 }
@@ -54,14 +58,20 @@ pub(crate) enum Filled {
 
 /// The entry as it is now, where its stamp vouches for it.
 pub(crate) fn get(entry: Entry) -> Run<Option<Bytes>> {
-    Run::new(|io| async move { look(&io, entry).await.map_err(Fault::into_error) })
+    Run::new(|io| async move {
+        let found = look(&io, entry, false).await.map_err(Fault::into_error)?;
+        Ok(found.map(|found| found.value))
+    })
 }
 
-/// Looks for the entry; takes the lease where it is not there, waiting for somebody else who has it.
+/// Looks for the entry; takes the lease where it is not there, waiting for somebody else who has it. Takes it at once or not
+/// at all where the entry's life is nearly over.
 pub(crate) fn begin(claim: Claim) -> Run<Begun> {
     Run::new(|io| async move {
-        Ok(match look(&io, claim.entry.clone()).await {
-            Ok(Some(value)) => Begun::Found(value),
+        let life = !claim.early.is_zero();
+        Ok(match look(&io, claim.entry.clone(), life).await {
+            Ok(Some(found)) if found.lives_within(claim.early) => early(&io, claim, found).await,
+            Ok(Some(found)) => Begun::Found(found.value),
             Ok(None) => lease(&io, claim).await,
             Err(fault) => unleased(&claim.entry, &fault),
         })
@@ -73,14 +83,67 @@ pub(crate) fn take(claim: Claim) -> Run<Begun> {
     Run::new(|io| async move { Ok(lease(&io, claim).await) })
 }
 
-async fn look(io: &Io, entry: Entry) -> Result<Option<Bytes>, Fault> {
-    Ok(match io.server(Read { entry }).await? {
+/// An entry whose stamp vouches for it.
+struct Found {
+    voucher: Vec<u8>,
+    value: Bytes,
+    /// Where it was asked, and is not for ever.
+    left: Option<Duration>,
+}
+
+impl Found {
+    fn lives_within(&self, early: Duration) -> bool {
+        self.left.is_some_and(|left| left <= early)
+    }
+}
+
+async fn look(io: &Io, entry: Entry, life: bool) -> Result<Option<Found>, Fault> {
+    Ok(match io.server(Read { entry, life }).await? {
         ReadReply::Found {
             voucher: Some(voucher),
             value: Some(value),
-        } if stamp::fits(&voucher, &value) => Some(value.into()),
+            left_ms,
+        } if stamp::fits(&voucher, &value) => Some(Found {
+            voucher,
+            value: value.into(),
+            left: left_ms.map(Duration::from_millis),
+        }),
         ReadReply::Found { .. } => None,
     })
+}
+
+/// Asks once for the lease of an entry that is there: to whoever has it, that entry is none any more. Everybody else is
+/// content with what was found, whyever the lease is not to be had.
+async fn early(io: &Io, claim: Claim, found: Found) -> Begun {
+    let refused = Some(found.voucher);
+    match io.server(asked(&claim, refused)).await {
+        Ok(LeaseReply::Leased) => Begun::Early,
+        // Somebody was faster.
+        Ok(LeaseReply::Present { voucher, value }) if stamp::fits(&voucher, &value) => {
+            Begun::Found(value.into())
+        }
+        Ok(LeaseReply::Present { .. } | LeaseReply::Busy { .. } | LeaseReply::Newer) => {
+            Begun::Found(found.value)
+        }
+        Err(Fault::Unknown(e)) => {
+            unknown(&claim.entry, &e);
+            Begun::Early
+        }
+        Err(Fault::NotDone(e)) => {
+            log::debug!("{}: not loaded early: {e}", claim.entry.value);
+            Begun::Found(found.value)
+        }
+    }
+}
+
+fn asked(claim: &Claim, refused: Option<Vec<u8>>) -> Lease {
+    Lease {
+        entry: claim.entry.clone(),
+        token: claim.token.clone(),
+        ttl_ms: millis(claim.ttl),
+        wanted: None,
+        refused,
+    }
 }
 
 async fn lease(io: &Io, claim: Claim) -> Begun {
@@ -95,14 +158,7 @@ async fn lease(io: &Io, claim: Claim) -> Begun {
         .build();
     let (mut refused, mut unfit) = (None, 0);
     loop {
-        let asked = Lease {
-            entry: claim.entry.clone(),
-            token: claim.token.clone(),
-            ttl_ms: millis(claim.ttl),
-            wanted: None,
-            refused: refused.clone(),
-        };
-        match io.server(asked).await {
+        match io.server(asked(&claim, refused.clone())).await {
             Ok(LeaseReply::Leased) => return Begun::Leased,
             Ok(LeaseReply::Present { voucher, value }) if stamp::fits(&voucher, &value) => {
                 return Begun::Found(value.into());
@@ -123,15 +179,17 @@ async fn lease(io: &Io, claim: Claim) -> Begun {
             }
             Ok(LeaseReply::Present { .. } | LeaseReply::Newer) => return Begun::Unleased,
             Err(Fault::Unknown(e)) => {
-                log::debug!(
-                    "{}: whether it is leased is unknown: {e}",
-                    claim.entry.value
-                );
+                unknown(&claim.entry, &e);
                 return Begun::Leased;
             }
             Err(fault) => return unleased(&claim.entry, &fault),
         }
     }
+}
+
+/// It counts as given: the fill is refused where it was not.
+fn unknown(entry: &Entry, error: &Error) {
+    log::debug!("{}: whether it is leased is unknown: {error}", entry.value);
 }
 
 fn unleased(entry: &Entry, fault: &Fault) -> Begun {

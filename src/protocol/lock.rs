@@ -3,16 +3,17 @@
 use super::{
     defer::record,
     files::Missing,
-    run::{Io, Run},
+    run::{Io, Run, mismatch},
     value,
 };
 use crate::{
-    Error, Params, Result,
-    disk::{Place, Sidecar},
+    Error, LockHolder, Params, Result,
+    disk::{FileAction, Got, Place, Sidecar},
     error::{Effect, Kind},
     limits,
     op::{
         Acquire, AcquireReply, Bytes, Fault, Lock, Release, ReleaseReply, Renew, RenewReply, Stamp,
+        keys,
     },
 };
 use backon::{BackoffBuilder, ExponentialBuilder};
@@ -35,6 +36,27 @@ pub(crate) struct Claim {
     /// How long to wait for another holder; zero is one try.
     pub(crate) wait: Duration,
     pub(crate) expect: Expect,
+    pub(crate) while_away: WhileAway,
+}
+
+/// What becomes of a lock while the server is away.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum WhileAway {
+    /// It fails as unavailable. The default.
+    #[default]
+    Fail,
+    /// The OS lock of the document's sidecar takes its place, for the guard's life.
+    ///
+    /// It excludes other such guards, and everybody's saves of this document, on this machine, and on other hosts where the
+    /// file system honours the lock. Who waits for it waits as long as for a lock. It does not exclude a guard that got its
+    /// lock from the server: before the outage, or by a way to the server that this process does not have. Of two such guards
+    /// whoever saves second is refused as a conflict, since a save checks the file's stamp. A save by one of these, while the
+    /// OS lock is held, waits for some seconds and then fails as busy ([`Error::is_busy`]), and may be tried again.
+    ///
+    /// A save deletes entries and sets none, or puts that off as long as the server is away
+    /// ([`CacheOutcome::Deferred`](crate::CacheOutcome::Deferred)).
+    OsLock,
 }
 
 /// What the claimant wants to find in the document's place.
@@ -55,6 +77,8 @@ pub(crate) struct Held {
     pub(crate) read: Option<(Stamp, Bytes)>,
     /// What the sidecar said: a later stamp must be above it.
     pub(crate) last_mtime_ns: i64,
+    /// The server did not give it: the OS lock that the files of this run hold is all there is.
+    pub(crate) os_lock: bool,
 }
 
 /// Takes the lock, then reads the file itself: never the server's copy, never a snapshot.
@@ -63,7 +87,15 @@ pub(crate) fn take(claim: Claim) -> Run<Held> {
         let there =
             io.writable_folder(&claim.place).await? && io.stat(&claim.place).await?.is_some();
         as_expected(&claim, there)?;
-        let (lock, fence, asked_at) = acquire(&io, &claim).await?;
+        // A wait without end is a caller's right, so this does not overflow.
+        let until = io.now().boot.saturating_add(claim.wait);
+        let (lock, fence, asked_at) = match acquire(&io, &claim, until).await {
+            Err(e) if e.is_unavailable() && claim.while_away == WhileAway::OsLock => {
+                log::warn!("{}: locked by its sidecar, since {e}", claim.document);
+                return take_os_lock(&io, &claim, until).await;
+            }
+            acquired => acquired?,
+        };
         match look(&io, &claim).await {
             Ok((read, sidecar)) => Ok(Held {
                 lock,
@@ -71,12 +103,51 @@ pub(crate) fn take(claim: Claim) -> Run<Held> {
                 expires: asked_at + claim.ttl,
                 read,
                 last_mtime_ns: sidecar.mtime_ns,
+                os_lock: false,
             }),
             Err(e) => {
                 let_go(&io, &claim.document, lock).await;
                 Err(e)
             }
         }
+    })
+}
+
+/// Takes the sidecar's OS lock in place of the server's. The server knows of no lock with this value, so that a commit under
+/// it finds the lock lost, and deletes.
+async fn take_os_lock(io: &Io, claim: &Claim, until: Duration) -> Result<Held> {
+    if claim.expect == Expect::Nothing {
+        io.disk(&claim.place, FileAction::MakeFolder).await?;
+        io.disk(&claim.place, FileAction::SyncRoot).await?;
+    }
+    loop {
+        match io.disk(&claim.place, FileAction::HoldSidecar).await? {
+            Got::Sidecar(_) => break,
+            Got::Busy if io.now().boot < until => io.sleep(limits::LOCK_POLL_MIN).await,
+            Got::Busy => {
+                return Err(Error::new(Kind::LockHeld {
+                    document: claim.document.clone(),
+                    holder: LockHolder {
+                        owner: "whoever has its sidecar's OS lock".to_owned(),
+                        remaining: Duration::MAX,
+                    },
+                }));
+            }
+            _ => return Err(mismatch("the disk")),
+        }
+    }
+    let (read, sidecar) = look(io, claim).await?;
+    Ok(Held {
+        lock: Lock {
+            key: claim.lock_key.clone(),
+            value: value::compose(&claim.token, &claim.owner, io.now(), claim.ttl),
+        },
+        // Nobody saves while it is held; who got a lock before is found out by the file's stamp.
+        fence: sidecar.fence,
+        expires: Duration::MAX,
+        read,
+        last_mtime_ns: sidecar.mtime_ns,
+        os_lock: true,
     })
 }
 
@@ -166,9 +237,10 @@ async fn look(io: &Io, claim: &Claim) -> Result<(Option<(Stamp, Bytes)>, Sidecar
 }
 
 /// Asks until the lock is free or the wait is over; the lock, its fence, and when it was asked for.
-async fn acquire(io: &Io, claim: &Claim) -> Result<(Lock, u64, Duration)> {
-    // A wait without end is a caller's right, so this does not overflow.
-    let until = io.now().boot.saturating_add(claim.wait);
+///
+/// In between it waits for the message that the lock was freed. Listening begins after the first refusal, so that a free lock
+/// costs one round trip; whoever begins to listen is told so at once, and asks again for what it may have missed.
+async fn acquire(io: &Io, claim: &Claim, until: Duration) -> Result<(Lock, u64, Duration)> {
     let mut pauses = ExponentialBuilder::new()
         .with_min_delay(limits::LOCK_POLL_MIN)
         .with_max_delay(limits::LOCK_POLL_MAX)
@@ -177,6 +249,7 @@ async fn acquire(io: &Io, claim: &Claim) -> Result<(Lock, u64, Duration)> {
         .with_jitter_seed(claim.seed)
         .without_max_times()
         .build();
+    let mut messages_come = false;
     loop {
         // At each try: others save while this one waits, and a server that forgot its fences would give one below theirs.
         let floor = io.peek_sidecar(&claim.place).await?.fence;
@@ -194,7 +267,12 @@ async fn acquire(io: &Io, claim: &Claim) -> Result<(Lock, u64, Duration)> {
         match io.server(asked).await {
             Ok(AcquireReply::Acquired { fence }) => return Ok((lock, fence, asked_at)),
             Ok(AcquireReply::Held { value, left_ms }) => {
-                let pause = pauses.next().unwrap_or(limits::LOCK_POLL_MAX);
+                let pause = match messages_come {
+                    true => limits::LOCK_LISTEN_POLL,
+                    false => pauses.next().unwrap_or(limits::LOCK_POLL_MAX),
+                };
+                // A dead holder's lock ends without a message.
+                let end = Duration::from_millis(left_ms.saturating_add(1));
                 let left = until.saturating_sub(io.now().boot);
                 if left.is_zero() {
                     return Err(Error::new(Kind::LockHeld {
@@ -202,7 +280,8 @@ async fn acquire(io: &Io, claim: &Claim) -> Result<(Lock, u64, Duration)> {
                         holder: value::holder(&value, left_ms),
                     }));
                 }
-                io.sleep(pause.min(left)).await;
+                let channel = keys::channel(&claim.lock_key);
+                messages_come = io.listen(channel, pause.min(end).min(left)).await;
             }
             Err(Fault::NotDone(e)) => return Err(e),
             Err(Fault::Unknown(e)) => {

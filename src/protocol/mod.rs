@@ -18,13 +18,14 @@ pub(crate) mod replay;
 mod run;
 pub(crate) mod save;
 mod spread;
-mod value;
+pub(crate) mod value;
 
 pub(crate) use defer::deferred;
 #[cfg(all(test, feature = "testing"))]
 pub(crate) use files::Found;
 pub use intent::Guarantee;
 pub(crate) use intent::{Intent, Scope};
+pub use lock::WhileAway;
 pub(crate) use lock::{Claim, Held};
 pub use outcome::{CacheOutcome, Durability, Outcome, Reach};
 pub use replay::Replayed;

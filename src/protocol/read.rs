@@ -112,11 +112,15 @@ async fn ask(io: &Io, reader: &Reader, stamp: Stamp) -> Sought {
 }
 
 async fn look(io: &Io, reader: &Reader, stamp: Stamp) -> Sought {
-    let entry = reader.entry.clone();
-    match io.server(Read { entry }).await {
+    let asked = Read {
+        entry: reader.entry.clone(),
+        life: false,
+    };
+    match io.server(asked).await {
         Ok(ReadReply::Found {
             voucher: Some(voucher),
             value: Some(value),
+            ..
         }) if vouches(&voucher, &stamp, &value) => return Sought::Found(value.into()),
         Ok(_) => {}
         Err(fault) => log::debug!(

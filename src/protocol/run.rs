@@ -20,6 +20,8 @@ pub(crate) enum Action {
     Disk(Place, FileAction),
     Outbox(OutboxAction),
     Sleep(Duration),
+    /// Waits for a message on the channel, no longer than that. The run stays in the channel's queue until it ends.
+    Listen(String, Duration),
 }
 
 impl Action {
@@ -30,6 +32,7 @@ impl Action {
             Self::Disk(_, action) => format!("disk.{}", action.name()),
             Self::Outbox(action) => format!("outbox.{}", action.name()),
             Self::Sleep(_) => "sleep".to_owned(),
+            Self::Listen(..) => "listen".to_owned(),
         }
     }
 }
@@ -41,6 +44,8 @@ pub(crate) enum Answer {
     Disk(Result<Got>),
     Outbox(Result<OutboxGot>),
     Slept,
+    /// Whether messages come; else whoever waits has to look by itself.
+    Heard(bool),
 }
 
 /// The driver's clocks when it resumed the run.
@@ -110,6 +115,14 @@ impl Io {
 
     pub(super) async fn sleep(&self, pause: Duration) {
         self.ask(Action::Sleep(pause)).await;
+    }
+
+    /// Whether messages come.
+    pub(super) async fn listen(&self, channel: String, pause: Duration) -> bool {
+        matches!(
+            self.ask(Action::Listen(channel, pause)).await,
+            Answer::Heard(true)
+        )
     }
 
     /// The clocks as of the last resume.

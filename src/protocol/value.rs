@@ -35,7 +35,7 @@ pub(super) fn compose(token: &str, owner: &str, now: Now, ttl: Duration) -> Stri
     serde_json::to_string(&value).unwrap_or_else(|_| token.to_owned())
 }
 
-pub(super) fn holder(value: &str, left_ms: u64) -> LockHolder {
+pub(crate) fn holder(value: &str, left_ms: u64) -> LockHolder {
     #[derive(Deserialize)]
     struct Foreign {
         owner: String,
@@ -51,6 +51,20 @@ pub(super) fn holder(value: &str, left_ms: u64) -> LockHolder {
             ms => Duration::from_millis(ms),
         },
     }
+}
+
+/// How long ago the lock was taken by what its value says, in the library's form or the domain's; `None` where it does not
+/// say, or says a time to come.
+pub(crate) fn age(value: &str, wall_ns: i64) -> Option<Duration> {
+    #[derive(Deserialize)]
+    struct Foreign {
+        /// Seconds since 1970, some programs' with a fraction.
+        acquired_at: f64,
+    }
+    let foreign: Foreign = serde_json::from_str(value).ok()?;
+    let acquired = Duration::try_from_secs_f64(foreign.acquired_at).ok()?;
+    let now = Duration::from_nanos(u64::try_from(wall_ns).ok()?);
+    now.checked_sub(acquired)
 }
 
 #[cfg(test)]
@@ -69,6 +83,19 @@ mod tests {
             r#"{"token":"ab","owner":"host:7","acquired_at":1700000000,"expires_at":1700000002,"ttl":2}"#
         );
         assert_eq!(holder(&value, 1_500).owner, "host:7");
+        let later = |secs: i64| now.wall_ns + secs * 1_000_000_000;
+        assert_eq!(age(&value, later(3)).map(|age| age.as_secs()), Some(3));
+        assert_eq!(age(&value, later(-3)), None);
+        let foreign = r#"{"owner": "h:1", "acquired_at": 1700000000.5, "ttl": 21600}"#;
+        assert_eq!(age(foreign, now.wall_ns), Some(Duration::from_millis(400)));
+        for unknown in [
+            "somebody else",
+            "{}",
+            r#"{"acquired_at": -1}"#,
+            r#"{"acquired_at": 1e300}"#,
+        ] {
+            assert_eq!(age(unknown, now.wall_ns), None, "{unknown}");
+        }
         assert_eq!(holder("somebody else", 5).owner, "somebody else");
         assert_eq!(
             holder(&"é".repeat(500), 5).owner.chars().count(),

@@ -13,7 +13,7 @@ use crate::{
         Claim, Found, Guarantee, Held, Replayed, Spread,
         delete::{self, delete},
         load::{self, Begun, Filled},
-        lock::{self, Expect},
+        lock::{self, Expect, WhileAway},
         read::{Reader, Source, read},
         replay::{How, replay},
         save::{Plan, Saved, Writer, save},
@@ -93,6 +93,7 @@ impl Paper {
             seed: 1,
             wait,
             expect,
+            while_away: WhileAway::Fail,
         };
         hand.run(lock::take(claim)).await
     }
@@ -234,6 +235,7 @@ pub(crate) async fn derive(hand: &Hand, entry: &Entry, from: &[Paper]) -> Result
         seed: 1,
         ttl: LEASE_TTL,
         wait: Duration::ZERO,
+        early: Duration::ZERO,
     };
     let token = claim.token.clone();
     let begun = hand.run(load::begin(claim)).await?;

@@ -1,6 +1,9 @@
-use super::{Inner, Store, Trace, names::Layout, save, snapshots::Snapshots};
+use super::{
+    Inner, KeepAlive, LostLock, Store, Trace, keep_alive::OnLost, names::Layout, save,
+    snapshots::Snapshots,
+};
 use crate::{
-    Cache, Error, FileSystem, Guarantee, JsonStyle, Result,
+    Cache, Error, FileSystem, Guarantee, JsonStyle, Result, WhileAway,
     disk::Root,
     error::{Kind, io_error},
     limits,
@@ -25,6 +28,9 @@ pub struct StoreBuilder {
     lock_key: Option<String>,
     lock_ttl: Duration,
     lock_wait: Duration,
+    keep_alive: KeepAlive,
+    while_away: WhileAway,
+    on_lost: Option<OnLost>,
     max_document_bytes: u64,
     file_system: FileSystem,
     snapshot_entries: usize,
@@ -45,6 +51,9 @@ impl StoreBuilder {
             lock_key: None,
             lock_ttl: limits::DEFAULT_LOCK_TTL,
             lock_wait: limits::DEFAULT_LOCK_WAIT,
+            keep_alive: KeepAlive::default(),
+            while_away: WhileAway::default(),
+            on_lost: None,
             max_document_bytes: limits::DEFAULT_MAX_DOCUMENT_BYTES,
             file_system: FileSystem::default(),
             snapshot_entries: limits::DEFAULT_SNAPSHOT_ENTRIES,
@@ -83,7 +92,8 @@ impl StoreBuilder {
         self
     }
 
-    /// How long a lock lives unless it is renewed; 60 s by default. Milliseconds count; from 1 ms to 30 days.
+    /// How long a lock lives unless it is renewed, as it is [by default](Self::keep_alive); so it is how long others wait
+    /// for the lock of a process that died. 60 s by default. Milliseconds count; from 1 ms to 30 days.
     pub fn lock_ttl(mut self, ttl: Duration) -> Self {
         self.lock_ttl = ttl;
         self
@@ -92,6 +102,31 @@ impl StoreBuilder {
     /// How long [`Document::lock`](crate::Document::lock) waits for another holder; 10 s by default, zero is one try.
     pub fn lock_wait(mut self, wait: Duration) -> Self {
         self.lock_wait = wait;
+        self
+    }
+
+    /// Whether a held lock is renewed in the background; [`KeepAlive::On`] by default. One thread of the cache does it for
+    /// all its locks. A guard that is kept for long keeps others waiting for as long.
+    pub fn keep_alive(mut self, keep_alive: KeepAlive) -> Self {
+        self.keep_alive = keep_alive;
+        self
+    }
+
+    /// What becomes of [`Document::lock`](crate::Document::lock) while the server is away; [`WhileAway::Fail`] by default.
+    /// [`WhileAway::OsLock`] says what it excludes and what not.
+    pub fn while_away(mut self, while_away: WhileAway) -> Self {
+        self.while_away = while_away;
+        self
+    }
+
+    /// Calls `hook` as soon as a lock is found lost while its guard holds it: it was cleared, deleted or taken over, its
+    /// process was halted for longer than its TTL, or the server was away for so long. Nothing by default.
+    ///
+    /// It is called once for each lock, in the thread that finds out: mostly the one that renews all locks of the cache, so
+    /// it has to be short. With [`KeepAlive::Off`] only the guard's own calls find out.
+    /// [`Locked::on_lost`](crate::Locked::on_lost) is for one guard.
+    pub fn on_lock_lost(mut self, hook: impl Fn(&LostLock) + Send + Sync + 'static) -> Self {
+        self.on_lost = Some(Arc::new(hook));
         self
     }
 
@@ -185,6 +220,9 @@ impl StoreBuilder {
             snapshots: Snapshots::new(self.snapshot_entries, self.snapshot_bytes),
             lock_ttl: self.lock_ttl,
             lock_wait: self.lock_wait,
+            keep_alive: self.keep_alive,
+            while_away: self.while_away,
+            on_lost: self.on_lost,
             style: self.style,
             wait: self.wait,
             guarantee: self.guarantee,

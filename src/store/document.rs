@@ -1,11 +1,12 @@
 use super::{
-    Save, Store,
+    HeldLock, Save, Store,
     locked::{Hold, Locked},
     names::Names,
     snapshots::Loaded,
 };
 use crate::{
     BoxError, Error, Outcome, Params, Result,
+    disk::Session,
     error::Kind,
     json,
     protocol::{
@@ -86,19 +87,17 @@ impl<T> Document<T> {
         let cache = self.store.cache();
         let dependents = cache.split(&names.entry, cache.entries(&dependents))?;
         let mut hold = self.take(self.store.0.lock_wait, Expect::Document)?.0;
-        let outcome = self
-            .store
-            .drive(protocol::delete::delete(protocol::delete::Plan {
-                document: names.document.clone(),
-                place: names.place.clone(),
-                own: names.entry.clone(),
-                dependents,
-                params: names.params.clone(),
-                writer: hold.writer()?,
-                guarantee: self.store.0.guarantee,
-                mark_ttl: cache.mark_ttl(),
-                token: token::hex_128()?,
-            }))?;
+        let outcome = hold.drive(protocol::delete::delete(protocol::delete::Plan {
+            document: names.document.clone(),
+            place: names.place.clone(),
+            own: names.entry.clone(),
+            dependents,
+            params: names.params.clone(),
+            writer: hold.writer()?,
+            guarantee: self.store.0.guarantee,
+            mark_ttl: cache.mark_ttl(),
+            token: token::hex_128()?,
+        }))?;
         hold.let_go_of();
         self.store.cache().note(&names.document, &outcome.cache);
         Ok(outcome)
@@ -114,12 +113,23 @@ impl<T> Document<T> {
         Ok(cleared > 0)
     }
 
+    /// Who holds the document's lock now; `None` where nobody does.
+    ///
+    /// # Errors
+    ///
+    /// A server that is away.
+    pub fn holder(&self) -> Result<Option<HeldLock>> {
+        let lock = (self.names.controller.clone(), self.names.lock_key.clone());
+        Ok(self.store.holders(vec![lock])?.pop())
+    }
+
     /// Takes the lock; the bytes that the file had then.
     fn take(&self, wait: Duration, expect: Expect) -> Result<(Hold, Option<crate::op::Bytes>)> {
         let inner = &self.store.0;
         let token = token::hex_128()?;
         let seed = u64::from_str_radix(&token[..16], 16).unwrap_or_default();
-        let held = self.store.drive(protocol::lock::take(Claim {
+        let mut files = Session::new(inner.root.clone());
+        let taking = protocol::lock::take(Claim {
             document: self.names.document.clone(),
             place: self.names.place.clone(),
             lock_key: self.names.lock_key.clone(),
@@ -130,8 +140,12 @@ impl<T> Document<T> {
             seed,
             wait,
             expect,
-        }))?;
-        Ok(Hold::new(self.store.clone(), self.names.clone(), held))
+            while_away: inner.while_away,
+        });
+        let held = self.store.drive_with(&mut files, taking)?;
+        let files = held.os_lock.then_some(files);
+        let (store, names) = (self.store.clone(), self.names.clone());
+        Ok(Hold::new(store, names, held, files))
     }
 }
 
@@ -243,15 +257,16 @@ impl<T: DeserializeOwned + Send + Sync + 'static> Document<T> {
 
     fn load(&self) -> Result<Loaded<T>> {
         let names = &self.names;
+        let cache = self.store.cache();
         let (found, source) = self.store.drive(protocol::read::read(Reader {
             document: names.document.clone(),
             place: names.place.clone(),
             entry: names.entry.clone(),
-            ttl: names.ttl,
+            ttl: cache.entry_life(names.ttl),
             token: token::hex_128()?,
-            lease_ttl: self.store.cache().lease_ttl(),
+            lease_ttl: cache.lease_ttl(),
         }))?;
-        let counters = self.store.cache().counters();
+        let counters = cache.counters();
         match source {
             Source::Server => counters.reads_from_server.add(),
             Source::File => counters.reads_from_file.add(),

@@ -5,14 +5,21 @@ use crate::{
     Result,
     cache::now,
     disk::Session,
+    engine::Ear,
     protocol::{Action, Answer, Run, Step},
 };
 use std::thread;
 
 impl Store {
-    pub(super) fn drive<D>(&self, mut run: Run<D>) -> Result<D> {
-        let mut files = Session::new(self.0.root.clone());
+    pub(super) fn drive<D>(&self, run: Run<D>) -> Result<D> {
+        self.drive_with(&mut Session::new(self.0.root.clone()), run)
+    }
+
+    /// With files that outlive the run.
+    pub(super) fn drive_with<D>(&self, files: &mut Session, mut run: Run<D>) -> Result<D> {
+        files.begin_run();
         let mut answer = None;
+        let mut ear: Option<Ear> = None;
         loop {
             let action = match run.resume(answer.take(), now()) {
                 Step::Done(done) => return done,
@@ -28,6 +35,13 @@ impl Store {
                 Action::Sleep(pause) => {
                     thread::sleep(pause);
                     Answer::Slept
+                }
+                Action::Listen(channel, pause) => {
+                    let same = ear.take().filter(|ear| ear.channel() == channel);
+                    let listening = same.unwrap_or_else(|| self.cache().listen(&channel));
+                    let messages_come = listening.wait(pause);
+                    ear = Some(listening);
+                    Answer::Heard(messages_come)
                 }
             });
         }

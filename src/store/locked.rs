@@ -1,12 +1,17 @@
-use super::{Save, SaveError, Store, names::Names};
+use super::{
+    KeepAlive, LostLock, Save, SaveError, Store,
+    keep_alive::{self, Life},
+    names::Names,
+};
 use crate::{
     Error, Outcome, Result,
-    cache::now,
+    cache::{Task, now},
+    disk::Session,
     error::Kind,
     json::{self, Outer},
     op::{Bytes, Lock, Stamp},
     protocol::{
-        self, Held, lock,
+        self, Held, Run, lock,
         save::{Plan, Writer},
     },
     token,
@@ -41,7 +46,8 @@ impl<T> Locked<T> {
         value
     }
 
-    /// Gives the lock its whole TTL again.
+    /// Gives the lock its whole TTL again. It is done in the background, unless the store says
+    /// [`KeepAlive::Off`](crate::KeepAlive::Off).
     ///
     /// # Errors
     ///
@@ -50,16 +56,44 @@ impl<T> Locked<T> {
         this.hold.renew()
     }
 
-    /// Whether the lock is known to be lost, or has run out by this machine's clock. A save then fails.
+    /// Whether the lock is known to be lost, or has run out by this machine's clock. A save then fails. It is found out in
+    /// the background: at once where an operator clears the lock, else within a third of its TTL; see
+    /// [`Locked::on_lost`].
     #[must_use]
     pub fn is_lost(this: &Self) -> bool {
         Self::remaining(this).is_zero()
     }
 
+    /// Calls `hook` as soon as the lock is found lost, in the thread that finds out; at once where it is. Not at all where
+    /// it is let go of before. See [`StoreBuilder::on_lock_lost`](crate::StoreBuilder::on_lock_lost).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use cachetx::{Cache, Document, Locked, RawObject, Rules, Store};
+    /// use std::sync::{Arc, atomic::{AtomicBool, Ordering}};
+    ///
+    /// # let root = tempfile::tempdir()?;
+    /// # let cache = Cache::builder(Rules::from_path("rules/nodb.json")?).in_memory().open()?;
+    /// # let store = Store::builder(&cache).root(root.path()).open()?;
+    /// # let climate: Document<RawObject> = store.document("copacetic-sled", "climate")?;
+    /// # climate.create(&RawObject::from_json("{}")?)?;
+    /// let mut held = climate.lock()?;
+    /// let give_up = Arc::new(AtomicBool::new(false));
+    /// let lost = give_up.clone();
+    /// Locked::on_lost(&mut held, move |_| lost.store(true, Ordering::Relaxed));
+    /// // … work that looks at `give_up` now and then …
+    /// held.dump_and_unlock()?;
+    /// # Ok::<(), cachetx::BoxError>(())
+    /// ```
+    pub fn on_lost(this: &mut Self, hook: impl FnOnce(&LostLock) + Send + 'static) {
+        this.hold.life.on_lost(Box::new(hook));
+    }
+
     /// How long the lock surely lives unless it is renewed.
     #[must_use]
     pub fn remaining(this: &Self) -> Duration {
-        this.hold.expires.saturating_sub(now().boot)
+        this.hold.life.expires().saturating_sub(now().boot)
     }
 }
 
@@ -134,6 +168,9 @@ impl<T: fmt::Debug> fmt::Debug for Locked<T> {
     }
 }
 
+/// Of a guard whose lock was let go of.
+const GONE: &str = "it was let go of before";
+
 /// The lock behind a guard, and what the guard has seen of the file.
 pub(super) struct Hold {
     store: Store,
@@ -141,21 +178,45 @@ pub(super) struct Hold {
     /// `None` once it was let go of.
     lock: Option<Lock>,
     fence: u64,
-    expires: Duration,
+    life: Arc<Life>,
+    /// Dropped before the lock is let go of.
+    keeper: Option<Task>,
+    /// Of a lock that the server did not give ([`WhileAway::OsLock`](crate::WhileAway::OsLock)): they hold the OS lock in its
+    /// place, for which a save of its own would wait in vain.
+    files: Option<Session>,
     read: Option<Stamp>,
     last_mtime_ns: i64,
     outer: Outer,
 }
 
 impl Hold {
-    pub(super) fn new(store: Store, names: Arc<Names>, held: Held) -> (Self, Option<Bytes>) {
+    pub(super) fn new(
+        store: Store,
+        names: Arc<Names>,
+        held: Held,
+        files: Option<Session>,
+    ) -> (Self, Option<Bytes>) {
         let (read, bytes) = held.read.unzip();
+        let life = Life::new(&store, &names.place.folder, &names.controller, held.expires);
+        let keeper = match store.0.keep_alive {
+            _ if files.is_some() => None,
+            KeepAlive::Off => None,
+            KeepAlive::On => Some(keep_alive::keep(
+                &store,
+                &life,
+                &names.document,
+                &held.lock,
+                &names.fence_key,
+            )),
+        };
         let hold = Self {
             store,
             names,
             lock: Some(held.lock),
             fence: held.fence,
-            expires: held.expires,
+            life,
+            keeper,
+            files,
             last_mtime_ns: held
                 .last_mtime_ns
                 .max(read.map_or(0, |stamp| stamp.mtime_ns)),
@@ -172,11 +233,10 @@ impl Hold {
     }
 
     pub(super) fn writer(&self) -> Result<Writer> {
-        let lock = self.lock.clone().ok_or_else(|| self.lost())?;
         Ok(Writer {
-            lock,
+            lock: self.lock.clone().ok_or_else(|| self.lost(GONE))?,
             fence: self.fence,
-            expires: self.expires,
+            expires: self.life.expires(),
             read: self.read,
             last_mtime_ns: self.last_mtime_ns,
         })
@@ -184,14 +244,23 @@ impl Hold {
 
     /// Forgets the lock: it was released by the server's step, or is left to its TTL.
     pub(super) fn let_go_of(&mut self) {
+        self.keeper = None;
+        self.life.over();
         self.lock = None;
+        self.files = None;
     }
 
-    fn lost(&self) -> Error {
-        Error::new(Kind::LockLost {
-            document: self.names.document.clone(),
-            why: "it was found lost before",
-        })
+    /// Runs a protocol under this lock.
+    pub(super) fn drive<D>(&mut self, run: Run<D>) -> Result<D> {
+        match &mut self.files {
+            Some(files) => self.store.drive_with(files, run),
+            None => self.store.drive(run),
+        }
+    }
+
+    fn lost(&self, why: &'static str) -> Error {
+        let document = self.names.document.clone();
+        Error::new(Kind::LockLost { document, why })
     }
 
     pub(super) fn save<T: Serialize>(
@@ -200,7 +269,8 @@ impl Hold {
         save: &Save,
         release: bool,
     ) -> Result<Outcome> {
-        let (names, cache) = (&self.names, self.store.cache());
+        let (names, store) = (self.names.clone(), self.store.clone());
+        let cache = store.cache();
         let mut params = save.params.clone();
         for (name, value) in names.params.iter() {
             if params.get(name).is_none() {
@@ -216,13 +286,13 @@ impl Hold {
             self.store.0.style,
             Some(&self.outer),
         )?;
-        let saved = self.store.drive(protocol::save::save(Plan {
+        let plan = Plan {
             document: names.document.clone(),
             place: names.place.clone(),
             id: token::hex_128()?,
             bytes: bytes.into(),
             own: names.entry.clone(),
-            ttl_ms: u64::try_from(names.ttl.as_millis()).unwrap_or(u64::MAX),
+            ttl_ms: u64::try_from(cache.entry_life(names.ttl).as_millis()).unwrap_or(u64::MAX),
             dependents: cache.split(&names.entry, cache.entries(&dependents))?,
             params,
             writer: self.writer()?,
@@ -234,23 +304,41 @@ impl Hold {
             guarantee: save.guarantee.unwrap_or(self.store.0.guarantee),
             mark_ttl: cache.mark_ttl(),
             patience: cache.response_timeout(),
-        }))?;
+        };
+        self.life.saving();
+        let on_server = self.files.is_none();
+        let saved = self.drive(protocol::save::save(plan));
+        // What a released lock's renewal finds means nothing, so this one is over without being held once more.
+        match release && saved.is_ok() {
+            true => self.let_go_of(),
+            false => self.life.saved(),
+        }
+        // A lock that is known to be lost has no time left: so the save says first whether somebody else was faster.
+        let saved = saved.map_err(|e| match self.life.lost() {
+            Some(why) if e.is_lock_lost() => self.lost(why),
+            _ => e,
+        })?;
         cache.note(&names.document, &saved.outcome.cache);
-        if saved.lock_lost {
-            cache.counters().locks_lost.add();
+        if saved.lock_lost && on_server {
             log::warn!("{}: saved, but the lock was lost meanwhile", names.document);
+            match release {
+                true => cache.counters().locks_lost.add(),
+                false => drop(self.life.lose("it ran out or was cleared", cache)),
+            }
         }
         self.read = Some(saved.stamp);
         self.last_mtime_ns = saved.stamp.mtime_ns;
-        if release || saved.lock_lost {
-            self.let_go_of();
-            self.expires = Duration::ZERO;
-        }
         Ok(saved.outcome)
     }
 
     fn renew(&mut self) -> Result<()> {
-        let lock = self.lock.clone().ok_or_else(|| self.lost())?;
+        if let Some(why) = self.life.lost() {
+            return Err(self.lost(why));
+        }
+        let lock = self.lock.clone().ok_or_else(|| self.lost(GONE))?;
+        if self.files.is_some() {
+            return Ok(());
+        }
         let names = &self.names;
         let run = lock::renew(
             names.document.clone(),
@@ -260,14 +348,12 @@ impl Hold {
         );
         match self.store.drive(run) {
             Ok(expires) => {
-                self.expires = expires;
+                self.life.renewed(expires);
                 Ok(())
             }
             Err(e) => {
-                if e.is_lock_lost() {
-                    self.store.cache().counters().locks_lost.add();
-                    self.let_go_of();
-                    self.expires = Duration::ZERO;
+                if let Some(why) = keep_alive::why(&e) {
+                    self.life.lose(why, self.store.cache());
                 }
                 Err(e)
             }
@@ -277,7 +363,11 @@ impl Hold {
 
 impl Drop for Hold {
     fn drop(&mut self) {
-        if let Some(lock) = self.lock.take() {
+        self.keeper = None;
+        let lost = self.life.lost().is_some();
+        self.life.over();
+        let on_server = self.files.is_none();
+        if let Some(lock) = self.lock.take().filter(|_| on_server && !lost) {
             // The protocol logs a failure and leaves the lock to its TTL.
             let _ = self
                 .store

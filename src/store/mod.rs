@@ -3,6 +3,8 @@
 mod builder;
 mod document;
 mod driver;
+mod held_lock;
+mod keep_alive;
 mod locked;
 mod names;
 mod save;
@@ -10,14 +12,17 @@ mod snapshots;
 
 pub use builder::StoreBuilder;
 pub use document::Document;
+pub use held_lock::HeldLock;
+pub use keep_alive::{KeepAlive, LostLock};
 pub use locked::Locked;
 pub use save::{Save, SaveError};
 
 use crate::{
-    Cache, Guarantee, JsonStyle, Params, Result,
+    Cache, Guarantee, JsonStyle, Params, Result, WhileAway,
     disk::Root,
     op::{ClearLocks, ClearLocksReply, Wait},
 };
+use keep_alive::OnLost;
 use names::{Layout, Names};
 use snapshots::Snapshots;
 use std::{sync::Arc, time::Duration};
@@ -51,6 +56,9 @@ struct Inner {
     snapshots: Snapshots,
     lock_ttl: Duration,
     lock_wait: Duration,
+    keep_alive: KeepAlive,
+    while_away: WhileAway,
+    on_lost: Option<OnLost>,
     style: JsonStyle,
     /// Of saves that do not say it themselves.
     wait: Option<Wait>,
@@ -131,6 +139,42 @@ impl Store {
             .map(|names| names.map(|n| n.lock_key))
             .collect();
         self.clear(locks?)
+    }
+
+    /// The locks of the run's documents that are held, in the order of the rules (in a Cluster those of one hash slot
+    /// together): for an operator who wants to know before [`Store::clear_locks`]. What it says may have changed since.
+    ///
+    /// A controller whose key has more placeholders than the run is left out: [`Document::holder`].
+    ///
+    /// # Errors
+    ///
+    /// A run id that is none, or a server that is away.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use cachetx::{Cache, Document, RawObject, Rules, Store};
+    ///
+    /// let root = tempfile::tempdir()?;
+    /// let cache = Cache::builder(Rules::from_path("rules/nodb.json")?).in_memory().open()?;
+    /// let store = Store::builder(&cache).root(root.path()).open()?;
+    /// let climate: Document<RawObject> = store.document("copacetic-sled", "climate")?;
+    /// climate.create(&RawObject::from_json("{}")?)?;
+    /// let held = climate.lock()?;
+    /// let locks = store.locks("copacetic-sled")?;
+    /// assert_eq!(locks[0].controller, "climate");
+    /// assert!(locks[0].holder.owner.ends_with(&format!(":{}", std::process::id())));
+    /// drop(held);
+    /// assert!(store.locks("copacetic-sled")?.is_empty());
+    /// # Ok::<(), cachetx::BoxError>(())
+    /// ```
+    pub fn locks(&self, run: &str) -> Result<Vec<HeldLock>> {
+        self.0.layout.check_run(run)?;
+        let locks = self.plain_names(run);
+        let locks: Result<_> = locks
+            .map(|names| names.map(|n| (n.controller, n.lock_key)))
+            .collect();
+        self.holders(locks?)
     }
 
     fn clear(&self, locks: Vec<String>) -> Result<u64> {

@@ -9,7 +9,7 @@ use crate::{
     op::{Bytes, Entry, Stamp, keys},
     protocol::{
         Action, Answer, Claim, Run, Step,
-        lock::{self, Expect},
+        lock::{self, Expect, WhileAway},
         save::{self, Plan, Writer},
     },
     token,
@@ -75,6 +75,7 @@ impl FilelessDocument {
             seed: 0,
             wait: Duration::ZERO,
             expect: Expect::Document,
+            while_away: WhileAway::Fail,
         }))?;
         let rules = self.cache.rules();
         let dependents = rules.expand_for(&self.controller, &self.tasks, &self.params)?;
@@ -122,6 +123,11 @@ impl FilelessDocument {
                 Step::Do(Action::Sleep(pause)) => {
                     thread::sleep(pause);
                     Answer::Slept
+                }
+                // Nobody else wants its lock.
+                Step::Do(Action::Listen(_, pause)) => {
+                    thread::sleep(pause);
+                    Answer::Heard(false)
                 }
             });
         }

@@ -26,6 +26,9 @@ pub(crate) struct Arguments {
     /// For saves that wait for replicas
     #[arg(long)]
     wait: bool,
+    /// Leave out what only messages need, from `+publish` on: who waits for a lock then asks now and then
+    #[arg(long)]
+    without_messages: bool,
     /// For Redis 6.2, whose scripts have no flags
     #[arg(long)]
     without_flags: bool,
@@ -42,6 +45,10 @@ pub(crate) fn run(arguments: &Arguments) -> std::io::Result<Exit> {
                 Format::Json => output::write_json(&json!({
                     "commands": acl.commands().collect::<Vec<_>>(),
                     "keys": acl.keys().collect::<Vec<_>>(),
+                    "optional": {
+                        "commands": acl.message_commands().collect::<Vec<_>>(),
+                        "channels": acl.channels().collect::<Vec<_>>(),
+                    },
                 }))?,
             }
             Ok(Exit::Fine)
@@ -69,6 +76,9 @@ fn acl(arguments: &Arguments) -> Result<Acl, Error> {
     }
     if arguments.wait {
         acl = acl.with_wait();
+    }
+    if arguments.without_messages {
+        acl = acl.without_messages();
     }
     if arguments.without_flags {
         acl = acl.without_flags();

@@ -18,6 +18,8 @@ pub(crate) struct SimSession {
 struct Open {
     temp: Option<(String, FileId)>,
     sidecar: Option<FileId>,
+    /// Whether its lock is kept until the session ends.
+    held: bool,
 }
 
 impl SimSession {
@@ -83,7 +85,9 @@ impl Step<'_> {
             }),
             FileAction::PeekSidecar => Ok(Got::Sidecar(self.peek_sidecar())),
             FileAction::UnlockSidecar => {
-                if let Some(file) = self.open.sidecar.take() {
+                if !self.open.held
+                    && let Some(file) = self.open.sidecar.take()
+                {
                     self.disk.unlock(file, self.session);
                 }
                 Ok(Got::Nothing)
@@ -100,7 +104,14 @@ impl Step<'_> {
                 Ok(Got::Nothing)
             }
             _ if !there => Err(self.failed("find the folder of", io::ErrorKind::NotFound)),
-            FileAction::LockSidecar => Ok(self.lock_sidecar()),
+            FileAction::LockSidecar if self.open.held => Ok(Got::Sidecar(self.peek_sidecar())),
+            FileAction::LockSidecar | FileAction::HoldSidecar => {
+                let got = self.lock_sidecar();
+                if got != Got::Busy {
+                    self.open.held = *action == FileAction::HoldSidecar;
+                }
+                Ok(got)
+            }
             FileAction::WriteSidecar(content) => self.write_sidecar(content),
             FileAction::WriteTemp(bytes) => {
                 self.write_temp(bytes);

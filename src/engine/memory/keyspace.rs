@@ -38,6 +38,8 @@ pub(crate) struct Keyspace {
     /// So many keys make it look for those whose life is over. It grows with what is alive, so a sweep costs each new key
     /// the same.
     sweep_at: usize,
+    /// Channels that an operation has a message for.
+    messages: Vec<String>,
 }
 
 impl Default for Keyspace {
@@ -46,6 +48,7 @@ impl Default for Keyspace {
             items: HashMap::new(),
             now_ms: 0,
             sweep_at: FIRST_SWEEP,
+            messages: Vec::new(),
         }
     }
 }
@@ -130,6 +133,15 @@ impl Keyspace {
         let there = self.item(key).is_some();
         self.items.remove(key);
         there
+    }
+
+    /// Tells whoever listens to the channel, once the operation is done.
+    pub(super) fn tell(&mut self, channel: String) {
+        self.messages.push(channel);
+    }
+
+    pub(super) fn take_messages(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.messages)
     }
 
     pub(super) fn remove_field(&mut self, key: &str, field: &str) {

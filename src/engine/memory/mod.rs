@@ -11,12 +11,13 @@ mod tests;
 pub(super) use keyspace::{Content, bytes};
 pub use server::MemoryServer;
 
-use super::{Counters, EngineReport, Performer};
+use super::{Bells, Counters, EngineReport, Performer};
 use crate::{
     Error,
     error::Kind,
     op::{Fault, Op, Reply},
 };
+use std::sync::Arc;
 
 /// Runs operations on a [`MemoryServer`], which others may share.
 pub(crate) struct MemoryEngine {
@@ -43,11 +44,17 @@ impl Performer for MemoryEngine {
                 message: "the in-memory server is stopped".to_owned(),
             })
         })?;
-        operations::run(&mut keys, op).map_err(|refusal| {
+        let done = operations::run(&mut keys, op).map_err(|refusal| {
             not_done(Kind::Server {
                 message: refusal.to_string(),
             })
-        })
+        });
+        let messages = keys.take_messages();
+        drop(keys);
+        for channel in messages {
+            self.server.bells().ring(&channel);
+        }
+        done
     }
 
     fn report(&self) -> Option<EngineReport> {
@@ -64,5 +71,9 @@ impl Performer for MemoryEngine {
 
     fn counters(&self) -> &Counters {
         &self.counters
+    }
+
+    fn bells(&self) -> &Arc<Bells> {
+        self.server.bells()
     }
 }

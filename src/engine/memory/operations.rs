@@ -7,10 +7,10 @@ use crate::{
     limits,
     op::{
         Acquire, AcquireReply, Bytes, ClearLocks, ClearLocksReply, Commit, CommitReply, Entry,
-        Extend, ExtendReply, Fill, FillReply, GiveBack, GiveBackReply, Invalidate, InvalidateReply,
-        Lease, LeaseReply, Lock, Op, Prepare, PrepareReply, Read, ReadReply, Release, ReleaseReply,
-        Renew, RenewReply, Reply,
-        keys::sibling,
+        Extend, ExtendReply, Fill, FillReply, GiveBack, GiveBackReply, Holders, HoldersReply,
+        Invalidate, InvalidateReply, Lease, LeaseReply, Lock, Op, Prepare, PrepareReply, Read,
+        ReadReply, Release, ReleaseReply, Renew, RenewReply, Reply,
+        keys::{channel, sibling},
         stamp::{fill_voucher, voucher},
     },
 };
@@ -48,6 +48,7 @@ pub(super) fn run(keys: &mut Keyspace, op: &Op) -> Result<Reply, Refusal> {
         Op::Fill(op) => Reply::Fill(fill(keys, op)?),
         Op::Read(op) => Reply::Read(read(keys, op)),
         Op::ClearLocks(op) => Reply::ClearLocks(clear_locks(keys, op)),
+        Op::Holders(op) => Reply::Holders(holders(keys, op)),
     })
 }
 
@@ -91,7 +92,7 @@ fn release(keys: &mut Keyspace, op: &Release) -> Result<ReleaseReply, Refusal> {
     if !holds(keys, &op.lock)? {
         return Ok(ReleaseReply::Lost);
     }
-    keys.remove(&op.lock.key);
+    unlock(keys, &[&op.lock]);
     Ok(ReleaseReply::Done)
 }
 
@@ -250,15 +251,30 @@ fn fill(keys: &mut Keyspace, op: &Fill) -> Result<FillReply, Refusal> {
 /// A plain `MGET` finds nothing under a key of another type.
 fn read(keys: &Keyspace, op: &Read) -> ReadReply {
     let get = |key: &str| keys.text(key).ok().flatten().map(|text| text.to_vec());
+    let life = |key: &str| keys.left_ms(key).unwrap_or(Some(0));
     ReadReply::Found {
         voucher: get(&sibling(&op.entry.value, "stamp")),
         value: get(&op.entry.value),
+        left_ms: op.life.then(|| life(&op.entry.value)).flatten(),
     }
 }
 
 fn clear_locks(keys: &mut Keyspace, op: &ClearLocks) -> ClearLocksReply {
     let cleared = op.locks.iter().filter(|lock| keys.remove(lock)).count();
+    // Without a look at which of them there were, as a server is asked.
+    for lock in &op.locks {
+        keys.tell(channel(lock));
+    }
     ClearLocksReply::Cleared(cleared as u64)
+}
+
+fn holders(keys: &Keyspace, op: &Holders) -> HoldersReply {
+    let holder = |lock: &String| {
+        let value = keys.text(lock).ok().flatten()?;
+        let left_ms = keys.left_ms(lock).flatten().unwrap_or(u64::MAX);
+        Some((String::from_utf8_lossy(value).into_owned(), left_ms))
+    };
+    HoldersReply::Found(op.locks.iter().map(holder).collect())
 }
 
 fn holds(keys: &Keyspace, lock: &Lock) -> Result<bool, Refusal> {
@@ -269,6 +285,7 @@ fn holds(keys: &Keyspace, lock: &Lock) -> Result<bool, Refusal> {
 fn unlock(keys: &mut Keyspace, locks: &[&Lock]) {
     for lock in locks {
         keys.remove(&lock.key);
+        keys.tell(channel(&lock.key));
     }
 }
 

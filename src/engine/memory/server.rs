@@ -1,4 +1,5 @@
 use super::{clock::Clock, keyspace::Keyspace};
+use crate::engine::Bells;
 use std::{
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
@@ -36,6 +37,7 @@ struct Shared {
     keyspace: Mutex<Keyspace>,
     clock: Clock,
     stopped: AtomicBool,
+    bells: Arc<Bells>,
 }
 
 impl MemoryServer {
@@ -50,7 +52,12 @@ impl MemoryServer {
             keyspace: Mutex::default(),
             clock,
             stopped: AtomicBool::new(false),
+            bells: Arc::new(Bells::always_live()),
         }))
+    }
+
+    pub(super) fn bells(&self) -> &Arc<Bells> {
+        &self.0.bells
     }
 
     /// The keys as they are now; `None` while it is stopped.

@@ -154,6 +154,7 @@ fn a_stopped_server_is_unavailable_and_keeps_what_it_has() {
     };
     let read = Read {
         entry: own.entry.clone(),
+        life: true,
     };
     let commit = Commit {
         token: String::new(),

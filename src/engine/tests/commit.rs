@@ -4,7 +4,7 @@ use super::*;
 use crate::{
     engine::source::{Dialect, ScriptName},
     limits::{STAGING_BYTES, UNLINK_CHUNK},
-    op::{Read, ReadReply, stamp::voucher},
+    op::{ReadReply, stamp::voucher},
 };
 
 const STAMP: &str = "{own}:stamp";
@@ -34,17 +34,18 @@ fn a_commit_sets_deletes_and_releases() {
         }
         let left: Vec<_> = bed.dump().into_keys().collect();
         assert_eq!(left, ["other", "own", "{l}:fence", STAMP]);
-        let ReadReply::Found { voucher, value } = bed.run(Read {
-            entry: entry("own"),
-        });
-        assert_eq!(voucher, Some(vouched.into_bytes()));
-        assert_eq!(value.as_deref(), Some(&b"new"[..]));
-        let absent = Read { entry: entry("a") };
+        let found = ReadReply::Found {
+            voucher: Some(vouched.into_bytes()),
+            value: Some(b"new".to_vec()),
+            left_ms: None,
+        };
+        assert_eq!(bed.run(read("own")), found);
         let nothing = ReadReply::Found {
             voucher: None,
             value: None,
+            left_ms: None,
         };
-        assert_eq!(bed.run(absent), nothing);
+        assert_eq!(bed.run(read("a")), nothing);
     });
 }
 
@@ -259,23 +260,19 @@ fn leases_are_dropped_and_marks_of_others_stay() {
 
 #[test]
 fn marks_with_the_own_token_are_dropped() {
-    // No operation gives a token yet: the script gets one here.
-    let scripts = |dialect| {
-        Scripts::assemble(dialect, |name, text| match name {
-            ScriptName::Commit => text.replace("ARGV[2] == '1', ARGV[3]", "ARGV[2] == '1', 'tok'"),
-            _ => text.to_owned(),
-        })
-    };
-    on_every_server_in(LUA, |bed| {
-        bed.engine = ServerEngine::with_scripts(bed.config(), scripts).unwrap();
+    on_every_server(|bed| {
         bed.hold();
         let marks = [
             "own", "w:tok:9", "a", "w:tok2:9", "b", "w:*:9", "c", "w:to:9",
         ];
         bed.cmd::<()>(&[&["HSET", LEASES], &marks[..]].concat());
-        assert_eq!(bed.run(commit(b"new", &["a", "b", "c"])), committed(0));
-        let left: Vec<String> = bed.cmd(&["HKEYS", LEASES]);
-        assert_eq!(left, ["a", "b", "c"]);
+        let ask = Commit {
+            token: "tok".to_owned(),
+            ..commit(b"new", &["a", "b", "c"])
+        };
+        assert_eq!(bed.run(ask), committed(0));
+        let left: BTreeMap<String, String> = bed.cmd(&["HGETALL", LEASES]);
+        assert_eq!(left.keys().collect::<Vec<_>>(), ["a", "b", "c"]);
     });
 }
 

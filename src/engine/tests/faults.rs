@@ -4,17 +4,13 @@ use super::*;
 use crate::{
     Effect,
     limits::STAGING_BYTES,
-    op::{Read, ReadReply},
+    op::ReadReply,
     testing::{Proxy, WireFault},
 };
 use std::time::{Duration, Instant};
 
 /// Far above each time-out here, and far below the tests' patience.
 const NOT_A_HANG: Duration = Duration::from_secs(20);
-
-fn read(key: &str) -> Read {
-    Read { entry: entry(key) }
-}
 
 fn unknown<T: std::fmt::Debug>(result: Result<T, Fault>) -> crate::Error {
     match result {

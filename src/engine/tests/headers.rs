@@ -90,7 +90,7 @@ fn headers_list_the_replies_that_are_given_and_understood() {
 fn digests_are_the_servers_own() {
     on_every_server_in(&[Engine::Script], |bed| {
         let report = bed.engine.report().unwrap();
-        assert_eq!(report.programs.len(), 9);
+        assert_eq!(report.programs.len(), 10);
         for (name, sha) in &report.programs {
             let there: Vec<bool> = bed.cmd(&["SCRIPT", "EXISTS", sha]);
             assert_eq!(there, [true], "{name}");

@@ -3,7 +3,10 @@
 use super::*;
 use crate::{
     limits::STAGING_BYTES,
-    op::{ClearLocks, ClearLocksReply, Read, ReadReply, Release, ReleaseReply, Renew, RenewReply},
+    op::{
+        ClearLocks, ClearLocksReply, PrepareReply, ReadReply, Release, ReleaseReply, Renew,
+        RenewReply,
+    },
 };
 
 const LEASES: &str = "cachetx:leases:run";
@@ -71,8 +74,17 @@ fn every_operation_finds_locks_there_and_entries_here() {
                 bed.cmd::<()>(&["SET", "a", "old"]);
                 bed.cmd::<()>(&["HSET", LEASES, "a", "l:t:9"]);
             });
+            let mark = prepare(&["own", "a"]);
+            let foreign = Prepare {
+                locks: vec![theirs.clone()],
+                ..mark.clone()
+            };
+            assert_eq!(bed.run(foreign), PrepareReply::Lost);
+            assert_eq!(bed.run(mark.clone()), PrepareReply::Done);
+            in_cache(bed, |bed| bed.cmd::<()>(&["SET", "a", "old"]));
             let ask = Commit {
                 id: id.to_owned(),
+                token: mark.token,
                 ..commit(&vec![b'x'; bytes], &["a"])
             };
             assert_eq!(bed.run(ask.clone()), committed(1));
@@ -123,6 +135,7 @@ fn a_refusal_brings_the_connection_back_to_the_cache() {
         bed.cmd::<()>(&["RPUSH", "l", "x"]);
         for op in [
             acquire("l", "me", 0).into_op(),
+            prepare(&["own"]).into_op(),
             commit(b"new", &["a"]).into_op(),
             Release {
                 lock: lock("l", "me"),
@@ -131,9 +144,7 @@ fn a_refusal_brings_the_connection_back_to_the_cache() {
         ] {
             let message = refusal(bed.engine.perform(&op));
             assert!(message.contains("WRONGTYPE"), "{message}");
-            let ReadReply::Found { value, .. } = bed.run(Read {
-                entry: entry("own"),
-            });
+            let ReadReply::Found { value, .. } = bed.run(read("own"));
             assert_eq!(value.as_deref(), Some(&b"here"[..]), "{}", op.name());
         }
     });

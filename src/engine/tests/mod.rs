@@ -5,6 +5,7 @@ mod boot;
 mod commit;
 mod cuts;
 mod faults;
+mod free;
 mod headers;
 mod histories;
 mod invalidate;
@@ -12,6 +13,7 @@ mod loading;
 mod lock_database;
 mod locks;
 mod mutations;
+mod prepare;
 #[cfg(feature = "tls")]
 mod search;
 mod tls;
@@ -23,7 +25,7 @@ use super::{Engine, Performer as _, ServerConfig, ServerEngine, source::Scripts}
 use crate::{
     op::{
         Acquire, AcquireReply, Ask, Commit, CommitReply, Entry, Extend, Fault, Fill, GiveBack,
-        Invalidate, InvalidateReply, Lease, Lock, Own, Prepare, Stamp,
+        Invalidate, InvalidateReply, Lease, Lock, Own, Prepare, Read, Stamp,
         keys::{leases, sibling},
     },
     testing::{Server, ServerBinary, ServerOptions},
@@ -267,6 +269,14 @@ fn invalidate(values: &[&str]) -> Invalidate {
     Invalidate {
         entries: values.iter().map(|value| entry(value)).collect(),
         release: None,
+    }
+}
+
+/// As a document's readers ask, who mind no life.
+fn read(value: &str) -> Read {
+    Read {
+        entry: entry(value),
+        life: false,
     }
 }
 

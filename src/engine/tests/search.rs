@@ -44,12 +44,7 @@ fn threads_that_ask_in_vain_ask_together() {
             for _ in 0..THREADS {
                 scope.spawn(|| {
                     start.wait();
-                    let done = run(
-                        &engine,
-                        crate::op::Read {
-                            entry: entry("own"),
-                        },
-                    );
+                    let done = run(&engine, read("own"));
                     let Err(Fault::NotDone(error)) = done else {
                         panic!("nobody was asked to do it: {done:?}");
                     };

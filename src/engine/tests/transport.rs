@@ -1,7 +1,7 @@
 //! Passwords, database numbers, Unix sockets, and what a call costs on the wire.
 
 use super::*;
-use crate::{limits::STAGING_BYTES, testing::Proxy};
+use crate::{limits::STAGING_BYTES, op::ReadReply, testing::Proxy};
 
 pub(super) fn works(config: ServerConfig) {
     let engine = ServerEngine::open(config).unwrap();
@@ -58,12 +58,19 @@ fn the_newer_protocol_works_in_every_engine() {
             let ask = commit(&vec![b'x'; bytes], &["a", "b"]);
             assert_eq!(bed.run(ask.clone()), committed(2));
             assert_eq!(bed.run(ask), CommitReply::Replayed);
-            let entry = entry("own");
-            let crate::op::ReadReply::Found { value, voucher } = bed.run(crate::op::Read { entry });
+            let ReadReply::Found {
+                value,
+                voucher,
+                left_ms,
+            } = bed.run(Read {
+                life: true,
+                ..read("own")
+            });
             assert_eq!(
                 (value.map(|v| v.len()), voucher.is_some()),
                 (Some(bytes), true)
             );
+            assert!(left_ms.is_some_and(|left| left <= 100_000), "{left_ms:?}");
             assert_eq!(bed.run(invalidate(&["own"])), removed(1));
         }
     });

@@ -43,7 +43,7 @@ fn reads(op: &Op, key: &str) -> bool {
         Op::Invalidate(_) => matches!(key, "l" | LEASES),
         Op::Lease(_) => matches!(key, "{a}:stamp" | LEASES),
         Op::Extend(_) | Op::GiveBack(_) | Op::Fill(_) => key == LEASES,
-        Op::Read(_) | Op::ClearLocks(_) => false,
+        Op::Read(_) | Op::ClearLocks(_) | Op::Holders(_) => false,
     }
 }
 
@@ -88,10 +88,20 @@ fn a_full_server_refuses_a_commit_before_any_write_and_invalidates() {
             bed.cmd::<()>(&["HSET", LEASES, "a", "l:t:9"]);
             let before = bed.dump();
             bed.cmd::<()>(&["CONFIG", "SET", "maxmemory", "1"]);
-            let [acquire, renew, release, commit, invalidate, lease, ..] = &ops(bytes)[..] else {
+            let [
+                acquire,
+                renew,
+                release,
+                prepare,
+                commit,
+                invalidate,
+                lease,
+                ..,
+            ] = &ops(bytes)[..]
+            else {
                 panic!("the operations");
             };
-            for op in [acquire, commit, lease, &fill("a", b"x").into_op()] {
+            for op in [acquire, prepare, commit, lease, &fill("a", b"x").into_op()] {
                 let message = refusal(bed.engine.perform(op));
                 assert!(message.contains("OOM"), "{message}");
                 assert_eq!(bed.dump(), before, "{}", op.name());

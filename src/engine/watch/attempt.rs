@@ -3,6 +3,7 @@
 use crate::{
     Error,
     engine::{
+        plain,
         refusal::{refused, text, with_unknown_effect},
         reply::{code, server_error},
         session::{Failure, Session, nonsense},
@@ -126,14 +127,29 @@ impl<'a, 'n> Attempt<'a, 'n> {
         &mut self,
         writes: impl FnOnce(&mut Packed),
     ) -> Result<Vec<Value>, Stop> {
+        self.write_and_tell(&[], writes)
+    }
+
+    /// The same, and then tells those who wait for these locks. In the same round trip but outside the transaction, which a
+    /// message that the ACL denies would end; where the transaction does nothing, who is told looks in vain.
+    pub(in crate::engine) fn write_and_tell(
+        &mut self,
+        freed: &[&str],
+        writes: impl FnOnce(&mut Packed),
+    ) -> Result<Vec<Value>, Stop> {
         *self.sent = true;
-        if self.style.one_by_one {
-            return executed(self.session.exchange(writes)?);
-        }
+        let transaction = !self.style.one_by_one;
         let mut replies = self.session.exchange(|packed| {
             writes(packed);
-            packed.request(&[b"EXEC"]);
+            if transaction {
+                packed.request(&[b"EXEC"]);
+            }
+            plain::pack_messages(freed, packed);
         })?;
+        replies.truncate(replies.len().saturating_sub(freed.len()));
+        if !transaction {
+            return executed(replies);
+        }
         let answer = replies.pop().unwrap_or(Value::Okay);
         match answer {
             Value::Array(results) => {

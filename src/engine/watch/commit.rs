@@ -43,7 +43,7 @@ pub(super) fn run(
     } = before(op, call, &mut seen)?;
     if replayed {
         if !released.is_empty() {
-            attempt.write(|packed| unlock(locks, &released, packed))?;
+            attempt.write_and_tell(&released, |packed| unlock(locks, &released, packed))?;
         }
         return Ok(CommitReply::Replayed);
     }
@@ -65,7 +65,7 @@ pub(super) fn run(
         .iter()
         .map(|entry| entry.value.as_str())
         .collect();
-    let done = attempt.write(|packed| {
+    let done = attempt.write_and_tell(&released, |packed| {
         flights::pack_drop(&dropped, packed);
         flights::pack_unlink(&owns, packed);
         flights::pack_unlink(&dependents, packed);

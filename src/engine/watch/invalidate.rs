@@ -42,7 +42,8 @@ pub(super) fn run(
     if values.is_empty() && held.is_none() {
         return Ok(InvalidateReply::Removed(0));
     }
-    let done = attempt.write(|packed| {
+    let freed: Vec<&str> = held.into_iter().collect();
+    let done = attempt.write_and_tell(&freed, |packed| {
         flights::pack_drop(&dropped, packed);
         flights::pack_unlink(&values, packed);
         if let Some(lock) = held {

@@ -55,7 +55,9 @@ pub(super) fn perform(
             Op::Extend(op) => lease::extend(&mut attempt, op).map(Reply::Extend),
             Op::GiveBack(op) => lease::give_back(&mut attempt, op).map(Reply::GiveBack),
             Op::Fill(op) => lease::fill(&mut attempt, op).map(Reply::Fill),
-            Op::Read(_) | Op::ClearLocks(_) => return Err(nonsense(op.name())),
+            Op::Read(_) | Op::ClearLocks(_) | Op::Holders(_) => {
+                return Err(nonsense(op.name()));
+            }
         };
         attempt.leave(&done)?;
         match done {

@@ -12,7 +12,7 @@ pub(super) fn run(attempt: &mut Attempt<'_, '_>, op: &Release) -> Result<Release
     if seen.text()?.as_deref() != Some(op.lock.value.as_bytes()) {
         return Ok(ReleaseReply::Lost);
     }
-    attempt.write(|packed| {
+    attempt.write_and_tell(&[lock], |packed| {
         locks.pack(packed, |packed| {
             packed.request(&[b"UNLINK", lock.as_bytes()])
         });

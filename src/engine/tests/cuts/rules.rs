@@ -153,7 +153,7 @@ impl Cut<'_> {
         if let Some(key) = entries.iter().find(|key| changed(key)) {
             ensure(flights.iter().all(|key| done(key)), || {
                 format!(
-                    "`{key}` was touched before all leases were dropped: a late loader fills it"
+                    "`{key}` was touched before all leases were dropped or marked: a late loader fills it"
                 )
             })?;
         }
@@ -198,6 +198,7 @@ impl Cut<'_> {
                     .chain(op.dependents.iter().map(value))
                     .collect()
             }
+            Op::Prepare(op) => op.entries.iter().map(value).collect(),
             Op::Invalidate(op) => op.entries.iter().map(value).collect(),
             Op::Fill(op) => vec![op.entry.value.clone(), sibling(&op.entry.value, "stamp")],
             _ => Vec::new(),
@@ -218,7 +219,7 @@ impl Cut<'_> {
             Op::Renew(op) => vec![&op.lock.key],
             Op::Release(op) => vec![&op.lock.key],
             Op::Lease(_) | Op::Extend(_) | Op::GiveBack(_) | Op::Fill(_) => Vec::new(),
-            Op::Read(_) | Op::ClearLocks(_) => Vec::new(),
+            Op::Read(_) | Op::ClearLocks(_) | Op::Holders(_) => Vec::new(),
         }
     }
 }

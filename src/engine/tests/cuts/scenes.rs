@@ -42,12 +42,15 @@ impl Scene {
                 ("other", "l:t:9"),
                 ("absent", "l:t:9"),
                 ("odd", "l:u:99999999999999999999"),
+                ("odd mark", "w:u:99999999999999999999"),
             ];
             for (field, flight) in here {
                 side.set_field("cachetx:leases:run", field, flight);
             }
-            let taken = format!("l:u:{}", side.now_ms() + 10_000_000);
-            side.set_field("cachetx:leases:run", "busy", &taken);
+            let ends = side.now_ms() + 10_000_000;
+            for (field, owner) in [("busy", "l:u"), ("marked", "w:u")] {
+                side.set_field("cachetx:leases:run", field, &format!("{owner}:{ends}"));
+            }
             side.set_field("{t}:cachetx:leases", "{t}c", "l:t:9");
         }
     }
@@ -103,6 +106,13 @@ pub(super) fn all() -> Vec<Scene> {
         release: false,
         ..group(false)
     };
+    let mark = prepare(&[
+        "own", "a", "b", "{t}c", "busy", "marked", "odd mark", "absent",
+    ]);
+    let marked = Commit {
+        token: "t".to_owned(),
+        ..group(true)
+    };
     let one = commit(b"new", &["a", "b", "{t}c"]);
     let one_staged = commit(&vec![b'x'; STAGING_BYTES], &["a", "b", "{t}c"]);
     vec![
@@ -131,6 +141,16 @@ pub(super) fn all() -> Vec<Scene> {
             later_ns: 1,
             ..scene("superseded", group(true))
         },
+        scene("prepare", mark.clone()),
+        Scene {
+            in_flight: false,
+            ..scene("prepare what nobody loads", mark.clone())
+        },
+        Scene {
+            lock: Some("you"),
+            ..scene("prepare without the lock", mark)
+        },
+        scene("own marks", marked),
         scene("invalidate", drop_and_release),
         Scene {
             lock: None,

@@ -6,7 +6,7 @@ use super::{
 };
 use crate::{
     engine::memory::Content,
-    op::{AcquireReply, Bytes, Fault, LeaseReply, Reply},
+    op::{AcquireReply, Bytes, Fault, HoldersReply, LeaseReply, ReadReply, Reply},
 };
 use std::time::{Duration, Instant};
 
@@ -103,19 +103,27 @@ fn same_content(expected: &Content, found: &Content, slack: Duration) -> bool {
         })
 }
 
-/// The same, but for the time that a held lock or a lease has left.
+/// The same, but for the time that a held lock, a lease or an entry has left.
 pub(in super::super) fn same_reply(expected: &Reply, reply: &Reply, slack: Duration) -> bool {
-    let held = |reply: &Reply| match reply {
-        Reply::Acquire(AcquireReply::Held { value, left_ms }) => Some((value.clone(), *left_ms)),
-        Reply::Lease(LeaseReply::Busy { left_ms }) => Some((String::new(), *left_ms)),
-        _ => None,
-    };
-    match (held(expected), held(reply)) {
-        (Some((expected, expected_ms)), Some((value, left_ms))) => {
-            expected == value && near(Some(expected_ms), Some(left_ms), slack)
+    let (expected, expected_ms) = without_left(expected.clone());
+    let (reply, left_ms) = without_left(reply.clone());
+    let mut lives = std::iter::zip(expected_ms, left_ms);
+    expected == reply && lives.all(|(expected, left)| near(expected, left, slack))
+}
+
+fn without_left(mut reply: Reply) -> (Reply, Vec<Option<u64>>) {
+    let left_ms = match &mut reply {
+        Reply::Acquire(AcquireReply::Held { left_ms, .. })
+        | Reply::Lease(LeaseReply::Busy { left_ms }) => vec![Some(std::mem::take(left_ms))],
+        Reply::Read(ReadReply::Found { left_ms, .. }) => vec![left_ms.take()],
+        Reply::Holders(HoldersReply::Found(found)) => {
+            let held = found.iter_mut().flatten();
+            held.map(|(_, left_ms)| Some(std::mem::take(left_ms)))
+                .collect()
         }
-        _ => expected == reply,
-    }
+        _ => Vec::new(),
+    };
+    (reply, left_ms)
 }
 
 fn near(expected_ms: Option<u64>, left_ms: Option<u64>, slack: Duration) -> bool {

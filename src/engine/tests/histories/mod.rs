@@ -116,7 +116,7 @@ fn every_engine_on_every_server_agrees_with_the_model() {
 #[test]
 fn histories_come_to_every_reply_and_to_refusals() {
     let mut seen: BTreeMap<String, u32> = BTreeMap::new();
-    for history in histories(1).take(500) {
+    for history in histories(1).take(600) {
         let mut model = Model::new();
         for step in &history {
             let name = match model.take(step) {
@@ -134,6 +134,8 @@ fn histories_come_to_every_reply_and_to_refusals() {
         "Renew(Lost",
         "Release(Done",
         "Release(Lost",
+        "Prepare(Done",
+        "Prepare(Lost",
         "Commit(Committed",
         "Commit(Replayed",
         "Commit(Lost",
@@ -151,6 +153,7 @@ fn histories_come_to_every_reply_and_to_refusals() {
         "Fill(Refused",
         "Read(Found",
         "ClearLocks(Cleared",
+        "Holders(Found",
         "refused",
     ] {
         let times = seen.get(name).copied().unwrap_or(0);

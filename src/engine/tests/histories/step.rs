@@ -4,8 +4,8 @@ use super::super::{entry, lock};
 use crate::{
     limits::{MAX_FENCE, MAX_LIFE_MS, STAGING_BYTES},
     op::{
-        Acquire, Ask as _, ClearLocks, Commit, Extend, Fill, GiveBack, Invalidate, Lease, Lock, Op,
-        Own, Read, Release, Renew, Stamp, keys::sibling,
+        Acquire, Ask as _, ClearLocks, Commit, Extend, Fill, GiveBack, Holders, Invalidate, Lease,
+        Lock, Op, Own, Prepare, Read, Release, Renew, Stamp, keys::sibling,
     },
 };
 use proptest::{collection::vec, option, prelude::*, sample::select, sample::subsequence};
@@ -21,7 +21,7 @@ const LEASES: [&str; 3] = [
 const LOCKS: [&str; 2] = ["l", "m"];
 const HOLDERS: [&str; 2] = ["me", "you"];
 const IDS: [&str; 3] = ["c0", "c1", "c2"];
-/// Readers: what they fill carries their token as a commit's does its id.
+/// Of readers, whose fills carry it as a commit does its id, and of writers' marks.
 const TOKENS: [&str; 2] = ["t", "u"];
 /// The stamp of a later file than any that is committed here.
 const LATER: &str = "12-2-3:c7:0000000000000000";
@@ -63,8 +63,8 @@ const TEXTS: [&str; 35] = [
     "l:t",
     "l",
 ];
-/// Whose leases and marks are found: readers of this history, and others.
-const OWNERS: [&str; 5] = ["l:t", "l:u", "l:", "w:t", "w:*"];
+/// Whose leases and marks are found: readers and writers of this history, and others.
+const OWNERS: [&str; 6] = ["l:t", "l:u", "l:", "w:t", "w:u", "w:*"];
 
 /// All lives are a multiple of this, and time goes on by some of them and [`OFFSET_MS`]: so a key's end is never nearer
 /// than that to the time of a step, and the time that a test really takes makes no difference.
@@ -94,12 +94,20 @@ pub(in super::super) enum Operation {
     Acquire(Lock, u64, u64),
     Renew(Lock, u64),
     Release(Lock),
+    Prepare {
+        locks: Vec<Lock>,
+        entries: Vec<&'static str>,
+        token: &'static str,
+        ttl_ms: u64,
+    },
     Commit {
         id: &'static str,
         locks: Vec<Lock>,
         owns: Vec<(&'static str, Body, u64)>,
         dependents: Vec<&'static str>,
         release: bool,
+        /// Of the own marks; empty where there are none.
+        token: &'static str,
     },
     Invalidate(Vec<&'static str>, Option<Lock>),
     Lease {
@@ -119,8 +127,9 @@ pub(in super::super) enum Operation {
         stamp: Option<i64>,
         ttl_ms: u64,
     },
-    Read(&'static str),
+    Read(&'static str, bool),
     ClearLocks(Vec<&'static str>),
+    Holders(Vec<String>),
 }
 
 /// A value that is sent along, or staged.
@@ -156,14 +165,27 @@ impl Operation {
             }
             .into_op(),
             Self::Release(lock) => Release { lock }.into_op(),
+            Self::Prepare {
+                locks,
+                entries,
+                token,
+                ttl_ms,
+            } => Prepare {
+                locks,
+                entries: entries.into_iter().map(entry).collect(),
+                token: token.to_owned(),
+                ttl_ms,
+            }
+            .into_op(),
             Self::Commit {
                 id,
                 locks,
                 owns,
                 dependents,
                 release,
+                token,
             } => Commit {
-                token: String::new(),
+                token: token.to_owned(),
                 wait: None,
                 id: id.to_owned(),
                 locks,
@@ -216,14 +238,16 @@ impl Operation {
                 ttl_ms,
             }
             .into_op(),
-            Self::Read(value) => Read {
+            Self::Read(value, life) => Read {
                 entry: entry(value),
+                life,
             }
             .into_op(),
             Self::ClearLocks(locks) => ClearLocks {
                 locks: locks.into_iter().map(str::to_owned).collect(),
             }
             .into_op(),
+            Self::Holders(locks) => Holders { locks }.into_op(),
         }
     }
 }
@@ -305,7 +329,7 @@ fn step() -> impl Strategy<Value = Step> {
         2 => (values(), select(&TEXTS)).prop_map(|(k, t)| Step::Set(k.to_owned(), t, None)),
         2 => (values(), select(&TEXTS[4..15]))
             .prop_map(|(k, t)| Step::Set(sibling(k, "stamp"), t, None)),
-        1 => values().prop_map(|k| Step::Set(sibling(k, "stamp"), LATER, None)),
+        2 => values().prop_map(|k| Step::Set(sibling(k, "stamp"), LATER, None)),
         1 => (select(&LOCKS), select(&TEXTS[15..24]))
             .prop_map(|(k, t)| Step::Set(sibling(k, "fence"), t, None)),
         1 => key().prop_map(Step::Delete),
@@ -323,15 +347,18 @@ fn operation() -> impl Strategy<Value = Operation> {
         7 => (held(), life(), floor()).prop_map(|(l, t, f)| Operation::Acquire(l, t, f)),
         3 => (held(), life()).prop_map(|(l, t)| Operation::Renew(l, t)),
         2 => held().prop_map(Operation::Release),
+        4 => prepare(),
         14 => commit(),
         2 => (subsequence(&VALUES, 0..=5).prop_shuffle(), option::of(held()))
             .prop_map(|(values, lock)| Operation::Invalidate(values, lock)),
-        6 => lease(),
+        8 => lease(),
         1 => (values(), token(), life()).prop_map(|(v, t, ms)| Operation::Extend(v, t, ms)),
         1 => (values(), token()).prop_map(|(v, t)| Operation::GiveBack(v, t)),
         5 => fill(),
-        1 => values().prop_map(Operation::Read),
+        1 => (values(), any::<bool>()).prop_map(|(v, life)| Operation::Read(v, life)),
         1 => subsequence(&LOCKS, 0..=2).prop_map(Operation::ClearLocks),
+        1 => vec(prop_oneof![2 => key(), 3 => select(&LOCKS).prop_map(str::to_owned)], 0..4)
+            .prop_map(Operation::Holders),
     ]
 }
 
@@ -375,31 +402,51 @@ fn leases_of(value: &str) -> &'static str {
     LEASES[[0, 0, 1, 1, 2][index.unwrap_or(0)]]
 }
 
-/// Own entries and dependents never meet, and neither has anything twice: expansion sees to that.
-fn commit() -> impl Strategy<Value = Operation> {
-    let shuffled = prop_oneof![Just(VALUES.to_vec()), Just(VALUES.to_vec()).prop_shuffle(),];
-    let parts = (0..=2_usize, 0..=3_usize, shuffled);
-    let owns = vec((body(), life()), 2);
+/// Mostly of an entry that is loaded or marked already.
+fn prepare() -> impl Strategy<Value = Operation> {
+    let entries = subsequence(&VALUES, 1..=5).prop_shuffle();
+    (locks(), entries, token(), life()).prop_map(|(locks, entries, token, ttl_ms)| {
+        Operation::Prepare {
+            locks,
+            entries,
+            token,
+            ttl_ms,
+        }
+    })
+}
+
+fn locks() -> impl Strategy<Value = Vec<Lock>> {
     let keys = prop_oneof![
         4 => Just(vec![LOCKS[0]]),
         2 => Just(Vec::new()),
         1 => subsequence(&LOCKS, 0..=2).prop_shuffle(),
     ];
-    let locks = (keys, vec(holder(), 2));
+    (keys, vec(holder(), 2)).prop_map(|(keys, holders)| {
+        let locks = std::iter::zip(keys, holders);
+        locks.map(|(key, holder)| lock(key, holder)).collect()
+    })
+}
+
+/// Own entries and dependents never meet, and neither has anything twice: expansion sees to that.
+fn commit() -> impl Strategy<Value = Operation> {
+    let shuffled = prop_oneof![Just(VALUES.to_vec()), Just(VALUES.to_vec()).prop_shuffle(),];
+    let parts = (0..=2_usize, 0..=3_usize, shuffled);
+    let owns = vec((body(), life()), 2);
     let release = proptest::bool::weighted(0.3);
-    (select(&IDS), locks, parts, owns, release).prop_map(
-        |(id, (locks, holders), (owns, dependents, values), bodies, release)| {
+    let token = prop_oneof![2 => Just(""), 1 => token()];
+    (select(&IDS), locks(), parts, owns, release, token).prop_map(
+        |(id, locks, (owns, dependents, values), bodies, release, token)| {
             let (own, rest) = values.split_at(owns);
             let own = std::iter::zip(own, bodies);
-            let locks = std::iter::zip(locks, holders);
             Operation::Commit {
                 id,
-                locks: locks.map(|(key, holder)| lock(key, holder)).collect(),
+                locks,
                 owns: own
                     .map(|(value, (body, ttl))| (*value, body, ttl))
                     .collect(),
                 dependents: rest[..dependents].to_vec(),
                 release,
+                token,
             }
         },
     )

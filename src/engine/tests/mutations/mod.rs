@@ -128,7 +128,7 @@ fn every_check_that_is_taken_out_is_noticed() {
 }
 
 /// What a line has that decides or does something.
-const MARKS: [&str; 9] = [
+const MARKS: [&str; 11] = [
     "if ",
     " and ",
     " or ",
@@ -136,7 +136,9 @@ const MARKS: [&str; 9] = [
     "redis.call('SET'",
     "redis.call('P",
     "redis.call('UNLINK'",
+    "redis.pcall(",
     "write('",
+    "free(",
     "drop(",
 ];
 

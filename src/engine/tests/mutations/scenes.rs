@@ -2,7 +2,7 @@
 
 use super::{super::*, Edit, broken};
 use crate::{
-    engine::source::{Dialect, ScriptName},
+    engine::source::Dialect,
     limits::{STAGING_BYTES, UNLINK_CHUNK},
     op::{LeaseReply, Reply},
 };
@@ -16,7 +16,7 @@ pub(super) struct Stage<'a> {
 
 pub(super) type Scene = fn(&mut Stage<'_>) -> Result<(), String>;
 
-pub(super) const SCENES: [(&str, Scene); 7] = [
+pub(super) const SCENES: [(&str, Scene); 8] = [
     ("messages", messages),
     ("a staged value is lost", staged_value_is_lost),
     ("a denied command", denied_command),
@@ -24,6 +24,7 @@ pub(super) const SCENES: [(&str, Scene); 7] = [
     ("many keys", many_keys),
     ("marks with a token", own_marks),
     ("halves of stamps", half_stamps),
+    ("those who wait", told),
 ];
 
 impl Stage<'_> {
@@ -102,6 +103,7 @@ fn full_server(stage: &mut Stage<'_>) -> Result<(), String> {
     stage.cmd::<()>(&["HSET", "cachetx:leases:run", "b", "l:t:9"]);
     stage.cmd::<()>(&["CONFIG", "SET", "maxmemory", "1"]);
     let replies = [
+        run(&engine, prepare(&["own", "a"])).map(|reply| format!("{reply:?}")),
         run(&engine, commit(b"new", &["a"])).map(|reply| format!("{reply:?}")),
         run(&engine, fill("b", b"new")).map(|reply| format!("{reply:?}")),
     ];
@@ -135,39 +137,49 @@ fn many_keys(stage: &mut Stage<'_>) -> Result<(), String> {
         Reply::Invalidate(reply),
         Reply::Invalidate(removed(count as u64)),
     )?;
-    expect(stage.cmd(&["DBSIZE"]), 0)
-}
+    expect(stage.cmd(&["DBSIZE"]), 0)?;
 
-/// No operation gives a token yet: the script gets one here.
-fn own_marks(stage: &mut Stage<'_>) -> Result<(), String> {
-    const NO_TOKEN: &str = "ARGV[2] == '1', ARGV[3]";
-    let edit = stage.edit;
-    let scripts = move |dialect| {
-        Scripts::assemble(dialect, |name, text| {
-            let text = broken(edit, name, text);
-            let with_token = text.replace(NO_TOKEN, "ARGV[2] == '1', 'tok'");
-            assert!(name != ScriptName::Commit || with_token != text);
-            with_token
-        })
+    let mark = Prepare {
+        locks: Vec::new(),
+        ..prepare(&all)
     };
-    let config = ServerConfig::new(stage.server.unix_url());
-    let engine = ServerEngine::with_scripts(config, scripts).unwrap();
-    let marks = "HSET cachetx:leases:run own w:tok:9 a w:tok2:9 b w:*:9 c w:to:9";
-    stage.cmd::<()>(&marks.split(' ').collect::<Vec<_>>());
-    stage.cmd::<()>(&["SET", "l", "me"]);
-    let reply = run(&engine, commit(b"new", &["a", "b", "c"]));
-    expect(reply.map_err(|fault| format!("{fault:?}"))?, committed(0))?;
-    let mut left: Vec<String> = stage.cmd(&["HKEYS", "cachetx:leases:run"]);
-    left.sort();
-    expect(left, ["a", "b", "c"].map(str::to_owned).to_vec())
+    run(&engine, mark).map_err(|fault| format!("{fault:?}"))?;
+    expect(stage.cmd(&["HLEN", "cachetx:leases:run"]), count)
 }
 
-/// A stamp that breaks off is nobody's: neither of this commit nor of this file.
+fn own_marks(stage: &mut Stage<'_>) -> Result<(), String> {
+    let engine = stage.usual();
+    let marks = "HSET cachetx:leases:run own w:tok:9 a w:tok2:9 b w:*:9 c w:to:9 d w::9";
+    stage.cmd::<()>(&marks.split(' ').collect::<Vec<_>>());
+    for (token, id, left) in [("", "c1", "a b c d own"), ("tok", "c2", "a b c d")] {
+        stage.cmd::<()>(&["SET", "l", "me"]);
+        let ask = Commit {
+            token: token.to_owned(),
+            id: id.to_owned(),
+            ..commit(b"new", &["a", "b", "c", "d"])
+        };
+        let reply = run(&engine, ask).map_err(|fault| format!("{fault:?}"))?;
+        expect(reply, committed(0))?;
+        let mut fields: Vec<String> = stage.cmd(&["HKEYS", "cachetx:leases:run"]);
+        fields.sort();
+        expect(fields.join(" "), left.to_owned())?;
+    }
+    Ok(())
+}
+
+/// A stamp that breaks off is nobody's: neither of this commit nor of this file. Nor is a flight of another kind.
 fn half_stamps(stage: &mut Stage<'_>) -> Result<(), String> {
     let engine = stage.usual();
     stage.cmd::<()>(&["MSET", "l", "me", "{own}:stamp", "x:c1"]);
     let reply = run(&engine, commit(b"new", &["a"]));
     expect(reply.map_err(|fault| format!("{fault:?}"))?, committed(0))?;
+
+    stage.cmd::<()>(&["HSET", "cachetx:leases:run", "odd", "x:t:9999999999999999"]);
+    let reply = run(&engine, lease("odd"));
+    expect(
+        reply.map_err(|fault| format!("{fault:?}"))?,
+        LeaseReply::Leased,
+    )?;
 
     let wanted = own("", b"old").stamp;
     stage.cmd::<()>(&["MSET", "own", "old", "{own}:stamp", &wanted.to_string()]);
@@ -181,5 +193,14 @@ fn half_stamps(stage: &mut Stage<'_>) -> Result<(), String> {
     expect(
         reply.map_err(|fault| format!("{fault:?}"))?,
         LeaseReply::Leased,
+    )
+}
+
+/// Whoever waits for a lock is told when it is free, not before, and a message that is denied fails nothing.
+fn told(stage: &mut Stage<'_>) -> Result<(), String> {
+    free::told(&stage.usual(), stage.server)?;
+    free::denied(
+        &stage.engine(free::without_messages(stage.server), None),
+        stage.server,
     )
 }

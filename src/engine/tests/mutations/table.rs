@@ -272,7 +272,7 @@ pub(super) const MUTATIONS: &[Mutation] = &[
         "from + UNLINK_CHUNK - 1",
     ),
     // What is set and released.
-    without("commit", "write('UNLINK', KEYS[i])"),
+    without("commit", "free(KEYS[i], ARGV[6 + locks + i])"),
     with("commit", "if ARGV[arg + 1] == '1' then", "if false then"),
     without("commit", "write('RENAME', KEYS[key + 3], KEYS[key])"),
     with(
@@ -290,8 +290,24 @@ pub(super) const MUTATIONS: &[Mutation] = &[
         "release_held()\n    return { 'committed'",
         "return { 'committed'",
     ),
-    without("release", "redis.call('UNLINK', KEYS[1])"),
-    without("invalidate", "write('UNLINK', KEYS[1])"),
+    without("release", "free(KEYS[1], ARGV[2])"),
+    without("invalidate", "free(KEYS[1], ARGV[4])"),
+    without("lib/free", "write('UNLINK', lock)"),
+    // Those who wait are told, and a message that is denied is nobody's loss.
+    without("lib/free", "redis.pcall('PUBLISH', channel, '')"),
+    with("lib/free", "redis.pcall", "redis.call"),
+    with(
+        "lib/free",
+        "write('UNLINK', lock)\n    redis.pcall('PUBLISH', channel, '')",
+        "redis.pcall('PUBLISH', channel, '')\n    write('UNLINK', lock)",
+    ),
+    with("release", "ARGV[2])", "KEYS[1])"),
+    with(
+        "invalidate",
+        "free(KEYS[1], ARGV[4])",
+        "free(KEYS[1], ARGV[3])",
+    ),
+    with("commit", "ARGV[6 + locks + i]", "ARGV[6 + locks + 1]"),
     // The order of writes, and whether an error says that there were some.
     with(
         "acquire",
@@ -319,7 +335,7 @@ pub(super) const MUTATIONS: &[Mutation] = &[
     with(
         "invalidate",
         "drop(flights)\n",
-        "if held then\n        write('UNLINK', KEYS[1])\n    end\n    drop(flights)\n",
+        "if held then\n        free(KEYS[1], ARGV[4])\n    end\n    drop(flights)\n",
     ),
     // Leases of readers.
     with("lease", "if stamp then", "if true then"),
@@ -396,6 +412,55 @@ pub(super) const MUTATIONS: &[Mutation] = &[
         "write('SET', value, bytes, 'PX', ttl)\n    write('SET', stamp, voucher, 'PX', ttl)",
         "write('SET', stamp, voucher, 'PX', ttl)\n    write('SET', value, bytes, 'PX', ttl)",
     ),
+    // Marks of writers.
+    with(
+        "prepare",
+        "if redis.call('GET', KEYS[i]) ~= ARGV[4 + i] then",
+        "if false then",
+    ),
+    with("prepare", "if not is_ttl(ttl) then", "if false then"),
+    with("prepare", "time + tonumber(ttl)", "time"),
+    with("prepare", "flight or ''", "flight"),
+    with("prepare", "'^(w:[^:]*):(%d+)$'", "'^([lw]:[^:]*):(%d+)$'"),
+    without("prepare", "owner and owner ~= own and "),
+    without("prepare", "owner ~= own and "),
+    without("prepare", "is_decimal(ends) and "),
+    without("prepare", " and less(now, ends)"),
+    with(
+        "prepare",
+        "'w:*:' .. (less(expires, ends) and ends or expires)",
+        "own .. ':' .. (less(expires, ends) and ends or expires)",
+    ),
+    with(
+        "prepare",
+        "less(expires, ends) and ends or expires",
+        "expires",
+    ),
+    with("prepare", "less(expires, ends) and ends or expires", "ends"),
+    with(
+        "prepare",
+        "first, last, UNLINK_CHUNK do",
+        "first, last, 100000 do\n        local UNLINK_CHUNK = 100000",
+    ),
+    with(
+        "prepare",
+        "math.min(from + UNLINK_CHUNK - 1, last)",
+        "from + UNLINK_CHUNK - 1",
+    ),
+    with("prepare", "redis.call('PTTL', leases)", "-1"),
+    without("prepare", "write('HSET', put[1], unpack(put[2]))"),
+    with(
+        "prepare",
+        "if put[3] < tonumber(ttl) then",
+        "if put[3] == -2 then",
+    ),
+    without("prepare", "write('PEXPIRE', put[1], ttl)"),
+    without("prepare", "unlink(first_entry, #KEYS)"),
+    with(
+        "prepare",
+        "for _, put in ipairs(marks) do\n        write('HSET'",
+        "unlink(first_entry, #KEYS)\n    for _, put in ipairs(marks) do\n        write('HSET'",
+    ),
     with("lib/lease", "tonumber(time[1]) * 1000", "tonumber(time[1])"),
     with("lib/lease", "now_ms() + tonumber(ttl)", "now_ms()"),
     with("lib/lease", "redis.call('PTTL', leases)", "-1"),
@@ -421,8 +486,9 @@ pub(super) const MUTATIONS: &[Mutation] = &[
     with("lib/write", "if done then", "if true then"),
 ];
 
-/// Lines that decide nothing: one saves work, one is a name.
-pub(super) const NO_CHECKS: [(&str, &str); 2] = [
+/// Lines that decide nothing: one saves work, two are names.
+pub(super) const NO_CHECKS: [(&str, &str); 3] = [
+    ("lib/free", "local function free(lock, channel)"),
     ("lib/in_flight", "if idle[leases] == nil then"),
     ("lib/in_flight", "local function drop(flights)"),
 ];

@@ -1,0 +1,67 @@
+//! Leases that readers of this process have.
+
+use super::{Cache, Task};
+use crate::{
+    Result,
+    op::{Bytes, Entry},
+    protocol::load,
+};
+use std::{sync::Arc, time::Duration};
+
+/// A lease that this reader has. It goes back when this is dropped without a fill: the loader failed or panicked.
+pub(super) struct Held<'a> {
+    cache: &'a Cache,
+    entry: Entry,
+    token: String,
+    renewal: Task,
+    filled: bool,
+}
+
+impl<'a> Held<'a> {
+    /// Renews the lease from now on, three times in its life, until it turns out to be lost.
+    pub(super) fn new(cache: &'a Cache, entry: Entry, token: String) -> Self {
+        let ttl = cache.0.lease_ttl;
+        let extended = (entry.clone(), token.clone());
+        // Weak, so that a job that waits keeps nothing alive.
+        let inner = Arc::downgrade(&cache.0);
+        let renewal = cache.timer().start(ttl / 3, move |_| {
+            let cache = Cache(inner.upgrade()?);
+            let (entry, token) = extended.clone();
+            let still_held = cache.drive(load::extend(entry, token, ttl)).ok()?;
+            still_held.then_some(ttl / 3)
+        });
+        Self {
+            cache,
+            entry,
+            token,
+            renewal,
+            filled: false,
+        }
+    }
+
+    pub(super) fn fill(mut self, value: &Bytes, ttl: Duration) -> Result<load::Filled> {
+        self.renewal.cancel();
+        self.filled = true;
+        let (entry, token) = (self.entry.clone(), self.token.clone());
+        let filled = load::finish(entry, token, value.clone(), ttl);
+        let filled = self.cache.drive(filled)?;
+        let counters = self.cache.counters();
+        match filled {
+            load::Filled::Set => counters.fills.add(),
+            load::Filled::Refused => counters.fills_refused.add(),
+            load::Filled::Unknown => {}
+        }
+        Ok(filled)
+    }
+}
+
+impl Drop for Held<'_> {
+    fn drop(&mut self) {
+        self.renewal.cancel();
+        if !self.filled {
+            let (entry, token) = (self.entry.clone(), self.token.clone());
+            // It says itself what went wrong.
+            let _ = self.cache.drive(load::give_back(entry, token));
+        }
+    }
+}

@@ -1,0 +1,285 @@
+//! Work that is done again and again in the background: leases, marks and locks are renewed by it.
+
+use crate::limits;
+use std::{
+    collections::{BTreeMap, HashMap},
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak},
+    thread,
+    time::{Duration, Instant},
+};
+
+/// One thread for each cache. It starts with the first job and ends some seconds after the last, or with the cache.
+///
+/// Not `scheduled_thread_pool`'s, which keeps what was cancelled until its time comes: much, where every lock has a job.
+#[derive(Default)]
+pub(crate) struct Timer(Arc<Shared>);
+
+/// Says when to do it again; `None` ends it.
+type Job = Box<dyn FnMut(&Hurry) -> Option<Duration> + Send>;
+
+#[derive(Default)]
+struct Shared {
+    state: Mutex<State>,
+    bell: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    /// What waits for its time, by the time and the job's number.
+    queue: BTreeMap<(Instant, u64), Job>,
+    places: HashMap<u64, Place>,
+    last: u64,
+    runs: bool,
+    /// The cache is gone.
+    stopped: bool,
+}
+
+/// Where a job is.
+#[derive(Clone, Copy)]
+enum Place {
+    Queued(Instant),
+    /// The thread has it.
+    Busy {
+        hurried: bool,
+    },
+}
+
+/// A job of the timer's. Dropping it ends it; what it is just doing goes on to its end.
+pub(crate) struct Task(Hurry);
+
+/// A way to have a job done at once.
+#[derive(Clone)]
+pub(crate) struct Hurry {
+    shared: Weak<Shared>,
+    number: u64,
+}
+
+impl Timer {
+    /// Does the job after `first`, and again whenever it says.
+    pub(crate) fn start(
+        &self,
+        first: Duration,
+        job: impl FnMut(&Hurry) -> Option<Duration> + Send + 'static,
+    ) -> Task {
+        let at = Instant::now() + first;
+        let mut state = self.0.lock();
+        state.last += 1;
+        let number = state.last;
+        state.put(at, number, Box::new(job));
+        let soonest = state.queue.keys().next() == Some(&(at, number));
+        if !state.runs {
+            state.runs = self.0.spawn();
+        } else if soonest {
+            self.0.bell.notify_one();
+        }
+        Task(Hurry {
+            shared: Arc::downgrade(&self.0),
+            number,
+        })
+    }
+}
+
+impl Drop for Timer {
+    fn drop(&mut self) {
+        self.0.lock().stopped = true;
+        self.0.bell.notify_one();
+    }
+}
+
+impl Hurry {
+    /// Has it done at once, or once more where it is being done.
+    pub(crate) fn now(&self) {
+        let Some(shared) = self.shared.upgrade() else {
+            return;
+        };
+        let mut state = shared.lock();
+        match state.places.get(&self.number).copied() {
+            Some(Place::Queued(at)) => {
+                if let Some(job) = state.queue.remove(&(at, self.number)) {
+                    state.put(Instant::now(), self.number, job);
+                }
+                shared.bell.notify_one();
+            }
+            Some(Place::Busy { .. }) => {
+                let hurried = true;
+                state.places.insert(self.number, Place::Busy { hurried });
+            }
+            None => {}
+        }
+    }
+}
+
+#[cfg(test)]
+impl Task {
+    pub(crate) fn hurry(&self) {
+        self.0.now();
+    }
+}
+
+impl Task {
+    /// Ends it before its drop.
+    pub(crate) fn cancel(&self) {
+        let Some(shared) = self.0.shared.upgrade() else {
+            return;
+        };
+        let mut state = shared.lock();
+        let job = match state.places.remove(&self.0.number) {
+            Some(Place::Queued(at)) => state.queue.remove(&(at, self.0.number)),
+            Some(Place::Busy { .. }) | None => None,
+        };
+        drop(state);
+        // What the job owns may have work of its own to do.
+        drop(job);
+    }
+}
+
+impl Drop for Task {
+    fn drop(&mut self) {
+        self.cancel();
+    }
+}
+
+impl State {
+    fn put(&mut self, at: Instant, number: u64, job: Job) {
+        self.places.insert(number, Place::Queued(at));
+        self.queue.insert((at, number), job);
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether there is a thread now.
+    fn spawn(self: &Arc<Self>) -> bool {
+        let shared = Arc::clone(self);
+        let named = thread::Builder::new().name("cachetx-timer".to_owned());
+        let spawned = named.spawn(move || shared.run());
+        if let Err(e) = &spawned {
+            log::error!("no thread renews leases, marks and locks: {e}");
+        }
+        spawned.is_ok()
+    }
+
+    fn run(self: &Arc<Self>) {
+        while let Some((number, mut job)) = self.next() {
+            let hurry = Hurry {
+                shared: Arc::downgrade(self),
+                number,
+            };
+            // One that panics (a caller's hook) must not take the others along.
+            let again = catch_unwind(AssertUnwindSafe(|| job(&hurry))).unwrap_or_else(|_| {
+                log::error!("a job of the background panicked and is ended");
+                None
+            });
+            let mut state = self.lock();
+            let place = state.places.remove(&number);
+            if let (Some(Place::Busy { hurried }), Some(pause)) = (place, again) {
+                let pause = if hurried { Duration::ZERO } else { pause };
+                state.put(Instant::now() + pause, number, job);
+            }
+        }
+    }
+
+    /// The next job, at its time; `None` ends the thread.
+    fn next(&self) -> Option<(u64, Job)> {
+        let mut state = self.lock();
+        let mut idle_until = Instant::now() + limits::TIMER_LINGER;
+        loop {
+            let now = Instant::now();
+            let until = match state.queue.first_key_value() {
+                _ if state.stopped => break,
+                Some(((at, number), _)) if *at <= now => {
+                    let key = (*at, *number);
+                    let hurried = false;
+                    state.places.insert(key.1, Place::Busy { hurried });
+                    return state.queue.remove(&key).map(|job| (key.1, job));
+                }
+                Some(((at, _), _)) => {
+                    idle_until = now + limits::TIMER_LINGER;
+                    *at
+                }
+                None if idle_until <= now => break,
+                None => idle_until,
+            };
+            let waited = self.bell.wait_timeout(state, until - now);
+            state = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
+        state.runs = false;
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::mpsc::{Receiver, channel};
+
+    const LONG: Duration = Duration::from_secs(3_600);
+    const PATIENCE: Duration = Duration::from_secs(30);
+
+    /// A job that says its name, and then waits as long as that.
+    fn job(timer: &Timer, first: Duration, pause: Option<Duration>) -> (Task, Receiver<()>) {
+        let (say, said) = channel();
+        let task = timer.start(first, move |_| {
+            let _ = say.send(());
+            pause
+        });
+        (task, said)
+    }
+
+    #[test]
+    fn jobs_are_done_in_the_order_of_their_times_and_again() {
+        let timer = Timer::default();
+        let (_late, never) = job(&timer, LONG, None);
+        let (_soon, said) = job(
+            &timer,
+            Duration::from_millis(5),
+            Some(Duration::from_millis(1)),
+        );
+        for _ in 0..10 {
+            said.recv_timeout(PATIENCE).expect("again and again");
+        }
+        assert!(never.try_recv().is_err());
+    }
+
+    #[test]
+    fn one_that_is_hurried_is_done_at_once_and_one_that_is_dropped_never() {
+        let timer = Timer::default();
+        let (dropped, gone) = job(&timer, LONG, None);
+        let (task, said) = job(&timer, LONG, Some(LONG));
+        drop(dropped);
+        assert!(
+            gone.recv_timeout(PATIENCE).is_err(),
+            "what it owned is gone too"
+        );
+        for _ in 0..3 {
+            task.hurry();
+            said.recv_timeout(PATIENCE).expect("at once");
+        }
+        assert_eq!(
+            timer.0.lock().places.len(),
+            1,
+            "nothing of the dropped one is kept"
+        );
+    }
+
+    #[test]
+    fn one_that_panics_takes_no_other_along_and_the_thread_ends_with_the_timer() {
+        let timer = Timer::default();
+        let _bad = timer.start(Duration::ZERO, |_| panic!("expected"));
+        let (task, said) = job(&timer, Duration::ZERO, Some(LONG));
+        said.recv_timeout(PATIENCE).expect("done");
+        task.hurry();
+        said.recv_timeout(PATIENCE).expect("done again");
+        let shared = Arc::downgrade(&timer.0);
+        drop((timer, task));
+        let end = Instant::now() + PATIENCE;
+        while shared.strong_count() > 0 {
+            assert!(Instant::now() < end, "the thread goes on");
+            thread::yield_now();
+        }
+    }
+}

@@ -1,0 +1,58 @@
+use super::Store;
+use crate::{
+    LockHolder, Result,
+    cache::now,
+    op::{Holders, HoldersReply},
+    protocol::value,
+};
+use std::{fmt, time::Duration};
+
+/// A lock that somebody holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct HeldLock {
+    /// The document's controller.
+    pub controller: String,
+    /// Who holds it, and how long it still lives.
+    pub holder: LockHolder,
+    /// How long ago it was taken, by the holder's clock then and this machine's now; `None` where its value does not say, or
+    /// the two differ too much.
+    pub age: Option<Duration>,
+}
+
+impl fmt::Display for HeldLock {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.controller, self.holder)?;
+        match self.age {
+            Some(age) => write!(f, ", held for {:.1} s", age.as_secs_f64()),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Store {
+    /// Those of the controllers' locks that are held. In a Cluster each hash slot is asked for itself.
+    pub(super) fn holders(&self, locks: Vec<(String, String)>) -> Result<Vec<HeldLock>> {
+        let space = self.cache().space();
+        let mut held = Vec::new();
+        for part in space.divide(locks, |(_, lock)| lock) {
+            let keys = part.iter().map(|(_, lock)| lock.clone());
+            let asked = Holders {
+                locks: keys.collect(),
+            };
+            let HoldersReply::Found(found) = self
+                .cache()
+                .ask(asked)
+                .map_err(crate::op::Fault::into_error)?;
+            let now_ns = now().wall_ns;
+            for ((controller, _), found) in part.into_iter().zip(found) {
+                held.extend(found.map(|(value, left_ms)| HeldLock {
+                    controller,
+                    holder: value::holder(&value, left_ms),
+                    age: value::age(&value, now_ns),
+                }));
+            }
+        }
+        Ok(held)
+    }
+}

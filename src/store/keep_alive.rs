@@ -1,0 +1,333 @@
+//! A held lock's life: renewed in the background, and the holder told where it ends before its time.
+
+use super::{Inner, Store};
+use crate::{
+    Cache, Error,
+    cache::{Hurry, Task, now},
+    engine::Watch,
+    error::Kind,
+    limits,
+    op::{Lock, keys},
+    protocol,
+};
+use std::{
+    fmt,
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    time::Duration,
+};
+
+/// Whether held locks are renewed in the background.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum KeepAlive {
+    /// At a third of their TTL, and again each third, as long as their guards live. The default.
+    #[default]
+    On,
+    /// Never: a guard loses its lock after the TTL, unless it calls [`Locked::renew`](super::Locked::renew).
+    Off,
+}
+
+/// A lock that its guard lost while it held it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct LostLock {
+    /// The run of the document.
+    pub run: String,
+    /// The document's controller.
+    pub controller: String,
+    /// How it was lost.
+    pub why: &'static str,
+}
+
+impl fmt::Display for LostLock {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            run,
+            controller,
+            why,
+        } = self;
+        write!(f, "{run}/{controller}: the lock is lost: {why}")
+    }
+}
+
+/// What a store does when a lock is lost.
+pub(super) type OnLost = Arc<dyn Fn(&LostLock) + Send + Sync>;
+
+/// What a guard and its keep-alive share.
+pub(super) struct Life {
+    lost: LostLock,
+    store_hook: Option<OnLost>,
+    state: Mutex<State>,
+}
+
+struct State {
+    phase: Phase,
+    /// By the driver's clock that counts suspended time too; the server's TTL began later, so this is on the safe side.
+    expires: Duration,
+    hooks: Vec<Hook>,
+}
+
+type Hook = Box<dyn FnOnce(&LostLock) + Send>;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    Held,
+    /// A save is about to release it: that it is gone means nothing yet.
+    Saving,
+    Lost(&'static str),
+    /// Let go of.
+    Over,
+}
+
+impl Life {
+    pub(super) fn new(store: &Store, run: &str, controller: &str, expires: Duration) -> Arc<Self> {
+        Arc::new(Self {
+            lost: LostLock {
+                run: run.to_owned(),
+                controller: controller.to_owned(),
+                why: "",
+            },
+            store_hook: store.0.on_lost.clone(),
+            state: Mutex::new(State {
+                phase: Phase::Held,
+                expires,
+                hooks: Vec::new(),
+            }),
+        })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// When it ends, by the driver's clock.
+    pub(super) fn expires(&self) -> Duration {
+        let state = self.lock();
+        match state.phase {
+            Phase::Held | Phase::Saving => state.expires,
+            Phase::Lost(_) | Phase::Over => Duration::ZERO,
+        }
+    }
+
+    /// How it was lost, where it was.
+    pub(super) fn lost(&self) -> Option<&'static str> {
+        match self.lock().phase {
+            Phase::Lost(why) => Some(why),
+            _ => None,
+        }
+    }
+
+    pub(super) fn renewed(&self, expires: Duration) {
+        let mut state = self.lock();
+        state.expires = state.expires.max(expires);
+    }
+
+    /// The guard found out, or its keep-alive did: whoever wants to know is told, once. Whether it is lost now.
+    pub(super) fn lose(&self, why: &'static str, cache: &Cache) -> bool {
+        let mut state = self.lock();
+        match state.phase {
+            Phase::Held => {}
+            Phase::Saving | Phase::Over => return false,
+            Phase::Lost(_) => return true,
+        }
+        state.phase = Phase::Lost(why);
+        let hooks = std::mem::take(&mut state.hooks);
+        drop(state);
+        let lost = LostLock {
+            why,
+            ..self.lost.clone()
+        };
+        log::warn!("{lost}");
+        cache.counters().locks_lost.add();
+        if let Some(hook) = &self.store_hook {
+            hook(&lost);
+        }
+        hooks.into_iter().for_each(|hook| hook(&lost));
+        true
+    }
+
+    /// Calls the hook when the lock is lost; at once, where it is.
+    pub(super) fn on_lost(&self, hook: Hook) {
+        let mut state = self.lock();
+        match state.phase {
+            Phase::Lost(why) => {
+                drop(state);
+                hook(&LostLock {
+                    why,
+                    ..self.lost.clone()
+                });
+            }
+            _ => state.hooks.push(hook),
+        }
+    }
+
+    pub(super) fn saving(&self) {
+        self.go(Phase::Held, Phase::Saving);
+    }
+
+    pub(super) fn saved(&self) {
+        self.go(Phase::Saving, Phase::Held);
+    }
+
+    pub(super) fn over(&self) {
+        let mut state = self.lock();
+        state.phase = Phase::Over;
+        state.hooks.clear();
+    }
+
+    fn go(&self, from: Phase, to: Phase) {
+        let mut state = self.lock();
+        if state.phase == from {
+            state.phase = to;
+        }
+    }
+
+    fn phase(&self) -> Phase {
+        self.lock().phase
+    }
+}
+
+/// Renews the lock from now on, until the task is dropped or the lock turns out to be lost.
+pub(super) fn keep(
+    store: &Store,
+    life: &Arc<Life>,
+    document: &str,
+    lock: &Lock,
+    fence_key: &str,
+) -> Task {
+    let mut keeper = Keeper {
+        // Weak, so that a job that waits keeps nothing alive.
+        store: Arc::downgrade(&store.0),
+        life: Arc::downgrade(life),
+        document: document.to_owned(),
+        lock: lock.clone(),
+        fence_key: fence_key.to_owned(),
+        watch: None,
+    };
+    let first = limits::LOCK_WATCH_AFTER.min(store.0.lock_ttl / 3);
+    store
+        .cache()
+        .timer()
+        .start(first, move |hurry| keeper.turn(hurry))
+}
+
+struct Keeper {
+    store: Weak<Inner>,
+    life: Weak<Life>,
+    document: String,
+    lock: Lock,
+    fence_key: String,
+    /// Of the lock's channel, so that an operator's clearing is found out at once. Not for short saves: they pay nothing.
+    watch: Option<Watch>,
+}
+
+impl Keeper {
+    /// When to come again; `None` where there is nothing to keep alive any more.
+    fn turn(&mut self, hurry: &Hurry) -> Option<Duration> {
+        let store = Store(self.store.upgrade()?);
+        let life = self.life.upgrade()?;
+        if matches!(life.phase(), Phase::Lost(_) | Phase::Over) {
+            return None;
+        }
+        let third = store.0.lock_ttl / 3;
+        if self.watch.is_none() {
+            let hurry = hurry.clone();
+            let channel = keys::channel(&self.lock.key);
+            self.watch = Some(store.cache().watch(&channel, move || hurry.now()));
+            let left = third.saturating_sub(limits::LOCK_WATCH_AFTER);
+            if !left.is_zero() {
+                return Some(left);
+            }
+        }
+        let lock = self.lock.clone();
+        let renewal = protocol::lock::renew(
+            self.document.clone(),
+            lock,
+            self.fence_key.clone(),
+            store.0.lock_ttl,
+        );
+        let why = match store.cache().drive(renewal) {
+            Ok(expires) => {
+                life.renewed(expires);
+                return Some(third);
+            }
+            Err(e) => why(&e),
+        };
+        // Away, or refused: it counts as held until its time is over by this machine's clock.
+        let left = life.expires().saturating_sub(now().boot);
+        let why = match why {
+            None if !left.is_zero() => {
+                return Some((left / 3).clamp(
+                    limits::KEEP_ALIVE_RETRY,
+                    third.max(limits::KEEP_ALIVE_RETRY),
+                ));
+            }
+            None => "it ran out while the server could not be reached",
+            Some(why) => why,
+        };
+        match life.lose(why, store.cache()) {
+            true => None,
+            // A save that has not said yet what became of the lock.
+            false => Some(limits::KEEP_ALIVE_RETRY),
+        }
+    }
+}
+
+/// How a lock was lost, where the error says that it is.
+pub(super) fn why(error: &Error) -> Option<&'static str> {
+    match error.kind() {
+        Kind::LockLost { why, .. } => Some(why),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Rules;
+    use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
+
+    #[test]
+    fn each_loss_is_told_once_and_none_while_a_save_may_have_let_go() {
+        let rules = Rules::from_json(r#"{ "version": "1.0", "cache_keys": {}, "rules": {} }"#);
+        let cache = Cache::builder(rules.unwrap()).in_memory().open().unwrap();
+        let root = std::env::temp_dir();
+        let told = Arc::new(AtomicU32::new(0));
+        let count = || {
+            let told = Arc::clone(&told);
+            move || {
+                told.fetch_add(1, SeqCst);
+            }
+        };
+        let hook = count();
+        let store = Store::builder(&cache)
+            .root(root)
+            .on_lock_lost(move |_| hook());
+        let life = Life::new(&store.open().unwrap(), "run", "a", Duration::MAX);
+        let hook = count();
+        life.on_lost(Box::new(move |_| hook()));
+        life.saving();
+        assert!(!life.lose("gone", &cache) && life.lost().is_none());
+        life.saved();
+        assert_eq!(told.load(SeqCst), 0);
+        assert!(life.lose("gone", &cache) && life.lose("again", &cache));
+        assert_eq!(
+            (life.lost(), life.expires()),
+            (Some("gone"), Duration::ZERO)
+        );
+        assert_eq!((told.load(SeqCst), cache.stats().locks_lost), (2, 1));
+        life.saving();
+        assert_eq!(
+            life.lost(),
+            Some("gone"),
+            "a save that fails does not bring it back"
+        );
+        let hook = count();
+        life.on_lost(Box::new(move |_| hook()));
+        assert_eq!(told.load(SeqCst), 3);
+
+        life.over();
+        assert!(!life.lose("late", &cache));
+        assert_eq!(told.load(SeqCst), 3);
+    }
+}
