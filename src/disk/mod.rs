@@ -68,7 +68,7 @@ pub(crate) enum FileAction {
     PeekSidecar,
     /// Takes the sidecar's OS lock, unless somebody has it.
     LockSidecar,
-    /// The same for as long as the session lives: taking it again then is no wait, and letting it go does nothing.
+    /// Keeps it for as long as the session lives: taking it again then is no wait, and letting it go does nothing.
     HoldSidecar,
     /// Needs the lock.
     WriteSidecar(Sidecar),

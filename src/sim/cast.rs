@@ -14,7 +14,7 @@ use crate::{
         delete::{self, delete},
         group::{self, Member},
         load::{self, Begun, Filled},
-        lock::{self, Expect},
+        lock::{self, Expect, WhileAway},
         read::{Reader, Source, read},
         recover,
         replay::{How, replay},
@@ -95,6 +95,7 @@ impl Paper {
             seed: 1,
             wait,
             expect,
+            while_away: WhileAway::Fail,
         };
         hand.run(lock::take(claim)).await
     }

@@ -138,6 +138,8 @@ impl World {
             }
             Action::Outbox(action) => Answer::Outbox(self.outboxes.perform(who, action)),
             Action::Sleep(_) => Answer::Slept,
+            // No message is ever heard: whoever waits has to look by itself.
+            Action::Listen(..) => Answer::Heard(false),
         };
         self.trace.push(Event::Took(who, action, fate));
         self.resume(who, Some(answer));
@@ -153,7 +155,9 @@ impl World {
             match script.resume(answer.take(), now, tick) {
                 Some(Wish::Act(action)) => {
                     actor.wakes = match action {
-                        Action::Sleep(pause) => self.clock.saturating_add(pause),
+                        Action::Sleep(pause) | Action::Listen(_, pause) => {
+                            self.clock.saturating_add(pause)
+                        }
                         _ => Duration::ZERO,
                     };
                     actor.next = Some(action);

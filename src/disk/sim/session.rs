@@ -21,6 +21,8 @@ pub(super) struct Open {
     /// Where the place is a journal's; with its lock or without.
     pub(super) journal: Option<FileId>,
     pub(super) made_journal: bool,
+    /// Whether its lock is kept until the session ends.
+    held: bool,
 }
 
 impl SimSession {
@@ -86,7 +88,9 @@ impl Step<'_> {
             }),
             FileAction::PeekSidecar => Ok(Got::Sidecar(self.peek_sidecar())),
             FileAction::UnlockSidecar => {
-                if let Some(file) = self.open.sidecar.take() {
+                if !self.open.held
+                    && let Some(file) = self.open.sidecar.take()
+                {
                     self.disk.unlock(file, self.session);
                 }
                 Ok(Got::Nothing)
@@ -111,7 +115,15 @@ impl Step<'_> {
                 Ok(self.without_journals(action))
             }
             _ if !there => Err(self.failed("find the folder of", io::ErrorKind::NotFound)),
+            FileAction::LockSidecar if self.open.held => Ok(Got::Sidecar(self.peek_sidecar())),
             FileAction::LockSidecar => Ok(self.lock_sidecar()),
+            FileAction::HoldSidecar => {
+                if self.open.sidecar.is_none() {
+                    return Err(self.failed("go on with", io::ErrorKind::Other));
+                }
+                self.open.held = true;
+                Ok(Got::Nothing)
+            }
             FileAction::WriteSidecar(content) => self.write_sidecar(content),
             FileAction::SyncSidecar => {
                 let Some(file) = self.open.sidecar else {

@@ -55,7 +55,13 @@ fn step() -> impl Strategy<Value = Step> {
             FileAction::SyncFolder,
             FileAction::Sweep,
         ]),
-        4 => select(vec![FileAction::LockSidecar, FileAction::Rename]),
+        4 => select(vec![
+            FileAction::LockSidecar,
+            FileAction::LockSidecar,
+            FileAction::HoldSidecar,
+            FileAction::Rename,
+            FileAction::Rename,
+        ]),
         2 => content().prop_map(FileAction::WriteSidecar),
         1 => (1..9_i64).prop_map(|mtime_ns| FileAction::StampTemp { mtime_ns }),
     ];
