@@ -53,7 +53,10 @@ pub const LOCK_LISTEN_POLL: Duration = Duration::from_millis(250);
 pub const LOCK_WATCH_AFTER: Duration = Duration::from_millis(500);
 /// Between two tries to renew a lock while the server is away, at least.
 pub const KEEP_ALIVE_RETRY: Duration = Duration::from_millis(20);
-/// How long the thread that renews leases and locks waits for another one.
+/// Threads of a cache that renew leases, marks and locks: as many servers that do not answer, or hooks that take long, keep
+/// no other renewal waiting.
+pub const TIMER_THREADS: usize = 8;
+/// How long a thread that renews leases, marks and locks waits for another one.
 pub const TIMER_LINGER: Duration = Duration::from_secs(5);
 /// How long the thread that reads messages does not look who else wants some.
 pub const LISTEN_LOOK: Duration = Duration::from_millis(20);
