@@ -10,7 +10,7 @@ use crate::{
     error::Kind,
     op::{Bytes, Entry, Space, keys::sibling},
     protocol::{
-        Claim, Found, Guarantee, Held, Replayed, Spread,
+        Claim, Expires, Found, Guarantee, Held, Replayed, Spread,
         delete::{self, delete},
         group::{self, Member},
         load::{self, Begun, Filled},
@@ -260,7 +260,7 @@ fn writer(held: &Held) -> Writer {
     Writer {
         lock: held.lock.clone(),
         fence: held.fence,
-        expires: held.expires,
+        expires: Expires::at(held.expires),
         read,
         last_mtime_ns: held
             .last_mtime_ns
