@@ -60,7 +60,8 @@ pub const TIMER_THREADS: usize = 8;
 pub const TIMER_LINGER: Duration = Duration::from_secs(5);
 /// How long the thread that reads messages does not look who else wants some.
 pub const LISTEN_LOOK: Duration = Duration::from_millis(20);
-/// How long messages are read that nobody waits for any more: somebody may again.
+/// How long messages are read that nobody waits for any more: somebody may again. And between two questions to the server
+/// that brings them: one that has not answered the last one is given up.
 pub const LISTEN_LINGER: Duration = Duration::from_secs(5);
 /// Between two tries for a connection that brings messages: the first pause; it doubles up to [`LISTEN_PAUSE_MAX`] and is
 /// jittered.

@@ -308,6 +308,45 @@ fn a_lock_that_is_deleted_without_a_message_is_found_free() {
     });
 }
 
+/// The server that brings messages vanishes without closing the connection: that is noticed, and another one is made.
+#[test]
+fn a_connection_that_has_gone_silent_is_given_up() {
+    let world = World::start();
+    let proxy = Proxy::start(world.server.port()).expect("a proxy");
+    let cache = Cache::builder(support::rules()).url(proxy.url()).open();
+    let (store, _) = counting(cache.expect("a cache"), world.root.path());
+    let document = world.climate(&store);
+    document.create(&Climate::of(1)).expect("made");
+    let subscriber = || -> String {
+        let clients: String = redis::cmd("CLIENT")
+            .arg(&["LIST", "TYPE", "pubsub"])
+            .query(&mut world.redis())
+            .expect("CLIENT LIST");
+        clients.split(' ').next().unwrap_or_default().to_owned()
+    };
+    let held = document.lock().expect("locked");
+    thread::scope(|scope| {
+        // One that asks while replies are held back is told that the server is away.
+        let waiting = scope.spawn(|| until("it is locked", || document.lock().is_ok()));
+        until("it listens", || subscriber().starts_with("id="));
+        let first = subscriber();
+        // Whatever is said from now on is held back on this connection for good, and on others until they are made anew.
+        proxy.delay_replies(Duration::from_secs(600));
+        redis::cmd("PUBLISH")
+            .arg(&[support::key("climate") + ":lock:free", String::new()])
+            .exec(&mut world.redis())
+            .expect("PUBLISH");
+        thread::sleep(Duration::from_millis(50));
+        proxy.delay_replies(Duration::ZERO);
+        until("another connection brings messages", || {
+            let now = subscriber();
+            now.starts_with("id=") && now != first
+        });
+        drop(held);
+        waiting.join().expect("locked");
+    });
+}
+
 /// A free lock is one round trip, and nothing listens; many who wait in one process share a connection.
 #[test]
 fn waiters_share_one_connection_which_the_first_of_them_makes() {
