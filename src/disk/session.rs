@@ -98,12 +98,16 @@ impl Session {
                 // Another descriptor's OS lock would wait for this one's, for ever.
                 match &open.sidecar {
                     Some(sidecar) if sidecar::is_named(dir, file, sidecar) => {
-                        sidecar::read(sidecar).map(Got::Sidecar)
+                        sidecar::read(sidecar)
+                            .map(Got::Sidecar)
+                            .map_err(|e| io_error(&path, "read the sidecar of", e))
                     }
-                    // Somebody removed it, so that the next one locks another.
-                    _ => Ok(Got::Busy),
+                    // The next one locks another, and may have done so.
+                    _ => Err(Error::new(Kind::LockLost {
+                        document: path.display().to_string(),
+                        why: "the sidecar whose OS lock it is was removed or replaced",
+                    })),
                 }
-                .map_err(|e| io_error(&path, "read the sidecar of", e))
             }
             FileAction::LockSidecar => {
                 let locked = sidecar::try_lock(dir, file)
