@@ -82,7 +82,8 @@ fn negative_control_without_renewals_the_save_is_refused() {
         .keep_alive(KeepAlive::Off);
     let (store, told) = telling(builder);
     let document = world.climate(&store);
-    document.create(&Climate::of(0)).expect("made");
+    let made = world.climate(&world.store()).create(&Climate::of(0));
+    made.expect("made");
     let held = document.lock().expect("locked");
     until("its life is over", || Locked::is_lost(&held));
     let refused = held.dump_and_unlock().map(drop).expect_err("refused");
@@ -473,11 +474,7 @@ fn requests(world: &World) -> u64 {
 #[test]
 fn renewals_end_with_the_guard() {
     let world = World::start();
-    let store = world
-        .store_builder()
-        .lock_ttl(TTL / 2)
-        .open()
-        .expect("a store");
+    let store = world.store_builder().lock_ttl(TTL).open().expect("a store");
     let document = world.climate(&store);
     document.create(&Climate::of(0)).expect("made");
     for end in 0..3 {
@@ -495,7 +492,7 @@ fn renewals_end_with_the_guard() {
         // One may be on its way; then nothing comes for longer than there is between two.
         until("the last one is through", || {
             let before = requests(&world);
-            thread::sleep(TTL / 3);
+            thread::sleep(TTL / 2);
             requests(&world) == before
         });
     }

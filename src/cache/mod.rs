@@ -35,6 +35,9 @@ use timer::Timer;
 
 /// A rules file and a server. Cheap to clone; clones share connections and counters.
 ///
+/// Its threads and connections are those of the process that opened it: a child that goes on after `fork` without `exec` has to
+/// open one of its own.
+///
 /// # Examples
 ///
 /// ```no_run

@@ -107,7 +107,8 @@ impl StoreBuilder {
 
     /// Whether a held lock is renewed in the background; [`KeepAlive::On`] by default. Threads of the cache do it for all
     /// its locks: one, and up to eight while servers do not answer or there is much to do, so a TTL has to be longer than half a
-    /// round trip for each lock that is held. A guard that is kept for long keeps others waiting for as long.
+    /// round trip for each lock that is held; and where a Cluster may lose a node, than half a minute, since the first renewals there
+    /// wait in vain. A guard that is kept for long keeps others waiting for as long.
     pub fn keep_alive(mut self, keep_alive: KeepAlive) -> Self {
         self.keep_alive = keep_alive;
         self
