@@ -167,7 +167,12 @@ impl Shared {
         for node in self.topology.primaries()? {
             match node.connect_to_listen() {
                 Ok(connection) => return Ok(connection),
-                Err(e) => failed = Some(e),
+                Err(e) => {
+                    if e.is_unavailable() {
+                        self.topology.doubt(&node);
+                    }
+                    failed = Some(e);
+                }
             }
         }
         Err(failed.unwrap_or_else(|| {
