@@ -173,7 +173,11 @@ async fn finish_under_locks(io: &Io, id: JournalId, sidecars: &[Option<Sidecar>]
         take_name_away(io, place, id, sidecar).await?;
     }
     io.disk(&id.place(), FileAction::RemoveJournal).await?;
-    for (place, _) in there() {
+    for (place, sidecar) in there() {
+        // Of another dead transaction, whose temporary files are still needed: this one's names were taken away before.
+        if sidecar.journal.is_some_and(|named| named != id) {
+            continue;
+        }
         // What was to become a document that is somebody else's now.
         if let Err(e) = io.disk(place, FileAction::Sweep).await {
             log::warn!("{}: {e}", name(place));
