@@ -26,7 +26,7 @@ pub(crate) const FOLDER: &str = ".cachetx-journal";
 const SUFFIX: &str = ".journal";
 
 /// Names a journal.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct JournalId(u64);
 
 impl JournalId {
@@ -131,8 +131,12 @@ impl Journal {
             inode,
         };
         let member = |member: BodyMember| {
-            let plain =
-                |name: &str| !name.is_empty() && !name.starts_with('.') && !name.contains('/');
+            let plain = |name: &str| {
+                !name.is_empty()
+                    && name.len() <= limits::MAX_NAME_BYTES
+                    && !name.starts_with('.')
+                    && !name.contains(['/', '\0'])
+            };
             let ours = plain(&member.folder) && plain(&member.file);
             (ours && crate::token::is_hex_64(&member.temp)).then(|| Member {
                 place: Place {
@@ -144,12 +148,16 @@ impl Journal {
                 after: unpack(member.after),
             })
         };
-        Some(Self {
-            members: body
-                .members
-                .into_iter()
-                .map(member)
-                .collect::<Option<_>>()?,
+        let members: Vec<Member> = body
+            .members
+            .into_iter()
+            .map(member)
+            .collect::<Option<_>>()?;
+        // In the order in which sidecars are locked, and each once: two locks of one sidecar would wait for each other.
+        let in_order = members.is_sorted_by(|a, b| a.place < b.place);
+        let some = (1..=limits::MAX_TRANSACTION_DOCUMENTS).contains(&members.len());
+        (in_order && some).then(|| Self {
+            members,
             invalidations: body.invalidations.into_iter().map(Into::into).collect(),
         })
     }
@@ -198,9 +206,9 @@ pub(super) fn write(mut file: &File, journal: &Journal) -> io::Result<()> {
     file.write_all(line.as_bytes())
 }
 
-/// Opens one that is there.
-pub(super) fn open(dir: &File, name: &str) -> io::Result<Option<File>> {
-    match folder::open_at(dir, name, OFlags::RDONLY, Mode::empty()) {
+/// Opens one that is there: for reading, or to be locked, which a network file system grants to who may write only.
+pub(super) fn open(dir: &File, name: &str, access: OFlags) -> io::Result<Option<File>> {
+    match folder::open_at(dir, name, access, Mode::empty()) {
         Ok(file) => Ok(Some(file)),
         Err(Errno::NOENT) => Ok(None),
         Err(e) => Err(e.into()),
@@ -304,7 +312,8 @@ mod tests {
 
     #[test]
     fn a_name_that_leads_out_of_the_root_is_none_of_ours() {
-        for name in ["..", "a/b", "", ".hidden"] {
+        let long = "a".repeat(limits::MAX_NAME_BYTES + 1);
+        for name in ["..", "a/b", "", ".hidden", "a\0b", &long] {
             let mut journal = journal();
             journal.members[1].place.folder = name.into();
             assert_eq!(Journal::parse(journal.line().as_bytes()), None, "{name:?}");
@@ -312,5 +321,32 @@ mod tests {
         let mut journal = journal();
         journal.members[0].temp = "../../elsewhere".to_owned();
         assert_eq!(Journal::parse(journal.line().as_bytes()), None);
+    }
+
+    #[test]
+    fn documents_that_no_transaction_has_so_are_none_of_ours() {
+        let parse = |members: Vec<Member>| {
+            let journal = Journal {
+                members,
+                ..journal()
+            };
+            Journal::parse(journal.line().as_bytes())
+        };
+        let [a, b] = journal().members.try_into().expect("two");
+        assert!(parse(vec![a.clone(), b.clone()]).is_some());
+        assert_eq!(parse(vec![b.clone(), a.clone()]), None, "another order");
+        assert_eq!(parse(vec![a.clone(), a.clone()]), None, "twice");
+        assert_eq!(parse(Vec::new()), None);
+        let many = |n| -> Vec<Member> {
+            (0..n)
+                .map(|n| {
+                    let mut member = a.clone();
+                    member.place.file = format!("{n}.nodb").into();
+                    member
+                })
+                .collect()
+        };
+        assert!(parse(many(limits::MAX_TRANSACTION_DOCUMENTS)).is_some());
+        assert_eq!(parse(many(limits::MAX_TRANSACTION_DOCUMENTS + 1)), None);
     }
 }
