@@ -110,8 +110,8 @@ async fn finish(io: &Io, id: JournalId, journal: &Journal, until: Duration) -> R
     for place in &places {
         match io.try_sidecar(place, until).await {
             Ok(sidecar) => sidecars.push(Some(sidecar)),
-            // Its whole folder is gone; the others' are to be finished all the same.
-            Err(e) if e.is_not_found() => sidecars.push(None),
+            // Its whole folder is gone, or became a link, so that nobody gets to it; the others' are to be finished all the same.
+            Err(e) if e.is_not_found() || e.is_invalid_name() => sidecars.push(None),
             Err(e) => {
                 io.unlock_sidecars(&places).await;
                 return Err(e);
@@ -137,7 +137,7 @@ enum State {
 struct Found<'a> {
     member: &'a Member,
     state: State,
-    /// `None` where its whole folder is gone.
+    /// `None` where its whole folder is gone, or a link.
     sidecar: Option<Sidecar>,
 }
 
