@@ -5,7 +5,7 @@
 
 use super::{
     Invalidation, Place, folder,
-    outbox::line::{self, Keys},
+    outbox::line::{self, Keys, Sealed},
 };
 use crate::{limits, op::Stamp};
 use rustix::{
@@ -122,9 +122,27 @@ impl Journal {
         line::sealed(&serde_json::to_string(&body).unwrap_or_default())
     }
 
-    /// `None` for anything but a whole line whose names stay in the root.
-    pub(super) fn parse(bytes: &[u8]) -> Option<Self> {
-        let body: Body = serde_json::from_str(line::unsealed(bytes.strip_suffix(b"\n")?)?).ok()?;
+    /// `None` for one that was never whole.
+    ///
+    /// # Errors
+    ///
+    /// It is whole, but of another version, or says what no transaction says: it may be committed, so it is left to whoever
+    /// understands it.
+    pub(super) fn parse(bytes: &[u8]) -> io::Result<Option<Self>> {
+        let understood = match line::unseal(bytes.strip_suffix(b"\n").unwrap_or_default()) {
+            Sealed::Damaged => return Ok(None),
+            Sealed::OtherVersion => None,
+            Sealed::Json(json) => Self::of(json),
+        };
+        let why = "it is not understood here; who removes it gives its transaction up";
+        understood
+            .map(Some)
+            .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, why))
+    }
+
+    /// `None` for anything but names that stay in the root.
+    fn of(json: &str) -> Option<Self> {
+        let body: Body = serde_json::from_str(json).ok()?;
         let unpack = |(mtime_ns, size, inode)| Stamp {
             mtime_ns,
             size,
@@ -219,7 +237,7 @@ pub(super) fn read(file: &File) -> io::Result<Option<Journal>> {
     let mut bytes = Vec::new();
     let most = limits::MAX_JOURNAL_BYTES as u64 + 1;
     file.take(most).read_to_end(&mut bytes)?;
-    Ok(Journal::parse(&bytes))
+    Journal::parse(&bytes)
 }
 
 /// Takes the lock; `None` where somebody else has it, or where the name no longer leads there.
@@ -298,15 +316,26 @@ mod tests {
         }
     }
 
+    fn parse(journal: &Journal) -> Option<Journal> {
+        // Whole, it is never taken for one that was not.
+        Journal::parse(journal.line().as_bytes())
+            .ok()
+            .map(|it| it.expect("whole"))
+    }
+
     #[test]
     fn it_reads_back_and_any_damage_makes_it_none() {
         let whole = journal().line().into_bytes();
-        assert_eq!(Journal::parse(&whole), Some(journal()));
+        assert_eq!(Journal::parse(&whole).unwrap(), Some(journal()));
         for at in 0..whole.len() {
-            assert_eq!(Journal::parse(&whole[..at]), None, "cut at {at}");
+            assert_eq!(Journal::parse(&whole[..at]).unwrap(), None, "cut at {at}");
             let mut damaged = whole.clone();
             damaged[at] ^= 1;
-            assert_eq!(Journal::parse(&damaged), None, "byte {at} changed");
+            let read = Journal::parse(&damaged);
+            match at {
+                0 => assert!(read.is_err(), "of another version"),
+                _ => assert_eq!(read.unwrap(), None, "byte {at} changed"),
+            }
         }
     }
 
@@ -316,21 +345,20 @@ mod tests {
         for name in ["..", "a/b", "", ".hidden", "a\0b", &long] {
             let mut journal = journal();
             journal.members[1].place.folder = name.into();
-            assert_eq!(Journal::parse(journal.line().as_bytes()), None, "{name:?}");
+            assert_eq!(parse(&journal), None, "{name:?}");
         }
         let mut journal = journal();
         journal.members[0].temp = "../../elsewhere".to_owned();
-        assert_eq!(Journal::parse(journal.line().as_bytes()), None);
+        assert_eq!(parse(&journal), None);
     }
 
     #[test]
     fn documents_that_no_transaction_has_so_are_none_of_ours() {
         let parse = |members: Vec<Member>| {
-            let journal = Journal {
+            super::tests::parse(&Journal {
                 members,
                 ..journal()
-            };
-            Journal::parse(journal.line().as_bytes())
+            })
         };
         let [a, b] = journal().members.try_into().expect("two");
         assert!(parse(vec![a.clone(), b.clone()]).is_some());
