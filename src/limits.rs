@@ -186,6 +186,11 @@ pub const TAKEOVER_PAUSE: Duration = Duration::from_millis(500);
 
 /// Bytes of a transaction's journal, which names every entry that is to be deleted; a transaction with more is refused.
 pub const MAX_JOURNAL_BYTES: usize = 64 * 1024 * 1024;
+/// Documents of one transaction.
+pub const MAX_TRANSACTION_DOCUMENTS: usize = 8;
+/// How long a reader, or a look in the background, waits for the documents of a transaction that died, to finish it: longer than
+/// anybody has their OS locks who does not finish it himself.
+pub const FINISH_WAIT: Duration = Duration::from_millis(100);
 /// Dead transactions' journals that one look in the background finishes; the next one goes on.
 pub const MAX_JOURNALS: usize = 1_024;
 /// Tries to make a journal that nobody takes for a dead owner's before it is locked.

@@ -194,7 +194,7 @@ impl Cache {
     }
 
     /// Lets the background thread do this too, at each of its looks, until it says that it is over.
-    pub(crate) fn look_too(&self, look: impl Fn() -> Look + Send + Sync + 'static) {
+    pub(crate) fn look_too(&self, look: impl FnMut() -> Look + Send + 'static) {
         self.0.replayer.look_too(Box::new(look));
         self.0.replayer.start();
     }

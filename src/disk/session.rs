@@ -7,7 +7,7 @@ use crate::{
     error::{Kind, io_error},
 };
 use rustix::{
-    fs::{AtFlags, Mode},
+    fs::{AtFlags, Mode, OFlags},
     io::Errno,
 };
 use std::{
@@ -234,7 +234,7 @@ fn act_on_journal(
         (FileAction::SyncJournal, Some(file)) => step(path, "sync the journal", file.sync_all()),
         (FileAction::ReadJournal, _) => {
             let failed = |e| io_error(path, "read the journal", e);
-            let Some(file) = journal::open(dir, name).map_err(failed)? else {
+            let Some(file) = journal::open(dir, name, OFlags::RDONLY).map_err(failed)? else {
                 return Ok(Got::Missing);
             };
             let content = journal::read(&file).map_err(failed)?;
@@ -244,7 +244,7 @@ fn act_on_journal(
         }
         (FileAction::LockJournal, _) => {
             let failed = |e| io_error(path, "lock the journal", e);
-            let Some(file) = journal::open(dir, name).map_err(failed)? else {
+            let Some(file) = journal::open(dir, name, OFlags::RDWR).map_err(failed)? else {
                 return Ok(Got::Missing);
             };
             *open = journal::try_lock(dir, name, file).map_err(failed)?;

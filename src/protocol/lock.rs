@@ -129,7 +129,7 @@ async fn take_os_lock(io: &Io, claim: &Claim, until: Duration) -> Result<Held> {
                 ..
             }) => {
                 io.disk(&claim.place, FileAction::UnlockSidecar).await?;
-                recover(io, &claim.place, dead).await?;
+                recover(io, &claim.place, dead, until).await?;
             }
             Got::Sidecar(_) => break,
             Got::Busy if io.now().boot < until => io.sleep(limits::LOCK_POLL_MIN).await,

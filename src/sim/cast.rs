@@ -8,6 +8,7 @@ use crate::{
     Error, Outcome, Params, Result,
     disk::{JournalId, Place},
     error::Kind,
+    limits,
     op::{Bytes, Entry, Space, keys::sibling},
     protocol::{
         Claim, Expires, Found, Guarantee, Held, Replayed, Spread,
@@ -244,7 +245,11 @@ fn plan(hand: &Hand, papers: &[Paper], members: Vec<Member>) -> group::Plan {
 
 /// Finishes the transactions of those who died.
 pub(crate) async fn mend(hand: &Hand) -> Result<()> {
-    hand.run(recover::all()).await
+    for id in hand.run(recover::list()).await? {
+        let finished = recover::finish_if_dead(id, limits::SIDECAR_WAIT);
+        hand.run(finished).await?;
+    }
+    Ok(())
 }
 
 /// What was read under a lock, with one number more.
