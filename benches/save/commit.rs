@@ -32,7 +32,7 @@ impl Both {
             ours: FilelessDocument::new(&cache, CONTROLLER, &[TASK], params())?,
             by_hand: ByHand::new(url, names.clone())?,
             names,
-            bytes: vec![b'v'; bytes].into(),
+            bytes: format!("\"{}\"", "v".repeat(bytes - 2)).into_bytes().into(),
         })
     }
 

@@ -137,8 +137,8 @@ impl FilelessDocument {
 /// A folder with one document, which nobody else writes.
 #[derive(Debug)]
 struct Memory {
-    document: Stamp,
-    temp: Stamp,
+    document: (Stamp, Bytes),
+    temp: (Stamp, Bytes),
     sidecar: Sidecar,
 }
 
@@ -146,12 +146,14 @@ impl Default for Memory {
     fn default() -> Self {
         let stamp = Stamp {
             mtime_ns: 1,
-            size: 0,
+            size: 2,
             inode: 1,
         };
+        // Whole JSON: what is cut short would be read again.
+        let empty = (stamp, Bytes::from(&b"{}"[..]));
         Self {
-            document: stamp,
-            temp: stamp,
+            document: empty.clone(),
+            temp: empty,
             sidecar: Sidecar::default(),
         }
     }
@@ -161,16 +163,19 @@ impl Memory {
     fn perform(&mut self, action: &FileAction) -> Got {
         match action {
             FileAction::LookAtFolder => return Got::Folder(Folder::Writable),
-            FileAction::Stat => return Got::Stamp(Some(self.document)),
-            FileAction::Read => return Got::File(self.document, Bytes::default()),
+            FileAction::Stat => return Got::Stamp(Some(self.document.0)),
+            FileAction::Read => return Got::File(self.document.0, self.document.1.clone()),
             FileAction::PeekSidecar | FileAction::LockSidecar => return Got::Sidecar(self.sidecar),
             FileAction::StampTemp { mtime_ns } => {
-                self.temp.mtime_ns = *mtime_ns;
-                return Got::Stamp(Some(self.temp));
+                self.temp.0.mtime_ns = *mtime_ns;
+                return Got::Stamp(Some(self.temp.0));
             }
-            FileAction::WriteTemp(bytes) => self.temp.size = bytes.len() as u64,
+            FileAction::WriteTemp(bytes) => {
+                self.temp.0.size = bytes.len() as u64;
+                self.temp.1 = bytes.clone();
+            }
             FileAction::WriteSidecar(content) => self.sidecar = *content,
-            FileAction::Rename => self.document = self.temp,
+            FileAction::Rename => self.document = self.temp.clone(),
             _ => {}
         }
         Got::Nothing
