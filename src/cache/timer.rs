@@ -34,6 +34,8 @@ struct State {
     threads: usize,
     /// Threads that wait for a job's time. While anything is queued there is one, unless all threads there may be are busy.
     idle: usize,
+    /// When one of them looks again by itself, at the latest; `None` where that is not known.
+    looks_at: Option<Instant>,
     /// The cache is gone.
     stopped: bool,
 }
@@ -70,9 +72,9 @@ impl Timer {
         state.last += 1;
         let number = state.last;
         state.put(at, number, Box::new(job));
-        let soonest = state.queue.keys().next() == Some(&(at, number));
         self.0.see_to_a_thread(&mut state);
-        if soonest {
+        // Most locks are let go of long before their job's time: none of them wakes a thread.
+        if state.looks_at.is_none_or(|looks_at| at < looks_at) {
             self.0.bell.notify_one();
         }
         Task(Hurry {
@@ -218,8 +220,10 @@ impl Shared {
                 Some((at, _)) => at.min(linger),
                 None => linger,
             };
+            state.looks_at = Some(state.looks_at.map_or(until, |at| at.min(until)));
             let waited = self.bell.wait_timeout(state, until - now);
             state = waited.unwrap_or_else(PoisonError::into_inner).0;
+            state.looks_at = None;
         };
         state.idle -= 1;
         match next {
