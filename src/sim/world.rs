@@ -232,6 +232,12 @@ impl World {
         self.server.advance(Duration::from_millis(ms));
     }
 
+    /// A request that nobody waits for any more reaches the server.
+    pub(crate) fn deliver(&mut self, n: usize) {
+        let name = self.server.deliver(n);
+        self.befalls(format!("the late server.{name} arrives"));
+    }
+
     fn sleep_until(&mut self, moment: Duration) {
         self.advance(moment.saturating_sub(self.clock));
     }

@@ -1,5 +1,6 @@
 mod crash_points;
 mod histories;
+mod late_requests;
 mod outboxes;
 mod power_loss;
 mod transactions;
