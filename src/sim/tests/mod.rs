@@ -1,3 +1,4 @@
+mod around;
 mod crash_points;
 mod histories;
 mod late_requests;
