@@ -2,6 +2,7 @@
 
 mod history;
 mod page;
+mod pause;
 
 pub(super) use page::page;
 
