@@ -53,11 +53,15 @@ pub const LOCK_LISTEN_POLL: Duration = Duration::from_millis(250);
 pub const LOCK_WATCH_AFTER: Duration = Duration::from_millis(500);
 /// Between two tries to renew a lock while the server is away, at least.
 pub const KEEP_ALIVE_RETRY: Duration = Duration::from_millis(20);
-/// How long the thread that renews leases and locks waits for another one.
+/// Threads of a cache that renew leases, marks and locks: as many servers that do not answer, or hooks that take long, keep
+/// no other renewal waiting.
+pub const TIMER_THREADS: usize = 8;
+/// How long a thread that renews leases, marks and locks waits for another one.
 pub const TIMER_LINGER: Duration = Duration::from_secs(5);
 /// How long the thread that reads messages does not look who else wants some.
 pub const LISTEN_LOOK: Duration = Duration::from_millis(20);
-/// How long messages are read that nobody waits for any more: somebody may again.
+/// How long messages are read that nobody waits for any more: somebody may again. And between two questions to the server
+/// that brings them: one that has not answered the last one is given up.
 pub const LISTEN_LINGER: Duration = Duration::from_secs(5);
 /// Between two tries for a connection that brings messages: the first pause; it doubles up to [`LISTEN_PAUSE_MAX`] and is
 /// jittered.
@@ -185,6 +189,11 @@ pub const TAKEOVER_PAUSE: Duration = Duration::from_millis(500);
 
 /// Bytes of a transaction's journal, which names every entry that is to be deleted; a transaction with more is refused.
 pub const MAX_JOURNAL_BYTES: usize = 64 * 1024 * 1024;
+/// Documents of one transaction.
+pub const MAX_TRANSACTION_DOCUMENTS: usize = 8;
+/// How long a reader, or a look in the background, waits for the documents of a transaction that died, to finish it: longer than
+/// anybody has their OS locks who does not finish it himself.
+pub const FINISH_WAIT: Duration = Duration::from_millis(100);
 /// Dead transactions' journals that one look in the background finishes; the next one goes on.
 pub const MAX_JOURNALS: usize = 1_024;
 /// Tries to make a journal that nobody takes for a dead owner's before it is locked.

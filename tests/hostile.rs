@@ -423,7 +423,7 @@ fn a_damaged_sidecar_is_no_obstacle() {
         assert!(
             fs::read_to_string(&sidecar)
                 .expect("mended")
-                .starts_with("cachetx 1 ")
+                .starts_with("cachetx 2 ")
         );
     }
     let mut held = document.lock().expect("locked");

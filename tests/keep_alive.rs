@@ -4,7 +4,7 @@
 mod support;
 
 use cachetx::{
-    Cache, CacheOutcome, Engine, KeepAlive, Locked, Save, Store, StoreBuilder,
+    Cache, CacheOutcome, Engine, Guarantee, KeepAlive, Locked, Save, Store, StoreBuilder,
     testing::{MemoryServer, Proxy},
 };
 use rustix::process::Signal;
@@ -12,8 +12,8 @@ use std::{
     io::{BufRead as _, BufReader, Write as _},
     process::Child,
     sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering::SeqCst},
+        Arc, Mutex,
+        atomic::{AtomicBool, AtomicU64, Ordering::SeqCst},
         mpsc::{Receiver, channel},
     },
     thread,
@@ -82,12 +82,182 @@ fn negative_control_without_renewals_the_save_is_refused() {
         .keep_alive(KeepAlive::Off);
     let (store, told) = telling(builder);
     let document = world.climate(&store);
-    document.create(&Climate::of(0)).expect("made");
+    let made = world.climate(&world.store()).create(&Climate::of(0));
+    made.expect("made");
     let held = document.lock().expect("locked");
     until("its life is over", || Locked::is_lost(&held));
     let refused = held.dump_and_unlock().map(drop).expect_err("refused");
     assert!(refused.error().is_lock_lost(), "{refused}");
     assert!(told.try_recv().is_err(), "nobody looked");
+}
+
+/// A save that is held up on its way until the end that its lock had when it began is past.
+fn save_held_up(world: &World, keep_alive: KeepAlive) -> Result<(), cachetx::Error> {
+    let ends = Arc::new(Mutex::new(None::<Instant>));
+    let end = Arc::clone(&ends);
+    let store = world
+        .store_builder()
+        .lock_ttl(TTL)
+        .keep_alive(keep_alive)
+        .trace(move |step| {
+            let end = end
+                .lock()
+                .expect("not poisoned")
+                .take_if(|_| step == "disk.lock-sidecar");
+            if let Some(end) = end {
+                until("its first life is over", || Instant::now() > end);
+            }
+        })
+        .open()
+        .expect("a store");
+    let document = world.climate(&store);
+    if !document.exists().expect("looked for") {
+        document.create(&Climate::of(0)).expect("made");
+    }
+    let mut held = document.lock().expect("locked");
+    held.years += 1;
+    *ends.lock().expect("not poisoned") = Some(Instant::now() + TTL);
+    committed(&held.dump_and_unlock()?);
+    assert!(
+        ends.lock().expect("not poisoned").is_none(),
+        "it was held up"
+    );
+    Ok(())
+}
+
+#[test]
+fn a_save_that_takes_longer_than_its_lock_had_left_goes_through() {
+    let world = World::start();
+    save_held_up(&world, KeepAlive::On).expect("its lock was renewed meanwhile");
+    assert_eq!(world.on_disk().years, 1);
+    let refused = save_held_up(&world, KeepAlive::Off).expect_err("its lock is over");
+    assert!(refused.is_lock_lost(), "{refused}");
+    assert_eq!(world.on_disk().years, 1);
+}
+
+/// The message of its own release makes the keep-alive look before the deletion is over.
+#[test]
+fn a_deletion_that_lets_its_lock_go_has_not_lost_it() {
+    let world = World::start();
+    let asked = {
+        let mut redis = world.redis();
+        move || support::calls(&mut redis, "evalsha")
+    };
+    let listens = {
+        let mut redis = world.redis();
+        move || -> u64 {
+            let channel = lock_key() + ":free";
+            let count: (String, u64) = redis::cmd("PUBSUB")
+                .arg(&["NUMSUB", &channel])
+                .query(&mut redis)
+                .expect("PUBSUB");
+            count.1
+        }
+    };
+    let seen = Mutex::new((asked, listens, 0));
+    let after = Arc::new(AtomicBool::new(false));
+    let looked = Arc::clone(&after);
+    let builder = world
+        .store_builder()
+        .lock_ttl(Duration::from_secs(3_600))
+        .guarantee(Guarantee::CrashSafe)
+        .trace(move |step| {
+            let (asked, listens, before) = &mut *seen.lock().expect("not poisoned");
+            match step {
+                "server.Commit" => {
+                    until("its keep-alive listens", || listens() == 1);
+                    // Its first look is over when nothing more is asked.
+                    until("it has looked", || {
+                        *before = asked();
+                        thread::sleep(Duration::from_millis(100));
+                        *before == asked()
+                    });
+                }
+                "outbox.retire" => {
+                    until("its keep-alive has looked", || asked() > *before + 1);
+                    // Time to make something of the answer.
+                    thread::sleep(Duration::from_millis(100));
+                    looked.store(true, SeqCst);
+                }
+                _ => {}
+            }
+        });
+    let (store, told) = telling(builder);
+    let document = world.climate(&store);
+    let made = world.climate(&world.store()).create(&Climate::of(0));
+    made.expect("made");
+    document.delete(cachetx::NO_TASKS).expect("deleted");
+    assert!(after.load(SeqCst), "it was held up");
+    assert!(!document.exists().expect("looked for"));
+    assert!(told.try_recv().is_err(), "nothing was lost");
+    assert_eq!(store.cache().stats().locks_lost, 0);
+}
+
+/// A hook that waits, or panics, is one lock's trouble, not that of the others.
+#[test]
+fn a_hook_that_waits_or_panics_stops_no_other_renewal() {
+    let root = tempfile::TempDir::new().expect("a folder");
+    let cache = Cache::builder(support::rules())
+        .in_memory()
+        .open()
+        .expect("a cache");
+    let builder = Store::builder(&cache).root(root.path()).lock_ttl(TTL);
+    let store = builder
+        .on_lock_lost(|lost| assert_eq!(lost.controller, "climate"))
+        .open()
+        .expect("a store");
+    let [waits, panics, renewed] = ["climate", "ash", "soils"].map(|controller| {
+        let document = store.document::<Climate>(support::RUN, controller);
+        let document = document.expect("a document");
+        document.create(&Climate::of(0)).expect("made");
+        document
+    });
+    let [mut waiting, mut panicking, mut held] =
+        [&waits, &panics, &renewed].map(|document| document.lock().expect("locked"));
+    let (begin, begun) = channel();
+    let (end, ends) = channel::<()>();
+    Locked::on_lost(&mut waiting, move |_| {
+        begin.send(()).expect("listened to");
+        let _ = ends.recv();
+    });
+    let (say, told) = channel();
+    Locked::on_lost(&mut panicking, move |_| say.send(()).expect("listened to"));
+    waits.clear_lock().expect("cleared");
+    begun.recv_timeout(Duration::from_secs(30)).expect("called");
+    panics.clear_lock().expect("cleared");
+    told.recv_timeout(Duration::from_secs(30))
+        .expect("the store's hook panics, the guard's own is called all the same");
+    let start = Instant::now();
+    until("twice its life is over", || start.elapsed() > 2 * TTL);
+    held.years += 1;
+    committed(&held.dump_and_unlock().expect("its lock was renewed"));
+    drop(end);
+}
+
+/// A renewal whose reply was lost may have been done: then the server has the lock for longer than its holder knows.
+#[test]
+fn a_lock_that_ran_out_by_the_clock_only_is_let_go_of() {
+    let world = World::start();
+    let proxy = Proxy::start(world.server.port()).expect("a proxy");
+    let cache = Cache::builder(support::rules())
+        .url(proxy.url())
+        .response_timeout(Duration::from_millis(200))
+        .open()
+        .expect("a cache");
+    let (store, told) = telling(Store::builder(cache).root(world.root.path()).lock_ttl(TTL));
+    let document = world.climate(&store);
+    document.create(&Climate::of(0)).expect("made");
+    let held = document.lock().expect("locked");
+    let value = support::get(&mut world.redis(), &lock_key()).expect("it is there");
+    proxy.delay_replies(Duration::from_secs(60));
+    assert!(is_told(&told).contains("while the server could not be reached"));
+    // As one that was renewed for hours is.
+    support::set(&mut world.redis(), &lock_key(), &value);
+    proxy.delay_replies(Duration::ZERO);
+    drop(held);
+    until("nobody has it", || {
+        support::get(&mut world.redis(), &lock_key()).is_none()
+    });
 }
 
 /// Cleared by an operator, which a message tells; deleted or taken by somebody else, which the next renewal finds.
@@ -298,25 +468,13 @@ fn a_holder() {
 
 /// Renewals as the server has counted them.
 fn requests(world: &World) -> u64 {
-    let info: String = redis::cmd("INFO")
-        .arg("commandstats")
-        .query(&mut world.redis())
-        .expect("INFO");
-    let line = info
-        .lines()
-        .find(|line| line.starts_with("cmdstat_evalsha:"));
-    let calls = line.and_then(|line| line.split(['=', ',']).nth(1));
-    calls.expect("there were some").parse().expect("a number")
+    support::calls(&mut world.redis(), "evalsha")
 }
 
 #[test]
 fn renewals_end_with_the_guard() {
     let world = World::start();
-    let store = world
-        .store_builder()
-        .lock_ttl(TTL / 2)
-        .open()
-        .expect("a store");
+    let store = world.store_builder().lock_ttl(TTL).open().expect("a store");
     let document = world.climate(&store);
     document.create(&Climate::of(0)).expect("made");
     for end in 0..3 {
@@ -334,7 +492,7 @@ fn renewals_end_with_the_guard() {
         // One may be on its way; then nothing comes for longer than there is between two.
         until("the last one is through", || {
             let before = requests(&world);
-            thread::sleep(TTL / 3);
+            thread::sleep(TTL / 2);
             requests(&world) == before
         });
     }

@@ -100,9 +100,10 @@ fn a_lock_goes_round_without_polling() {
     let mut peers: Vec<Peer> = (0..PROCESSES)
         .map(|_| Peer::start(&world, "turns"))
         .collect();
-    let (mut asked, mut waits) = (0, Vec::new());
+    let (mut asked, mut waits, mut waited) = (0, Vec::new(), Duration::ZERO);
     for peer in &mut peers {
         asked += peer.says("asked").parse::<u64>().expect("a number");
+        waited += Duration::from_micros(peer.says("waited_us").parse().expect("a number"));
         let said = peer.says("waits_us");
         waits.extend(
             said.split(' ')
@@ -120,11 +121,12 @@ fn a_lock_goes_round_without_polling() {
         "{turns} turns of {PROCESSES} processes with {THREADS} threads: from a release to the next holder {median:?} (median), {most:?} (95 %); {:.1} requests for the lock a turn",
         asked as f64 / turns as f64
     );
-    // A thread asks twice before it waits, and one of each process is woken. By polling it is twice as many and more: one
-    // request in 50 ms for each of those who wait, and nine in the first 100 ms.
+    // A thread asks twice before it waits, one of each process is woken, and however slow the machine is each that waits asks
+    // once more in 250 ms. By polling it is one request in 50 ms at least, and nine in the first 100 ms.
+    let polls = u64::try_from(waited.as_millis() / 200).expect("it fits");
     assert!(
-        asked <= turns * (3 + 2 * PROCESSES),
-        "{asked} requests for {turns} turns: the waiters poll"
+        asked <= turns * (3 + PROCESSES) + polls,
+        "{asked} requests for {turns} turns and {waited:?} of waiting: the waiters poll"
     );
     if given("CACHETX_SOAK").is_some() {
         assert!(median < Duration::from_millis(5), "{median:?}");
@@ -155,11 +157,12 @@ fn a_process() {
                 .expect("a store"),
         ),
         _ => {
-            let waits = turns(&store, root);
+            let (waits, waited) = turns(&store, root);
             // Past the harness, which has begun a line.
             println!(
-                "\nasked={}\nwaits_us={}",
+                "\nasked={}\nwaited_us={}\nwaits_us={}",
                 asked.load(SeqCst),
+                waited.as_micros(),
                 waits.join(" ")
             );
         }
@@ -192,9 +195,10 @@ fn load(store: &Store) {
     });
 }
 
-/// Takes the lock in turns with others; how long after the last release each turn that had to wait began.
-fn turns(store: &Store, root: &Path) -> Vec<String> {
-    let waits = Mutex::new(Vec::new());
+/// Takes the lock in turns with others; how long after the last release each turn that had to wait began, in us, and how long
+/// all of them waited.
+fn turns(store: &Store, root: &Path) -> (Vec<String>, Duration) {
+    let waits = Mutex::new((Vec::new(), Duration::ZERO));
     thread::scope(|scope| {
         for _ in 0..THREADS {
             let (store, waits) = (&store, &waits);
@@ -206,11 +210,13 @@ fn turns(store: &Store, root: &Path) -> Vec<String> {
                     let asked_at = now_us();
                     let mut held = document.lock().expect("a turn");
                     let held_at = now_us();
+                    let waited = Duration::from_micros(held_at.saturating_sub(asked_at));
+                    waits.lock().expect("not poisoned").1 += waited;
                     let released = std::fs::read_to_string(root.join(RELEASED));
                     let released: Option<u64> = released.ok().and_then(|text| text.parse().ok());
                     if let Some(released) = released.filter(|at| *at > asked_at) {
                         let wait = (held_at - released).to_string();
-                        waits.lock().expect("not poisoned").push(wait);
+                        waits.lock().expect("not poisoned").0.push(wait);
                     }
                     held.years += 1;
                     thread::sleep(HOLD);
@@ -305,6 +311,45 @@ fn a_lock_that_is_deleted_without_a_message_is_found_free() {
             .exec(&mut world.redis())
             .expect("DEL");
         assert_eq!(waiting.join().expect("it ends"), 1);
+    });
+}
+
+/// The server that brings messages vanishes without closing the connection: that is noticed, and another one is made.
+#[test]
+fn a_connection_that_has_gone_silent_is_given_up() {
+    let world = World::start();
+    let proxy = Proxy::start(world.server.port()).expect("a proxy");
+    let cache = Cache::builder(support::rules()).url(proxy.url()).open();
+    let (store, _) = counting(cache.expect("a cache"), world.root.path());
+    let document = world.climate(&store);
+    document.create(&Climate::of(1)).expect("made");
+    let subscriber = || -> String {
+        let clients: String = redis::cmd("CLIENT")
+            .arg(&["LIST", "TYPE", "pubsub"])
+            .query(&mut world.redis())
+            .expect("CLIENT LIST");
+        clients.split(' ').next().unwrap_or_default().to_owned()
+    };
+    let held = document.lock().expect("locked");
+    thread::scope(|scope| {
+        // One that asks while replies are held back is told that the server is away.
+        let waiting = scope.spawn(|| until("it is locked", || document.lock().is_ok()));
+        until("it listens", || subscriber().starts_with("id="));
+        let first = subscriber();
+        // Whatever is said from now on is held back on this connection for good, and on others until they are made anew.
+        proxy.delay_replies(Duration::from_secs(600));
+        redis::cmd("PUBLISH")
+            .arg(&[support::key("climate") + ":lock:free", String::new()])
+            .exec(&mut world.redis())
+            .expect("PUBLISH");
+        thread::sleep(Duration::from_millis(50));
+        proxy.delay_replies(Duration::ZERO);
+        until("another connection brings messages", || {
+            let now = subscriber();
+            now.starts_with("id=") && now != first
+        });
+        drop(held);
+        waiting.join().expect("locked");
     });
 }
 

@@ -419,6 +419,6 @@ fn a_live_process_file_is_nobody_elses() {
     let opened = File::open(&file.path).expect("opened");
     assert!(opened.try_lock().is_err(), "its OS lock is held");
     drop(cache);
-    // A child of another test has it too, until that is another program.
-    until("its OS lock is gone", || opened.try_lock().is_ok());
+    // A child that another test starts has all files of this process for a moment.
+    until("its OS lock is let go of", || opened.try_lock().is_ok());
 }

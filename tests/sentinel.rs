@@ -75,7 +75,27 @@ fn the_primary_is_found_and_its_successor_followed() {
             );
             assert_eq!(outcome.replicas, (asked > 0).then_some(2), "{asked}");
         }
+        // A guard that is held for a while listens to its lock's channel, there too once it is elsewhere.
+        let patient = Store::builder(&cache)
+            .root(root.path())
+            .lock_ttl(Duration::from_secs(3_600));
+        let patient = patient.open().expect("a store");
+        let soils = patient.document::<Climate>("copacetic-sled", "soils");
+        let soils = soils.expect("a document");
+        soils.create(&Climate::of(1)).expect("created");
+        let listening = soils.lock().expect("locked");
+        let heard_at = |n: usize| -> u64 {
+            let channel = format!("{}:lock:free", soils.cache_key());
+            let mut plain = Nodes::of([trio.server(n).url()]);
+            let count: (String, u64) = plain.run(&["PUBSUB", "NUMSUB", &channel]);
+            count.1
+        };
+        let first = trio.primary().expect("sentinels answer").expect("one");
+        until("it listens", || heard_at(first) == 1);
         let second = trio.fail_over().expect("replaced");
+        // Long before its next renewal, which would find the successor too.
+        until("it listens to the successor", || heard_at(second) == 1);
+        drop(listening);
         let mut held = document.lock().expect("the new primary is found");
         held.years += 1;
         let outcome = held.dump_and_unlock().expect("saved");

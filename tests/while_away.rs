@@ -234,6 +234,83 @@ fn the_wait_is_bounded_and_a_dead_holder_is_none() {
     drop(document.lock().expect("free"));
 }
 
+/// Whoever comes next locks another file, so that there are two holders: the first is refused, for good and at once.
+#[test]
+fn a_holder_whose_sidecar_is_removed_has_lost_its_lock() {
+    let world = without_server();
+    let store = falling_back(&world);
+    let document = world.climate(&store);
+    let mut first = document.lock().expect("by its sidecar");
+    std::fs::remove_file(world.run_folder().join(".climate.nodb.cachetx")).expect("it is there");
+    let mut second = document.lock().expect("by another sidecar");
+    first.years = 100;
+    let refused = first.dump_and_unlock().map(drop).expect_err("refused");
+    assert!(refused.error().is_lock_lost(), "{refused}");
+    drop(refused);
+    second.years += 1;
+    deferred(&second.dump_and_unlock().expect("saved").cache);
+    assert_eq!(world.on_disk().years, 1);
+}
+
+/// Where the whole folder is another one, so is the document.
+#[test]
+fn a_holder_whose_folder_is_replaced_is_refused() {
+    let world = without_server();
+    let store = falling_back(&world);
+    let mut held = world.climate(&store).lock().expect("by its sidecar");
+    let (folder, aside) = (world.run_folder(), world.root.path().join("aside"));
+    std::fs::rename(&folder, &aside).expect("moved");
+    std::fs::create_dir(&folder).expect("made");
+    std::fs::copy(aside.join("climate.nodb"), world.file()).expect("copied");
+    held.years = 100;
+    let refused = held.dump_and_unlock().map(drop).expect_err("refused");
+    assert!(refused.error().is_lock_lost(), "{refused}");
+    assert_eq!(world.on_disk().years, 0);
+    assert!(world.temporary_files().is_empty());
+}
+
+/// The server is back while a guard has the OS lock in its place: another one's save waits in vain, and is not lost.
+#[test]
+fn a_lock_of_the_server_waits_for_a_guard_that_fell_back() {
+    let mut world = without_server();
+    let store = falling_back(&world);
+    let mut fell_back = world.climate(&store).lock().expect("by its sidecar");
+    world.server.restart().expect("back");
+    let other = world.store();
+    let document = world.climate(&other);
+    let mut held = document.lock().expect("by the server");
+    held.years += 1;
+    let refused = held
+        .dump_and_unlock()
+        .map(drop)
+        .expect_err("its file is locked");
+    assert!(refused.error().is_busy(), "{refused}");
+    fell_back.years = 7;
+    let kept = Locked::dump(&mut fell_back, Save::new()).expect("saved");
+    assert!(
+        matches!(kept.cache, CacheOutcome::Invalidated { .. }),
+        "{kept:?}"
+    );
+    let lock = key("climate") + ":lock";
+    let still = support::get(&mut world.redis(), &lock);
+    assert!(still.is_some(), "another's lock is left alone");
+    drop(fell_back);
+    let refused = refused.into_locked().dump_and_unlock().map(drop);
+    assert!(
+        refused
+            .expect_err("it read the old one")
+            .error()
+            .is_conflict()
+    );
+    document
+        .locked(|climate| {
+            climate.years += 1;
+            Ok(())
+        })
+        .expect("saved");
+    assert_eq!(world.on_disk().years, 8);
+}
+
 fn start(world: &World, way: &str) -> Child {
     let variables = [
         ("CACHETX_TEST_URL", world.server.url()),

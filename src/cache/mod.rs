@@ -35,6 +35,9 @@ use timer::Timer;
 
 /// A rules file and a server. Cheap to clone; clones share connections and counters.
 ///
+/// Its threads and connections are those of the process that opened it: a child that goes on after `fork` without `exec` has to
+/// open one of its own.
+///
 /// # Examples
 ///
 /// ```no_run
@@ -192,7 +195,7 @@ impl Cache {
     }
 
     /// Lets the background thread do this too, at each of its looks, until it says that it is over.
-    pub(crate) fn look_too(&self, look: impl Fn() -> Look + Send + Sync + 'static) {
+    pub(crate) fn look_too(&self, look: impl FnMut() -> Look + Send + 'static) {
         self.0.replayer.look_too(Box::new(look));
         self.0.replayer.start();
     }

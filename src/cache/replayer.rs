@@ -34,7 +34,7 @@ pub(crate) enum Look {
     Over,
 }
 
-type Looker = Box<dyn Fn() -> Look + Send + Sync>;
+type Looker = Box<dyn FnMut() -> Look + Send>;
 
 struct Shared {
     /// What stores look for: transactions of dead processes.
@@ -246,7 +246,7 @@ impl Shared {
     fn look(&self) {
         // Not under the lock: a looker may take its time, and another store may come.
         let mut lookers = std::mem::take(&mut *lock(&self.lookers));
-        lookers.retain(|look| look() == Look::Again);
+        lookers.retain_mut(|look| look() == Look::Again);
         lock(&self.lookers).append(&mut lookers);
     }
 

@@ -9,7 +9,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// One thread for each cache. It starts with the first job and ends some seconds after the last, or with the cache.
+/// A thread for each cache, and more, up to a bound, while jobs take long: a server that does not answer, or a caller's hook,
+/// must not keep all others waiting. They start with the first job and end some seconds after the last, or with the cache.
 ///
 /// Not `scheduled_thread_pool`'s, which keeps what was cancelled until its time comes: much, where every lock has a job.
 #[derive(Default)]
@@ -30,7 +31,9 @@ struct State {
     queue: BTreeMap<(Instant, u64), Job>,
     places: HashMap<u64, Place>,
     last: u64,
-    runs: bool,
+    threads: usize,
+    /// Threads that wait for a job's time. While anything is queued there is one, unless all threads there may be are busy.
+    idle: usize,
     /// The cache is gone.
     stopped: bool,
 }
@@ -39,7 +42,7 @@ struct State {
 #[derive(Clone, Copy)]
 enum Place {
     Queued(Instant),
-    /// The thread has it.
+    /// A thread has it.
     Busy {
         hurried: bool,
     },
@@ -68,9 +71,8 @@ impl Timer {
         let number = state.last;
         state.put(at, number, Box::new(job));
         let soonest = state.queue.keys().next() == Some(&(at, number));
-        if !state.runs {
-            state.runs = self.0.spawn();
-        } else if soonest {
+        self.0.see_to_a_thread(&mut state);
+        if soonest {
             self.0.bell.notify_one();
         }
         Task(Hurry {
@@ -83,7 +85,7 @@ impl Timer {
 impl Drop for Timer {
     fn drop(&mut self) {
         self.0.lock().stopped = true;
-        self.0.bell.notify_one();
+        self.0.bell.notify_all();
     }
 }
 
@@ -152,15 +154,24 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether there is a thread now.
-    fn spawn(self: &Arc<Self>) -> bool {
+    /// Somebody has to wait for the next job's time.
+    fn see_to_a_thread(self: &Arc<Self>, state: &mut State) {
+        if state.idle > 0 || state.threads >= limits::TIMER_THREADS || state.queue.is_empty() {
+            return;
+        }
         let shared = Arc::clone(self);
         let named = thread::Builder::new().name("cachetx-timer".to_owned());
-        let spawned = named.spawn(move || shared.run());
-        if let Err(e) = &spawned {
-            log::error!("no thread renews leases, marks and locks: {e}");
+        match named.spawn(move || shared.run()) {
+            // It counts before it runs, so that nobody starts another one meanwhile.
+            Ok(_) => {
+                state.threads += 1;
+                state.idle += 1;
+            }
+            Err(e) if state.threads == 0 => {
+                log::error!("no thread renews leases, marks and locks: {e}");
+            }
+            Err(e) => log::warn!("no more threads renew leases, marks and locks: {e}"),
         }
-        spawned.is_ok()
     }
 
     fn run(self: &Arc<Self>) {
@@ -180,35 +191,42 @@ impl Shared {
                 let pause = if hurried { Duration::ZERO } else { pause };
                 state.put(Instant::now() + pause, number, job);
             }
+            state.idle += 1;
         }
     }
 
-    /// The next job, at its time; `None` ends the thread.
-    fn next(&self) -> Option<(u64, Job)> {
+    /// The next job, at its time; `None` ends the thread, which counted as idle.
+    fn next(self: &Arc<Self>) -> Option<(u64, Job)> {
         let mut state = self.lock();
-        let mut idle_until = Instant::now() + limits::TIMER_LINGER;
-        loop {
+        let mut linger = Instant::now() + limits::TIMER_LINGER;
+        let next = loop {
             let now = Instant::now();
-            let until = match state.queue.first_key_value() {
-                _ if state.stopped => break,
-                Some(((at, number), _)) if *at <= now => {
-                    let key = (*at, *number);
+            let first = state.queue.keys().next().copied();
+            let until = match first {
+                _ if state.stopped => break None,
+                Some(key) if key.0 <= now => {
                     let hurried = false;
                     state.places.insert(key.1, Place::Busy { hurried });
-                    return state.queue.remove(&key).map(|job| (key.1, job));
+                    break state.queue.remove(&key).map(|job| (key.1, job));
                 }
-                Some(((at, _), _)) => {
-                    idle_until = now + limits::TIMER_LINGER;
-                    *at
+                // Two stay: one takes it, and the other waits for the next.
+                Some((at, _)) if state.idle <= 2 => {
+                    linger = now + limits::TIMER_LINGER;
+                    at
                 }
-                None if idle_until <= now => break,
-                None => idle_until,
+                _ if linger <= now => break None,
+                Some((at, _)) => at.min(linger),
+                None => linger,
             };
             let waited = self.bell.wait_timeout(state, until - now);
             state = waited.unwrap_or_else(PoisonError::into_inner).0;
+        };
+        state.idle -= 1;
+        match next {
+            Some(_) => self.see_to_a_thread(&mut state),
+            None => state.threads -= 1,
         }
-        state.runs = false;
-        None
+        next
     }
 }
 
@@ -264,6 +282,33 @@ mod tests {
             1,
             "nothing of the dropped one is kept"
         );
+    }
+
+    #[test]
+    fn jobs_that_take_long_keep_no_others_waiting_up_to_a_bound() {
+        let timer = Timer::default();
+        let ends = Arc::new(Mutex::new(()));
+        let held = ends.lock().unwrap();
+        let (begin, began) = channel();
+        let long: Vec<Task> = (0..limits::TIMER_THREADS)
+            .map(|_| {
+                let (ends, begin) = (Arc::clone(&ends), begin.clone());
+                timer.start(Duration::ZERO, move |_| {
+                    begin.send(()).unwrap();
+                    drop(ends.lock());
+                    None
+                })
+            })
+            .collect();
+        for _ in 1..limits::TIMER_THREADS {
+            began.recv_timeout(PATIENCE).expect("a thread of its own");
+        }
+        let (one_more, said) = job(&timer, Duration::ZERO, Some(LONG));
+        began.recv_timeout(PATIENCE).expect("the last thread");
+        assert_eq!(timer.0.lock().threads, limits::TIMER_THREADS);
+        drop(held);
+        said.recv_timeout(PATIENCE).expect("when a thread is free");
+        drop((long, one_more));
     }
 
     #[test]

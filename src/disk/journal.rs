@@ -5,7 +5,7 @@
 
 use super::{
     Invalidation, Place, folder,
-    outbox::line::{self, Keys},
+    outbox::line::{self, Keys, Sealed},
 };
 use crate::{limits, op::Stamp};
 use rustix::{
@@ -26,7 +26,7 @@ pub(crate) const FOLDER: &str = ".cachetx-journal";
 const SUFFIX: &str = ".journal";
 
 /// Names a journal.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct JournalId(u64);
 
 impl JournalId {
@@ -122,17 +122,39 @@ impl Journal {
         line::sealed(&serde_json::to_string(&body).unwrap_or_default())
     }
 
-    /// `None` for anything but a whole line whose names stay in the root.
-    pub(super) fn parse(bytes: &[u8]) -> Option<Self> {
-        let body: Body = serde_json::from_str(line::unsealed(bytes.strip_suffix(b"\n")?)?).ok()?;
+    /// `None` for one that was never whole.
+    ///
+    /// # Errors
+    ///
+    /// It is whole, but of another version, or says what no transaction says: it may be committed, so it is left to whoever
+    /// understands it.
+    pub(super) fn parse(bytes: &[u8]) -> io::Result<Option<Self>> {
+        let understood = match line::unseal(bytes.strip_suffix(b"\n").unwrap_or_default()) {
+            Sealed::Damaged => return Ok(None),
+            Sealed::OtherVersion => None,
+            Sealed::Json(json) => Self::of(json),
+        };
+        let why = "it is not understood here; who removes it gives its transaction up";
+        understood
+            .map(Some)
+            .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, why))
+    }
+
+    /// `None` for anything but names that stay in the root.
+    fn of(json: &str) -> Option<Self> {
+        let body: Body = serde_json::from_str(json).ok()?;
         let unpack = |(mtime_ns, size, inode)| Stamp {
             mtime_ns,
             size,
             inode,
         };
         let member = |member: BodyMember| {
-            let plain =
-                |name: &str| !name.is_empty() && !name.starts_with('.') && !name.contains('/');
+            let plain = |name: &str| {
+                !name.is_empty()
+                    && name.len() <= limits::MAX_NAME_BYTES
+                    && !name.starts_with('.')
+                    && !name.contains(['/', '\0'])
+            };
             let ours = plain(&member.folder) && plain(&member.file);
             (ours && crate::token::is_hex_64(&member.temp)).then(|| Member {
                 place: Place {
@@ -144,12 +166,16 @@ impl Journal {
                 after: unpack(member.after),
             })
         };
-        Some(Self {
-            members: body
-                .members
-                .into_iter()
-                .map(member)
-                .collect::<Option<_>>()?,
+        let members: Vec<Member> = body
+            .members
+            .into_iter()
+            .map(member)
+            .collect::<Option<_>>()?;
+        // In the order in which sidecars are locked, and each once: two locks of one sidecar would wait for each other.
+        let in_order = members.is_sorted_by(|a, b| a.place < b.place);
+        let some = (1..=limits::MAX_TRANSACTION_DOCUMENTS).contains(&members.len());
+        (in_order && some).then(|| Self {
+            members,
             invalidations: body.invalidations.into_iter().map(Into::into).collect(),
         })
     }
@@ -198,9 +224,9 @@ pub(super) fn write(mut file: &File, journal: &Journal) -> io::Result<()> {
     file.write_all(line.as_bytes())
 }
 
-/// Opens one that is there.
-pub(super) fn open(dir: &File, name: &str) -> io::Result<Option<File>> {
-    match folder::open_at(dir, name, OFlags::RDONLY, Mode::empty()) {
+/// Opens one that is there: for reading, or to be locked, which a network file system grants to who may write only.
+pub(super) fn open(dir: &File, name: &str, access: OFlags) -> io::Result<Option<File>> {
+    match folder::open_at(dir, name, access, Mode::empty()) {
         Ok(file) => Ok(Some(file)),
         Err(Errno::NOENT) => Ok(None),
         Err(e) => Err(e.into()),
@@ -211,7 +237,7 @@ pub(super) fn read(file: &File) -> io::Result<Option<Journal>> {
     let mut bytes = Vec::new();
     let most = limits::MAX_JOURNAL_BYTES as u64 + 1;
     file.take(most).read_to_end(&mut bytes)?;
-    Ok(Journal::parse(&bytes))
+    Journal::parse(&bytes)
 }
 
 /// Takes the lock; `None` where somebody else has it, or where the name no longer leads there.
@@ -290,27 +316,65 @@ mod tests {
         }
     }
 
+    fn parse(journal: &Journal) -> Option<Journal> {
+        // Whole, it is never taken for one that was not.
+        Journal::parse(journal.line().as_bytes())
+            .ok()
+            .map(|it| it.expect("whole"))
+    }
+
     #[test]
     fn it_reads_back_and_any_damage_makes_it_none() {
         let whole = journal().line().into_bytes();
-        assert_eq!(Journal::parse(&whole), Some(journal()));
+        assert_eq!(Journal::parse(&whole).unwrap(), Some(journal()));
         for at in 0..whole.len() {
-            assert_eq!(Journal::parse(&whole[..at]), None, "cut at {at}");
+            assert_eq!(Journal::parse(&whole[..at]).unwrap(), None, "cut at {at}");
             let mut damaged = whole.clone();
             damaged[at] ^= 1;
-            assert_eq!(Journal::parse(&damaged), None, "byte {at} changed");
+            let read = Journal::parse(&damaged);
+            match at {
+                0 => assert!(read.is_err(), "of another version"),
+                _ => assert_eq!(read.unwrap(), None, "byte {at} changed"),
+            }
         }
     }
 
     #[test]
     fn a_name_that_leads_out_of_the_root_is_none_of_ours() {
-        for name in ["..", "a/b", "", ".hidden"] {
+        let long = "a".repeat(limits::MAX_NAME_BYTES + 1);
+        for name in ["..", "a/b", "", ".hidden", "a\0b", &long] {
             let mut journal = journal();
             journal.members[1].place.folder = name.into();
-            assert_eq!(Journal::parse(journal.line().as_bytes()), None, "{name:?}");
+            assert_eq!(parse(&journal), None, "{name:?}");
         }
         let mut journal = journal();
         journal.members[0].temp = "../../elsewhere".to_owned();
-        assert_eq!(Journal::parse(journal.line().as_bytes()), None);
+        assert_eq!(parse(&journal), None);
+    }
+
+    #[test]
+    fn documents_that_no_transaction_has_so_are_none_of_ours() {
+        let parse = |members: Vec<Member>| {
+            super::tests::parse(&Journal {
+                members,
+                ..journal()
+            })
+        };
+        let [a, b] = journal().members.try_into().expect("two");
+        assert!(parse(vec![a.clone(), b.clone()]).is_some());
+        assert_eq!(parse(vec![b.clone(), a.clone()]), None, "another order");
+        assert_eq!(parse(vec![a.clone(), a.clone()]), None, "twice");
+        assert_eq!(parse(Vec::new()), None);
+        let many = |n| -> Vec<Member> {
+            (0..n)
+                .map(|n| {
+                    let mut member = a.clone();
+                    member.place.file = format!("{n}.nodb").into();
+                    member
+                })
+                .collect()
+        };
+        assert!(parse(many(limits::MAX_TRANSACTION_DOCUMENTS)).is_some());
+        assert_eq!(parse(many(limits::MAX_TRANSACTION_DOCUMENTS + 1)), None);
     }
 }

@@ -7,7 +7,7 @@ use crate::{
     error::{Kind, io_error},
 };
 use rustix::{
-    fs::{AtFlags, Mode},
+    fs::{AtFlags, Mode, OFlags},
     io::Errno,
 };
 use std::{
@@ -98,12 +98,16 @@ impl Session {
                 // Another descriptor's OS lock would wait for this one's, for ever.
                 match &open.sidecar {
                     Some(sidecar) if sidecar::is_named(dir, file, sidecar) => {
-                        sidecar::read(sidecar).map(Got::Sidecar)
+                        sidecar::read(sidecar)
+                            .map(Got::Sidecar)
+                            .map_err(|e| io_error(&path, "read the sidecar of", e))
                     }
-                    // Somebody removed it, so that the next one locks another.
-                    _ => Ok(Got::Busy),
+                    // The next one locks another, and may have done so.
+                    _ => Err(Error::new(Kind::LockLost {
+                        document: path.display().to_string(),
+                        why: "the sidecar whose OS lock it is was removed or replaced",
+                    })),
                 }
-                .map_err(|e| io_error(&path, "read the sidecar of", e))
             }
             FileAction::LockSidecar => {
                 let locked = sidecar::try_lock(dir, file)
@@ -230,7 +234,7 @@ fn act_on_journal(
         (FileAction::SyncJournal, Some(file)) => step(path, "sync the journal", file.sync_all()),
         (FileAction::ReadJournal, _) => {
             let failed = |e| io_error(path, "read the journal", e);
-            let Some(file) = journal::open(dir, name).map_err(failed)? else {
+            let Some(file) = journal::open(dir, name, OFlags::RDONLY).map_err(failed)? else {
                 return Ok(Got::Missing);
             };
             let content = journal::read(&file).map_err(failed)?;
@@ -240,7 +244,7 @@ fn act_on_journal(
         }
         (FileAction::LockJournal, _) => {
             let failed = |e| io_error(path, "lock the journal", e);
-            let Some(file) = journal::open(dir, name).map_err(failed)? else {
+            let Some(file) = journal::open(dir, name, OFlags::RDWR).map_err(failed)? else {
                 return Ok(Got::Missing);
             };
             *open = journal::try_lock(dir, name, file).map_err(failed)?;

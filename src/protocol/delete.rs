@@ -90,6 +90,9 @@ async fn unlink(io: &super::Io, plan: &Plan, intent: &mut Option<Intent>) -> Res
         intent.refresh(io).await;
     }
     io.disk(&plan.place, FileAction::WriteSidecar(next)).await?;
+    // What the file's own time says is gone with it: the sidecar, and its name, have to outlive it through a power loss too.
+    io.disk(&plan.place, FileAction::SyncSidecar).await?;
+    io.disk(&plan.place, FileAction::SyncFolder).await?;
     io.disk(&plan.place, FileAction::Unlink).await?;
     Ok(())
 }

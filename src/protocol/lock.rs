@@ -53,7 +53,8 @@ pub enum WhileAway {
     /// file system honours the lock. Who waits for it waits as long as for a lock. It does not exclude a guard that got its
     /// lock from the server: before the outage, or by a way to the server that this process does not have. Of two such guards
     /// whoever saves second is refused as a conflict, since a save checks the file's stamp. A save by one of these, while the
-    /// OS lock is held, waits for some seconds and then fails as busy ([`Error::is_busy`]), and may be tried again.
+    /// OS lock is held, waits for some seconds and then fails as busy ([`Error::is_busy`]), and may be tried again. A guard whose
+    /// sidecar somebody removes has lost its lock.
     ///
     /// A save deletes entries and sets none, or puts that off as long as the server is away
     /// ([`CacheOutcome::Deferred`](crate::CacheOutcome::Deferred)).
@@ -128,7 +129,7 @@ async fn take_os_lock(io: &Io, claim: &Claim, until: Duration) -> Result<Held> {
                 ..
             }) => {
                 io.disk(&claim.place, FileAction::UnlockSidecar).await?;
-                recover(io, &claim.place, dead).await?;
+                recover(io, &claim.place, dead, until).await?;
             }
             Got::Sidecar(_) => break,
             Got::Busy if io.now().boot < until => io.sleep(limits::LOCK_POLL_MIN).await,

@@ -8,6 +8,7 @@
 pub(crate) mod around;
 mod defer;
 pub(crate) mod delete;
+mod expires;
 mod files;
 pub(crate) mod group;
 mod intent;
@@ -24,6 +25,7 @@ mod spread;
 pub(crate) mod value;
 
 pub(crate) use defer::deferred;
+pub(crate) use expires::Expires;
 #[cfg(all(test, feature = "testing"))]
 pub(crate) use files::Found;
 pub use intent::Guarantee;

@@ -16,46 +16,43 @@ use crate::{
         FileAction, Got, Invalidation, Journal, JournalId, Place, Sidecar,
         journal::{self, Member},
     },
-    limits,
 };
+use std::time::Duration;
 
 /// For messages of what is done to a journal's entries.
 const WHAT: &str = "a transaction whose owner is gone";
 
-/// Finishes every transaction whose owner is gone, as far as that can be done now; what cannot is logged and left.
-pub(crate) fn all() -> Run<()> {
+/// The journals that there are.
+pub(crate) fn list() -> Run<Vec<JournalId>> {
     Run::new(|io| async move {
         let folder = Place {
             folder: journal::FOLDER.into(),
             file: "".into(),
         };
-        let ids = match io.disk(&folder, FileAction::ListJournals).await? {
-            Got::Journals(ids) => ids,
-            _ => return Err(mismatch("the disk")),
-        };
-        for id in ids {
-            if let Err(e) = finish_if_dead(&io, id).await {
-                log::warn!("a transaction's journal {id} is left to who comes next: {e}");
-            }
+        match io.disk(&folder, FileAction::ListJournals).await? {
+            Got::Journals(ids) => Ok(ids),
+            _ => Err(mismatch("the disk")),
         }
-        Ok(())
     })
 }
 
-async fn finish_if_dead(io: &Io, id: JournalId) -> Result<()> {
-    match io.disk(&id.place(), FileAction::LockJournal).await? {
-        Got::Nothing => {}
-        Got::Busy | Got::Missing => return Ok(()),
-        _ => return Err(mismatch("the disk")),
-    }
-    match io.read_journal(id).await? {
-        Some(journal) => finish(io, id, &journal).await,
-        // What names it finds nothing, and is told to forget it.
-        None => io
-            .disk(&id.place(), FileAction::RemoveJournal)
-            .await
-            .map(drop),
-    }
+/// Finishes the transaction of this journal, if its owner is gone. Waits so long for those who are at work on its documents.
+pub(crate) fn finish_if_dead(id: JournalId, wait: Duration) -> Run<()> {
+    Run::new(move |io| async move {
+        match io.disk(&id.place(), FileAction::LockJournal).await? {
+            Got::Nothing => {}
+            Got::Busy | Got::Missing => return Ok(()),
+            _ => return Err(mismatch("the disk")),
+        }
+        match io.read_journal(id).await? {
+            Some(journal) => finish(&io, id, &journal, io.now().boot + wait).await,
+            // What names it finds nothing, and is told to forget it.
+            None => io
+                .disk(&id.place(), FileAction::RemoveJournal)
+                .await
+                .map(drop),
+        }
+    })
 }
 
 impl Io {
@@ -69,13 +66,13 @@ impl Io {
     }
 }
 
-/// Finishes the journal that this document's sidecar names, or makes the sidecar forget it. Needs no lock to be held.
-pub(super) async fn recover(io: &Io, place: &Place, id: JournalId) -> Result<()> {
+/// Finishes the journal that this document's sidecar names, or makes the sidecar forget it. Needs no lock to be held, and waits
+/// until then for those who are at work.
+pub(super) async fn recover(io: &Io, place: &Place, id: JournalId, until: Duration) -> Result<()> {
     // Without a lock at first: it says which ones to take.
     match io.read_journal(id).await? {
-        Some(journal) => finish(io, id, &journal).await,
+        Some(journal) => finish(io, id, &journal, until).await,
         None => {
-            let until = io.now().boot + limits::SIDECAR_WAIT;
             let sidecar = io.try_sidecar(place, until).await?;
             let forgotten = forget(io, place, id, sidecar).await;
             io.unlock_sidecars(std::slice::from_ref(place)).await;
@@ -84,16 +81,14 @@ pub(super) async fn recover(io: &Io, place: &Place, id: JournalId) -> Result<()>
     }
 }
 
-/// Under the sidecar's lock.
+/// Under the sidecar's lock. The journal's file, if there is one, is left to who takes its OS lock: this sidecar may be the copy of
+/// one, and the owner at work.
 async fn forget(io: &Io, place: &Place, id: JournalId, sidecar: Sidecar) -> Result<()> {
     // Whoever came back here meanwhile may have made it whole, and be dead by now; then the next round finishes it.
     if sidecar.journal != Some(id) || io.read_journal(id).await?.is_some() {
         return Ok(());
     }
-    take_name_away(io, place, id, sidecar).await?;
-    io.disk(&id.place(), FileAction::RemoveJournal)
-        .await
-        .map(drop)
+    take_name_away(io, place, id, sidecar).await
 }
 
 async fn take_name_away(io: &Io, place: &Place, id: JournalId, sidecar: Sidecar) -> Result<()> {
@@ -109,15 +104,14 @@ async fn take_name_away(io: &Io, place: &Place, id: JournalId, sidecar: Sidecar)
         .map(drop)
 }
 
-async fn finish(io: &Io, id: JournalId, journal: &Journal) -> Result<()> {
+async fn finish(io: &Io, id: JournalId, journal: &Journal, until: Duration) -> Result<()> {
     let places: Vec<Place> = journal.members.iter().map(|it| it.place.clone()).collect();
-    let until = io.now().boot + limits::SIDECAR_WAIT;
     let mut sidecars = Vec::with_capacity(places.len());
     for place in &places {
         match io.try_sidecar(place, until).await {
             Ok(sidecar) => sidecars.push(Some(sidecar)),
-            // Its whole folder is gone; the others' are to be finished all the same.
-            Err(e) if e.is_not_found() => sidecars.push(None),
+            // Its whole folder is gone, or became a link, so that nobody gets to it; the others' are to be finished all the same.
+            Err(e) if e.is_not_found() || e.is_invalid_name() => sidecars.push(None),
             Err(e) => {
                 io.unlock_sidecars(&places).await;
                 return Err(e);
@@ -143,7 +137,7 @@ enum State {
 struct Found<'a> {
     member: &'a Member,
     state: State,
-    /// `None` where its whole folder is gone.
+    /// `None` where its whole folder is gone, or a link.
     sidecar: Option<Sidecar>,
 }
 
@@ -156,9 +150,14 @@ async fn finish_under_locks(io: &Io, id: JournalId, sidecars: &[Option<Sidecar>]
     io.disk(&id.place(), FileAction::SyncJournal).await?;
     let mut found = Vec::with_capacity(sidecars.len());
     for (member, sidecar) in journal.members.iter().zip(sidecars) {
+        let state = match sidecar {
+            Some(_) => state(io, member).await?,
+            // It may be back by now, and is not locked.
+            None => State::Other,
+        };
         found.push(Found {
             member,
-            state: state(io, member).await?,
+            state,
             sidecar: *sidecar,
         });
     }
@@ -173,7 +172,11 @@ async fn finish_under_locks(io: &Io, id: JournalId, sidecars: &[Option<Sidecar>]
         take_name_away(io, place, id, sidecar).await?;
     }
     io.disk(&id.place(), FileAction::RemoveJournal).await?;
-    for (place, _) in there() {
+    for (place, sidecar) in there() {
+        // Of another dead transaction, whose temporary files are still needed: this one's names were taken away before.
+        if sidecar.journal.is_some_and(|named| named != id) {
+            continue;
+        }
         // What was to become a document that is somebody else's now.
         if let Err(e) = io.disk(place, FileAction::Sweep).await {
             log::warn!("{}: {e}", name(place));

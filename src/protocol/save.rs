@@ -2,6 +2,7 @@
 
 use super::{
     defer::defer,
+    expires::Expires,
     intent::{Guarantee, Intent, Scope},
     lock::let_go,
     outcome::{CacheOutcome, Durability, Outcome},
@@ -51,8 +52,8 @@ pub(crate) struct Plan {
 pub(crate) struct Writer {
     pub(crate) lock: Lock,
     pub(crate) fence: u64,
-    /// When the lock ends, by the driver's clock.
-    pub(crate) expires: Duration,
+    /// Renewals move it on while the save is on its way.
+    pub(crate) expires: Expires,
     /// The stamp that it read; `None` where it makes the document.
     pub(crate) read: Option<Stamp>,
     /// The highest modification time it knows of.
@@ -193,7 +194,7 @@ pub(super) async fn may_write(
             document: document(),
         }));
     }
-    if io.now().boot >= writer.expires {
+    if io.now().boot >= writer.expires.get() {
         return Err(Error::new(Kind::LockLost {
             document: document(),
             why: "its time to live is over",

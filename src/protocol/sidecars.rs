@@ -44,7 +44,7 @@ impl Io {
             if self.now().boot >= until {
                 return Err(busy(place));
             }
-            recover(self, place, id).await?;
+            recover(self, place, id, until).await?;
         }
     }
 
@@ -71,8 +71,11 @@ impl Io {
     /// Finishes a transaction that has this document among its own and is dead. One that is at work is not waited for, and what
     /// cannot be finished now is left: nobody is kept from reading, or from asking for a lock.
     pub(super) async fn finish_what_died(&self, place: &Place) {
-        if let Err(e) = self.try_to_finish(place).await {
-            log::warn!("{}: a transaction is left half done: {e}", name(place));
+        match self.try_to_finish(place).await {
+            Err(e) if !e.is_busy() => {
+                log::warn!("{}: a transaction is left half done: {e}", name(place));
+            }
+            _ => {}
         }
     }
 
@@ -85,7 +88,10 @@ impl Io {
         };
         self.disk(place, FileAction::UnlockSidecar).await?;
         match sidecar.journal {
-            Some(id) => recover(self, place, id).await,
+            Some(id) => {
+                let until = self.now().boot + limits::FINISH_WAIT;
+                recover(self, place, id, until).await
+            }
             None => Ok(()),
         }
     }

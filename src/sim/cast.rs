@@ -8,9 +8,10 @@ use crate::{
     CacheOutcome, Error, Outcome, Params, Result,
     disk::{JournalId, Place},
     error::Kind,
+    limits,
     op::{Bytes, Entry, Space, keys::sibling},
     protocol::{
-        Claim, Found, Guarantee, Held, Replayed, Scope, Spread, around,
+        Claim, Expires, Found, Guarantee, Held, Replayed, Scope, Spread, around,
         delete::{self, delete},
         group::{self, Member},
         load::{self, Begun, Filled},
@@ -244,7 +245,11 @@ fn plan(hand: &Hand, papers: &[Paper], members: Vec<Member>) -> group::Plan {
 
 /// Finishes the transactions of those who died.
 pub(crate) async fn mend(hand: &Hand) -> Result<()> {
-    hand.run(recover::all()).await
+    for id in hand.run(recover::list()).await? {
+        let finished = recover::finish_if_dead(id, limits::SIDECAR_WAIT);
+        hand.run(finished).await?;
+    }
+    Ok(())
 }
 
 /// What was read under a lock, with one number more.
@@ -260,7 +265,7 @@ fn writer(held: &Held) -> Writer {
     Writer {
         lock: held.lock.clone(),
         fence: held.fence,
-        expires: held.expires,
+        expires: Expires::at(held.expires),
         read,
         last_mtime_ns: held
             .last_mtime_ns

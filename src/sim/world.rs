@@ -42,6 +42,8 @@ pub(crate) struct World {
     pub(crate) outboxes: SimOutboxes,
     /// Since the beginning. It stands still but for sleeps and [`World::advance`].
     pub(crate) clock: Duration,
+    /// How far the wall clock was set back.
+    pub(crate) set_back: Duration,
     /// What has happened.
     trace: Vec<Event>,
     actors: Vec<Actor>,
@@ -55,6 +57,7 @@ impl World {
             server,
             outboxes: SimOutboxes::default(),
             clock: Duration::ZERO,
+            set_back: Duration::ZERO,
             trace: Vec::new(),
             actors: Vec::new(),
             tokens: Rc::default(),
@@ -213,14 +216,16 @@ impl World {
         let tokens = *self.tokens.borrow();
         Self {
             clock: self.clock,
+            set_back: self.set_back,
             tokens: Rc::new(RefCell::new(tokens)),
             ..Self::new(disk, server)
         }
     }
 
     pub(crate) fn now(&self) -> Now {
+        let ns = |time: Duration| i64::try_from(time.as_nanos()).unwrap_or(i64::MAX);
         Now {
-            wall_ns: EPOCH_NS + i64::try_from(self.clock.as_nanos()).unwrap_or(i64::MAX),
+            wall_ns: EPOCH_NS + ns(self.clock) - ns(self.set_back),
             boot: self.clock,
         }
     }

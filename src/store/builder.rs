@@ -105,8 +105,10 @@ impl StoreBuilder {
         self
     }
 
-    /// Whether a held lock is renewed in the background; [`KeepAlive::On`] by default. One thread of the cache does it for
-    /// all its locks. A guard that is kept for long keeps others waiting for as long.
+    /// Whether a held lock is renewed in the background; [`KeepAlive::On`] by default. Threads of the cache do it for all
+    /// its locks: one, and up to eight while servers do not answer or there is much to do, so a TTL has to be longer than half a
+    /// round trip for each lock that is held; and where a Cluster may lose a node, than half a minute, since the first renewals there
+    /// wait in vain. A guard that is kept for long keeps others waiting for as long.
     pub fn keep_alive(mut self, keep_alive: KeepAlive) -> Self {
         self.keep_alive = keep_alive;
         self
@@ -122,8 +124,8 @@ impl StoreBuilder {
     /// Calls `hook` as soon as a lock is found lost while its guard holds it: it was cleared, deleted or taken over, its
     /// process was halted for longer than its TTL, or the server was away for so long. Nothing by default.
     ///
-    /// It is called once for each lock, in the thread that finds out: mostly the one that renews all locks of the cache, so
-    /// it has to be short. With [`KeepAlive::Off`] only the guard's own calls find out.
+    /// It is called once for each lock, in the thread that finds out: mostly one of the few that renew all locks of the
+    /// cache, so it has to be short. A panic in it is logged. With [`KeepAlive::Off`] only the guard's own calls find out.
     /// [`Locked::on_lost`](crate::Locked::on_lost) is for one guard.
     pub fn on_lock_lost(mut self, hook: impl Fn(&LostLock) + Send + Sync + 'static) -> Self {
         self.on_lost = Some(Arc::new(hook));

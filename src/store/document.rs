@@ -83,7 +83,7 @@ impl<T> Document<T> {
         let cache = self.store.cache();
         let dependents = cache.split(&names.entry, cache.entries(&dependents))?;
         let mut hold = self.take(self.store.0.lock_wait, Expect::Document)?.0;
-        let outcome = hold.drive(protocol::delete::delete(protocol::delete::Plan {
+        let plan = protocol::delete::Plan {
             document: names.document.clone(),
             place: names.place.clone(),
             own: names.entry.clone(),
@@ -93,8 +93,11 @@ impl<T> Document<T> {
             guarantee: self.store.0.guarantee,
             mark_ttl: cache.mark_ttl(),
             token: token::hex_128()?,
-        }))?;
-        hold.let_go_of();
+        };
+        hold.begin_save();
+        let deleted = hold.drive(protocol::delete::delete(plan));
+        hold.end_save(deleted.is_ok());
+        let outcome = deleted.map_err(|e| hold.why_lost(e))?;
         self.store.cache().note(&names.document, &outcome.cache);
         Ok(outcome)
     }

@@ -91,7 +91,7 @@ impl Hold {
         Ok(Writer {
             lock: self.lock.clone().ok_or_else(|| self.lost(GONE))?,
             fence: self.fence,
-            expires: self.life.expires(),
+            expires: self.life.expires().clone(),
             read: self.read,
             last_mtime_ns: self.last_mtime_ns,
         })
@@ -154,7 +154,7 @@ impl Hold {
             log::warn!("{}: saved, but the lock was lost meanwhile", names.document);
             match release {
                 true => cache.counters().locks_lost.add(),
-                false => drop(self.life.lose("it ran out or was cleared", cache)),
+                false => self.life.lose("it ran out or was cleared", cache),
             }
         }
         self.read = Some(saved.stamp);
@@ -171,7 +171,7 @@ impl Hold {
     pub(super) fn end_save(&mut self, released: bool) {
         match released {
             true => self.let_go_of(),
-            false => self.life.saved(),
+            false => self.life.saved(self.store.cache()),
         }
     }
 
@@ -247,7 +247,7 @@ impl Hold {
     }
 
     pub(super) fn remaining(&self) -> Duration {
-        self.life.expires().saturating_sub(now().boot)
+        self.life.expires().get().saturating_sub(now().boot)
     }
 
     pub(super) fn renew(&mut self) -> Result<()> {
@@ -267,7 +267,7 @@ impl Hold {
         );
         match self.store.drive(run) {
             Ok(expires) => {
-                self.life.renewed(expires);
+                self.life.expires().renewed(expires);
                 Ok(())
             }
             Err(e) => {
@@ -283,10 +283,10 @@ impl Hold {
 impl Drop for Hold {
     fn drop(&mut self) {
         self.keeper = None;
-        let lost = self.life.lost().is_some();
         self.life.over();
         let on_server = self.files.is_none();
-        if let Some(lock) = self.lock.take().filter(|_| on_server && !lost) {
+        // One that is lost, too: by this machine's clock only, it may be, and a renewal whose reply was lost gave it more time.
+        if let Some(lock) = self.lock.take().filter(|_| on_server) {
             // The protocol logs a failure and leaves the lock to its TTL.
             let _ = self
                 .store

@@ -8,10 +8,11 @@ use crate::{
     error::Kind,
     limits,
     op::{Lock, keys},
-    protocol,
+    protocol::{self, Expires},
 };
 use std::{
     fmt,
+    panic::{AssertUnwindSafe, catch_unwind},
     sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
     time::Duration,
 };
@@ -57,13 +58,13 @@ pub(super) type OnLost = Arc<dyn Fn(&LostLock) + Send + Sync>;
 pub(super) struct Life {
     lost: LostLock,
     store_hook: Option<OnLost>,
+    /// The server's TTL began later, so this is on the safe side. Over once the lock is lost or let go of.
+    expires: Expires,
     state: Mutex<State>,
 }
 
 struct State {
     phase: Phase,
-    /// By the driver's clock that counts suspended time too; the server's TTL began later, so this is on the safe side.
-    expires: Duration,
     hooks: Vec<Hook>,
 }
 
@@ -72,8 +73,8 @@ type Hook = Box<dyn FnOnce(&LostLock) + Send>;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
     Held,
-    /// A save is about to release it: that it is gone means nothing yet.
-    Saving,
+    /// A save is about to release it: that it is gone means nothing yet. How it was found lost meanwhile.
+    Saving(Option<&'static str>),
     Lost(&'static str),
     /// Let go of.
     Over,
@@ -88,9 +89,9 @@ impl Life {
                 why: "",
             },
             store_hook: store.0.on_lost.clone(),
+            expires: Expires::at(expires),
             state: Mutex::new(State {
                 phase: Phase::Held,
-                expires,
                 hooks: Vec::new(),
             }),
         })
@@ -101,12 +102,8 @@ impl Life {
     }
 
     /// When it ends, by the driver's clock.
-    pub(super) fn expires(&self) -> Duration {
-        let state = self.lock();
-        match state.phase {
-            Phase::Held | Phase::Saving => state.expires,
-            Phase::Lost(_) | Phase::Over => Duration::ZERO,
-        }
+    pub(super) fn expires(&self) -> &Expires {
+        &self.expires
     }
 
     /// How it was lost, where it was.
@@ -117,20 +114,20 @@ impl Life {
         }
     }
 
-    pub(super) fn renewed(&self, expires: Duration) {
-        let mut state = self.lock();
-        state.expires = state.expires.max(expires);
-    }
-
-    /// The guard found out, or its keep-alive did: whoever wants to know is told, once. Whether it is lost now.
-    pub(super) fn lose(&self, why: &'static str, cache: &Cache) -> bool {
+    /// The guard found out, or its keep-alive did: whoever wants to know is told, once; where a save is under way, when that has
+    /// not let it go.
+    pub(super) fn lose(&self, why: &'static str, cache: &Cache) {
         let mut state = self.lock();
         match state.phase {
             Phase::Held => {}
-            Phase::Saving | Phase::Over => return false,
-            Phase::Lost(_) => return true,
+            Phase::Saving(_) => {
+                state.phase = Phase::Saving(Some(why));
+                return;
+            }
+            Phase::Lost(_) | Phase::Over => return,
         }
         state.phase = Phase::Lost(why);
+        self.expires.end();
         let hooks = std::mem::take(&mut state.hooks);
         drop(state);
         let lost = LostLock {
@@ -140,10 +137,9 @@ impl Life {
         log::warn!("{lost}");
         cache.counters().locks_lost.add();
         if let Some(hook) = &self.store_hook {
-            hook(&lost);
+            call(|| hook(&lost));
         }
-        hooks.into_iter().for_each(|hook| hook(&lost));
-        true
+        hooks.into_iter().for_each(|hook| call(|| hook(&lost)));
     }
 
     /// Calls the hook when the lock is lost; at once, where it is.
@@ -162,28 +158,43 @@ impl Life {
     }
 
     pub(super) fn saving(&self) {
-        self.go(Phase::Held, Phase::Saving);
+        let mut state = self.lock();
+        if state.phase == Phase::Held {
+            state.phase = Phase::Saving(None);
+        }
     }
 
-    pub(super) fn saved(&self) {
-        self.go(Phase::Saving, Phase::Held);
+    /// The save has kept the lock, or failed.
+    pub(super) fn saved(&self, cache: &Cache) {
+        let mut state = self.lock();
+        if let Phase::Saving(found) = state.phase {
+            state.phase = Phase::Held;
+            drop(state);
+            if let Some(why) = found {
+                self.lose(why, cache);
+            }
+        }
     }
 
     pub(super) fn over(&self) {
         let mut state = self.lock();
         state.phase = Phase::Over;
-        state.hooks.clear();
-    }
-
-    fn go(&self, from: Phase, to: Phase) {
-        let mut state = self.lock();
-        if state.phase == from {
-            state.phase = to;
-        }
+        self.expires.end();
+        let hooks = std::mem::take(&mut state.hooks);
+        drop(state);
+        // What they own may have work of its own to do.
+        drop(hooks);
     }
 
     fn phase(&self) -> Phase {
         self.lock().phase
+    }
+}
+
+/// One that panics takes no other along, nor the thread.
+fn call(hook: impl FnOnce()) {
+    if catch_unwind(AssertUnwindSafe(hook)).is_err() {
+        log::error!("a hook for lost locks panicked");
     }
 }
 
@@ -248,13 +259,13 @@ impl Keeper {
         );
         let why = match store.cache().drive(renewal) {
             Ok(expires) => {
-                life.renewed(expires);
+                life.expires().renewed(expires);
                 return Some(third);
             }
             Err(e) => why(&e),
         };
         // Away, or refused: it counts as held until its time is over by this machine's clock.
-        let left = life.expires().saturating_sub(now().boot);
+        let left = life.expires().get().saturating_sub(now().boot);
         let why = match why {
             None if !left.is_zero() => {
                 return Some((left / 3).clamp(
@@ -265,11 +276,8 @@ impl Keeper {
             None => "it ran out while the server could not be reached",
             Some(why) => why,
         };
-        match life.lose(why, store.cache()) {
-            true => None,
-            // A save that has not said yet what became of the lock.
-            false => Some(limits::KEEP_ALIVE_RETRY),
-        }
+        life.lose(why, store.cache());
+        None
     }
 }
 
@@ -285,7 +293,10 @@ pub(super) fn why(error: &Error) -> Option<&'static str> {
 mod tests {
     use super::*;
     use crate::Rules;
-    use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
+    use std::sync::{
+        atomic::{AtomicU32, Ordering::SeqCst},
+        mpsc,
+    };
 
     #[test]
     fn each_loss_is_told_once_and_none_while_a_save_may_have_let_go() {
@@ -307,12 +318,12 @@ mod tests {
         let hook = count();
         life.on_lost(Box::new(move |_| hook()));
         life.saving();
-        assert!(!life.lose("gone", &cache) && life.lost().is_none());
-        life.saved();
-        assert_eq!(told.load(SeqCst), 0);
-        assert!(life.lose("gone", &cache) && life.lose("again", &cache));
+        life.lose("gone", &cache);
+        assert_eq!((life.lost(), told.load(SeqCst)), (None, 0));
+        life.saved(&cache);
+        life.lose("again", &cache);
         assert_eq!(
-            (life.lost(), life.expires()),
+            (life.lost(), life.expires().get()),
             (Some("gone"), Duration::ZERO)
         );
         assert_eq!((told.load(SeqCst), cache.stats().locks_lost), (2, 1));
@@ -327,7 +338,36 @@ mod tests {
         assert_eq!(told.load(SeqCst), 3);
 
         life.over();
-        assert!(!life.lose("late", &cache));
-        assert_eq!(told.load(SeqCst), 3);
+        life.lose("late", &cache);
+        assert_eq!((life.lost(), told.load(SeqCst)), (None, 3));
+    }
+
+    /// One that owns another guard, say: its drop asks, or lets go.
+    struct Asks(Arc<Life>, mpsc::Sender<Duration>);
+
+    impl Drop for Asks {
+        fn drop(&mut self) {
+            let _ = self.1.send(self.0.expires().get());
+            let _ = self.0.lost();
+        }
+    }
+
+    #[test]
+    fn what_a_hook_owns_may_do_anything_when_it_is_dropped() {
+        let rules = Rules::from_json(r#"{ "version": "1.0", "cache_keys": {}, "rules": {} }"#);
+        let cache = Cache::builder(rules.unwrap()).in_memory().open().unwrap();
+        let store = Store::builder(&cache).root(std::env::temp_dir());
+        let life = Life::new(&store.open().unwrap(), "run", "a", Duration::MAX);
+        let (say, said) = mpsc::channel();
+        let asks = Asks(Arc::clone(&life), say);
+        life.on_lost(Box::new(move |_| drop(asks)));
+        let (end, ended) = mpsc::channel();
+        std::thread::spawn(move || {
+            life.over();
+            end.send(())
+        });
+        let patience = Duration::from_secs(30);
+        assert_eq!(said.recv_timeout(patience), Ok(Duration::ZERO));
+        ended.recv_timeout(patience).expect("no deadlock");
     }
 }

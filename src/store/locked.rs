@@ -34,7 +34,8 @@ impl<T> Locked<T> {
     ///
     /// # Errors
     ///
-    /// [`Error::is_lock_lost`] where it ran out or was cleared; a server that is away, which leaves it as it was.
+    /// [`Error::is_lock_lost`](crate::Error::is_lock_lost) where it ran out or was cleared; a server that is away, which
+    /// leaves it as it was.
     pub fn renew(this: &mut Self) -> Result<()> {
         this.hold.renew()
     }
@@ -111,6 +112,11 @@ impl<T: Serialize> Locked<T> {
     /// cannot record a crash-safe save ([`Error::is_outbox`]), a `READONLY` marker, or a guard that may no longer write
     /// ([`Error::is_conflict`], [`Error::is_fenced`], [`Error::is_lock_lost`]). Nothing was changed, and the error gives
     /// the guard back. Once the file is there no trouble of the server's makes a save fail: [`Outcome::cache`] tells.
+    ///
+    /// [`Error::is_outbox`]: crate::Error::is_outbox
+    /// [`Error::is_conflict`]: crate::Error::is_conflict
+    /// [`Error::is_fenced`]: crate::Error::is_fenced
+    /// [`Error::is_lock_lost`]: crate::Error::is_lock_lost
     pub fn dump_and_unlock_with(mut self, save: Save) -> Result<Outcome, SaveError<T>> {
         match self.hold.save(&self.value, &save, true) {
             Ok(outcome) => Ok(outcome),

@@ -8,7 +8,7 @@ use crate::{
     limits,
     op::{Bytes, Entry, Stamp, keys},
     protocol::{
-        Action, Answer, Claim, Run, Step,
+        Action, Answer, Claim, Expires, Run, Step,
         lock::{self, Expect, WhileAway},
         save::{self, Plan, Writer},
     },
@@ -94,7 +94,7 @@ impl FilelessDocument {
             writer: Writer {
                 lock: held.lock,
                 fence: held.fence,
-                expires: held.expires,
+                expires: Expires::at(held.expires),
                 read: held.read.map(|(stamp, _)| stamp),
                 last_mtime_ns: held.last_mtime_ns,
             },

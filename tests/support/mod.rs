@@ -203,6 +203,18 @@ pub fn pttl(redis: &mut redis::Connection, key: &str) -> i64 {
     redis::cmd("PTTL").arg(key).query(redis).expect("PTTL")
 }
 
+/// How often the server was asked for a command.
+pub fn calls(redis: &mut redis::Connection, command: &str) -> u64 {
+    let info: String = redis::cmd("INFO")
+        .arg("commandstats")
+        .query(redis)
+        .expect("INFO");
+    let name = format!("cmdstat_{command}:");
+    let line = info.lines().find(|line| line.starts_with(&name));
+    let calls = line.and_then(|line| line.split(['=', ',']).nth(1));
+    calls.map_or(0, |calls| calls.parse().expect("a number"))
+}
+
 /// Runs `test` on a fresh world for every server that was found, and says which.
 pub fn on_every_server(test: impl Fn(&World)) {
     let binaries = ServerBinary::all();

@@ -3,10 +3,15 @@
 use crate::{
     bed::*,
     support::{RUN, World},
-    trio::{create, dependents, document, left_over, on_disk, set_all},
+    trio::{self, create, dependents, document, left_over, on_disk, set_all},
 };
 use cachetx::{Guarantee, Save};
-use std::{fs, os::unix::process::ExitStatusExt};
+use std::{
+    fs,
+    os::unix::process::ExitStatusExt,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::atomic::Ordering::SeqCst,
+};
 
 #[test]
 fn what_a_foreign_program_wrote_is_not_overwritten() {
@@ -58,4 +63,39 @@ fn a_folder_that_is_gone_keeps_nobody_from_the_others_documents() {
     fs::rename(&aside, world.run_folder()).expect("moved back");
     set_all(&store, RUN, 20, Save::new()).expect("saved");
     is_finished(&world, &store, 20, "after the folder came back");
+}
+
+#[test]
+fn a_folder_that_became_a_link_keeps_nobody_from_the_others_documents() {
+    let world = World::start();
+    let store = idle_store(&world);
+    let ash = |run: &str| document(&store, run, "ash");
+    for run in ["here", "away"] {
+        ash(run).create(&trio::Count { n: 1 }).expect("created");
+    }
+    let (dying, armed) = traced(&world, |_, step| assert_ne!(step, "disk.rename", "dies"));
+    armed.store(true, SeqCst);
+    let here = document(&dying, "here", "ash");
+    let away = document(&dying, "away", "ash");
+    let mut both = dying.transaction((&here, &away)).expect("locked");
+    (both.0.n, both.1.n) = (2, 2);
+    let died = catch_unwind(AssertUnwindSafe(|| {
+        both.commit(cachetx::NO_TASKS).map(drop)
+    }));
+    died.expect_err("in the middle");
+    // An operator moves a run elsewhere.
+    let (folder, elsewhere) = (
+        world.root.path().join("away"),
+        world.root.path().join("old"),
+    );
+    fs::rename(&folder, &elsewhere).expect("moved");
+    std::os::unix::fs::symlink(&elsewhere, &folder).expect("linked");
+
+    let mut locked = ash("here").lock().expect("nobody is kept out");
+    assert_eq!(locked.n, 1, "none was shown, so none is");
+    locked.n = 3;
+    locked.dump_and_unlock().expect("saved");
+    assert_eq!(journals(&world), Vec::<String>::new());
+    let refused = ash("away").lock().map(drop).expect_err("a link");
+    assert!(refused.is_invalid_name(), "{refused}");
 }

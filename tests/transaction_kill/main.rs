@@ -6,6 +6,7 @@ mod bed;
 mod foreign;
 mod kill;
 mod pause;
+mod stuck;
 #[path = "../support/mod.rs"]
 mod support;
 #[path = "../support/trio.rs"]

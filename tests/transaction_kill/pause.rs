@@ -7,6 +7,7 @@ use crate::{
 };
 use cachetx::{Save, Store};
 use std::{
+    fs,
     sync::{
         Arc, Condvar, Mutex,
         atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst},
@@ -163,4 +164,41 @@ fn a_paused_recovery_overwrites_nothing_newer() {
         },
     );
     assert!(steps > 20, "{steps} steps");
+}
+
+#[test]
+fn a_copy_of_a_sidecar_takes_no_journal_away_from_its_owner() {
+    let world = World::start();
+    let store = idle_store(&world);
+    create(&store, RUN, 1);
+    let stop = Arc::new(Stop::default());
+    let here = stop.clone();
+    // Named and still empty.
+    let (paused, armed) = traced(&world, move |_, step| {
+        if step == "disk.write-journal" {
+            here.here(step);
+        }
+    });
+    armed.store(true, SeqCst);
+    thread::scope(|scope| {
+        let saving = scope.spawn(|| set_all(&paused, RUN, 2, Save::new()));
+        until("it has stopped", || {
+            stop.at().is_some() || saving.is_finished()
+        });
+        // Somebody copies the run, hidden files and all.
+        let copy = world.root.path().join("copy");
+        fs::create_dir(&copy).expect("made");
+        for entry in fs::read_dir(world.run_folder()).expect("listed") {
+            let entry = entry.expect("an entry");
+            fs::copy(entry.path(), copy.join(entry.file_name())).expect("copied");
+        }
+        let ash = document(&store, "copy", "ash");
+        assert_eq!(ash.read().expect("read").n, 1);
+        drop(ash.lock().expect("locked"));
+        let left = journals(&world);
+        stop.go_on();
+        saving.join().expect("it ends").expect("saved");
+        assert_eq!(left.len(), 1, "the journal is there: {left:?}");
+    });
+    is_finished(&world, &store, 2, "after the copy was looked at");
 }

@@ -115,17 +115,32 @@ pub(super) fn parse(bytes: &[u8]) -> Content {
 }
 
 fn parse_line(line: &[u8]) -> Option<Body> {
-    serde_json::from_str(unsealed(line)?).ok()
+    match unseal(line) {
+        Sealed::Json(json) => serde_json::from_str(json).ok(),
+        Sealed::OtherVersion | Sealed::Damaged => None,
+    }
 }
 
-/// The JSON of a line without its line break; `None` where that is damaged, or of a version unknown here.
-pub(in crate::disk) fn unsealed(line: &[u8]) -> Option<&str> {
-    let text = std::str::from_utf8(line).ok()?;
-    let (digest, json) = text
-        .strip_prefix(VERSION)?
-        .strip_prefix(' ')?
-        .split_once(' ')?;
-    (digest == format!("{:016x}", xxh3_64(json.as_bytes()))).then_some(json)
+/// A line without its line break.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::disk) enum Sealed<'a> {
+    Json(&'a str),
+    /// Somebody has written it whole, and means something by it.
+    OtherVersion,
+    Damaged,
+}
+
+pub(in crate::disk) fn unseal(line: &[u8]) -> Sealed<'_> {
+    let parts = || {
+        let (version, rest) = std::str::from_utf8(line).ok()?.split_once(' ')?;
+        let (digest, json) = rest.split_once(' ')?;
+        (digest == format!("{:016x}", xxh3_64(json.as_bytes()))).then_some((version, json))
+    };
+    match parts() {
+        Some((VERSION, json)) => Sealed::Json(json),
+        Some(_) => Sealed::OtherVersion,
+        None => Sealed::Damaged,
+    }
 }
 
 pub(in crate::disk) fn keys(id: u64, what: &Invalidation) -> Keys {

@@ -283,6 +283,9 @@ impl State {
             Err(e) => {
                 if intent {
                     self.queue.remove(id);
+                } else if let Some(older) = self.queue.older_twin_of(id) {
+                    // Whoever was refused tries again, maybe twice a second for as long as this lasts.
+                    self.queue.remove(older);
                 }
                 Err(e)
             }

@@ -1,6 +1,6 @@
 //! What the own file holds, in memory too: so that a replay reads no file.
 
-use super::{Bounds, Work, line};
+use super::{Bounds, Invalidation, Work, line};
 use crate::{Params, limits};
 use std::collections::{BTreeMap, HashMap};
 
@@ -85,6 +85,19 @@ impl Queue {
         self.ripe()
             .find(|(_, work)| matches!(work, Work::Everything { params: of, .. } if of == params))
             .map(|(id, _)| id)
+    }
+
+    /// An older record that says the same as this one, which a replay may do in its place.
+    pub(super) fn older_twin_of(&self, id: u64) -> Option<u64> {
+        let Work::Keys(new) = &self.records.get(&id)?.work else {
+            return None;
+        };
+        let same = |old: &Invalidation| {
+            (&old.entries, &old.release, &old.params) == (&new.entries, &new.release, &new.params)
+        };
+        self.ripe()
+            .find(|(other, work)| *other < id && matches!(work, Work::Keys(old) if same(old)))
+            .map(|(other, _)| other)
     }
 
     pub(super) fn push(&mut self, pending: Pending, line_bytes: usize) -> u64 {

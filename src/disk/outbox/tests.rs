@@ -322,3 +322,14 @@ fn a_folder_that_is_a_link_is_refused() {
     assert!(refused.is_err_and(|e| e.is_io()));
     assert_eq!(names(&elsewhere), Vec::<String>::new());
 }
+
+#[test]
+fn what_cannot_be_written_is_kept_in_memory_once_however_often_it_is_tried() {
+    let outbox = Outbox::default();
+    for n in [1, 2, 1, 1, 2] {
+        outbox
+            .perform(&OutboxAction::Defer(what(n)))
+            .expect_err("there is no folder");
+    }
+    assert_eq!(works(&outbox), [1, 2].map(|n| Work::Keys(what(n))));
+}

@@ -49,7 +49,8 @@ impl Step<'_> {
                     return Ok(Got::Missing);
                 };
                 self.open.journal.get_or_insert(file);
-                Got::Journal(Journal::parse(self.disk.files[&file].bytes()))
+                let read = Journal::parse(self.disk.files[&file].bytes());
+                Got::Journal(read.map_err(|e| self.failed("read", e.kind()))?)
             }
             (FileAction::LockJournal, _) => {
                 let Some(file) = there else {

@@ -41,6 +41,8 @@ pub(crate) enum Weakness {
     NoFolderSync,
     /// `SyncJournal` says yes and does nothing.
     NoJournalSync,
+    /// `SyncSidecar` says yes and does nothing.
+    NoSidecarSync,
     /// `SyncRoot` says yes and does nothing.
     NoRootSync,
     /// The OS lock on a sidecar is given to whoever asks.
@@ -144,6 +146,14 @@ impl SimDisk {
         let marker = self.new_file(0);
         if let Some(folder) = self.folders.get_mut(folder) {
             folder.link(super::READ_ONLY_MARKER, marker);
+        }
+    }
+
+    /// Takes a document's sidecar away for good: as if another program had put the document there.
+    pub(crate) fn lose_sidecar(&mut self, folder: &str, file: &str) {
+        if let Some(folder) = self.folders.get_mut(folder) {
+            folder.unlink(&super::sidecar::name(file));
+            folder.sync();
         }
     }
 

@@ -129,7 +129,9 @@ impl Step<'_> {
                 let Some(file) = self.open.sidecar else {
                     return Err(self.failed("go on with", io::ErrorKind::Other));
                 };
-                self.file(file).sync();
+                if !self.disk.is(Weakness::NoSidecarSync) {
+                    self.file(file).sync();
+                }
                 Ok(Got::Nothing)
             }
             FileAction::WriteTemp(bytes) => Ok(Got::Temp(self.write_temp(bytes))),

@@ -5,7 +5,7 @@ use crate::{
     Result,
     disk::{
         FileAction, FileSystem, Got, Journal, JournalId, Place, READ_ONLY_MARKER, Root, Session,
-        Sidecar,
+        Sidecar, journal::Member,
     },
     op::Stamp,
 };
@@ -14,6 +14,11 @@ use std::{collections::BTreeMap, sync::Arc};
 
 const SESSIONS: usize = 3;
 const FOLDER: &str = "run";
+const STAMP: Stamp = Stamp {
+    mtime_ns: 1,
+    size: 2,
+    inode: 3,
+};
 
 #[derive(Clone, Debug)]
 enum Step {
@@ -70,7 +75,15 @@ fn step() -> impl Strategy<Value = Step> {
         FileAction::MakeJournal,
         FileAction::MakeJournal,
         FileAction::WriteJournal(Journal {
-            members: Vec::new(),
+            members: vec![Member {
+                place: Place {
+                    folder: FOLDER.into(),
+                    file: "a.nodb".into(),
+                },
+                temp: "00000000000000aa".to_owned(),
+                before: STAMP,
+                after: STAMP,
+            }],
             invalidations: Vec::new(),
         }),
         FileAction::SyncJournal,

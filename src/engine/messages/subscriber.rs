@@ -49,6 +49,10 @@ enum End {
     Denied(String),
 }
 
+/// What nobody subscribes to. To unsubscribe from it is a question that every server answers by a message, whatever its ACL:
+/// answers that are no messages are lost after a time-out.
+const NOBODYS: &str = "cachetx:nobody";
+
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -163,7 +167,12 @@ impl Shared {
         for node in self.topology.primaries()? {
             match node.connect_to_listen() {
                 Ok(connection) => return Ok(connection),
-                Err(e) => failed = Some(e),
+                Err(e) => {
+                    if e.is_unavailable() {
+                        self.topology.doubt(&node);
+                    }
+                    failed = Some(e);
+                }
             }
         }
         Err(failed.unwrap_or_else(|| {
@@ -175,9 +184,21 @@ impl Shared {
     fn serve(&self, mut connection: Connection, mut goes_well: impl FnMut()) -> End {
         let mut asked = HashSet::new();
         let mut looked = None;
+        // Whether the server has said anything since it was asked to.
+        let (mut answered, mut asked_at) = (false, Instant::now());
         loop {
             if *lock(&self.thread) == Thread::Ended {
                 return End::Closed;
+            }
+            if asked_at.elapsed() >= limits::LISTEN_LINGER {
+                if !answered {
+                    return End::Lost("no sign of life".to_owned());
+                }
+                (answered, asked_at) = (false, Instant::now());
+                let question = std::iter::once(NOBODYS);
+                if let Err(e) = send(&mut connection, "UNSUBSCRIBE", question) {
+                    return End::Lost(e.to_string());
+                }
             }
             let stale = looked.is_none_or(|at: Instant| at.elapsed() >= limits::LISTEN_LINGER);
             if self.bells.have_changed() || stale {
@@ -186,14 +207,18 @@ impl Shared {
                 if wanted.is_empty() {
                     return End::Unused;
                 }
-                let sent = send(&mut connection, "SUBSCRIBE", wanted.difference(&asked))
-                    .and_then(|()| send(&mut connection, "UNSUBSCRIBE", asked.difference(&wanted)));
+                let more = wanted.difference(&asked).map(String::as_str);
+                let fewer = asked.difference(&wanted).map(String::as_str);
+                let sent = send(&mut connection, "SUBSCRIBE", more)
+                    .and_then(|()| send(&mut connection, "UNSUBSCRIBE", fewer));
                 if let Err(e) = sent {
                     return End::Lost(e.to_string());
                 }
                 asked = wanted;
             }
-            match connection.recv_response() {
+            let heard = connection.recv_response();
+            answered |= heard.is_ok();
+            match heard {
                 Ok(Value::Push { kind, data }) => match (kind, data.into_iter().next()) {
                     (PushKind::Subscribe, Some(channel)) => {
                         goes_well();
@@ -224,7 +249,7 @@ impl Shared {
 fn send<'a>(
     connection: &mut Connection,
     command: &str,
-    channels: impl Iterator<Item = &'a String>,
+    channels: impl Iterator<Item = &'a str>,
 ) -> redis::RedisResult<()> {
     let mut request = redis::cmd(command);
     let mut any = false;

@@ -8,6 +8,7 @@ pub(super) fn works(config: ServerConfig) {
     run(&engine, acquire("l", "me", 0)).unwrap();
     let reply = run(&engine, commit(&vec![b'x'; STAGING_BYTES], &["a"]));
     assert_eq!(reply.unwrap(), committed(0));
+    free::listens(&engine);
 }
 
 #[test]

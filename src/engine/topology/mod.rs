@@ -118,6 +118,14 @@ impl Topology {
         }
     }
 
+    /// A primary that cannot be reached, or is none any more: the next one who wants it asks the sentinels. A Cluster's nodes are
+    /// looked for by whoever has keys for them.
+    pub(super) fn doubt(&self, node: &Arc<Node>) {
+        if let Self::Sentinel(sentinel) = self {
+            sentinel.forget(node);
+        }
+    }
+
     /// Those that are known, without asking anybody.
     pub(super) fn known(&self) -> Vec<Arc<Node>> {
         match self {

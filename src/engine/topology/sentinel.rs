@@ -135,7 +135,7 @@ impl Sentinel {
         &self.name
     }
 
-    fn forget(&self, node: &Arc<Node>) {
+    pub(super) fn forget(&self, node: &Arc<Node>) {
         let mut primary = self.primary.write().unwrap_or_else(PoisonError::into_inner);
         if primary
             .as_ref()

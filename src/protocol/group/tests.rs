@@ -5,7 +5,7 @@ use crate::{
     disk::{Folder, Got, Journal},
     error::{Effect, io_error},
     op::{CommitReply, InvalidateReply, Lock, Op, PrepareReply, Reply},
-    protocol::{Action, Answer, Now, Run, run},
+    protocol::{Action, Answer, Expires, Now, Run, run},
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -96,7 +96,7 @@ fn plan(guarantee: Guarantee) -> Plan {
                 value: "me".to_owned(),
             },
             fence: 7,
-            expires: Duration::from_secs(1),
+            expires: Expires::at(Duration::from_secs(1)),
             read: Some(BEFORE),
             last_mtime_ns: BEFORE.mtime_ns,
         },

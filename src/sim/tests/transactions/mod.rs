@@ -1,5 +1,6 @@
 //! Transactions of several documents: their writers die at any action, others come at any time, the power fails.
 
+mod heirs;
 mod history;
 mod page;
 mod pause;
