@@ -181,6 +181,9 @@ pub const REPLAY_PAUSE_MAX: Duration = Duration::from_millis(400);
 pub const ECHO_KEYS: usize = 65_536;
 /// How old they may be: a server that restarts from its snapshot may have lost so much.
 pub const ECHO_AGE: Duration = Duration::from_secs(3_600);
+/// A process that has deleted something and is silent for so long asks the server who it is: no operation of its own would
+/// notice another one.
+pub const ECHO_SILENCE: Duration = Duration::from_secs(5);
 /// Between two looks for outboxes of processes that died.
 pub const TAKEOVER_PAUSE: Duration = Duration::from_millis(500);
 

@@ -171,7 +171,8 @@ fn a_mistake_is_found_before_the_change() {
 
 #[test]
 fn marks_live_as_long_as_the_change() {
-    let ttl = Duration::from_millis(150);
+    // Long enough for a machine that stands still for a moment.
+    let ttl = Duration::from_secs(3);
     let world = World::start();
     let truth = Truth::new(world.root.path());
     let cache = world
@@ -187,7 +188,7 @@ fn marks_live_as_long_as_the_change() {
     };
     let around = cache.invalidate_around(["build_climate"], &params(), || {
         let first = mark();
-        for _ in 0..6 {
+        for _ in 0..4 {
             let last = mark();
             until("the mark is renewed", || mark() != last);
         }
@@ -206,6 +207,62 @@ fn marks_live_as_long_as_the_change() {
         let refused = world.cache_builder().mark_ttl(bad).open();
         assert!(refused.is_err_and(|e| e.to_string().contains("mark_ttl")));
     }
+}
+
+#[test]
+fn a_change_within_a_change_ends_neither_early() {
+    let (world, mark_ttl) = (World::start(), Duration::from_secs(2));
+    let truth = Truth::new(world.root.path());
+    let cache = world
+        .cache_builder()
+        .outbox(world.root.path().join("outbox"));
+    let cache = cache
+        .mark_ttl(mark_ttl)
+        .on_busy(OnBusy::LoadWithoutFilling)
+        .open()
+        .expect("a cache");
+    truth.derived(&cache);
+    let around = cache.invalidate_around(["build_climate"], &params(), || {
+        let inner = cache.invalidate_around(["build_climate"], &params(), || truth.change(2))?;
+        assert!(invalidated(&inner.1), "{inner:?}");
+        assert_eq!((truth.derived(&cache), kept(&cache)), (2, None));
+        truth.change(3)
+    });
+    around.expect("changed");
+    // Neither may drop the mark that both have: it ends by itself.
+    until("it is filled again", || {
+        truth.derived(&cache) == 3 && kept(&cache).is_some()
+    });
+    assert_eq!(kept(&cache), Some(3));
+}
+
+#[test]
+fn a_cache_that_is_closed_in_the_change_keeps_its_record() {
+    let world = World::start();
+    let (truth, outbox) = (
+        Truth::new(world.root.path()),
+        world.root.path().join("outbox"),
+    );
+    let gate = Gate::new(&world, world.root.path());
+    let cache = Cache::builder(rules()).url(gate.url()).outbox(&outbox);
+    let cache = cache.open().expect("a cache");
+    let other = world.cache_builder().outbox(&outbox);
+    let other = other.open().expect("a cache");
+    let around = cache.invalidate_around(["build_climate"], &params(), || {
+        cache.close()?;
+        let replayed = other.replay_outbox()?;
+        assert_eq!(replayed.records, 0, "the change is not over");
+        gate.close(&world);
+        truth.change(2)
+    });
+    let ((), outcome) = around.expect("changed");
+    assert!(
+        matches!(outcome, CacheOutcome::Deferred { .. }),
+        "{outcome:?}"
+    );
+    until("another one has replayed it", || {
+        other.stats().outbox_replayed == 1
+    });
 }
 
 #[test]

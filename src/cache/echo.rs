@@ -22,15 +22,15 @@ struct Kept {
 }
 
 impl Echo {
-    /// Keeps what a successful operation deleted.
-    pub(super) fn keep(&self, op: Op, now: Instant) {
+    /// Keeps what a successful operation deleted; whether that was anything.
+    pub(super) fn keep(&self, op: Op, now: Instant) -> bool {
         let entries = match op {
             Op::Commit(op) => op.dependents,
             Op::Invalidate(op) => op.entries,
-            _ => return,
+            _ => return false,
         };
         if entries.is_empty() {
-            return;
+            return false;
         }
         let mut kept = self.lock();
         kept.keys += entries.len();
@@ -41,6 +41,14 @@ impl Echo {
             kept.keys -= oldest.len();
             kept.steps.pop_front();
         }
+        true
+    }
+
+    /// Whether there is anything that a server may have lost.
+    pub(super) fn is_wanted(&self, now: Instant) -> bool {
+        let kept = self.lock();
+        let newest = kept.steps.back();
+        newest.is_some_and(|(at, _)| now.duration_since(*at) <= limits::ECHO_AGE)
     }
 
     /// What to send again, each step as it was.
@@ -79,12 +87,15 @@ mod tests {
     fn what_is_old_or_too_much_goes_first_come_first() {
         let (echo, start) = (Echo::default(), Instant::now());
         echo.keep(invalidate(0), start);
+        assert!(!echo.is_wanted(start));
         echo.keep(invalidate(1), start);
         echo.keep(invalidate(2), start + limits::ECHO_AGE);
         assert_eq!(sizes(&echo), [1, 2]);
         let later = start + limits::ECHO_AGE + Duration::from_millis(1);
         echo.keep(invalidate(3), later);
         assert_eq!(sizes(&echo), [2, 3]);
+        assert!(echo.is_wanted(later + limits::ECHO_AGE));
+        assert!(!echo.is_wanted(later + limits::ECHO_AGE + Duration::from_millis(1)));
         echo.keep(invalidate(limits::ECHO_KEYS - 3), later);
         assert_eq!(sizes(&echo), [3, limits::ECHO_KEYS - 3]);
         echo.keep(invalidate(limits::ECHO_KEYS + 1), later);

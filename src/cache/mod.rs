@@ -169,8 +169,9 @@ impl Cache {
     }
 
     /// Replays the outbox once more, ends its thread, and lets its files go: what could not be replayed is left to other
-    /// processes, or to the next one. The thread that reads messages about locks ends too. The cache, and its clones, still
-    /// work, without these threads.
+    /// processes, or to the next one. A save or a change that is at work in another thread keeps its record until it is over.
+    /// The thread that reads messages about locks ends too. The cache, and its clones, still work, without these threads: what
+    /// they record from now on is left to others at once.
     ///
     /// Dropping the last clone does the same without the replay.
     ///
@@ -180,7 +181,7 @@ impl Cache {
     pub fn close(&self) -> Result<Replayed> {
         self.0.replayer.stop();
         let replayed = self.replay_outbox();
-        self.0.outbox.let_go();
+        self.0.outbox.close();
         self.0.engine.close();
         replayed
     }

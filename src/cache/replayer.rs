@@ -20,7 +20,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// One thread for each cache that has an outbox's folder, or something in its outbox. Dropping it ends the thread, which
+/// One thread for each cache that has an outbox's folder, or something in its outbox, or has deleted anything. Dropping it ends the thread, which
 /// waits for no more than a reply that is under way.
 pub(super) struct Replayer {
     shared: Arc<Shared>,
@@ -60,6 +60,28 @@ struct Seen {
     /// Made again, or to another server.
     connections: u64,
     strangers: u64,
+}
+
+/// Since when this process has asked the server nothing.
+struct Silence {
+    since: Instant,
+    round_trips: u64,
+}
+
+impl Silence {
+    fn begin(engine: &Breaker) -> Self {
+        Self {
+            since: Instant::now(),
+            round_trips: engine.counters().round_trips(),
+        }
+    }
+
+    fn is_long(&mut self, engine: &Breaker) -> bool {
+        if self.round_trips != engine.counters().round_trips() {
+            *self = Self::begin(engine);
+        }
+        self.since.elapsed() >= limits::ECHO_SILENCE
+    }
 }
 
 impl Seen {
@@ -124,7 +146,9 @@ impl Replayer {
 
     /// Remembers what a successful operation deleted, and lets the thread look where the server may be another one.
     pub(super) fn follow(&self, op: Op) {
-        self.shared.echo.keep(op, Instant::now());
+        if self.shared.echo.keep(op, Instant::now()) {
+            self.start();
+        }
         let sum = Seen::now(&self.shared.engine).sum();
         if self.shared.noticed.swap(sum, Relaxed) != sum {
             self.start();
@@ -190,6 +214,7 @@ impl Shared {
         };
         let mut backoff = pauses();
         let mut complained = false;
+        let mut silence = Silence::begin(&self.engine);
         loop {
             let pause = match self.outbox.ripe() {
                 0 => {
@@ -201,7 +226,11 @@ impl Shared {
             if self.wait(pause).stop {
                 return;
             }
-            self.send_echo();
+            let ask = silence.is_long(&self.engine) && self.echo.is_wanted(Instant::now());
+            self.send_echo(ask);
+            if ask {
+                silence = Silence::begin(&self.engine);
+            }
             let failed = match self.replay(|| lock(&self.signal).stop) {
                 Ok(done) => done.cause,
                 Err(e) => Some(e),
@@ -231,14 +260,16 @@ impl Shared {
         *signal
     }
 
-    /// Sends the last invalidations again where the server is another one than before; what fails is tried at the next look.
-    fn send_echo(&self) {
+    /// Sends the last invalidations again where the server is another one than before, which connections that were made
+    /// anew hint at; `ask` does without a hint. What fails is tried at the next look.
+    fn send_echo(&self, ask: bool) {
         if cfg!(cachetx_without_replay) {
             return;
         }
         let mut seen = lock(&self.seen);
         let now = Seen::now(&self.engine);
-        if now.connections != seen.connections && self.engine.look_around().is_ok() {
+        let hints = now.connections != seen.connections;
+        if (hints || ask) && self.engine.look_around(hints).is_ok() {
             seen.connections = now.connections;
         }
         let strangers = Seen::now(&self.engine).strangers;
@@ -285,7 +316,14 @@ impl Shared {
                 Step::Do(action) => action,
             };
             answer = Some(match action {
-                Action::Server(op) => Answer::Server(self.engine.insist(&op)),
+                Action::Server(op) => {
+                    let done = self.engine.insist(&op);
+                    if done.is_ok() {
+                        // The record goes; a server that loses this deletion is to get it again.
+                        self.echo.keep(op, Instant::now());
+                    }
+                    Answer::Server(done)
+                }
                 Action::Outbox(action) => Answer::Outbox(self.outbox.perform(&action)),
                 Action::Disk(..) | Action::Sleep(_) | Action::Listen(..) => {
                     return Err(mismatch("a replay"));

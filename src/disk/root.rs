@@ -88,7 +88,7 @@ impl Root {
 
 /// Makes the folder and those above it where they are missing, and syncs each folder that got a new name: a save below
 /// would not survive a power loss without it.
-fn make_durably(path: &Path) -> io::Result<()> {
+pub(super) fn make_durably(path: &Path) -> io::Result<()> {
     let named = naming(path);
     std::fs::create_dir_all(path)?;
     // Outermost first, so that no synced name hangs below one that may be lost.
@@ -97,7 +97,7 @@ fn make_durably(path: &Path) -> io::Result<()> {
             Ok(folder) => folder.sync_all()?,
             // One that may be written and not be read cannot be synced by its user.
             Err(e) => log::warn!(
-                "cannot sync {}, so a power loss may take the new store back: {e}",
+                "cannot sync {}, so a power loss may take back what was made there: {e}",
                 folder.display()
             ),
         }

@@ -111,8 +111,8 @@ impl<E: Performer + ?Sized> Breaker<E> {
         done
     }
 
-    pub(crate) fn look_around(&self) -> Result<(), Fault> {
-        self.engine.look_around()
+    pub(crate) fn look_around(&self, hints: bool) -> Result<(), Fault> {
+        self.engine.look_around(hints)
     }
 
     pub(crate) fn report(&self) -> Option<EngineReport> {

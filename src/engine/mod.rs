@@ -85,8 +85,9 @@ pub(crate) trait Performer: Send + Sync + 'static {
     /// Lets threads of its own go.
     fn close(&self) {}
 
-    /// Asks servers who they are, and counts those that were not met before; those that may not be asked too.
-    fn look_around(&self) -> Result<(), Fault> {
+    /// Asks servers who they are, and counts those that were not there at the last look; where something `hints` at another
+    /// one, those too that may not be asked.
+    fn look_around(&self, _hints: bool) -> Result<(), Fault> {
         Ok(())
     }
 }

@@ -188,13 +188,19 @@ impl Performer for ServerEngine {
         self.subscriber.stop();
     }
 
-    fn look_around(&self) -> Result<(), Fault> {
+    fn look_around(&self, hints: bool) -> Result<(), Fault> {
         let primaries = self.topology.primaries().map_err(Fault::NotDone)?;
+        let mut seen = HashSet::new();
         for node in primaries {
             let asked = node.attempt(Asking::No, &mut |session| survey::run_id(session));
             let run_id = asked.map_err(|miss| miss.fault)?;
-            self.meet(run_id.as_deref());
+            if hints || run_id.is_some() {
+                self.meet(run_id.as_deref());
+            }
+            seen.insert(run_id.unwrap_or_default());
         }
+        // One that is no primary any more may have forgotten something too when it is one again.
+        *self.met.lock().unwrap_or_else(PoisonError::into_inner) = seen;
         Ok(())
     }
 }

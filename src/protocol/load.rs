@@ -38,7 +38,7 @@ pub(crate) struct Claim {
 pub(crate) enum Begun {
     /// Nothing: here it is.
     Found(Bytes),
-    /// To load, and to fill: the lease is the reader's, or may be (its reply was lost; then the fill is refused at worst).
+    /// To load, and to fill: the lease is the reader's.
     Leased,
     /// The same while the entry is still there, for others and in case that the load fails.
     Early,
@@ -126,8 +126,8 @@ async fn early(io: &Io, claim: Claim, found: Found) -> Begun {
             Begun::Found(found.value)
         }
         Err(Fault::Unknown(e)) => {
-            unknown(&claim.entry, &e);
-            Begun::Early
+            renounce(io, claim.entry, claim.token, &e).await;
+            Begun::Found(found.value)
         }
         Err(Fault::NotDone(e)) => {
             log::debug!("{}: not loaded early: {e}", claim.entry.value);
@@ -179,17 +179,20 @@ async fn lease(io: &Io, claim: Claim) -> Begun {
             }
             Ok(LeaseReply::Present { .. } | LeaseReply::Newer) => return Begun::Unleased,
             Err(Fault::Unknown(e)) => {
-                unknown(&claim.entry, &e);
-                return Begun::Leased;
+                renounce(io, claim.entry, claim.token, &e).await;
+                return Begun::Unleased;
             }
             Err(fault) => return unleased(&claim.entry, &fault),
         }
     }
 }
 
-/// It counts as given: the fill is refused where it was not.
-fn unknown(entry: &Entry, error: &Error) {
+/// A request without a reply may still be on its way. Were its lease filled by, it could arrive after the commit that
+/// should have dropped it, and let in what was loaded before that: such a lease is never used. Nor is one that the same
+/// token gets by asking again. It is given back, so that others need not wait for its end.
+pub(super) async fn renounce(io: &Io, entry: Entry, token: String, error: &Error) {
     log::debug!("{}: whether it is leased is unknown: {error}", entry.value);
+    let_go(io, entry, token).await;
 }
 
 fn unleased(entry: &Entry, fault: &Fault) -> Begun {

@@ -98,9 +98,13 @@ async fn ask(io: &Io, reader: &Reader, stamp: Stamp) -> Sought {
             }
             // A foreign program has set the value alone.
             Ok(LeaseReply::Present { voucher, .. }) => refused = Some(voucher),
-            Ok(LeaseReply::Leased) | Err(Fault::Unknown(_)) => return Sought::Leased,
+            Ok(LeaseReply::Leased) => return Sought::Leased,
             // The file is at hand, so nobody is waited for; it is newer than the one that was looked at, too.
             Ok(LeaseReply::Busy { .. } | LeaseReply::Newer) => return Sought::Nothing,
+            Err(Fault::Unknown(e)) => {
+                load::renounce(io, reader.entry.clone(), reader.token.clone(), &e).await;
+                return Sought::Nothing;
+            }
             // A full server gives no lease, nor does one on which this user may not write: but there may be an entry.
             Err(Fault::NotDone(e)) if e.is_server() => return look(io, reader, stamp).await,
             Err(Fault::NotDone(e)) => {

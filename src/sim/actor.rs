@@ -3,7 +3,7 @@
 use crate::{
     Result,
     disk::{FileAction, Got, Place},
-    op::Stamp,
+    op::{Ask, Fault, Stamp},
     protocol::{Action, Answer, Now, Run, Step},
 };
 use std::{
@@ -12,6 +12,7 @@ use std::{
     pin::Pin,
     rc::Rc,
     task::{Context, Poll, Waker},
+    time::Duration,
 };
 
 /// What a script waits for.
@@ -62,6 +63,20 @@ impl Hand {
             Answer::Disk(Ok(Got::Stamp(stamp))) => stamp,
             _ => None,
         }
+    }
+
+    /// Asks the server outside a protocol, as the cache does.
+    pub(crate) async fn ask<A: Ask>(&self, op: A) -> Result<()> {
+        match self.wait_for(Wish::Act(Action::Server(op.into_op()))).await {
+            Answer::Server(done) => done.map(drop).map_err(Fault::into_error),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// A moment that is no action of a protocol's: anybody may come in between.
+    pub(crate) async fn pause(&self) {
+        let nothing = Wish::Act(Action::Sleep(Duration::ZERO));
+        self.wait_for(nothing).await;
     }
 
     async fn wait_for(&self, wish: Wish) -> Answer {

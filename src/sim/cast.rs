@@ -5,13 +5,13 @@
 
 use super::actor::Hand;
 use crate::{
-    Error, Outcome, Params, Result,
+    CacheOutcome, Error, Outcome, Params, Result,
     disk::{JournalId, Place},
     error::Kind,
     limits,
     op::{Bytes, Entry, Space, keys::sibling},
     protocol::{
-        Claim, Expires, Found, Guarantee, Held, Replayed, Spread,
+        Claim, Expires, Found, Guarantee, Held, Replayed, Scope, Spread, around,
         delete::{self, delete},
         group::{self, Member},
         load::{self, Begun, Filled},
@@ -303,6 +303,22 @@ pub(crate) enum Way {
 
 /// What is derived from these documents: all that is in them. Waits for nobody.
 pub(crate) async fn derive(hand: &Hand, entry: &Entry, from: &[Paper]) -> Result<(Saves, Way)> {
+    let load = async || {
+        let mut saves = Vec::new();
+        for paper in from {
+            saves.extend(paper.read(hand).await?.0);
+        }
+        Ok(saves)
+    };
+    get_or_load(hand, entry, load).await
+}
+
+/// A value and its loader, as `Cache::get_or_load` has them. Waits for nobody.
+pub(crate) async fn get_or_load(
+    hand: &Hand,
+    entry: &Entry,
+    load: impl AsyncFnOnce() -> Result<Saves>,
+) -> Result<(Saves, Way)> {
     let claim = load::Claim {
         entry: entry.clone(),
         token: hand.token(),
@@ -316,10 +332,7 @@ pub(crate) async fn derive(hand: &Hand, entry: &Entry, from: &[Paper]) -> Result
     if let Begun::Found(bytes) = begun {
         return Ok((parse(&bytes)?, Way::Found));
     }
-    let mut saves = Vec::new();
-    for paper in from {
-        saves.extend(paper.read(hand).await?.0);
-    }
+    let saves = load().await?;
     if begun == Begun::Unleased {
         return Ok((saves, Way::Loaded));
     }
@@ -329,6 +342,27 @@ pub(crate) async fn derive(hand: &Hand, entry: &Entry, from: &[Paper]) -> Result
         Filled::Set => Ok((saves, Way::Filled)),
         Filled::Refused | Filled::Unknown => Ok((saves, Way::Loaded)),
     }
+}
+
+/// Changes a truth that is no document, as `Cache::invalidate_around` does; the change is a moment of its own.
+pub(crate) async fn invalidate_around(
+    hand: &Hand,
+    entry: &Entry,
+    change: impl FnOnce(),
+) -> Result<CacheOutcome> {
+    let begin = around::begin(Scope {
+        what: "a change".to_owned(),
+        steps: vec![vec![entry.clone()]],
+        lock: None,
+        release: false,
+        params: Params::new(),
+        token: hand.token(),
+        mark_ttl: MARK_TTL,
+    });
+    let intent = hand.run(begin).await?;
+    hand.pause().await;
+    change();
+    hand.run(around::end(intent)).await
 }
 
 pub(crate) async fn bring(hand: &Hand) -> Result<Replayed> {

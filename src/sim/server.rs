@@ -6,7 +6,7 @@ use crate::{
     error::Kind,
     op::{Fault, Invalidate, Op, Reply},
 };
-use std::time::Duration;
+use std::{cell::RefCell, time::Duration};
 
 /// What becomes of one request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,6 +18,8 @@ pub(crate) enum Fate {
     Dropped,
     /// The server does it, and its reply is lost.
     Unanswered,
+    /// The client gives up waiting; the request is still on its way, and the server does it at some later moment.
+    Late,
 }
 
 /// A server with one check taken out.
@@ -35,6 +37,8 @@ pub(crate) struct SimServer {
     pub(crate) memory: MemoryServer,
     engine: MemoryEngine,
     weakness: Option<ServerWeakness>,
+    /// Requests that nobody waits for any more.
+    late: RefCell<Vec<Op>>,
 }
 
 impl SimServer {
@@ -50,12 +54,14 @@ impl SimServer {
             engine: MemoryEngine::new(memory.clone()),
             memory,
             weakness: None,
+            late: RefCell::default(),
         }
     }
 
     pub(crate) fn copy(&self) -> Self {
         Self {
             weakness: self.weakness,
+            late: self.late.clone(),
             ..Self::with(self.memory.copy())
         }
     }
@@ -74,7 +80,29 @@ impl SimServer {
                 let _ = self.execute(op);
                 Err(Fault::Unknown(broken("no answer")))
             }
+            Fate::Late => {
+                self.late.borrow_mut().push(op.clone());
+                Err(Fault::Unknown(broken("no answer")))
+            }
         }
+    }
+
+    /// Requests that are still on their way.
+    pub(crate) fn late(&self) -> usize {
+        self.late.borrow().len()
+    }
+
+    /// One of them arrives; its name.
+    pub(crate) fn deliver(&self, n: usize) -> &'static str {
+        let op = self.late.borrow_mut().remove(n);
+        let _ = self.execute(&op);
+        op.name()
+    }
+
+    /// Another process in its place, with this memory: what was on its way to the old one is lost.
+    pub(crate) fn restart_from(&self, snapshot: &MemoryServer) {
+        self.late.borrow_mut().clear();
+        self.memory.restart_from(snapshot);
     }
 
     fn execute(&self, op: &Op) -> Result<Reply, Fault> {

@@ -94,7 +94,7 @@ impl World {
             async move { *result.borrow_mut() = Some(body.await) }
         });
         while self.next(who).is_some() {
-            self.sleep_until(self.actors[who].wakes);
+            self.wait_for(who);
             self.turn(who, Fate::Answered);
         }
         said.take().expect("it is over")
@@ -237,8 +237,19 @@ impl World {
         self.server.advance(Duration::from_millis(ms));
     }
 
+    /// A request that nobody waits for any more reaches the server.
+    pub(crate) fn deliver(&mut self, n: usize) {
+        let name = self.server.deliver(n);
+        self.befalls(format!("the late server.{name} arrives"));
+    }
+
     fn sleep_until(&mut self, moment: Duration) {
         self.advance(moment.saturating_sub(self.clock));
+    }
+
+    /// Lets time pass until this one can take a turn.
+    pub(crate) fn wait_for(&mut self, who: Who) {
+        self.sleep_until(self.actors[who].wakes);
     }
 
     /// Lets time pass until somebody can take a turn, where all who live are asleep.

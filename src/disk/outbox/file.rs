@@ -1,6 +1,6 @@
 //! The own file: locked before it has its name, appended to, never mended.
 
-use crate::disk::folder;
+use crate::disk::{folder, root::make_durably};
 use rustix::fs::{AtFlags, Mode, OFlags};
 use std::{
     fs::File,
@@ -69,10 +69,7 @@ impl Folder {
     pub(super) fn make(path: &Path) -> io::Result<Self> {
         match Self::open(path) {
             Err(e) if e.kind() == io::ErrorKind::NotFound => {
-                std::fs::create_dir_all(path)?;
-                if let Some(parent) = path.parent() {
-                    File::open(parent)?.sync_all()?;
-                }
+                make_durably(path)?;
                 Self::open(path)
             }
             opened => opened,
@@ -109,8 +106,10 @@ impl OwnFile {
             broken: false,
         };
         own.publish(&new, lines).inspect_err(|_| {
-            // It may be swept already: whoever locked it before us took it for a dead owner's.
+            // It may be swept already: whoever locked it before us took it for a dead owner's. Or it has its name already, under
+            // which it would be taken for one soon, with the intents of saves that are at work.
             let _ = own.folder.remove(&new);
+            let _ = own.folder.remove(&own.name);
         })?;
         Ok(own)
     }

@@ -159,6 +159,8 @@ struct State {
     adoptions: u64,
     /// Memory lasts as long as the server does.
     volatile: bool,
+    /// Whether what is recorded is left to other processes, as soon as no save is at work on it.
+    closed: bool,
 }
 
 impl Outbox {
@@ -215,6 +217,7 @@ impl Outbox {
             }
             OutboxAction::Next(after) => Ok(OutboxGot::Next(state.next(*after))),
         };
+        state.leave_to_others();
         self.ripe.store(state.ripe(), Relaxed);
         done
     }
@@ -229,17 +232,13 @@ impl Outbox {
         self.set_aside.load(Relaxed)
     }
 
-    /// Lets all OS locks go, so that others may take over what is left.
-    pub(crate) fn let_go(&self) {
+    /// Lets all OS locks go, so that others may take over what is left; that of the own file once no save is at work on a record
+    /// in it. Else somebody would do away with that record before the save has changed anything, and release its lock.
+    pub(crate) fn close(&self) {
         let mut state = self.lock();
+        state.closed = true;
         state.adopted.clear();
-        let Some(own) = state.own.take() else {
-            return;
-        };
-        match state.queue.is_empty() {
-            true => own.remove(),
-            false => state.queue.clear(),
-        }
+        state.leave_to_others();
         self.ripe.store(state.ripe(), Relaxed);
     }
 
@@ -251,7 +250,7 @@ impl Outbox {
 
 impl Drop for Outbox {
     fn drop(&mut self) {
-        self.let_go();
+        self.lock().let_go();
     }
 }
 
@@ -368,6 +367,23 @@ impl State {
         let rewritten = self.folder().and_then(|folder| self.rewrite(&folder));
         if let Err(e) = rewritten {
             log::error!("{e}");
+        }
+    }
+
+    fn leave_to_others(&mut self) {
+        if self.closed && !self.queue.is_in_flight() {
+            self.let_go();
+        }
+    }
+
+    /// Gives the own file up, with what is in it.
+    fn let_go(&mut self) {
+        let Some(own) = self.own.take() else {
+            return;
+        };
+        match self.queue.is_empty() {
+            true => own.remove(),
+            false => self.queue.clear(),
         }
     }
 

@@ -135,6 +135,11 @@ impl Queue {
         }
     }
 
+    /// Whether a save is at work on any.
+    pub(super) fn is_in_flight(&self) -> bool {
+        self.in_flight > 0
+    }
+
     /// How many could be replayed now.
     pub(super) fn ripe_records(&self) -> usize {
         self.records.len() - self.in_flight

@@ -133,6 +133,31 @@ fn an_intent_waits_for_its_save() {
 }
 
 #[test]
+fn a_closed_outbox_keeps_its_intents_until_their_saves_are_over() {
+    let dir = TempDir::new().unwrap();
+    let (closed, other) = (outbox(&dir), outbox(&dir));
+    let done = intend(&closed, 1);
+    let put_off = intend(&closed, 2);
+    defer(&closed, 3);
+    closed.close();
+    assert_eq!(take_over(&other), 0, "saves are at work");
+    let end = |action| closed.perform(&action).expect("noted");
+    end(OutboxAction::Retire(done));
+    assert_eq!(take_over(&other), 0, "one is at work");
+    end(OutboxAction::Ripen(put_off));
+    assert_eq!((take_over(&other), closed.ripe()), (1, 0));
+    assert_eq!(works(&other), [2, 3].map(|n| Work::Keys(what(n))));
+    retire_all(&other);
+
+    let later = intend(&closed, 4);
+    assert_eq!(take_over(&other), 0, "another one is at work");
+    end(OutboxAction::Retire(later));
+    assert_eq!(names(&dir), Vec::<String>::new());
+    defer(&closed, 5);
+    assert_eq!((take_over(&other), closed.ripe()), (1, 0));
+}
+
+#[test]
 fn a_torn_tail_at_any_byte_loses_no_record_before_it() {
     let whole = dead(3);
     let ends: Vec<usize> = (0..whole.len()).filter(|n| whole[*n] == b'\n').collect();

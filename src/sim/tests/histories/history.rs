@@ -67,6 +67,9 @@ impl<'a> History<'a> {
             self.told()?;
         }
         self.away = false;
+        while self.world.server.late() > 0 {
+            self.world.deliver(0);
+        }
         while !self.world.living().is_empty() {
             match self.world.ready().first() {
                 Some(who) => self.world.turn(*who, Fate::Answered),
@@ -105,6 +108,10 @@ impl<'a> History<'a> {
                 self.world.advance(Duration::from_millis(ms));
             }
             7 if self.choices.once_in(3) => self.trouble(),
+            8 | 9 if self.world.server.late() > 0 && !self.away => {
+                let n = self.choices.choose(self.world.server.late());
+                self.world.deliver(n);
+            }
             _ if ready.is_empty() => self.world.wait_for_somebody(),
             _ => {
                 let who = ready[self.choices.choose(ready.len())];
@@ -124,6 +131,7 @@ impl<'a> History<'a> {
             1 => Fate::Away,
             2 => Fate::Dropped,
             3 => Fate::Unanswered,
+            4 => Fate::Late,
             _ => Fate::Answered,
         };
         self.troubled |= fate != Fate::Answered;
@@ -145,11 +153,11 @@ impl<'a> History<'a> {
             }
             1 => {
                 self.world.befalls("the server restarts empty");
-                self.world.server.memory.restart_from(&Default::default());
+                self.world.server.restart_from(&Default::default());
             }
             2 if self.setting.old_snapshots => {
                 self.world.befalls("the server restarts from a snapshot");
-                self.world.server.memory.restart_from(&self.snapshot);
+                self.world.server.restart_from(&self.snapshot);
                 self.snapshot = self.world.server.memory.copy();
             }
             _ => {

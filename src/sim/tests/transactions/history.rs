@@ -62,7 +62,11 @@ impl<'a> History<'a> {
                 }
                 6 if self.choices.once_in(8) => {
                     self.world.befalls("the server restarts empty");
-                    self.world.server.memory.restart_from(&Default::default());
+                    self.world.server.restart_from(&Default::default());
+                }
+                7 | 8 if self.world.server.late() > 0 => {
+                    let n = self.choices.choose(self.world.server.late());
+                    self.world.deliver(n);
                 }
                 _ if ready.is_empty() => self.world.wait_for_somebody(),
                 _ => {
@@ -71,11 +75,14 @@ impl<'a> History<'a> {
                         self.world.crash(who);
                         continue;
                     }
-                    let fates = [Fate::Away, Fate::Dropped, Fate::Unanswered];
+                    let fates = [Fate::Away, Fate::Dropped, Fate::Unanswered, Fate::Late];
                     let fate = fates.get(self.choices.choose(60)).copied();
                     self.world.turn(who, fate.unwrap_or(Fate::Answered));
                 }
             }
+        }
+        while self.world.server.late() > 0 {
+            self.world.deliver(0);
         }
         while !self.world.living().is_empty() {
             match self.world.ready().first() {

@@ -3,6 +3,7 @@
 mod heirs;
 mod history;
 mod page;
+mod pause;
 
 pub(super) use page::page;
 

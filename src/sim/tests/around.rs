@@ -1,0 +1,132 @@
+//! Two changes of a truth that is no document, made by `invalidate_around`, and a reader that loads what is derived from it; one
+//! of the changes may die at any moment. In every order of what they do that others can see.
+
+use crate::{
+    disk::sim::SimDisk,
+    op::Invalidate,
+    protocol::Action,
+    sim::{
+        actor::Hand,
+        cast::{Saves, bring, entry, get_or_load, invalidate_around},
+        choices::{Choices, every},
+        server::{Fate, ServerWeakness, SimServer},
+        world::World,
+    },
+};
+use std::{cell::RefCell, rc::Rc};
+
+/// Orders in one test, at most.
+const MOST: u64 = 1_000_000;
+
+type Truth = Rc<RefCell<Saves>>;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Way {
+    Around,
+    /// Change, then invalidate.
+    Naive,
+}
+
+async fn change(hand: Hand, way: Way, truth: Truth, number: u64) {
+    let change = || truth.borrow_mut().push(number);
+    let done = match way {
+        Way::Around => invalidate_around(&hand, &entry("totals"), change)
+            .await
+            .map(drop),
+        Way::Naive => {
+            hand.pause().await;
+            change();
+            let asked = Invalidate {
+                entries: vec![entry("totals")],
+                release: None,
+            };
+            hand.ask(asked).await
+        }
+    };
+    done.expect("changed");
+}
+
+/// The truth is read at one moment, between the lease and the fill.
+async fn derive(hand: Hand, truth: Truth) -> Saves {
+    let load = async || {
+        hand.pause().await;
+        Ok(truth.borrow().clone())
+    };
+    let got = get_or_load(&hand, &entry("totals"), load).await;
+    got.expect("derived").0
+}
+
+fn play(way: Way, weakness: Option<ServerWeakness>, choices: &mut Choices) -> Result<(), String> {
+    let mut world = World::new(SimDisk::new(), SimServer::new(weakness));
+    let truth = Truth::new(RefCell::new(vec![1]));
+    let of = truth.clone();
+    world.do_now("reader", |hand| derive(hand, of));
+    let [first, _] = [2, 3].map(|number| {
+        let of = truth.clone();
+        world.start("change", move |hand| change(hand, way, of, number))
+    });
+    let of = truth.clone();
+    world.start("reader", |hand| async move { drop(derive(hand, of).await) });
+    let mut may_die = true;
+    while !world.living().is_empty() {
+        let ready = world.ready();
+        let recorded = |who| matches!(world.next(who), Some(Action::Outbox(_)));
+        // What is in an outbox nobody sees while its process lives.
+        if let Some(who) = ready.iter().find(|who| recorded(**who)) {
+            world.turn(*who, Fate::Answered);
+            continue;
+        }
+        let dies = may_die && ready.contains(&first);
+        let chosen = choices.choose(ready.len() + usize::from(dies));
+        match ready.get(chosen) {
+            Some(who) => world.turn(*who, Fate::Answered),
+            None => {
+                may_die = false;
+                world.crash(first);
+            }
+        }
+    }
+    let wrong = |world: &World, got: &Saves| {
+        format!(
+            "stale: {got:?} of {:?}\n  {}",
+            truth.borrow(),
+            world.story()
+        )
+    };
+    for replayed in [false, true] {
+        if replayed {
+            let brought = world.do_now("replayer", |hand| async move { bring(&hand).await });
+            brought.expect("replayed");
+        }
+        let of = truth.clone();
+        let got = world.do_now("last reader", |hand| derive(hand, of));
+        if got != *truth.borrow() {
+            return Err(wrong(&world, &got));
+        }
+    }
+    match world.outboxes.waiting() {
+        0 => Ok(()),
+        left => Err(format!("{left} records are left\n  {}", world.story())),
+    }
+}
+
+#[test]
+fn a_change_that_dies_at_any_moment_leaves_nothing_stale() {
+    let orders = every(MOST, |choices| play(Way::Around, None, choices))
+        .unwrap_or_else(|why| panic!("{why}"));
+    println!("{orders} orders");
+    assert!(orders > 1_000, "{orders}");
+}
+
+#[test]
+fn the_naive_way_and_a_server_without_marks_leave_something_stale() {
+    for (way, weakness) in [
+        (Way::Naive, None),
+        (Way::Around, Some(ServerWeakness::ForgetsMarks)),
+        (Way::Around, Some(ServerWeakness::FillsWithoutLease)),
+    ] {
+        let found = every(MOST, |choices| play(way, weakness, choices));
+        let why = found.expect_err("nothing stale");
+        assert!(why.contains("stale: "), "{way:?}, {weakness:?}: {why}");
+    }
+}
