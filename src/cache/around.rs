@@ -18,7 +18,7 @@ impl Cache {
     /// also where it fails or panics, since an error is no proof that nothing was changed. What is to be deleted is recorded
     /// in the outbox first, synced: should this process die, another one does it.
     ///
-    /// Inside of `change` that waits too, in vain: read from the source itself there.
+    /// Inside of `change` that waits in vain, so read from the source itself there.
     ///
     /// `change` has to have committed when it returns: what others can only read later, they may cache too early.
     ///
