@@ -378,6 +378,8 @@ fn saves() {
         .expect("a cache");
     let store = Store::builder(cache).root(root).guarantee(guarantee);
     let store = store.open().expect("a store");
+    // Should the parent be gone, and the server with it.
+    let end = Instant::now() + Duration::from_secs(120);
     for n in 0..number("CACHETX_TEST_TO", 0) {
         let run = format!("run-{process}-{n}");
         let document: Document<Climate> = store.document(&run, "climate").expect("a document");
@@ -386,6 +388,7 @@ fn saves() {
                 Ok(held) => break held,
                 Err(e) => assert!(e.is_unavailable() || e.is_lock_held(), "{e}"),
             }
+            assert!(Instant::now() < end, "nobody lets this one save");
             thread::sleep(Duration::from_millis(5));
         };
         held.years = 2;
