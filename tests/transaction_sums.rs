@@ -205,7 +205,9 @@ fn moves() {
     };
     let store = open(url, &root);
     let (documents, mut dice) = (all(&store), Dice(seed.parse().expect("a number")));
-    loop {
+    // It is killed, unless its parent is gone.
+    let end = Instant::now() + Duration::from_secs(600);
+    while Instant::now() < end {
         match transfer(&documents, &store, &mut dice) {
             Ok(()) => {}
             Err(e) if e.is_lock_lost() || e.is_conflict() || e.is_fenced() => {}
