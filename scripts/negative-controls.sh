@@ -29,12 +29,12 @@ control() {
     fi
 }
 
-control cachetx_without_stamp_check no_lost_save 'the first holder had not seen it: Outcome'
+control cachetx_without_stamp_check saves 'the first holder had not seen it: Outcome' no_lost_save::
 control cachetx_without_slot_check cluster 'ash is in another slot: Outcome' keys_of_several_slots
-control cachetx_without_snapshot_check snapshot 'a snapshot of an older file was returned'
-control cachetx_without_replay outbox 'waited too long until the dependents are gone' a_save_while_the_server_is_away
-control cachetx_without_marks crash_safe 'deleted before the rename' nobody_fills
-control cachetx_without_wake_up lock_wait 'of waiting: the waiters poll' a_lock_goes_round
-control cachetx_without_journal transaction_kill 'some documents are saved and some are not' at_every_step_all_documents
-control cachetx_without_image_check transaction_kill 'the rest is finished' what_a_foreign_program_wrote
+control cachetx_without_snapshot_check files 'a snapshot of an older file was returned' snapshot::
+control cachetx_without_replay away 'waited too long until the dependents are gone' outbox::a_save_while_the_server_is_away
+control cachetx_without_marks saves 'deleted before the rename' crash_safe::nobody_fills
+control cachetx_without_wake_up locks 'of waiting: the waiters poll' lock_wait::a_lock_goes_round
+control cachetx_without_journal transactions 'some documents are saved and some are not' at_every_step_all_documents
+control cachetx_without_image_check transactions 'the rest is finished' what_a_foreign_program_wrote
 exit "$failed"

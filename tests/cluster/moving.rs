@@ -1,9 +1,6 @@
 //! Slots that move while they are in use.
 
-use crate::{
-    bed::*,
-    support::{self, Climate},
-};
+use crate::{bed::*, support::Climate};
 use std::{
     sync::atomic::{AtomicBool, Ordering::SeqCst},
     thread,
@@ -44,7 +41,7 @@ fn a_slot_in_use_is_migrated_during_500_commits() {
                 }
                 migrations
             });
-            let ending = support::SetOnDrop(&done);
+            let ending = crate::support::SetOnDrop(&done);
             let mut nodes = bed.nodes();
             while committed < MIGRATED_COMMITS {
                 // Where the slot is between two nodes a plain client cannot set all of these either.

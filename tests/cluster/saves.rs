@@ -207,7 +207,7 @@ fn other_rules_in_use_are_seen() {
     on_every_server(|bed| {
         bed.forget_rules();
         let first = bed.builder(support::rules()).open().expect("opens");
-        let other = support::RULES.replace("\"soils\"]", "\"soils\", \"wepp\"]");
+        let other = crate::support::RULES.replace("\"soils\"]", "\"soils\", \"wepp\"]");
         let other = Rules::from_json(&other).expect("they compile");
         let second = bed.builder(other).open().expect("opens");
         let digest = first.rules().digest();

@@ -2,7 +2,9 @@
 #![allow(dead_code)] // each test binary uses its own part
 
 pub mod failover;
+pub mod gate;
 pub mod nodes;
+pub mod trio;
 
 use cachetx::{
     Cache, CacheBuilder, Document, Rules, Store, StoreBuilder,

@@ -1,5 +1,4 @@
 //! Three documents that are saved as one, and what depends on them.
-#![allow(dead_code)] // each test binary uses its own part
 
 use crate::support::{World, get, key, set};
 use cachetx::{Cache, Document, Rules, Save, Store, StoreBuilder, Transaction};

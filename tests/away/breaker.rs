@@ -1,0 +1,83 @@
+//! A server that halts: after three waits in vain the others are spared, and the first answer ends it.
+
+use crate::support::{Climate, World, until};
+use cachetx::{BreakerState, CacheOutcome, Document, Store};
+use std::time::Duration;
+
+const TIMEOUT: Duration = Duration::from_millis(200);
+const DOCUMENTS: usize = 8;
+
+/// Saves documents that were locked while the server still answered; how many operations were skipped.
+fn save_all_while_halted(pause: Duration) -> u64 {
+    let world = World::start();
+    let cache = world
+        .cache_builder()
+        .connect_timeout(TIMEOUT)
+        .response_timeout(TIMEOUT)
+        .circuit_breaker(pause)
+        .open()
+        .expect("a cache");
+    let store = Store::builder(&cache)
+        .root(world.root.path())
+        .open()
+        .expect("a store");
+    let documents: Vec<Document<Climate>> = (0..DOCUMENTS)
+        .map(|n| {
+            let run = format!("run-{n}");
+            let document = store.document(&run, "climate").expect("a document");
+            document.create(&Climate::of(1)).expect("created");
+            document
+        })
+        .collect();
+    let held: Vec<_> = documents
+        .iter()
+        .map(|document| document.lock().expect("locked"))
+        .collect();
+    assert_eq!(cache.stats().breaker, BreakerState::Closed);
+
+    world.server.pause().expect("halted");
+    for mut held in held {
+        held.years = 2;
+        let outcome = held.dump_and_unlock().expect("saved");
+        assert!(
+            matches!(outcome.cache, CacheOutcome::Deferred { .. }),
+            "{outcome:?}"
+        );
+    }
+    for document in &documents {
+        assert_eq!(document.read().expect("from the file").years, 2);
+    }
+    let skipped = cache.stats().skipped;
+    if skipped > 0 {
+        assert_ne!(cache.stats().breaker, BreakerState::Closed);
+        let refused = documents[0].try_lock().expect_err("no server");
+        assert!(refused.is_unavailable(), "{refused}");
+    }
+
+    world.server.resume().expect("goes on");
+    until("the server is asked again", || {
+        cache
+            .invalidate(["build_climate"], &run_param())
+            .is_ok_and(|outcome| outcome.is_settled())
+    });
+    assert_eq!(cache.stats().breaker, BreakerState::Closed);
+    skipped
+}
+
+fn run_param() -> cachetx::Params {
+    cachetx::Params::new().with("run_id", "run-0")
+}
+
+#[test]
+fn three_wait_and_the_rest_is_spared() {
+    // Longer than the test takes to come to its last read.
+    let skipped = save_all_while_halted(Duration::from_secs(5));
+    // Of eight commits and eight reads the first three are sent; and a probe, where the machine is that slow.
+    let all = 2 * DOCUMENTS as u64;
+    assert!((all / 2..=all - 3).contains(&skipped), "{skipped}");
+}
+
+#[test]
+fn without_it_every_call_waits() {
+    assert_eq!(save_all_while_halted(Duration::ZERO), 0);
+}

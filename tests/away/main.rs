@@ -1,0 +1,11 @@
+//! The server away, slow, or losing replies: outcomes, the outbox, the circuit breaker.
+#![cfg(feature = "testing")]
+
+mod breaker;
+mod cut_replies;
+mod outage;
+mod outbox;
+mod outbox_processes;
+#[path = "../support/mod.rs"]
+mod support;
+mod while_away;

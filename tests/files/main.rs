@@ -1,0 +1,12 @@
+//! Documents on disk and in memory: attributes, hostile files, stamps, snapshots, foreign JSON kept as its text.
+#![cfg(feature = "testing")]
+
+mod file_attributes;
+mod hostile;
+#[cfg(target_os = "linux")]
+mod hot_read;
+mod raw_object;
+mod snapshot;
+mod stamps;
+#[path = "../support/mod.rs"]
+mod support;

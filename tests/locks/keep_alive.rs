@@ -1,0 +1,590 @@
+//! A held lock is renewed in the background, and its holder is told where it is lost all the same.
+
+use crate::support::{self, Climate, World, child, committed, given, key, on_every_server, until};
+use cachetx::{
+    Cache, CacheOutcome, Engine, Guarantee, KeepAlive, Locked, Save, Store, StoreBuilder,
+    testing::{MemoryServer, Proxy},
+};
+use rustix::process::Signal;
+use std::{
+    io::{BufRead as _, BufReader, Write as _},
+    process::Child,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, AtomicU64, Ordering::SeqCst},
+        mpsc::{Receiver, channel},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+/// Of the locks here; a third of it is long enough for a busy machine to renew.
+const TTL: Duration = Duration::from_millis(1_500);
+
+fn lock_key() -> String {
+    key("climate") + ":lock"
+}
+
+fn delete(world: &World) {
+    let deleted = redis::cmd("DEL").arg(lock_key()).exec(&mut world.redis());
+    deleted.expect("DEL");
+}
+
+/// A store whose lost locks come by a channel.
+fn telling(builder: StoreBuilder) -> (Store, Receiver<String>) {
+    let (say, told) = channel();
+    let store = builder.on_lock_lost(move |lost| {
+        let _ = say.send(lost.to_string());
+    });
+    (store.open().expect("a store"), told)
+}
+
+fn is_told(told: &Receiver<String>) -> String {
+    told.recv_timeout(Duration::from_secs(30)).expect("told")
+}
+
+#[test]
+fn a_guard_outlives_its_ttl_several_times_and_saves() {
+    on_every_server(|world| {
+        let engines = [(Engine::Auto, "climate"), (Engine::Watch, "ash")];
+        let mut guards = engines.map(|(engine, controller)| {
+            let cache = world.cache_builder().engine(engine).open();
+            let builder = Store::builder(cache.expect("a cache")).root(world.root.path());
+            let (store, told) = telling(builder.lock_ttl(TTL));
+            let document = store.document::<Climate>(crate::support::RUN, controller);
+            let document = document.expect("a document");
+            document.create(&Climate::of(0)).expect("made");
+            let held = document.lock().expect("locked");
+            (document, held, told)
+        });
+        let start = Instant::now();
+        until("three times its life is over", || start.elapsed() > 3 * TTL);
+        for (document, held, told) in &mut guards {
+            assert!(!Locked::is_lost(held));
+            assert!(document.try_lock().expect_err("held").is_lock_held());
+            held.years += 1;
+            committed(&Locked::dump(held, Save::new()).expect("saved"));
+            assert!(told.try_recv().is_err(), "nothing was lost");
+        }
+    });
+}
+
+/// The same without the keep-alive.
+#[test]
+fn negative_control_without_renewals_the_save_is_refused() {
+    let world = World::start();
+    let builder = world
+        .store_builder()
+        .lock_ttl(Duration::from_millis(100))
+        .keep_alive(KeepAlive::Off);
+    let (store, told) = telling(builder);
+    let document = world.climate(&store);
+    let made = world.climate(&world.store()).create(&Climate::of(0));
+    made.expect("made");
+    let held = document.lock().expect("locked");
+    until("its life is over", || Locked::is_lost(&held));
+    let refused = held.dump_and_unlock().map(drop).expect_err("refused");
+    assert!(refused.error().is_lock_lost(), "{refused}");
+    assert!(told.try_recv().is_err(), "nobody looked");
+}
+
+/// A save that is held up on its way until the end that its lock had when it began is past.
+fn save_held_up(world: &World, keep_alive: KeepAlive) -> Result<(), cachetx::Error> {
+    let ends = Arc::new(Mutex::new(None::<Instant>));
+    let end = Arc::clone(&ends);
+    let store = world
+        .store_builder()
+        .lock_ttl(TTL)
+        .keep_alive(keep_alive)
+        .trace(move |step| {
+            let end = end
+                .lock()
+                .expect("not poisoned")
+                .take_if(|_| step == "disk.lock-sidecar");
+            if let Some(end) = end {
+                until("its first life is over", || Instant::now() > end);
+            }
+        })
+        .open()
+        .expect("a store");
+    let document = world.climate(&store);
+    if !document.exists().expect("looked for") {
+        document.create(&Climate::of(0)).expect("made");
+    }
+    let mut held = document.lock().expect("locked");
+    held.years += 1;
+    *ends.lock().expect("not poisoned") = Some(Instant::now() + TTL);
+    committed(&held.dump_and_unlock()?);
+    assert!(
+        ends.lock().expect("not poisoned").is_none(),
+        "it was held up"
+    );
+    Ok(())
+}
+
+#[test]
+fn a_save_that_takes_longer_than_its_lock_had_left_goes_through() {
+    let world = World::start();
+    save_held_up(&world, KeepAlive::On).expect("its lock was renewed meanwhile");
+    assert_eq!(world.on_disk().years, 1);
+    let refused = save_held_up(&world, KeepAlive::Off).expect_err("its lock is over");
+    assert!(refused.is_lock_lost(), "{refused}");
+    assert_eq!(world.on_disk().years, 1);
+}
+
+/// The message of its own release makes the keep-alive look before the deletion is over.
+#[test]
+fn a_deletion_that_lets_its_lock_go_has_not_lost_it() {
+    let world = World::start();
+    let asked = {
+        let mut redis = world.redis();
+        move || support::calls(&mut redis, "evalsha")
+    };
+    let listens = {
+        let mut redis = world.redis();
+        move || -> u64 {
+            let channel = lock_key() + ":free";
+            let count: (String, u64) = redis::cmd("PUBSUB")
+                .arg(&["NUMSUB", &channel])
+                .query(&mut redis)
+                .expect("PUBSUB");
+            count.1
+        }
+    };
+    let seen = Mutex::new((asked, listens, 0));
+    let after = Arc::new(AtomicBool::new(false));
+    let looked = Arc::clone(&after);
+    let builder = world
+        .store_builder()
+        .lock_ttl(Duration::from_secs(3_600))
+        .guarantee(Guarantee::CrashSafe)
+        .trace(move |step| {
+            let (asked, listens, before) = &mut *seen.lock().expect("not poisoned");
+            match step {
+                "server.Commit" => {
+                    until("its keep-alive listens", || listens() == 1);
+                    // Its first look is over when nothing more is asked.
+                    until("it has looked", || {
+                        *before = asked();
+                        thread::sleep(Duration::from_millis(100));
+                        *before == asked()
+                    });
+                }
+                "outbox.retire" => {
+                    until("its keep-alive has looked", || asked() > *before + 1);
+                    // Time to make something of the answer.
+                    thread::sleep(Duration::from_millis(100));
+                    looked.store(true, SeqCst);
+                }
+                _ => {}
+            }
+        });
+    let (store, told) = telling(builder);
+    let document = world.climate(&store);
+    let made = world.climate(&world.store()).create(&Climate::of(0));
+    made.expect("made");
+    document.delete(cachetx::NO_TASKS).expect("deleted");
+    assert!(after.load(SeqCst), "it was held up");
+    assert!(!document.exists().expect("looked for"));
+    assert!(told.try_recv().is_err(), "nothing was lost");
+    assert_eq!(store.cache().stats().locks_lost, 0);
+}
+
+/// A hook that waits, or panics, is one lock's trouble, not that of the others.
+#[test]
+fn a_hook_that_waits_or_panics_stops_no_other_renewal() {
+    let root = tempfile::TempDir::new().expect("a folder");
+    let cache = Cache::builder(support::rules())
+        .in_memory()
+        .open()
+        .expect("a cache");
+    let builder = Store::builder(&cache).root(root.path()).lock_ttl(TTL);
+    let store = builder
+        .on_lock_lost(|lost| assert_eq!(lost.controller, "climate"))
+        .open()
+        .expect("a store");
+    let [waits, panics, renewed] = ["climate", "ash", "soils"].map(|controller| {
+        let document = store.document::<Climate>(crate::support::RUN, controller);
+        let document = document.expect("a document");
+        document.create(&Climate::of(0)).expect("made");
+        document
+    });
+    let [mut waiting, mut panicking, mut held] =
+        [&waits, &panics, &renewed].map(|document| document.lock().expect("locked"));
+    let (begin, begun) = channel();
+    let (end, ends) = channel::<()>();
+    Locked::on_lost(&mut waiting, move |_| {
+        begin.send(()).expect("listened to");
+        let _ = ends.recv();
+    });
+    let (say, told) = channel();
+    Locked::on_lost(&mut panicking, move |_| say.send(()).expect("listened to"));
+    waits.clear_lock().expect("cleared");
+    begun.recv_timeout(Duration::from_secs(30)).expect("called");
+    panics.clear_lock().expect("cleared");
+    told.recv_timeout(Duration::from_secs(30))
+        .expect("the store's hook panics, the guard's own is called all the same");
+    let start = Instant::now();
+    until("twice its life is over", || start.elapsed() > 2 * TTL);
+    held.years += 1;
+    committed(&held.dump_and_unlock().expect("its lock was renewed"));
+    drop(end);
+}
+
+/// A renewal whose reply was lost may have been done: then the server has the lock for longer than its holder knows.
+#[test]
+fn a_lock_that_ran_out_by_the_clock_only_is_let_go_of() {
+    let world = World::start();
+    let proxy = Proxy::start(world.server.port()).expect("a proxy");
+    let cache = Cache::builder(support::rules())
+        .url(proxy.url())
+        .response_timeout(Duration::from_millis(200))
+        .open()
+        .expect("a cache");
+    let (store, told) = telling(Store::builder(cache).root(world.root.path()).lock_ttl(TTL));
+    let document = world.climate(&store);
+    document.create(&Climate::of(0)).expect("made");
+    let held = document.lock().expect("locked");
+    let value = support::get(&mut world.redis(), &lock_key()).expect("it is there");
+    proxy.delay_replies(Duration::from_secs(60));
+    assert!(is_told(&told).contains("while the server could not be reached"));
+    // As one that was renewed for hours is.
+    support::set(&mut world.redis(), &lock_key(), &value);
+    proxy.delay_replies(Duration::ZERO);
+    drop(held);
+    until("nobody has it", || {
+        support::get(&mut world.redis(), &lock_key()).is_none()
+    });
+}
+
+/// Cleared by an operator, which a message tells; deleted or taken by somebody else, which the next renewal finds.
+#[test]
+fn whoever_loses_a_lock_is_told_without_asking() {
+    on_every_server(|world| {
+        let (store, told) = telling(world.store_builder().lock_ttl(TTL));
+        let document = world.climate(&store);
+        document.create(&Climate::of(0)).expect("made");
+        let operator = world.store();
+        let losses: [(&str, &dyn Fn()); 3] = [
+            ("cleared", &|| {
+                assert_eq!(
+                    operator.clear_locks(crate::support::RUN).expect("cleared"),
+                    1
+                );
+            }),
+            ("deleted", &|| delete(world)),
+            ("taken", &|| {
+                support::set(&mut world.redis(), &lock_key(), b"somebody")
+            }),
+        ];
+        for (n, (how, lose)) in losses.into_iter().enumerate() {
+            let mut held = document.lock().expect("locked");
+            let (say, own) = channel();
+            Locked::on_lost(&mut held, move |lost| {
+                let _ = say.send(lost.controller.clone());
+            });
+            lose();
+            let message = is_told(&told);
+            assert!(
+                message.starts_with("copacetic-sled/climate: the lock is lost"),
+                "{message}"
+            );
+            assert_eq!(
+                own.recv_timeout(Duration::from_secs(30)).expect("told"),
+                "climate"
+            );
+            assert!(Locked::is_lost(&held), "{how}");
+            assert_eq!(store.cache().stats().locks_lost, n as u64 + 1);
+            // Who comes late is told at once.
+            let (say, late) = channel();
+            Locked::on_lost(&mut held, move |_| {
+                let _ = say.send(());
+            });
+            late.try_recv().expect("told");
+            held.years = 9;
+            let refused = held.dump_and_unlock().map(drop).expect_err("refused");
+            assert!(refused.error().is_lock_lost(), "{refused}");
+            drop(refused);
+            if how == "taken" {
+                assert_eq!(
+                    support::get(&mut world.redis(), &lock_key()).as_deref(),
+                    Some(&b"somebody"[..]),
+                    "another's lock is left alone"
+                );
+                delete(world);
+            }
+        }
+        assert_eq!(world.on_disk().years, 0);
+        assert!(told.try_recv().is_err(), "each once");
+    });
+}
+
+/// With a TTL of an hour the first renewal is twenty minutes away: only a message can tell.
+#[test]
+fn clear_locks_is_noticed_long_before_a_renewal() {
+    let world = World::start();
+    let (store, told) = telling(world.store_builder().lock_ttl(Duration::from_secs(3_600)));
+    let document = world.climate(&store);
+    document.create(&Climate::of(0)).expect("made");
+    let held = document.lock().expect("locked");
+    let renewed = || support::pttl(&mut world.redis(), &lock_key()) > 3_599_000;
+    assert!(renewed());
+    document.clear_lock().expect("cleared");
+    is_told(&told);
+    assert!(Locked::is_lost(&held));
+}
+
+#[test]
+fn in_memory_too() {
+    let root = tempfile::TempDir::new().expect("a folder");
+    let server = MemoryServer::new();
+    let cache = Cache::builder(support::rules())
+        .memory_server(&server)
+        .open()
+        .expect("a cache");
+    let (store, told) = telling(Store::builder(&cache).root(root.path()).lock_ttl(TTL));
+    let document = store
+        .document::<Climate>(crate::support::RUN, "climate")
+        .expect("a document");
+    document.create(&Climate::of(0)).expect("made");
+    let held = document.lock().expect("locked");
+    document.clear_lock().expect("cleared");
+    is_told(&told);
+    drop(held);
+    let held = document.lock().expect("locked again");
+    committed(&held.dump_and_unlock().expect("saved"));
+}
+
+/// While the server is away a lock counts as held until its time is over by this machine's clock.
+#[test]
+fn while_the_server_is_away_a_lock_runs_out_by_the_clock() {
+    let root = tempfile::TempDir::new().expect("a folder");
+    let server = MemoryServer::new();
+    let cache = Cache::builder(support::rules())
+        .memory_server(&server)
+        .open()
+        .expect("a cache");
+    let (store, told) = telling(Store::builder(&cache).root(root.path()).lock_ttl(TTL));
+    let document = store
+        .document::<Climate>(crate::support::RUN, "climate")
+        .expect("a document");
+    document.create(&Climate::of(0)).expect("made");
+
+    // Back in time: nothing is lost.
+    let held = document.lock().expect("locked");
+    let renewed_until = Locked::remaining(&held);
+    server.stop();
+    until("it was not renewed in time", || {
+        Locked::remaining(&held) < TTL / 2
+    });
+    assert!(!Locked::is_lost(&held) && renewed_until > TTL / 2);
+    server.start();
+    until("it is renewed", || Locked::remaining(&held) > TTL / 2);
+    assert!(told.try_recv().is_err());
+
+    server.stop();
+    assert!(is_told(&told).contains("while the server could not be reached"));
+    assert!(Locked::is_lost(&held));
+    server.start();
+    let refused = held.dump_and_unlock().map(drop).expect_err("refused");
+    assert!(refused.error().is_lock_lost(), "{refused}");
+}
+
+/// A process that is halted past its TTL: its save is refused, and it is told when it goes on.
+#[test]
+fn a_halted_process_is_told_when_it_goes_on() {
+    let world = World::start();
+    world
+        .climate(&world.store())
+        .create(&Climate::of(1))
+        .expect("made");
+    let variables = [
+        ("CACHETX_TEST_URL", world.server.url()),
+        ("CACHETX_TEST_ROOT", world.root.path().display().to_string()),
+    ];
+    let mut child = child("keep_alive::a_holder", &variables)
+        .spawn()
+        .expect("a child");
+    let mut out = BufReader::new(child.stdout.take().expect("its output"));
+    let mut says = |what: &str| {
+        let mut line = String::new();
+        while !line.contains(what) {
+            line.clear();
+            assert!(
+                out.read_line(&mut line).expect("its output") > 0,
+                "it ended before {what}"
+            );
+        }
+    };
+    says("it holds the lock");
+    signal(&child, Signal::STOP);
+    let gone = || support::get(&mut world.redis(), &lock_key()).is_none();
+    until("its lock has run out", gone);
+    let counted = world.climate(&world.store()).locked(|climate| {
+        climate.years += 1;
+        Ok(())
+    });
+    counted.expect("another holder saves");
+    signal(&child, Signal::CONT);
+    says("it is told");
+    writeln!(child.stdin.as_mut().expect("its input"), "save").expect("asked");
+    says("it is refused");
+    assert!(child.wait().expect("it ends").success());
+    assert_eq!(world.on_disk().years, 2);
+}
+
+fn signal(child: &Child, signal: Signal) {
+    let pid = i32::try_from(child.id())
+        .ok()
+        .and_then(rustix::process::Pid::from_raw);
+    rustix::process::kill_process(pid.expect("a pid"), signal).expect("signalled");
+}
+
+#[test]
+#[ignore = "a child process of another test"]
+fn a_holder() {
+    let (Some(url), Some(root)) = (given("CACHETX_TEST_URL"), given("CACHETX_TEST_ROOT")) else {
+        return;
+    };
+    let cache = Cache::builder(support::rules())
+        .url(url)
+        .open()
+        .expect("a cache");
+    let (store, told) = telling(Store::builder(&cache).root(root).lock_ttl(TTL));
+    let document = store
+        .document::<Climate>(crate::support::RUN, "climate")
+        .expect("a document");
+    let mut held = document.lock().expect("locked");
+    println!("\nit holds the lock");
+    is_told(&told);
+    assert!(Locked::is_lost(&held));
+    println!("it is told");
+    std::io::stdin()
+        .read_line(&mut String::new())
+        .expect("asked");
+    held.years = 9;
+    let refused = held.dump_and_unlock().map(drop).expect_err("refused");
+    assert!(refused.error().is_fenced(), "{refused}");
+    println!("it is refused");
+}
+
+/// Renewals as the server has counted them.
+fn requests(world: &World) -> u64 {
+    support::calls(&mut world.redis(), "evalsha")
+}
+
+#[test]
+fn renewals_end_with_the_guard() {
+    let world = World::start();
+    let store = world.store_builder().lock_ttl(TTL).open().expect("a store");
+    let document = world.climate(&store);
+    document.create(&Climate::of(0)).expect("made");
+    for end in 0..3 {
+        let mut held = document.lock().expect("locked");
+        let before = requests(&world);
+        until("it is renewed", || requests(&world) > before + 1);
+        match end {
+            0 => drop(held),
+            1 => drop(Locked::unlock(held)),
+            _ => {
+                held.years += 1;
+                committed(&held.dump_and_unlock().expect("saved"));
+            }
+        }
+        // One may be on its way; then nothing comes for longer than there is between two.
+        until("the last one is through", || {
+            let before = requests(&world);
+            thread::sleep(TTL / 2);
+            requests(&world) == before
+        });
+    }
+    assert_eq!(store.cache().stats().locks_lost, 0);
+}
+
+/// A renewal that meets the save's own release is no loss: the saves here begin about when a renewal does.
+#[test]
+fn saves_that_meet_a_renewal_lose_nothing() {
+    let world = World::start();
+    let (store, told) = telling(world.store_builder().lock_ttl(TTL));
+    let document = world.climate(&store);
+    document.create(&Climate::of(0)).expect("made");
+    let saves = 12;
+    for n in 0..saves {
+        let mut held = document.lock().expect("locked");
+        held.years = n + 1;
+        // About a third of the lock's life.
+        thread::sleep(Duration::from_millis(494 + n));
+        match held.dump_and_unlock() {
+            Ok(outcome) => assert!(matches!(outcome.cache, CacheOutcome::Committed { .. })),
+            Err(e) => panic!("save {n}: {e}"),
+        }
+    }
+    assert_eq!(world.on_disk().years, saves);
+    assert!(told.try_recv().is_err());
+}
+
+/// The library's threads in this process, by name.
+fn threads(name: &str) -> usize {
+    let tasks = std::fs::read_dir("/proc/self/task").expect("Linux");
+    let names = tasks.filter_map(|task| {
+        let path = task.ok()?.path().join("comm");
+        std::fs::read_to_string(path).ok()
+    });
+    names.filter(|found| found.trim_end() == name).count()
+}
+
+/// In a process of its own: the other tests have threads too.
+#[test]
+fn no_thread_is_left_behind() {
+    let ended = child(
+        "keep_alive::threads_of_a_cache",
+        &[("CACHETX_TEST_THREADS", "1".to_owned())],
+    )
+    .output()
+    .expect("a child");
+    assert!(
+        ended.status.success(),
+        "{}",
+        String::from_utf8_lossy(&ended.stdout)
+    );
+}
+
+#[test]
+#[ignore = "a child process of another test"]
+fn threads_of_a_cache() {
+    if given("CACHETX_TEST_THREADS").is_none() {
+        return;
+    }
+    let world = World::start();
+    let proxy = Proxy::start(world.server.port()).expect("a proxy");
+    let lost = Arc::new(AtomicU64::new(0));
+    for _ in 0..3 {
+        let cache = Cache::builder(support::rules())
+            .url(proxy.url())
+            .open()
+            .expect("a cache");
+        let count = Arc::clone(&lost);
+        let store = Store::builder(&cache)
+            .root(world.root.path())
+            .on_lock_lost(move |_| {
+                count.fetch_add(1, SeqCst);
+            })
+            .open()
+            .expect("a store");
+        let document = world.climate(&store);
+        if !document.exists().expect("looked for") {
+            document.create(&Climate::of(0)).expect("made");
+        }
+        let held = document.lock().expect("locked");
+        until("both threads run", || {
+            threads("cachetx-timer") == 1 && threads("cachetx-message") == 1
+        });
+        document.clear_lock().expect("cleared");
+        until("the holder knows", || Locked::is_lost(&held));
+        drop((held, document, store, cache));
+        until("no thread is left", || {
+            threads("cachetx-timer") + threads("cachetx-message") == 0
+        });
+    }
+    assert_eq!(lost.load(SeqCst), 3);
+}

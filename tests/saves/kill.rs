@@ -1,0 +1,214 @@
+//! `kill -9` of the writer at each step of a save: the file is the old or the new one, whole; the next save removes what
+//! was left; and the next writer gets in once the TTL is over. A crash-safe one leaves nothing stale; one that only makes an effort
+//! does, at the steps that the guarantees name.
+
+use crate::support::{self, Climate, RUN, World, child, given, until};
+use cachetx::{Cache, Guarantee, OnBusy, OutboxFile, Params, Save, Store};
+use std::{
+    os::unix::process::ExitStatusExt,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+const LOCK_TTL: Duration = Duration::from_millis(300);
+
+/// The steps of one lock and save, as the library names them.
+fn steps(world: &World, guarantee: Guarantee) -> Vec<String> {
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let log = seen.clone();
+    let store = world
+        .store_builder()
+        .guarantee(guarantee)
+        .trace(move |step| log.lock().expect("not poisoned").push(step.to_owned()))
+        .open()
+        .expect("a store");
+    change(&store, 2);
+    std::mem::take(&mut *seen.lock().expect("not poisoned"))
+}
+
+fn change(store: &Store, years: u64) {
+    let document = store
+        .document::<Climate>(RUN, "climate")
+        .expect("a document");
+    let save = Save::new().tasks(["build_climate"]);
+    let outcome = document.locked_with(save, |climate| {
+        climate.years = years;
+        Ok(())
+    });
+    outcome.expect("saved");
+}
+
+/// What a reader that derives `ash` from the document, and keeps it in the cache, gets.
+fn derived(world: &World, cache: &Cache) -> u64 {
+    let params = Params::new().with("run_id", RUN);
+    let loaded = cache.get_or_load_json("ash", &params, || Ok(world.on_disk().years));
+    loaded.expect("loaded")
+}
+
+/// Kills a writer before each of its steps; what dependents there were after each kill, by the name of the step.
+fn kill_everywhere(guarantee: Guarantee) -> Vec<(String, usize)> {
+    let world = World::start();
+    let cache = world
+        .cache_builder()
+        .on_busy(OnBusy::LoadWithoutFilling)
+        .open()
+        .expect("a cache");
+    let store = Store::builder(&cache)
+        .root(world.root.path())
+        .lock_ttl(LOCK_TTL)
+        .open()
+        .expect("a store");
+    world
+        .climate(&store)
+        .create(&Climate::of(1))
+        .expect("created");
+    let steps = steps(&world, guarantee);
+    for needed in [
+        "server.Acquire",
+        "disk.write-temp",
+        "disk.sync-temp",
+        "disk.rename",
+        "disk.sync-folder",
+        "server.Commit",
+    ] {
+        assert!(
+            steps.iter().any(|step| step == needed),
+            "{needed} is missing in {steps:?}"
+        );
+    }
+    let renamed = steps
+        .iter()
+        .position(|step| step == "disk.rename")
+        .expect("renamed");
+    let (mut left_temporary_files, mut dependents) = (0, Vec::new());
+    for (n, step) in steps.iter().enumerate() {
+        let old = 10 + 3 * n as u64;
+        change(&store, old);
+        world.warm();
+        assert_eq!(derived(&world, &cache), old);
+        let variables = [
+            ("CACHETX_TEST_URL", world.server.url()),
+            ("CACHETX_TEST_ROOT", world.root.path().display().to_string()),
+            ("CACHETX_TEST_STEP", n.to_string()),
+            ("CACHETX_TEST_YEARS", (old + 1).to_string()),
+            ("CACHETX_TEST_GUARANTEE", format!("{guarantee:?}")),
+        ];
+        let end = child("kill::killed_writer", &variables)
+            .status()
+            .expect("a child");
+        assert_eq!(end.signal(), Some(9), "killed before step {n}, {step}");
+        dependents.push((step.clone(), world.dependents()));
+
+        // Killed before the step was taken: the rename itself is done only where a later one was reached.
+        let expected = if n > renamed { old + 1 } else { old };
+        assert_eq!(
+            world.on_disk().years,
+            expected,
+            "after a kill before {step}"
+        );
+        let document = world.climate(&store);
+        assert_eq!(
+            document.read().expect("read").years,
+            expected,
+            "a reader after a kill before {step}"
+        );
+        if guarantee == Guarantee::CrashSafe {
+            assert_eq!(
+                derived(&world, &cache),
+                expected,
+                "what depends on it, after a kill before {step}"
+            );
+        }
+        left_temporary_files += world.temporary_files().len();
+        until("the dead writer's record is replayed", || {
+            cache.replay_outbox().expect("replayed");
+            let folder = world.root.path().join(".cachetx-outbox");
+            !folder.exists() || OutboxFile::list(folder).expect("listed").is_empty()
+        });
+
+        change(&store, old + 2);
+        assert_eq!(world.on_disk().years, old + 2);
+        assert_eq!(
+            world.temporary_files(),
+            Vec::<String>::new(),
+            "after a kill before {step}"
+        );
+    }
+    assert!(
+        left_temporary_files > 0,
+        "some kill left a temporary file, so that the sweep was needed"
+    );
+    dependents
+}
+
+/// The names of the steps before which a kill left dependents of the old file beside the new one.
+fn stale(dependents: &[(String, usize)]) -> Vec<&str> {
+    let steps = dependents.iter().map(|(step, _)| step.as_str());
+    let after = steps.skip_while(|step| *step != "disk.rename").skip(1);
+    let there = |step: &&str| dependents.iter().any(|(s, left)| s == step && *left > 0);
+    after.filter(there).collect()
+}
+
+#[test]
+fn at_every_step_the_file_is_whole_and_the_next_writer_gets_in() {
+    let dependents = kill_everywhere(Guarantee::BestEffort);
+    // What the guarantees say of a writer that dies between the file and the server.
+    assert_eq!(
+        stale(&dependents),
+        [
+            "disk.sweep",
+            "disk.unlock-sidecar",
+            "disk.sync-folder",
+            "server.Commit"
+        ]
+    );
+}
+
+#[test]
+fn a_crash_safe_writer_leaves_nothing_stale_at_any_step() {
+    let dependents = kill_everywhere(Guarantee::CrashSafe);
+    let stale = stale(&dependents);
+    assert!(stale.is_empty(), "stale after a kill before {stale:?}");
+    assert!(dependents.iter().any(|(step, _)| step == "outbox.intend"));
+}
+
+#[test]
+#[ignore = "a child process of another test"]
+fn killed_writer() {
+    let (Some(url), Some(root), Some(step), Some(years), Some(guarantee)) = (
+        given("CACHETX_TEST_URL"),
+        given("CACHETX_TEST_ROOT"),
+        given("CACHETX_TEST_STEP"),
+        given("CACHETX_TEST_YEARS"),
+        given("CACHETX_TEST_GUARANTEE"),
+    ) else {
+        return;
+    };
+    let guarantee = match &*guarantee {
+        "CrashSafe" => Guarantee::CrashSafe,
+        _ => Guarantee::BestEffort,
+    };
+    let last: usize = step.parse().expect("a number");
+    let reached = Mutex::new(0);
+    let cache = Cache::builder(support::rules())
+        .url(url)
+        .open()
+        .expect("a cache");
+    let store = Store::builder(cache)
+        .root(root)
+        .lock_ttl(LOCK_TTL)
+        .guarantee(guarantee)
+        .trace(move |_| {
+            let mut reached = reached.lock().expect("not poisoned");
+            if *reached == last {
+                let own = rustix::process::getpid();
+                rustix::process::kill_process(own, rustix::process::Signal::KILL).expect("killed");
+                std::thread::park();
+            }
+            *reached += 1;
+        })
+        .open()
+        .expect("a store");
+    change(&store, years.parse().expect("a number"));
+    unreachable!("killed before that");
+}

@@ -1,0 +1,16 @@
+//! Saves of one document: what holds after each, after kill -9 too, and for programs in other languages.
+#![cfg(feature = "testing")]
+
+mod counter;
+mod crash_safe;
+mod foreign_client;
+mod foreign_set;
+mod in_memory;
+mod kill;
+mod no_lost_save;
+mod races;
+mod save;
+mod servers_table;
+#[path = "../support/mod.rs"]
+mod support;
+mod wire;

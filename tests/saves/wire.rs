@@ -1,0 +1,86 @@
+//! Round trips, counted on the wire: the commit is one, the save with its lock is two, a crash-safe one is three.
+
+use crate::support::{self, Climate, on_every_server};
+use cachetx::{Cache, Guarantee, Save, Store, testing::Proxy};
+
+#[test]
+fn the_commit_is_one_round_trip_and_the_save_two() {
+    on_every_server(|world| {
+        let proxy = Proxy::start(world.server.port()).expect("a proxy");
+        let cache = Cache::builder(support::rules())
+            .url(proxy.url())
+            .open()
+            .expect("a cache");
+        let store = Store::builder(&cache)
+            .root(world.root.path())
+            .open()
+            .expect("a store");
+        let document = world.climate(&store);
+        document.create(&Climate::of(1)).expect("created");
+
+        // Small values travel in the script's arguments, big ones beside it: one round trip either way.
+        for note in [0, 1 << 10, 32 << 10, 1 << 20] {
+            let note = "x".repeat(note);
+            world.warm();
+            let counted = cache.stats().round_trips;
+            proxy.reset();
+            let mut held = document.lock().expect("locked");
+            assert_eq!(proxy.traffic().round_trips, 1, "the lock");
+            held.note = note.clone();
+            held.dump_and_unlock_with_transaction(["build_climate"])
+                .expect("saved");
+            assert_eq!(
+                proxy.traffic().round_trips,
+                2,
+                "the lock and the commit, of {} bytes",
+                note.len()
+            );
+            assert_eq!(
+                proxy.traffic().connections,
+                0,
+                "on the connection that was there"
+            );
+            assert_eq!(
+                cache.stats().round_trips - counted,
+                2,
+                "the library's own count agrees"
+            );
+            assert_eq!(world.dependents(), 0);
+        }
+
+        world.warm();
+        proxy.reset();
+        let safe = Save::new()
+            .tasks(["build_climate"])
+            .guarantee(Guarantee::CrashSafe);
+        document.locked_with(safe, |_| Ok(())).expect("saved");
+        assert_eq!(
+            proxy.traffic().round_trips,
+            3,
+            "a crash-safe save marks before it writes"
+        );
+        assert_eq!(world.dependents(), 0);
+
+        proxy.reset();
+        document.read().expect("read");
+        assert_eq!(proxy.traffic().round_trips, 1, "a cold read");
+
+        // After the server forgot its scripts: one more to load, one more to call.
+        redis::cmd("SCRIPT")
+            .arg("FLUSH")
+            .exec(&mut world.redis())
+            .expect("flushed");
+        proxy.reset();
+        document
+            .lock()
+            .expect("locked")
+            .dump_and_unlock()
+            .expect("saved");
+        assert_eq!(
+            proxy.traffic().round_trips,
+            4,
+            "each of the two scripts is missed, then loaded and called in one"
+        );
+        assert_eq!(cache.stats().reloads, 2);
+    });
+}
