@@ -2,10 +2,12 @@
 //!
 //! ```text
 //! read     bytes -> T; says where and why the text is not JSON, or does not fit T
+//! exact    refuses an integer that T would round, and a save would change
 //! write    T -> bytes; the style, and the white space around a file's JSON text
 //! finite   finds a NaN or an infinity in T, which serde_json would write as `null`
 //! ```
 
+mod exact;
 mod finite;
 mod read;
 mod write;

@@ -3,7 +3,10 @@
 //! The plain parse runs first and alone where all is well. Only an error is looked at a second time: for the path of a
 //! field that does not fit, or for the `NaN` that stands at the place where serde_json stopped.
 
-use super::{is_white, path_to, refuse};
+use super::{
+    exact::{self, LongIntegers},
+    is_white, path_to, refuse,
+};
 use crate::Result;
 use serde::de::{DeserializeOwned, IgnoredAny};
 use serde_json::error::Category;
@@ -15,7 +18,13 @@ const NOT_NUMBERS: [&str; 3] = ["NaN", "Infinity", "-Infinity"];
 /// Reads a whole document; an error says what is wrong with it, where, and what to do.
 pub(crate) fn parse<T: DeserializeOwned>(document: &str, bytes: &[u8]) -> Result<T> {
     let text = text(bytes).map_err(|message| refuse(document, message))?;
-    serde_json::from_str(text).map_err(|e| refuse(document, explain::<T>(text, &e)))
+    let long = LongIntegers::of(text);
+    let read = if long.is_empty() {
+        serde_json::from_str(text)
+    } else {
+        exact::read(text, &long).map_err(serde_path_to_error::Error::into_inner)
+    };
+    read.map_err(|e| refuse(document, explain::<T>(text, &long, &e)))
 }
 
 /// Whether the bytes are no more than the beginning of a JSON text, as those of a file are whose writer is not done.
@@ -48,14 +57,18 @@ fn text(bytes: &[u8]) -> Result<&str, String> {
     Ok(text)
 }
 
-fn explain<T: DeserializeOwned>(text: &str, e: &serde_json::Error) -> String {
+fn explain<T: DeserializeOwned>(
+    text: &str,
+    long: &LongIntegers<'_>,
+    e: &serde_json::Error,
+) -> String {
     let message = without_place(e);
     match e.classify() {
         Category::Eof => {
             let end = Place::of(text, text.len());
             format!("ends too early, at {end}: {message}; it was cut short, restore it")
         }
-        Category::Data => misfit::<T>(text, e, &message),
+        Category::Data => misfit::<T>(text, long, e, &message),
         Category::Syntax | Category::Io => bad_syntax(text, stopped_at(text, e), &message),
     }
 }
@@ -84,10 +97,16 @@ fn bad_syntax(text: &str, at: usize, message: &str) -> String {
 }
 
 /// The text is JSON but does not fit `T`: reads it again, this time keeping track of the path.
-fn misfit<T: DeserializeOwned>(text: &str, e: &serde_json::Error, message: &str) -> String {
-    let mut parser = serde_json::Deserializer::from_str(text);
-    let tracked = serde_path_to_error::deserialize::<_, T>(&mut parser);
-    let mut said = match tracked.err().and_then(|e| path_to(e.path())) {
+fn misfit<T: DeserializeOwned>(
+    text: &str,
+    long: &LongIntegers<'_>,
+    e: &serde_json::Error,
+    message: &str,
+) -> String {
+    let mut said = match exact::read::<T>(text, long)
+        .err()
+        .and_then(|e| path_to(e.path()))
+    {
         Some(path) => format!("`{path}`: {message}"),
         None => message.to_owned(),
     };

@@ -185,7 +185,7 @@ fn pieces() -> impl Strategy<Value = Vec<String>> {
             r#""𝄞\u00e9""#,
         ])
     };
-    const NUMBERS: [&str; 5] = ["0", "-1", "1e-06", "250.0", "123456789012345678901234"];
+    const NUMBERS: [&str; 5] = ["0", "-1", "1e-06", "250.0", "1234567890123456789"];
     let leaf = prop_oneof![
         3 => prop::sample::select(&NUMBERS[..]),
         1 => string(),
@@ -280,4 +280,99 @@ fn every_beginning_of_a_document_is_cut_short_and_nothing_else() {
     ] {
         assert!(!is_cut_short(other), "{other:?}");
     }
+}
+
+/// Bit for bit, as a value of its own, in a map, in a struct and as `f32`.
+#[test]
+fn every_float_that_is_written_is_read_back_as_itself() {
+    #[derive(Debug, PartialEq, Deserialize, serde::Serialize)]
+    struct Floats {
+        double: f64,
+        single: f32,
+    }
+    fn read_back<T: DeserializeOwned + serde::Serialize>(value: &T) -> T {
+        let text = crate::json::to_text("d", value, crate::json::Style::Compact).unwrap();
+        parse("d", text.as_bytes()).unwrap()
+    }
+    let soak = std::env::var("CACHETX_SOAK").is_ok();
+    let mut state = std::hash::BuildHasher::hash_one(&std::hash::RandomState::new(), 0);
+    let (seed, mut changed) = (state, 0);
+    for _ in 0..if soak { 1_000_000 } else { 100_000 } {
+        // xorshift64*
+        state ^= state >> 12;
+        state ^= state << 25;
+        state ^= state >> 27;
+        let bits = state.wrapping_mul(0x2545_f491_4f6c_dd1d);
+        let (double, single) = (f64::from_bits(bits), f32::from_bits((bits >> 32) as u32));
+        if !double.is_finite() || !single.is_finite() {
+            continue;
+        }
+        let back = read_back(&Floats { double, single });
+        let equal = |double: f64| double.to_bits() == bits;
+        if !equal(back.double) || back.single.to_bits() != single.to_bits() {
+            changed += 1;
+        }
+        if bits % 16 == 0 {
+            let value = read_back(&Value::from(double));
+            let map = read_back(&BTreeMap::from(
+                [("x", double)].map(|(k, v)| (k.to_owned(), v)),
+            ));
+            if !value.as_f64().is_some_and(equal) || !equal(map["x"]) {
+                changed += 1;
+            }
+        }
+    }
+    assert_eq!(changed, 0, "floats were changed, seed {seed}");
+}
+
+#[test]
+fn integers_that_fit_are_kept_whatever_reads_them() {
+    let text = r#"{"a": 18446744073709551615, "b": -9223372036854775808, "c": 9007199254740993, "d": 9007199254740991.0}"#;
+    let value: Value = parse("d", text.as_bytes()).unwrap();
+    let back = crate::json::to_text("d", &value, crate::json::Style::Compact).unwrap();
+    assert_eq!(back, text.replace(' ', ""));
+    let huge = "340282366920938463463374607431768211455";
+    assert_eq!(parse::<u128>("d", huge.as_bytes()).unwrap(), u128::MAX);
+    // Kept as text, ignored, or a float that stands for itself.
+    let object = format!("{{\"a\": {huge}}}");
+    let raw: RawObject = parse("d", object.as_bytes()).unwrap();
+    assert_eq!(raw.as_str(), object);
+    parse::<IgnoredAny>("d", object.as_bytes()).unwrap();
+    assert_eq!(
+        parse::<f64>("d", b"9007199254740992").unwrap(),
+        9_007_199_254_740_992.0
+    );
+    assert_eq!(
+        parse::<f64>("d", b"1234567890123456789e3").unwrap(),
+        1_234_567_890_123_456_789e3
+    );
+    assert_eq!(
+        parse::<f64>("d", b"0.12345678901234567890").unwrap(),
+        0.123_456_789_012_345_68
+    );
+}
+
+#[test]
+fn integers_that_would_be_rounded_are_refused_with_their_place() {
+    let e = said::<Value>("{\n\"run\": {\"id\": 18446744073709551616, \"x\": 1}}");
+    assert!(
+        e.contains("climate: `run.id`: the integer 18446744073709551616 would be rounded"),
+        "{e}"
+    );
+    assert!(e.contains("near line 2, column 34"), "{e}");
+    let e = said::<Value>("[-9223372036854775809]");
+    assert!(
+        e.contains("`[0]`: the integer -9223372036854775809 would"),
+        "{e}"
+    );
+    let e = said::<BTreeMap<String, f64>>("{\"x\": 9007199254740993}");
+    assert!(
+        e.contains("`x`: the integer 9007199254740993 would be rounded"),
+        "{e}"
+    );
+    let e = said::<Vec<Option<f32>>>("[null, -9007199254740993]");
+    assert!(
+        e.contains("`[1]`: the integer -9007199254740993 would be rounded"),
+        "{e}"
+    );
 }
