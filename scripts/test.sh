@@ -1,0 +1,55 @@
+#!/bin/sh
+# Runs every test, whatever fails, then the negative controls. Ends with the tests that failed, each with its seed and the
+# command that repeats it. Arguments go to `cargo test`; RUST_TEST_THREADS overrides the number of tests at a time.
+set -u
+
+repo=$(CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd) || exit 1
+cd "$repo" || exit 1
+work=$(mktemp -d) || exit 1
+trap 'rm -rf "$work"' EXIT
+
+# Most tests wait for a server or a disk for half of their time.
+cores=$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2)
+RUST_TEST_THREADS=${RUST_TEST_THREADS:-$((2 * cores))}
+export RUST_TEST_THREADS
+
+# run <command …>: its output is shown and kept.
+run() {
+    { "$@" 2>&1; echo $? >"$work/status"; } | tee -a "$work/log"
+    return "$(cat "$work/status")"
+}
+
+failed=0
+run "${CARGO:-cargo}" test --all-features --no-fail-fast "$@" || failed=1
+sh scripts/negative-controls.sh || failed=1
+
+# A test's output stands under `---- <name> stdout ----`, behind the tests of its binary.
+awk -v cargo="${CARGO:-cargo} test --all-features $*" '
+    /^     Running / {
+        target = "--lib"
+        if ($2 ~ /^tests\//) { split($2, path, "/"); target = "--test " path[2] }
+        if ($3 ~ /^examples\//) { target = "--example " substr($3, 10, length($3) - 12) }
+    }
+    /^   Doc-tests / { target = "--doc" }
+    /^test result: / { passed += $4 }
+    /^test .* \.\.\. FAILED$/ {
+        name = $0
+        sub(/^test /, "", name)
+        sub(/ \.\.\. FAILED$/, "", name)
+        sub(/ - should panic$/, "", name)
+        order[++count] = name
+        of[name] = target
+    }
+    /^---- .* stdout ----$/ { current = $0; sub(/^---- /, "", current); sub(/ stdout ----$/, "", current) }
+    /^failures:$/ { current = "" }
+    current != "" && match($0, /CACHETX_[A-Z_]*SEED=[0-9]+/) { seed[current] = substr($0, RSTART, RLENGTH) " " }
+    END {
+        for (n = 1; n <= count; n++) {
+            name = order[n]
+            exact = of[name] == "--doc" ? "" : " --exact"
+            printf "FAILED %s\n    repeat: %s%s %s --%s \"%s\"\n", name, seed[name], cargo, of[name], exact, name
+        }
+        printf "%d passed, %d failed\n", passed, count
+    }
+' "$work/log"
+exit "$failed"
