@@ -135,11 +135,11 @@ pub const SETTLE_POLL_MAX: Duration = Duration::from_millis(100);
 pub const MIN_REPLICA_WAIT: Duration = Duration::from_millis(1);
 /// The longest.
 pub const MAX_REPLICA_WAIT: Duration = Duration::from_secs(60);
-/// Between two tries of a commit of which nobody knows whether it was done, but for the first two: the first pause; it
-/// doubles up to [`COMMIT_PAUSE_MAX`]. In all they last no longer than the time-out for a reply.
-pub const COMMIT_PAUSE_MIN: Duration = Duration::from_millis(5);
+/// Between two tries of a commit, a lock or a lease of which nobody knows whether it was done, but for the first two: the
+/// first pause; it doubles up to [`RESEND_PAUSE_MAX`]. In all they last no longer than the time-out for a reply.
+pub const RESEND_PAUSE_MIN: Duration = Duration::from_millis(5);
 /// The longest of these pauses.
-pub const COMMIT_PAUSE_MAX: Duration = Duration::from_millis(100);
+pub const RESEND_PAUSE_MAX: Duration = Duration::from_millis(100);
 /// Bytes of memory that a connection keeps for packing its next request.
 pub const WARM_BUFFER_BYTES: usize = 512 * 1024;
 

@@ -96,15 +96,14 @@ impl Cache {
         };
         let early = self.0.lives.early(place.ttl);
         let claim = self.claim(place.entry.clone(), wait, early)?;
-        let token = claim.token.clone();
         let begun = self.drive(load::begin(claim))?;
-        let is_early = begun == load::Begun::Early;
+        let is_early = matches!(begun, load::Begun::Early(_));
         let held = match begun {
             load::Begun::Found(value) => {
                 self.counters().hits.add();
                 return Ok(value);
             }
-            load::Begun::Leased | load::Begun::Early => {
+            load::Begun::Leased(token) | load::Begun::Early(token) => {
                 Some(Held::new(self, place.entry.clone(), token))
             }
             load::Begun::Unleased => None,
@@ -163,10 +162,9 @@ impl Cache {
         };
         self.ask(gone).map_err(crate::op::Fault::into_error)?;
         let claim = self.claim(place.entry.clone(), Duration::ZERO, Duration::ZERO)?;
-        let token = claim.token.clone();
-        if self.drive(load::take(claim))? != load::Begun::Leased {
+        let load::Begun::Leased(token) = self.drive(load::take(claim))? else {
             return Ok(PutOutcome::Refused);
-        }
+        };
         let held = Held::new(self, place.entry, token);
         Ok(
             match held.fill(&value.into(), self.entry_life(place.ttl))? {
@@ -264,6 +262,7 @@ impl Cache {
             ttl: self.0.lease_ttl,
             wait,
             early,
+            patience: self.response_timeout(),
         })
     }
 

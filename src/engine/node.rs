@@ -4,7 +4,7 @@ use super::{
     boot::Booted,
     config::ServerConfig,
     counters::Counters,
-    refusal::{refused, text, unavailable, with_unknown_effect},
+    refusal::{refused, text, unavailable},
     session::{Failure, Session},
     source::Databases,
     topology::{Address, Redirect},
@@ -166,10 +166,7 @@ impl Node {
                             true => Cause::Unreached,
                             false => Cause::Refused,
                         };
-                        let fault = match failure {
-                            Some(_) => Fault::Unknown(with_unknown_effect(&e)),
-                            None => Fault::NotDone(e),
-                        };
+                        let fault = Fault::NotDone(e).after(failure.is_some());
                         return Err(Miss::new(fault, cause));
                     }
                 },
@@ -209,9 +206,10 @@ impl Node {
                     slot.trim();
                     return done.map_err(|failed| {
                         let fault = match failed {
-                            Failure::Refused(error) if failure.is_none() => Fault::NotDone(error),
-                            // Refused now, and before that sent on a connection that was closed.
-                            Failure::Refused(error) => Fault::Unknown(with_unknown_effect(&error)),
+                            // Refused now, and before that maybe sent on a connection that was closed.
+                            Failure::Refused(error) => {
+                                Fault::NotDone(error).after(failure.is_some())
+                            }
                             Failure::Midway(error) | Failure::Lost { error, .. } => {
                                 return Miss::new(Fault::Unknown(error), Cause::Refused);
                             }

@@ -39,25 +39,3 @@ pub(super) fn text(code: &str, detail: Option<&str>) -> String {
 pub(super) fn unavailable(message: String, effect: Effect) -> Error {
     Error::with_effect(Kind::Unavailable { message }, effect)
 }
-
-/// The same failure where something may have been done before it.
-pub(super) fn with_unknown_effect(error: &Error) -> Error {
-    match error.kind() {
-        Kind::Unavailable { message } => unavailable(message.clone(), Effect::Unknown),
-        Kind::Server { message } => {
-            let message = message.clone();
-            Error::with_effect(Kind::Server { message }, Effect::Unknown)
-        }
-        Kind::Contended {
-            operation,
-            attempts,
-        } => {
-            let kind = Kind::Contended {
-                operation,
-                attempts: *attempts,
-            };
-            Error::with_effect(kind, Effect::Unknown)
-        }
-        _ => unavailable(error.to_string(), Effect::Unknown),
-    }
-}

@@ -130,6 +130,17 @@ impl ServerEngine {
     }
 }
 
+/// A request that was sent is not sent again, where a first copy that arrives late would do harm.
+fn last_try(failure: Failure, op: &Op) -> Failure {
+    match failure {
+        Failure::Lost { error, .. } if !op.may_be_sent_again() => Failure::Lost {
+            error,
+            closed: false,
+        },
+        other => other,
+    }
+}
+
 impl Performer for ServerEngine {
     fn perform(&self, op: &Op) -> Result<Reply, Fault> {
         let call = Call::new(op, limits::STAGING_BYTES);
@@ -139,7 +150,7 @@ impl Performer for ServerEngine {
         let done = self.topology.with(route, |session| {
             let Some(call) = &call else {
                 (ready, sent) = (true, true);
-                return plain::perform(session, op);
+                return plain::perform(session, op).map_err(|it| last_try(it, op));
             };
             let booted = self.booted(session)?;
             ready = true;
@@ -148,7 +159,11 @@ impl Performer for ServerEngine {
                 Mode::Script(scripts) => lua::perform(session, op, call, scripts.get(call.name)),
                 Mode::Function(library) => lua::perform(session, op, call, library),
                 Mode::Watch => watch::perform(session, op, call, &mut sent),
-            }?;
+            };
+            let reply = match reply {
+                Err(failed) if sent => return Err(last_try(failed, op)),
+                reply => reply?,
+            };
             Ok(replicas::waited(session, op, reply))
         });
         match done {

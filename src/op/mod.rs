@@ -10,7 +10,7 @@ pub(crate) use keys::Entry;
 pub(crate) use space::Space;
 pub(crate) use stamp::Stamp;
 
-use crate::Error;
+use crate::{Effect, Error};
 use std::{sync::Arc, time::Duration};
 
 /// A document's bytes, shared between the file write and the commit.
@@ -51,10 +51,51 @@ pub(crate) enum Fault {
 }
 
 impl Fault {
+    /// The effect is set here, and nowhere else, from what is known.
     pub(crate) fn into_error(self) -> Error {
         match self {
-            Self::NotDone(e) | Self::Unknown(e) => e,
+            Self::NotDone(e) => e.effect_is(Effect::None),
+            Self::Unknown(e) => e.effect_is(Effect::Unknown),
         }
+    }
+
+    /// The same after an earlier try that `may_be_done`: then it is not known to be not done.
+    pub(crate) fn after(self, may_be_done: bool) -> Self {
+        match self {
+            Self::NotDone(e) if may_be_done => Self::Unknown(e.effect_is(Effect::Unknown)),
+            fault => fault,
+        }
+    }
+
+    pub(crate) fn is_unknown(&self) -> bool {
+        matches!(self, Self::Unknown(_))
+    }
+}
+
+impl Op {
+    /// Whether the engine may send it again by itself where a connection was closed under it. Of the two copies the first one
+    /// may still be on its way, and reach the server at any later moment, after everything that its sender did since:
+    ///
+    /// | | a first copy that arrives late | sent again |
+    /// | --- | --- | --- |
+    /// | `Read`, `Holders` | changes nothing | yes |
+    /// | `Renew`, `Extend` | finds another value or token, or prolongs what the caller still has | yes |
+    /// | `Release`, `GiveBack` | finds another value or token; none is ever used for a second time | yes |
+    /// | `Fill` | finds that the lease is gone with the second copy, or with whatever refused that | yes |
+    /// | `Invalidate` | deletes once more, which is always safe | yes |
+    /// | `Commit` | finds its own id (`replayed`), a later stamp (`superseded`) or another lock (`lost`): the last two only delete | yes |
+    /// | `Prepare` | is refused once its lock is released; else it deletes once more, and its mark keeps readers from filling until its time is over. A second token would leave a mark that no commit drops | yes, with the same token |
+    /// | `Acquire` | takes a lock that was released since, with a value that a late commit would be let in by | no: the protocol asks with another value |
+    /// | `Lease` | gives back a lease that a commit has dropped, so that an old value is filled | no: the protocol asks with another token |
+    /// | `ClearLocks` | clears the lock of a later holder, whom nobody has looked at | no |
+    pub(crate) fn may_be_sent_again(&self) -> bool {
+        if cfg!(cachetx_without_fresh_tokens) {
+            return true;
+        }
+        !matches!(
+            self,
+            Self::Acquire(_) | Self::Lease(_) | Self::ClearLocks(_)
+        )
     }
 }
 

@@ -7,6 +7,7 @@
 use super::{
     lock::millis,
     run::{Io, Run},
+    tries::Tries,
 };
 use crate::{
     Error, limits,
@@ -31,6 +32,8 @@ pub(crate) struct Claim {
     pub(crate) wait: Duration,
     /// An entry that lives no longer than this is loaded anew while it is still there; zero is never.
     pub(crate) early: Duration,
+    /// How long after its first try a request without an answer may be made again.
+    pub(crate) patience: Duration,
 }
 
 /// What a reader is to do.
@@ -38,10 +41,10 @@ pub(crate) struct Claim {
 pub(crate) enum Begun {
     /// Nothing: here it is.
     Found(Bytes),
-    /// To load, and to fill: the lease is the reader's.
-    Leased,
+    /// To load, and to fill: the lease with this token is the reader's.
+    Leased(String),
     /// The same while the entry is still there, for others and in case that the load fails.
-    Early,
+    Early(String),
     /// To load and not to fill.
     Unleased,
 }
@@ -116,8 +119,8 @@ async fn look(io: &Io, entry: Entry, life: bool) -> Result<Option<Found>, Fault>
 /// content with what was found, whyever the lease is not to be had.
 async fn early(io: &Io, claim: Claim, found: Found) -> Begun {
     let refused = Some(found.voucher);
-    match io.server(asked(&claim, refused)).await {
-        Ok(LeaseReply::Leased) => Begun::Early,
+    match io.server(asked(&claim, claim.token.clone(), refused)).await {
+        Ok(LeaseReply::Leased) => Begun::Early(claim.token),
         // Somebody was faster.
         Ok(LeaseReply::Present { voucher, value }) if stamp::fits(&voucher, &value) => {
             Begun::Found(value.into())
@@ -136,10 +139,10 @@ async fn early(io: &Io, claim: Claim, found: Found) -> Begun {
     }
 }
 
-fn asked(claim: &Claim, refused: Option<Vec<u8>>) -> Lease {
+fn asked(claim: &Claim, token: String, refused: Option<Vec<u8>>) -> Lease {
     Lease {
         entry: claim.entry.clone(),
-        token: claim.token.clone(),
+        token,
         ttl_ms: millis(claim.ttl),
         wanted: None,
         refused,
@@ -157,9 +160,12 @@ async fn lease(io: &Io, claim: Claim) -> Begun {
         .without_max_times()
         .build();
     let (mut refused, mut unfit) = (None, 0);
+    let mut tries = Tries::new(io, claim.patience);
     loop {
-        match io.server(asked(&claim, refused.clone())).await {
-            Ok(LeaseReply::Leased) => return Begun::Leased,
+        let token = tries.name(&claim.token);
+        let asked = asked(&claim, token.clone(), refused.clone());
+        match io.server(asked).await {
+            Ok(LeaseReply::Leased) => return Begun::Leased(token),
             Ok(LeaseReply::Present { voucher, value }) if stamp::fits(&voucher, &value) => {
                 return Begun::Found(value.into());
             }
@@ -179,8 +185,10 @@ async fn lease(io: &Io, claim: Claim) -> Begun {
             }
             Ok(LeaseReply::Present { .. } | LeaseReply::Newer) => return Begun::Unleased,
             Err(Fault::Unknown(e)) => {
-                renounce(io, claim.entry, claim.token, &e).await;
-                return Begun::Unleased;
+                renounce(io, claim.entry.clone(), token, &e).await;
+                if !tries.again(io).await {
+                    return Begun::Unleased;
+                }
             }
             Err(fault) => return unleased(&claim.entry, &fault),
         }
@@ -188,8 +196,8 @@ async fn lease(io: &Io, claim: Claim) -> Begun {
 }
 
 /// A request without a reply may still be on its way. Were its lease filled by, it could arrive after the commit that
-/// should have dropped it, and let in what was loaded before that: such a lease is never used. Nor is one that the same
-/// token gets by asking again. It is given back, so that others need not wait for its end.
+/// should have dropped it, and let in what was loaded before that: such a lease is never used, and another try has another
+/// token. It is given back, so that others need not wait for its end.
 pub(super) async fn renounce(io: &Io, entry: Entry, token: String, error: &Error) {
     log::debug!("{}: whether it is leased is unknown: {error}", entry.value);
     let_go(io, entry, token).await;

@@ -5,16 +5,16 @@ use super::{
     files::Missing,
     recover::recover,
     run::{Io, Run, mismatch},
+    tries::Tries,
     value,
 };
 use crate::{
     Error, LockHolder, Params, Result,
     disk::{FileAction, Got, Place, Sidecar},
-    error::{Effect, Kind},
+    error::Kind,
     limits,
     op::{
-        Acquire, AcquireReply, Bytes, Fault, Lock, Release, ReleaseReply, Renew, RenewReply, Stamp,
-        keys,
+        Acquire, AcquireReply, Bytes, Lock, Release, ReleaseReply, Renew, RenewReply, Stamp, keys,
     },
 };
 use backon::{BackoffBuilder, ExponentialBuilder};
@@ -38,6 +38,8 @@ pub(crate) struct Claim {
     pub(crate) wait: Duration,
     pub(crate) expect: Expect,
     pub(crate) while_away: WhileAway,
+    /// How long after its first try a request without an answer may be made again.
+    pub(crate) patience: Duration,
 }
 
 /// What becomes of a lock while the server is away.
@@ -261,6 +263,9 @@ async fn acquire(io: &Io, claim: &Claim, until: Duration) -> Result<(Lock, u64, 
         .without_max_times()
         .build();
     let mut messages_come = false;
+    let mut tries = Tries::new(io, claim.patience);
+    // What was asked for without an answer.
+    let mut unanswered: Vec<Lock> = Vec::new();
     loop {
         // At each try: others save while this one waits, and a server that forgot its fences would give one below theirs.
         let mut sidecar = io.peek_sidecar(&claim.place).await?;
@@ -271,7 +276,7 @@ async fn acquire(io: &Io, claim: &Claim, until: Duration) -> Result<(Lock, u64, 
         let asked_at = io.now().boot;
         let lock = Lock {
             key: claim.lock_key.clone(),
-            value: value::compose(&claim.token, &claim.owner, io.now(), claim.ttl),
+            value: value::compose(&tries.name(&claim.token), &claim.owner, io.now(), claim.ttl),
         };
         let asked = Acquire {
             lock: lock.clone(),
@@ -282,6 +287,11 @@ async fn acquire(io: &Io, claim: &Claim, until: Duration) -> Result<(Lock, u64, 
         match io.server(asked).await {
             Ok(AcquireReply::Acquired { fence }) => return Ok((lock, fence, asked_at)),
             Ok(AcquireReply::Held { value, left_ms }) => {
+                // It arrived after its release.
+                if let Some(n) = unanswered.iter().position(|lock| lock.value == value) {
+                    let_go(io, &claim.document, unanswered.remove(n)).await;
+                    continue;
+                }
                 let pause = match messages_come {
                     true => limits::LOCK_LISTEN_POLL,
                     false => pauses.next().unwrap_or(limits::LOCK_POLL_MAX),
@@ -298,12 +308,15 @@ async fn acquire(io: &Io, claim: &Claim, until: Duration) -> Result<(Lock, u64, 
                 let channel = keys::channel(&claim.lock_key);
                 messages_come = io.listen(channel, pause.min(end).min(left)).await;
             }
-            Err(Fault::NotDone(e)) => return Err(e),
-            Err(Fault::Unknown(e)) => {
+            Err(fault) if fault.is_unknown() => {
                 // It may be ours now: nobody else could use it until its TTL.
-                let_go(io, &claim.document, lock).await;
-                return Err(e.effect_is(Effect::Unknown));
+                let_go(io, &claim.document, lock.clone()).await;
+                unanswered.push(lock);
+                if !tries.again(io).await {
+                    return Err(fault.into_error());
+                }
             }
+            Err(fault) => return Err(tries.end(fault).into_error()),
         }
     }
 }

@@ -22,6 +22,7 @@ mod run;
 pub(crate) mod save;
 mod sidecars;
 mod spread;
+mod tries;
 pub(crate) mod value;
 
 pub(crate) use defer::deferred;

@@ -5,6 +5,7 @@ use super::{
     load,
     lock::millis,
     run::{Io, Run},
+    tries::Tries,
 };
 use crate::{
     Error,
@@ -35,20 +36,22 @@ pub(crate) struct Reader {
     /// 128 random bits in hex: its lease's.
     pub(crate) token: String,
     pub(crate) lease_ttl: Duration,
+    /// How long after its first try a request without an answer may be made again.
+    pub(crate) patience: Duration,
 }
 
 /// What the server has to say.
 enum Sought {
     Found(Bytes),
-    /// The entry is not there, and this reader may fill it.
-    Leased,
+    /// The entry is not there, and this reader may fill it, with this token.
+    Leased(String),
     Nothing,
 }
 
 /// Two round trips at most: the lease, which gives the entry where that is there, and the fill.
 pub(crate) fn read(reader: Reader) -> Run<(Found, Source)> {
     Run::new(|io| async move {
-        let mut leased = false;
+        let mut leased = None;
         io.finish_what_died(&reader.place).await;
         if let Some(stamp) = io.stat(&reader.place).await? {
             match ask(&io, &reader, stamp).await {
@@ -61,13 +64,14 @@ pub(crate) fn read(reader: Reader) -> Run<(Found, Source)> {
                     };
                     return Ok((found, Source::Server));
                 }
-                Sought::Leased => leased = true,
+                Sought::Leased(token) => leased = Some(token),
                 Sought::Nothing => {}
             }
         }
         let found = io.read_file(&reader.place, Missing::Brief).await;
-        if leased {
-            end_lease(&io, &reader, found.as_ref().ok().and_then(Option::as_ref)).await;
+        if let Some(token) = leased {
+            let read = found.as_ref().ok().and_then(Option::as_ref);
+            end_lease(&io, &reader, token, read).await;
         }
         match found? {
             Some(found) => Ok((found, Source::File)),
@@ -83,11 +87,13 @@ async fn ask(io: &Io, reader: &Reader, stamp: Stamp) -> Sought {
     if io.now().wall_ns.saturating_sub(stamp.mtime_ns) < limits::YOUNG_NS {
         return look(io, reader, stamp).await;
     }
-    let mut refused = None;
-    for _ in 0..limits::UNFIT_ATTEMPTS {
+    let (mut refused, mut unfit) = (None, 0);
+    let mut tries = Tries::new(io, reader.patience);
+    while unfit < limits::UNFIT_ATTEMPTS {
+        let token = tries.name(&reader.token);
         let asked = Lease {
             entry: reader.entry.clone(),
-            token: reader.token.clone(),
+            token: token.clone(),
             ttl_ms: millis(reader.lease_ttl),
             wanted: Some(stamp),
             refused: refused.take(),
@@ -97,13 +103,18 @@ async fn ask(io: &Io, reader: &Reader, stamp: Stamp) -> Sought {
                 return Sought::Found(value.into());
             }
             // A foreign program has set the value alone.
-            Ok(LeaseReply::Present { voucher, .. }) => refused = Some(voucher),
-            Ok(LeaseReply::Leased) => return Sought::Leased,
+            Ok(LeaseReply::Present { voucher, .. }) => {
+                refused = Some(voucher);
+                unfit += 1;
+            }
+            Ok(LeaseReply::Leased) => return Sought::Leased(token),
             // The file is at hand, so nobody is waited for; it is newer than the one that was looked at, too.
             Ok(LeaseReply::Busy { .. } | LeaseReply::Newer) => return Sought::Nothing,
             Err(Fault::Unknown(e)) => {
-                load::renounce(io, reader.entry.clone(), reader.token.clone(), &e).await;
-                return Sought::Nothing;
+                load::renounce(io, reader.entry.clone(), token, &e).await;
+                if !tries.again(io).await {
+                    return Sought::Nothing;
+                }
             }
             // A full server gives no lease, nor does one on which this user may not write: but there may be an entry.
             Err(Fault::NotDone(e)) if e.is_server() => return look(io, reader, stamp).await,
@@ -139,8 +150,8 @@ async fn look(io: &Io, reader: &Reader, stamp: Stamp) -> Sought {
 
 /// Fills with what was read under the lease, if its stamp surely belongs to no other content; else gives the lease back. What
 /// becomes of either is no concern of this reader's.
-async fn end_lease(io: &Io, reader: &Reader, found: Option<&Found>) {
-    let (entry, token) = (reader.entry.clone(), reader.token.clone());
+async fn end_lease(io: &Io, reader: &Reader, token: String, found: Option<&Found>) {
+    let entry = reader.entry.clone();
     match found.filter(|found| found.settled) {
         Some(found) => {
             let (bytes, stamp) = (found.bytes.clone(), Some(found.stamp));
@@ -186,6 +197,7 @@ mod tests {
             ttl: Duration::from_secs(9),
             token: "t".to_owned(),
             lease_ttl: Duration::from_secs(1),
+            patience: Duration::ZERO,
         });
         let now = Now {
             wall_ns: STAMP.mtime_ns + age_ns,

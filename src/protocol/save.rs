@@ -8,16 +8,13 @@ use super::{
     outcome::{CacheOutcome, Durability, Outcome},
     run::{Io, Run},
     spread::Spread,
+    tries::Tries,
 };
 use crate::{
     Error, Params, Result,
     disk::{FileAction, Place, Sidecar},
     error::Kind,
-    limits,
-    op::{
-        Bytes, Commit, CommitReply, Entry, Fault, Invalidate, InvalidateReply, Lock, Own, Stamp,
-        Wait,
-    },
+    op::{Bytes, Commit, CommitReply, Entry, Invalidate, InvalidateReply, Lock, Own, Stamp, Wait},
 };
 use std::time::Duration;
 
@@ -288,9 +285,7 @@ async fn commit(io: &Io, plan: &Plan, stamp: Stamp, intent: Option<&Intent>) -> 
 ///
 /// The server did not take it, or has not said so in all that time.
 pub(super) async fn ask_to_commit(io: &Io, asked: Commit, patience: Duration) -> Result<Step> {
-    let until = io.now().boot + patience;
-    // One lost reply is asked for at once.
-    let mut pause = Duration::ZERO;
+    let mut tries = Tries::new(io, patience);
     loop {
         let step = match io.server(asked.clone()).await {
             Ok(CommitReply::Committed { removed }) => Step::of(CacheOutcome::Committed { removed }),
@@ -308,14 +303,8 @@ pub(super) async fn ask_to_commit(io: &Io, asked: Commit, patience: Duration) ->
                 Step::of(CacheOutcome::Invalidated { removed })
             }
             // The id makes asking again safe, while there is time.
-            Err(Fault::Unknown(_)) if io.now().boot < until => {
-                if !pause.is_zero() {
-                    io.sleep(pause).await;
-                }
-                pause = (2 * pause).clamp(limits::COMMIT_PAUSE_MIN, limits::COMMIT_PAUSE_MAX);
-                continue;
-            }
-            Err(fault) => return Err(fault.into_error()),
+            Err(fault) if fault.is_unknown() && tries.again(io).await => continue,
+            Err(fault) => return Err(tries.end(fault).into_error()),
         };
         return Ok(step);
     }

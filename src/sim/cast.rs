@@ -97,6 +97,7 @@ impl Paper {
             wait,
             expect,
             while_away: WhileAway::Fail,
+            patience: PATIENCE,
         };
         hand.run(lock::take(claim)).await
     }
@@ -172,6 +173,7 @@ impl Paper {
             ttl: ENTRY_TTL,
             token: hand.token(),
             lease_ttl: LEASE_TTL,
+            patience: PATIENCE,
         };
         hand.run(read(reader)).await
     }
@@ -326,16 +328,17 @@ pub(crate) async fn get_or_load(
         ttl: LEASE_TTL,
         wait: Duration::ZERO,
         early: Duration::ZERO,
+        patience: PATIENCE,
     };
-    let token = claim.token.clone();
-    let begun = hand.run(load::begin(claim)).await?;
-    if let Begun::Found(bytes) = begun {
-        return Ok((parse(&bytes)?, Way::Found));
-    }
+    let token = match hand.run(load::begin(claim)).await? {
+        Begun::Found(bytes) => return Ok((parse(&bytes)?, Way::Found)),
+        Begun::Leased(token) | Begun::Early(token) => Some(token),
+        Begun::Unleased => None,
+    };
     let saves = load().await?;
-    if begun == Begun::Unleased {
+    let Some(token) = token else {
         return Ok((saves, Way::Loaded));
-    }
+    };
     let finish = load::finish(entry.clone(), token, text(&saves), ENTRY_TTL);
     let filled = hand.run(finish).await?;
     match filled {

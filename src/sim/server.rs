@@ -20,6 +20,8 @@ pub(crate) enum Fate {
     Unanswered,
     /// The client gives up waiting; the request is still on its way, and the server does it at some later moment.
     Late,
+    /// The same where the connection was closed under the client: the engine sends it again at once, where it may.
+    SentTwice,
 }
 
 /// A server with one check taken out.
@@ -31,6 +33,8 @@ pub(crate) enum ServerWeakness {
     KeepsDependents,
     /// A writer's mark is not written down.
     ForgetsMarks,
+    /// On the way to it, any request is sent again by the engine where its connection was closed.
+    AllSentAgain,
 }
 
 pub(crate) struct SimServer {
@@ -80,9 +84,14 @@ impl SimServer {
                 let _ = self.execute(op);
                 Err(Fault::Unknown(broken("no answer")))
             }
-            Fate::Late => {
+            Fate::Late | Fate::SentTwice => {
                 self.late.borrow_mut().push(op.clone());
-                Err(Fault::Unknown(broken("no answer")))
+                let again =
+                    op.may_be_sent_again() || self.weakness == Some(ServerWeakness::AllSentAgain);
+                match fate == Fate::SentTwice && again {
+                    true => self.execute(op),
+                    false => Err(Fault::Unknown(broken("no answer"))),
+                }
             }
         }
     }

@@ -169,6 +169,7 @@ impl<T> Document<T> {
             wait,
             expect,
             while_away,
+            patience: self.store.cache().response_timeout(),
         });
         let held = self.store.drive_with(&mut files, taking)?;
         let files = held.os_lock.then_some(files);
@@ -296,6 +297,7 @@ impl<T: DeserializeOwned + Send + Sync + 'static> Document<T> {
             ttl: cache.entry_life(names.ttl),
             token: token::hex_128()?,
             lease_ttl: cache.lease_ttl(),
+            patience: cache.response_timeout(),
         }))?;
         let counters = cache.counters();
         match source {

@@ -76,6 +76,7 @@ impl FilelessDocument {
             wait: Duration::ZERO,
             expect: Expect::Document,
             while_away: WhileAway::Fail,
+            patience: self.cache.response_timeout(),
         }))?;
         let rules = self.cache.rules();
         let dependents = rules.expand_for(&self.controller, &self.tasks, &self.params)?;

@@ -149,17 +149,16 @@ impl Cluster {
                     self.counters.count_redirect();
                     log::info!("slot {:?} moved to {address}", route.slot);
                     search.redirected(miss.fault)?;
-                    self.moved(
-                        route.slot,
-                        address.told_by(node.address().as_ref()),
-                        version,
-                    )?;
+                    let address = address.told_by(node.address().as_ref());
+                    let moved = self.moved(route.slot, address, version);
+                    moved.map_err(|fault| search.end(fault))?;
                 }
                 Cause::Elsewhere(Redirect::Ask(address)) => {
                     self.counters.count_redirect();
                     search.redirected(miss.fault)?;
                     let address = address.told_by(node.address().as_ref());
-                    asked = Some(self.node(&address).map_err(Fault::NotDone)?);
+                    let node = self.node(&address).map_err(Fault::NotDone);
+                    asked = Some(node.map_err(|fault| search.end(fault))?);
                 }
                 Cause::Elsewhere(Redirect::TryAgain) => search.unsettled(miss.fault)?,
                 Cause::Elsewhere(Redirect::Unsettled | Redirect::ReadOnly) | Cause::Unreached => {

@@ -99,7 +99,9 @@ impl Topology {
                 let done = node.attempt(Asking::No, &mut work);
                 done.map_err(|miss| match miss.cause {
                     Cause::Elsewhere(Redirect::Moved(_) | Redirect::Ask(_)) => {
-                        Fault::NotDone(is_a_cluster(node, &miss.fault.into_error()))
+                        let may_be_done = miss.fault.is_unknown();
+                        let said = is_a_cluster(node, &miss.fault.into_error());
+                        Fault::NotDone(said).after(may_be_done)
                     }
                     _ => miss.fault,
                 })

@@ -1,6 +1,6 @@
 //! The bounds of looking for the server that takes an operation.
 
-use crate::{engine::refusal::with_unknown_effect, limits, op::Fault};
+use crate::{limits, op::Fault};
 use backon::{BackoffBuilder as _, ExponentialBackoff, ExponentialBuilder};
 use std::{
     hash::{BuildHasher as _, RandomState},
@@ -57,14 +57,11 @@ impl Search {
 
     /// What the caller is told: "not done" only where no server may have done it.
     pub(super) fn end(&self, fault: Fault) -> Fault {
-        match fault {
-            Fault::NotDone(error) if self.maybe_done => Fault::Unknown(with_unknown_effect(&error)),
-            fault => fault,
-        }
+        fault.after(self.maybe_done)
     }
 
     fn note(&mut self, fault: &Fault) {
-        self.maybe_done |= matches!(fault, Fault::Unknown(_));
+        self.maybe_done |= fault.is_unknown();
     }
 }
 

@@ -1,10 +1,10 @@
 //! One attempt: look under WATCH, then write in the transaction or leave.
 
 use crate::{
-    Error,
+    Effect, Error,
     engine::{
         plain,
-        refusal::{refused, text, with_unknown_effect},
+        refusal::{refused, text},
         reply::{code, server_error},
         session::{Failure, Session, nonsense},
         source::Databases,
@@ -237,7 +237,7 @@ fn named_cause(exec: &redis::ServerError) -> Error {
 fn executed(replies: Vec<Value>) -> Result<Vec<Value>, Stop> {
     for reply in &replies {
         if let Value::ServerError(error) = reply {
-            let error = with_unknown_effect(&server_error(error));
+            let error = server_error(error).effect_is(Effect::Unknown);
             return Err(Stop::Failed(Failure::Midway(error)));
         }
     }

@@ -1,7 +1,8 @@
 //! A writer, and a reader that loads what depends on the document. One request of either is held up on its way: its sender gives
-//! up waiting, and it arrives at any later moment. In every order.
+//! up waiting, or its engine sends it again, and it arrives at any later moment. In every order.
 
 use crate::{
+    CacheOutcome, Effect,
     disk::{FileAction, sim::SimDisk},
     op::Op,
     protocol::{Action, Guarantee, lock::Expect},
@@ -17,6 +18,9 @@ use std::time::Duration;
 const A_WHILE: Duration = Duration::from_secs(3);
 /// Orders in one test, at most.
 const MOST: u64 = 1_000_000;
+
+/// What becomes of one request.
+const FATES: [Fate; 3] = [Fate::Answered, Fate::Late, Fate::SentTwice];
 
 /// Before which actions the other one may have a turn: those that it can see.
 fn is_point(action: &Action) -> bool {
@@ -80,9 +84,13 @@ impl Stage {
                     *who
                 }
             };
-            let late = may_be && world.next(who).is_some_and(may_be_late) && choices.once_in(2);
-            may_be &= !late;
-            world.turn(who, if late { Fate::Late } else { Fate::Answered });
+            let may_be_late = may_be && world.next(who).is_some_and(may_be_late);
+            let fate = match may_be_late {
+                true => FATES[choices.choose(FATES.len())],
+                false => Fate::Answered,
+            };
+            may_be &= fate == Fate::Answered;
+            world.turn(who, fate);
         }
         if world.server.late() > 0 {
             world.deliver(0);
@@ -116,6 +124,91 @@ fn a_request_that_arrives_late_leaves_nothing_stale() {
         let orders = every_order(guarantee, None).unwrap_or_else(|why| panic!("{why}"));
         println!("{guarantee:?}: {orders} orders");
         assert!(orders > 100, "{orders}");
+    }
+}
+
+#[test]
+fn with_leases_asked_for_twice_by_one_token_some_order_leaves_it_stale() {
+    let weakness = Some(ServerWeakness::AllSentAgain);
+    let why = every_order(Guarantee::BestEffort, weakness).expect_err("nothing stale");
+    assert!(why.contains("stale: "), "{why}");
+}
+
+/// An acquire whose answer is lost arrives later: before it is released, before it is asked for again with another value, and at
+/// two moments while that one is held.
+#[test]
+fn a_lock_is_there_at_once_and_what_arrives_late_is_released() {
+    for arrives in 0..4 {
+        let mut stage = Stage::new(Guarantee::BestEffort, None);
+        let paper = stage.paper.clone();
+        let world = &mut stage.world;
+        let who = world.start("writer", |hand| async move {
+            let held = paper.lock(&hand, Expect::Document, Duration::ZERO).await;
+            hand.pause().await;
+            paper
+                .save(&hand, held.expect("locked"), 2)
+                .await
+                .expect("saved");
+        });
+        let mut requests = 0;
+        while world.next(who).is_some() {
+            let is_request = matches!(world.next(who), Some(Action::Server(_) | Action::Sleep(_)));
+            if is_request && requests == arrives + 1 {
+                world.deliver(0);
+            }
+            let is_first = is_request && requests == 0;
+            requests += usize::from(is_request);
+            world.turn(
+                who,
+                if is_first {
+                    Fate::SentTwice
+                } else {
+                    Fate::Answered
+                },
+            );
+        }
+        let keys = world.server.memory.keyspace().expect("it runs");
+        let left = keys.left_ms(&stage.paper.lock_key()).is_some();
+        assert!(
+            !left && world.server.late() == 0,
+            "{arrives}: {}",
+            world.story()
+        );
+    }
+}
+
+/// Whatever became of its first try: the effect that an outcome names is that of all tries together.
+#[test]
+fn what_may_have_been_done_is_never_said_to_be_not_done() {
+    for first in [Fate::Unanswered, Fate::Dropped, Fate::Late, Fate::Away] {
+        let Stage { mut world, paper } = Stage::new(Guarantee::BestEffort, None);
+        let said = std::rc::Rc::new(std::cell::RefCell::new(None));
+        let outcome = said.clone();
+        let who = world.start("writer", |hand| async move {
+            let held = paper.lock(&hand, Expect::Document, Duration::ZERO).await;
+            let saved = paper.save(&hand, held.expect("locked"), 2).await;
+            *outcome.borrow_mut() = Some(saved.expect("saved").outcome.cache);
+        });
+        let mut fate = first;
+        while let Some(action) = world.next(who) {
+            let now = match action {
+                Action::Server(Op::Commit(_)) => std::mem::replace(&mut fate, Fate::Away),
+                Action::Server(Op::Acquire(_)) => Fate::Answered,
+                _ => Fate::Away,
+            };
+            world.wait_for(who);
+            world.turn(who, now);
+        }
+        let effect = match first {
+            Fate::Away => Effect::None,
+            _ => Effect::Unknown,
+        };
+        match said.take() {
+            Some(CacheOutcome::Deferred { cause }) => {
+                assert_eq!(cause.effect(), effect, "{first:?}")
+            }
+            other => panic!("{first:?}: {other:?}"),
+        }
     }
 }
 

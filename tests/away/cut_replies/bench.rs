@@ -213,7 +213,8 @@ impl<'a> Bench<'a> {
                 if cause.effect() == Effect::None {
                     prop_assert!(
                         sets == 0 && !current && left > 0,
-                        "said that nothing was done"
+                        "said that nothing was done: set {sets} times, current: {current}, {left} left, {:?}",
+                        self.store.cache().stats()
                     );
                 }
                 self.put_off = true;
