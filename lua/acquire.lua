@@ -31,7 +31,7 @@ if not is_ttl(ttl) then
 end
 local stored = redis.call('GET', fence) or '0'
 if not is_decimal(stored) then
-    return redis.error_reply('CACHETX the stored fence is not a decimal number')
+    return redis.error_reply('CACHETX the stored fence is not a decimal number: ' .. fence)
 end
 if not is_decimal(floor) then
     return redis.error_reply('CACHETX the floor of the fence is not a decimal number')

@@ -153,6 +153,12 @@ pub const MAX_MESSAGE_BYTES: usize = 1_024;
 pub const MAX_OUTER_BYTES: usize = 1_024;
 /// From this size on a value travels by a plain `SET` into a staging key, since servers hash every byte of a script's arguments.
 pub const STAGING_BYTES: usize = 8 * 1024;
+/// The longest value that a server takes where it does not say: `proto-max-bulk-len`'s default.
+pub const SERVER_BULK_BYTES: u64 = 512 * 1024 * 1024;
+/// The bytes of a client's requests that it keeps: `client-query-buffer-limit`'s default.
+pub const SERVER_QUERY_BYTES: u64 = 1024 * 1024 * 1024;
+/// Of these, what is kept free for all that is around a value in its request.
+pub const REQUEST_FRAME_BYTES: u64 = 64 * 1024;
 /// The life of a staging key.
 pub const STAGING_TTL: Duration = Duration::from_secs(60);
 

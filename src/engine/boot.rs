@@ -3,7 +3,9 @@
 use super::{
     Engine, EngineReport, function,
     library::Library,
-    reply::{code, is_denied, is_unknown_command},
+    refusal::Meaning,
+    reply::{code, is_denied, is_unknown_command, meaning_of},
+    room::Room,
     script,
     session::{Failure, Session},
     source::{Dialect, Scripts},
@@ -18,6 +20,7 @@ use redis::Value;
 pub(super) struct Booted {
     pub(super) mode: Mode,
     pub(super) report: EngineReport,
+    pub(super) room: Room,
     /// The server's own random name, new at each start; `None` where it may not be asked.
     pub(super) run_id: Option<String>,
 }
@@ -80,12 +83,13 @@ pub(super) fn boot(session: &mut Session<'_>, assemble: &Assemble) -> Result<Boo
     };
     survey.warnings.extend(choice.warning.clone());
     survey.look_closer(session, &choice.mode)?;
-    let run_id = survey.run_id.take();
+    let (run_id, room) = (survey.run_id.take(), survey.room);
     let report = report(session, &choice, survey);
     let mode = choice.mode;
     Ok(Booted {
         mode,
         report,
+        room,
         run_id,
     })
 }
@@ -193,12 +197,15 @@ fn take_functions(library: Library, tried: &[Value], survey: &Survey) -> Result<
     if let Some(Value::ServerError(error)) = tried.last().filter(|reply| is_denied(reply)) {
         return Err(Failure::Refused(super::reply::server_error(error)));
     }
-    let refused = match code(answer) {
+    let refused = match answer {
         _ if is_denied(answer) => Some("is denied: somebody who may has to load"),
-        // Somebody may have loaded it before; what deletes works then.
-        Some("OOM") => {
-            Some("is refused while the server is full: without it nothing works that needs")
-        }
+        // Somebody may have loaded it before; what the server still takes works then.
+        Value::ServerError(error) => match meaning_of(error) {
+            Meaning::Full | Meaning::NoWrites => Some(
+                "is refused while the server takes no writes: without it nothing works that needs",
+            ),
+            _ => None,
+        },
         _ => None,
     };
     if let Some(why) = refused {
@@ -256,6 +263,10 @@ pub(super) fn boot_error(error: &Error) -> Error {
     Error::new(match error.kind() {
         Kind::Unavailable { message } => Kind::Unavailable {
             message: format!("boot: {message}"),
+        },
+        Kind::NoWrites { message, frees } => Kind::NoWrites {
+            message: format!("boot: {message}"),
+            frees: *frees,
         },
         Kind::Server { message } => Kind::Server {
             message: format!("boot: {message}"),

@@ -170,11 +170,14 @@ impl<E: Performer + ?Sized> Breaker<E> {
         if self.pause.is_zero() {
             return;
         }
+        let slow = now - sent_at >= self.slow;
         let away = match done {
-            Err(Fault::NotDone(e) | Fault::Unknown(e)) => e.is_unavailable(),
+            // A server that says at once that it takes no writes lets nobody wait, and still takes reads.
+            Err(Fault::NotDone(e) | Fault::Unknown(e)) => {
+                e.is_unavailable() && (slow || !e.takes_reads())
+            }
             Ok(_) => false,
         };
-        let slow = now - sent_at >= self.slow;
         let mut state = lock(circuit);
         *state = match *state {
             _ if !away => State::Closed(0),

@@ -225,6 +225,13 @@ impl<'a> Call<'a> {
         &self.owns[own].voucher
     }
 
+    /// All keys, each with the name that its Lua file gives it.
+    pub(super) fn keys(&self) -> Vec<(&'static str, String)> {
+        let mut keys = Keys::default();
+        self.lay_out(&mut keys);
+        keys.0
+    }
+
     /// The names of all keys and of all arguments.
     #[cfg(all(test, feature = "testing"))]
     pub(super) fn names(&self) -> (Vec<&'static str>, Vec<&'static str>) {
@@ -346,6 +353,17 @@ impl Sink for Size {
         self.args += 1;
         self.bytes += arg.len() + FRAME_BYTES;
     }
+}
+
+#[derive(Default)]
+struct Keys(Vec<(&'static str, String)>);
+
+impl Sink for Keys {
+    fn key(&mut self, name: &'static str, key: &str) {
+        self.0.push((name, key.to_owned()));
+    }
+
+    fn arg(&mut self, _: &'static str, _: &[u8]) {}
 }
 
 impl Sink for Packed {

@@ -4,7 +4,7 @@ use super::{
     boot::Booted,
     config::ServerConfig,
     counters::Counters,
-    refusal::{refused, text, unavailable},
+    refusal::{refused_at, unavailable},
     session::{Failure, Session},
     source::Databases,
     topology::{Address, Redirect},
@@ -178,6 +178,7 @@ impl Node {
                 packed: buffer,
                 node: self,
                 redirect: None,
+                wrong_type: false,
                 spoilt: false,
             };
             match work(&mut session) {
@@ -249,7 +250,7 @@ impl Node {
         let failed = |e: redis::RedisError| {
             let address = self.shown_url();
             match e.code() {
-                Some(code) => refused(&format!("{address}: {}", text(code, e.detail())), code),
+                Some(code) => refused_at(&format!("{address}: "), code, e.detail()),
                 None if e.kind() == redis::ErrorKind::AuthenticationFailed => {
                     let message = format!("{address}: {e}");
                     Error::new(Kind::Server { message })

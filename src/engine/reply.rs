@@ -1,11 +1,11 @@
 //! Turns what a server answered into typed replies.
 
 use super::{
-    refusal::{refused, text},
+    refusal::{Meaning, meaning, refused},
     session::{Failure, nonsense},
 };
 use crate::{
-    error::{Effect, Error, Kind},
+    error::{Effect, Error},
     op::{
         AcquireReply, ClearLocksReply, CommitReply, ExtendReply, FillReply, GiveBackReply,
         InvalidateReply, LeaseReply, Op, PrepareReply, ReadReply, ReleaseReply, RenewReply, Reply,
@@ -33,18 +33,14 @@ pub(super) fn typed(op: &Op, value: Value) -> Result<Reply, Failure> {
 fn failure(error: &redis::ServerError) -> Failure {
     match error.details() {
         Some(details) if error.code() == "CACHETX" && details.starts_with("midway") => {
-            let message = text(error.code(), error.details());
-            Failure::Midway(Error::with_effect(
-                Kind::Server { message },
-                Effect::Unknown,
-            ))
+            Failure::Midway(server_error(error).effect_is(Effect::Unknown))
         }
         _ => Failure::Refused(server_error(error)),
     }
 }
 
 pub(super) fn server_error(error: &redis::ServerError) -> Error {
-    refused(&text(error.code(), error.details()), error.code())
+    refused(error.code(), error.details())
 }
 
 /// The code of an error reply: `NOSCRIPT`.
@@ -59,20 +55,18 @@ pub(super) fn code(value: &Value) -> Option<&str> {
 /// such command.
 pub(super) fn is_denied(value: &Value) -> bool {
     match value {
-        Value::ServerError(error) => {
-            error.code() == "NOPERM" || (error.code() == "ERR" && is_unknown(error.details()))
-        }
+        Value::ServerError(error) => meaning_of(error) == Meaning::Denied,
         _ => false,
     }
+}
+
+pub(super) fn meaning_of(error: &redis::ServerError) -> Meaning {
+    meaning(error.code(), error.details().unwrap_or_default())
 }
 
 /// Whether there is no such command.
 pub(super) fn is_unknown_command(value: &Value) -> bool {
     is_denied(value) && code(value) == Some("ERR")
-}
-
-fn is_unknown(details: Option<&str>) -> bool {
-    details.is_some_and(|text| text.starts_with("unknown command"))
 }
 
 type Part = Option<Vec<u8>>;

@@ -6,7 +6,7 @@ use super::{
     call::Call,
     config::ServerConfig,
     counters::Counters,
-    lua,
+    foreign, lua,
     messages::{Bells, Subscriber},
     node::Asking,
     plain, replicas,
@@ -154,6 +154,7 @@ impl Performer for ServerEngine {
             };
             let booted = self.booted(session)?;
             ready = true;
+            booted.room.check(op)?;
             sent |= !matches!(booted.mode, Mode::Watch);
             let reply = match &booted.mode {
                 Mode::Script(scripts) => lua::perform(session, op, call, scripts.get(call.name)),
@@ -161,6 +162,9 @@ impl Performer for ServerEngine {
                 Mode::Watch => watch::perform(session, op, call, &mut sent),
             };
             let reply = match reply {
+                Err(Failure::Refused(error)) if session.wrong_type => {
+                    return Err(foreign::named(session, call, error));
+                }
                 Err(failed) if sent => return Err(last_try(failed, op)),
                 reply => reply?,
             };

@@ -2,8 +2,8 @@
 
 use super::{
     node::Node,
-    refusal::unavailable,
-    reply::{is_denied, server_error},
+    refusal::{Meaning, ends_the_connection, unavailable},
+    reply::{is_denied, meaning_of, server_error},
     topology::Redirect,
     wire::Packed,
 };
@@ -34,6 +34,8 @@ pub(super) struct Session<'a> {
     pub(super) node: &'a Node,
     /// What the last replies said about where to go instead.
     pub(super) redirect: Option<Redirect>,
+    /// Whether one of the last replies said that a key holds something else.
+    pub(super) wrong_type: bool,
     /// The connection is in a state that nobody knows: it does not go back to the pool.
     pub(super) spoilt: bool,
 }
@@ -55,6 +57,9 @@ impl Session<'_> {
         while replies.len() < self.packed.count {
             match self.connection.recv_response().map_err(lost)? {
                 Value::Push { .. } => {}
+                Value::ServerError(error) if is_last_word(&error) => {
+                    return Err(ended(&error, replies.is_empty()));
+                }
                 reply => replies.push(reply),
             }
         }
@@ -62,6 +67,7 @@ impl Session<'_> {
         let replies = self.packed.answers(replies);
         // Of a pipeline the last one counts: it is the request that the others were made for.
         self.redirect = replies.iter().rev().find_map(Redirect::of);
+        self.wrong_type = replies.iter().any(is_wrong_type);
         Ok(replies)
     }
 
@@ -114,6 +120,29 @@ impl Session<'_> {
             Some(reply) if replies.is_empty() => Ok(reply),
             _ => Err(nonsense("one reply was expected")),
         }
+    }
+}
+
+fn is_wrong_type(reply: &Value) -> bool {
+    match reply {
+        Value::ServerError(error) => meaning_of(error) == Meaning::WrongType,
+        _ => false,
+    }
+}
+
+fn is_last_word(error: &redis::ServerError) -> bool {
+    ends_the_connection(error.code(), error.details().unwrap_or_default())
+}
+
+/// The server reads nothing after that. What it has answered before, it may have done.
+fn ended(error: &redis::ServerError, nothing_done: bool) -> Failure {
+    let error = server_error(error);
+    match nothing_done {
+        true => Failure::Refused(error),
+        false => Failure::Lost {
+            error: error.effect_is(Effect::Unknown),
+            closed: false,
+        },
     }
 }
 

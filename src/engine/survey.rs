@@ -5,6 +5,7 @@ use super::{
     boot::Mode,
     facts::RulesFacts,
     reply::{code, server_error},
+    room::Room,
     session::{Failure, Session},
     wire::Packed,
 };
@@ -17,7 +18,7 @@ use std::collections::BTreeMap;
 pub(super) const RULES_KEY: &str = "cachetx:leases:{rules}";
 
 /// How many replies [`pack`] asks for.
-pub(super) const REQUESTS: usize = 6;
+pub(super) const REQUESTS: usize = 8;
 
 pub(super) fn pack(packed: &mut Packed) {
     packed.request(&[b"INFO", b"server"]);
@@ -26,7 +27,13 @@ pub(super) fn pack(packed: &mut Packed) {
     packed.request(&[b"CONFIG", b"GET", b"save"]);
     packed.request(&[b"TIME"]);
     packed.request(&[b"HGETALL", RULES_KEY.as_bytes()]);
+    // One pattern each: Redis 6.2 takes no more.
+    packed.request(&[b"CONFIG", b"GET", BULK.as_bytes()]);
+    packed.request(&[b"CONFIG", b"GET", QUERY.as_bytes()]);
 }
+
+const BULK: &str = "proto-max-bulk-len";
+const QUERY: &str = "client-query-buffer-limit";
 
 /// The server's name for this run of it; `None` where it may not be asked.
 pub(super) fn run_id(session: &mut Session<'_>) -> Result<Option<String>, Failure> {
@@ -40,6 +47,7 @@ pub(super) struct Survey {
     pub(super) version: String,
     pub(super) run_id: Option<String>,
     pub(super) warnings: Vec<String>,
+    pub(super) room: Room,
     /// The server's, in s; `None` where it may not be asked.
     now_s: Option<u64>,
     /// The digests that boots have left, each with when.
@@ -52,6 +60,12 @@ impl Survey {
         let mut next = || replies.next().unwrap_or(Value::Nil);
         let (server, memory, persistence) = (info(&next()), info(&next()), info(&next()));
         let (save, time, seen) = (pairs(next()), texts(next()), pairs(next()));
+        let bytes = |reply: Value, name: &str| pairs(reply).get(name)?.parse().ok();
+        let usual = Room::default();
+        let room = Room {
+            bulk: bytes(next(), BULK).unwrap_or(usual.bulk),
+            query: bytes(next(), QUERY).unwrap_or(usual.query),
+        };
         let valkey = field(&server, "valkey_version");
         let redis = field(&server, "redis_version");
         let flavour = match (valkey, redis) {
@@ -68,6 +82,7 @@ impl Survey {
             version: valkey.or(redis).unwrap_or("unknown").to_owned(),
             run_id: field(&server, "run_id").map(str::to_owned),
             warnings: warnings.chain(persisted(&persistence, &save)).collect(),
+            room,
             now_s: time.first().and_then(|seconds| seconds.parse().ok()),
             seen: seen.collect(),
         }

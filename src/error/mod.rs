@@ -103,6 +103,9 @@ pub(crate) enum Kind {
     },
     #[error("the server is unavailable: {message}")]
     Unavailable { message: String },
+    /// `frees`: but for what frees memory.
+    #[error("the server takes no writes now: {message}")]
+    NoWrites { message: String, frees: bool },
     #[error("the server refused: {message}")]
     Server { message: String },
     #[error(
@@ -135,6 +138,27 @@ impl Error {
     /// The same error, with what it may have changed.
     pub(crate) fn effect_is(self, effect: Effect) -> Self {
         Self { effect, ..self }
+    }
+
+    /// The same error, where another one came before or after it: what that may have changed, this may have too.
+    pub(crate) fn with_effect_of(self, other: &Self) -> Self {
+        match other.effect {
+            Effect::None => self,
+            Effect::Applied | Effect::Unknown => self.effect_is(Effect::Unknown),
+        }
+    }
+
+    /// Whether the server that refused this may still take what only reads.
+    pub(crate) fn takes_reads(&self) -> bool {
+        matches!(self.kind(), Kind::Server { .. } | Kind::NoWrites { .. })
+    }
+
+    /// Whether it may still take what only deletes.
+    pub(crate) fn takes_deletions(&self) -> bool {
+        matches!(
+            self.kind(),
+            Kind::Server { .. } | Kind::NoWrites { frees: true, .. }
+        )
     }
 
     pub(crate) fn kind(&self) -> &Kind {
@@ -243,13 +267,18 @@ impl Error {
         matches!(self.kind(), Kind::Outbox(_))
     }
 
-    /// Whether the server could not be reached or did not answer in time.
+    /// Whether the server could not be reached, did not answer in time, or cannot take it now, whoever asks: it loads its data,
+    /// follows another server, runs a slow script, has no connection free, is full, cannot persist (`MISCONF`) or lacks
+    /// replicas.
     #[must_use]
     pub fn is_unavailable(&self) -> bool {
-        matches!(self.kind(), Kind::Unavailable { .. })
+        matches!(
+            self.kind(),
+            Kind::Unavailable { .. } | Kind::NoWrites { .. }
+        )
     }
 
-    /// Whether the server answered with an error.
+    /// Whether the server refused the request itself: this user may not make it, say, or a key holds something else.
     #[must_use]
     pub fn is_server(&self) -> bool {
         matches!(self.kind(), Kind::Server { .. })

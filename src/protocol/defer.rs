@@ -35,15 +35,18 @@ pub(super) async fn delete(
     lock: Option<Lock>,
     intent: Option<&Intent>,
 ) -> Result<u64> {
-    if let Some(intent) = intent {
-        let erased = intent::erase(io, entries.clone(), lock.clone(), intent.token()).await;
-        match erased.map_err(Fault::into_error) {
-            // A full server takes only what frees memory.
-            Err(e) if e.is_server() => {}
-            done => return done,
+    let Some(intent) = intent else {
+        return invalidate(io, document, entries, lock).await;
+    };
+    let erased = intent::erase(io, entries.clone(), lock.clone(), intent.token()).await;
+    match erased.map_err(Fault::into_error) {
+        // A full server takes only what frees memory.
+        Err(first) if first.takes_deletions() => {
+            let deleted = invalidate(io, document, entries, lock).await;
+            deleted.map_err(|e| e.with_effect_of(&first))
         }
+        done => done,
     }
-    invalidate(io, document, entries, lock).await
 }
 
 /// Records it in the outbox, unless an intent has done so before; the lock is released with it.

@@ -237,8 +237,8 @@ pub(super) async fn fill(
 ) -> Filled {
     let value = entry.value.clone();
     let asked = Fill {
-        entry,
-        token,
+        entry: entry.clone(),
+        token: token.clone(),
         bytes,
         stamp,
         ttl_ms: millis(ttl),
@@ -250,7 +250,12 @@ pub(super) async fn fill(
             Filled::Refused
         }
         Err(fault) => {
-            log::debug!("{value}: not filled: {}", fault.into_error());
+            let may_be_filled = fault.is_unknown();
+            let cause = fault.into_error();
+            log::debug!("{value}: not filled: {cause}");
+            if !may_be_filled && cause.takes_deletions() {
+                let_go(io, entry, token).await;
+            }
             Filled::Unknown
         }
     }

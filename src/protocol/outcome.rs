@@ -1,4 +1,4 @@
-use crate::Error;
+use crate::{Effect, Error};
 
 /// What an acknowledged save came to. The file has the new content in every case.
 #[derive(Clone, Debug)]
@@ -46,7 +46,7 @@ pub enum CacheOutcome {
     /// server answers, by this process or another. Until then readers of the document are right, since they compare stamps;
     /// dependents may be stale.
     Deferred {
-        /// Why the server did not take it.
+        /// Why the server did not take it. Its [effect](Error::effect) is of all steps and tries together.
         cause: Error,
     },
     /// The same, and it could not be recorded either. While this process lives it still tries; else dependents may be stale
@@ -65,9 +65,17 @@ impl CacheOutcome {
         match (self, next) {
             (unrecorded @ Self::Unrecorded { .. }, _)
             | (_, unrecorded @ Self::Unrecorded { .. }) => unrecorded,
-            (Self::Deferred { cause }, _) | (_, Self::Deferred { cause }) => {
+            (Self::Deferred { cause: first }, Self::Deferred { cause }) => Self::Deferred {
+                cause: first.with_effect_of(&cause),
+            },
+            // The other step had nothing to delete.
+            (Self::Deferred { cause }, Self::Invalidated { removed: 0 })
+            | (Self::Invalidated { removed: 0 }, Self::Deferred { cause }) => {
                 Self::Deferred { cause }
             }
+            (Self::Deferred { cause }, _) | (_, Self::Deferred { cause }) => Self::Deferred {
+                cause: cause.effect_is(Effect::Unknown),
+            },
             (
                 Self::Committed { removed },
                 Self::Invalidated { removed: more } | Self::Committed { removed: more },
@@ -80,6 +88,20 @@ impl CacheOutcome {
             ) => Self::Invalidated {
                 removed: removed + more,
             },
+        }
+    }
+
+    /// The same after a try that failed with that.
+    pub(crate) fn with_effect_of(self, earlier: &Error) -> Self {
+        match self {
+            Self::Deferred { cause } => Self::Deferred {
+                cause: cause.with_effect_of(earlier),
+            },
+            Self::Unrecorded { cause, outbox } => Self::Unrecorded {
+                cause: cause.with_effect_of(earlier),
+                outbox,
+            },
+            settled => settled,
         }
     }
 

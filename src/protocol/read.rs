@@ -117,7 +117,7 @@ async fn ask(io: &Io, reader: &Reader, stamp: Stamp) -> Sought {
                 }
             }
             // A full server gives no lease, nor does one on which this user may not write: but there may be an entry.
-            Err(Fault::NotDone(e)) if e.is_server() => return look(io, reader, stamp).await,
+            Err(Fault::NotDone(e)) if e.takes_reads() => return look(io, reader, stamp).await,
             Err(Fault::NotDone(e)) => {
                 log::debug!("{}: read from the file: {e}", reader.document);
                 return Sought::Nothing;

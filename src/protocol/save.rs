@@ -259,7 +259,7 @@ async fn commit(io: &Io, plan: &Plan, stamp: Stamp, intent: Option<&Intent>) -> 
         token: intent.map_or_else(String::new, |intent| intent.token().to_owned()),
         wait: plan.wait,
     };
-    let cause = match ask_to_commit(io, asked, plan.patience).await {
+    let mut cause = match ask_to_commit(io, asked, plan.patience).await {
         Ok(step) => return step,
         Err(cause) => cause,
     };
@@ -267,14 +267,17 @@ async fn commit(io: &Io, plan: &Plan, stamp: Stamp, intent: Option<&Intent>) -> 
     let entries: Vec<Entry> = entries.cloned().collect();
     let lock = plan.release.then(|| plan.writer.lock.clone());
     // Where the server answers but does not take the commit, it may be full. Deleting is always safe, and allowed even then.
-    if cause.is_server()
-        && let Ok(removed) = invalidate(io, &plan.document, entries.clone(), lock.clone()).await
-    {
-        log::warn!(
-            "{}: the commit was refused, so its entries were deleted instead: {cause}",
-            plan.document
-        );
-        return Step::of(CacheOutcome::Invalidated { removed });
+    if cause.takes_deletions() {
+        match invalidate(io, &plan.document, entries.clone(), lock.clone()).await {
+            Ok(removed) => {
+                log::warn!(
+                    "{}: the commit was refused, so its entries were deleted instead: {cause}",
+                    plan.document
+                );
+                return Step::of(CacheOutcome::Invalidated { removed });
+            }
+            Err(e) => cause = cause.with_effect_of(&e),
+        }
     }
     Step::of(defer(io, entries, lock, plan.params.clone(), cause, intent).await)
 }
@@ -322,7 +325,7 @@ pub(super) async fn invalidate(
         Ok(InvalidateReply::Removed(removed)) => Ok(removed),
         Err(fault) => {
             let cause = fault.into_error();
-            if let (Some(lock), true) = (lock, cause.is_server()) {
+            if let (Some(lock), true) = (lock, cause.takes_deletions()) {
                 let_go(io, document, lock).await;
             }
             Err(cause)

@@ -66,6 +66,8 @@ struct State {
     faults: VecDeque<Armed>,
     delay: Duration,
     open: Vec<TcpStream>,
+    /// Requests that are on their way, each with its own connection to the server.
+    held: VecDeque<(Vec<u8>, TcpStream)>,
 }
 
 /// What a [`Proxy`] does to one request or its reply.
@@ -84,6 +86,8 @@ pub enum WireFault {
     DropRequest,
     /// Loses the request and leaves the connection open: the server never sees it, and the client waits until its time-out.
     SwallowRequest,
+    /// Closes the client's connection and keeps the request, which is still on its way, until [`Proxy::deliver`].
+    HoldRequest,
 }
 
 /// A fault that waits for its request.
@@ -165,6 +169,26 @@ impl Proxy {
         self.shared.lock().faults.clear();
     }
 
+    /// Requests that were held back and have not been delivered.
+    #[must_use]
+    pub fn held(&self) -> usize {
+        self.shared.lock().held.len()
+    }
+
+    /// Passes the first request on that was held back, and waits until the server has done it.
+    ///
+    /// # Errors
+    /// None is held, or the server is gone.
+    pub fn deliver(&self) -> io::Result<()> {
+        let held = self.shared.lock().held.pop_front();
+        let (request, mut server) = held.ok_or(io::ErrorKind::NotFound)?;
+        server.write_all(&request)?;
+        // It answers all that it has read before it closes its end.
+        server.shutdown(Shutdown::Write)?;
+        io::copy(&mut server, &mut io::sink())?;
+        Ok(())
+    }
+
     /// Holds every reply back for so long; zero ends it.
     pub fn delay_replies(&self, delay: Duration) {
         self.shared.lock().delay = delay;
@@ -225,6 +249,14 @@ impl Shared {
                     None => {}
                     Some(WireFault::DropRequest) => break,
                     Some(WireFault::SwallowRequest) => continue,
+                    Some(WireFault::HoldRequest) => {
+                        state.held.push_back((burst, server));
+                        // Its reply is for nobody.
+                        *cut.lock().unwrap_or_else(PoisonError::into_inner) =
+                            Some(WireFault::HoldRequest);
+                        let _ = client.shutdown(Shutdown::Both);
+                        return;
+                    }
                     reply => *cut.lock().unwrap_or_else(PoisonError::into_inner) = reply,
                 }
             }
@@ -246,6 +278,7 @@ impl Shared {
             match cut.lock().unwrap_or_else(PoisonError::into_inner).take() {
                 Some(WireFault::DelayReply(longer)) => delay += longer,
                 Some(WireFault::SwallowReply) => continue,
+                Some(WireFault::HoldRequest) => return,
                 Some(WireFault::TruncateReply) => {
                     let _ = client.write_all(&buffer[..n / 2]);
                     break;

@@ -3,9 +3,11 @@
 
 mod breaker;
 mod cut_replies;
+mod held_back;
 mod outage;
 mod outbox;
 mod outbox_processes;
+mod server_state;
 #[path = "../support/mod.rs"]
 mod support;
 mod while_away;

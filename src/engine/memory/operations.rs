@@ -22,8 +22,8 @@ pub(super) enum Refusal {
     WrongType(String),
     #[error("the time to live is out of bounds")]
     Life,
-    #[error("the stored fence is not a decimal number")]
-    StoredFence,
+    #[error("the stored fence is not a decimal number: {0}")]
+    StoredFence(String),
     #[error("the fence cannot grow any more")]
     LastFence,
 }
@@ -65,7 +65,7 @@ fn acquire(keys: &mut Keyspace, op: &Acquire) -> Result<AcquireReply, Refusal> {
     let life_ms = life(op.ttl_ms)?;
     let stored = match keys.text(&op.fence_key)? {
         None => 0,
-        Some(text) => counter(text).ok_or(Refusal::StoredFence)?,
+        Some(text) => counter(text).ok_or_else(|| Refusal::StoredFence(op.fence_key.clone()))?,
     };
     let last = stored.max(op.floor);
     if last > limits::MAX_FENCE {

@@ -4,7 +4,7 @@ use super::*;
 use crate::{
     Effect,
     limits::STAGING_BYTES,
-    op::ReadReply,
+    op::{ClearLocks, Op, ReadReply},
     testing::{Proxy, WireFault},
 };
 use std::time::{Duration, Instant};
@@ -174,8 +174,7 @@ fn a_restarted_server_is_found_again() {
     on_every_server(|bed| {
         bed.hold();
         bed.server.restart().unwrap();
-        let reply = bed.run(acquire("l", "me", 0));
-        assert_eq!(reply, AcquireReply::Acquired { fence: 1 });
+        assert_eq!(bed.run(invalidate(&["own"])), removed(0));
         let counters = bed.engine.counters();
         let reloads = u64::from(bed.kind != Engine::Watch);
         assert_eq!((counters.reconnects(), counters.reloads()), (1, reloads));
@@ -194,7 +193,7 @@ fn a_password_that_changes_is_told_clearly_and_once_right_again_all_works() {
         // The connection is gone; whether the request on it was done is known where it only read.
         let mut errors = vec![];
         for _ in 0..2 {
-            errors.push(bed.try_run(acquire("l", "me", 0)).unwrap_err().into_error());
+            errors.push(bed.try_run(invalidate(&["own"])).unwrap_err().into_error());
         }
         for error in &errors {
             assert!(
@@ -305,6 +304,37 @@ fn a_lost_reply_on_a_used_connection_is_mended_by_one_repeat() {
         assert_eq!(bed.run(commit(b"new", &["a"])), CommitReply::Replayed);
         assert_eq!(bed.get("own").as_deref(), Some("new"));
         assert!(!bed.exists("a") && !bed.exists("l"));
+    });
+}
+
+/// What must not be done late with the same name is not sent again by the engine: its sender has to ask with another one. Watch has
+/// only read by then.
+#[test]
+fn a_lock_and_a_lease_are_not_sent_again_on_another_connection() {
+    on_every_server(|bed| {
+        let proxy = Proxy::start(bed.server.port()).unwrap();
+        bed.engine = ServerEngine::open(bed.config_at(proxy.url())).unwrap();
+        let asked = [
+            acquire("l", "me", 0).into_op(),
+            lease("own").into_op(),
+            ClearLocks {
+                locks: vec!["l".to_owned()],
+            }
+            .into_op(),
+        ];
+        for op in asked {
+            assert_eq!(bed.run(invalidate(&["own"])), removed(0));
+            proxy.reset();
+            let needle: &[u8] = match (&op, bed.kind) {
+                (Op::ClearLocks(_), _) => b"UNLINK",
+                (_, Engine::Script) => b"EVALSHA",
+                (_, Engine::Function) => b"FCALL",
+                _ => b"EXEC",
+            };
+            proxy.inject_at(WireFault::DropRequest, needle);
+            assert!(unknown(bed.engine.perform(&op)).is_unavailable());
+            assert_eq!((proxy.pending(), proxy.traffic().connections), (0, 0));
+        }
     });
 }
 

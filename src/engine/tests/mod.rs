@@ -5,6 +5,7 @@ mod boot;
 mod commit;
 mod cuts;
 mod faults;
+mod foreign;
 mod free;
 mod headers;
 mod histories;
@@ -14,8 +15,9 @@ mod lock_database;
 mod locks;
 mod mutations;
 mod prepare;
-#[cfg(feature = "tls")]
 mod search;
+mod state;
+#[cfg(feature = "tls")]
 mod tls;
 mod transport;
 mod watch;

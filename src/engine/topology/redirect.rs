@@ -1,6 +1,7 @@
 //! What a server's refusal says about where to go instead. Each of these is given before the first write.
 
 use super::Address;
+use crate::engine::refusal::unwrapped;
 use redis::Value;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,17 +23,13 @@ impl Redirect {
         let Value::ServerError(error) = reply else {
             return None;
         };
-        let details = error.details().unwrap_or_default();
-        match error.code() {
+        let (code, details) = unwrapped(error.code(), error.details().unwrap_or_default());
+        match code {
             "MOVED" => Some(Self::Moved(address(details)?)),
             "ASK" => Some(Self::Ask(address(details)?)),
             "TRYAGAIN" => Some(Self::TryAgain),
             "READONLY" => Some(Self::ReadOnly),
             "CLUSTERDOWN" | "MASTERDOWN" | "LOADING" => Some(Self::Unsettled),
-            // Redis 6.2 wraps what is refused inside of a script.
-            "ERR" if details.contains("Error running script") && details.contains("READONLY") => {
-                Some(Self::ReadOnly)
-            }
             _ => None,
         }
     }

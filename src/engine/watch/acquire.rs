@@ -29,7 +29,11 @@ pub(super) fn run(attempt: &mut Attempt<'_, '_>, op: &Acquire) -> Result<Acquire
     }
     let ttl = life(op.ttl_ms)?;
     let stored = seen.text()?.map_or(Some(0), |text| decimal(&text));
-    let stored = stored.ok_or_else(|| refuse("the stored fence is not a decimal number"))?;
+    let stored = stored.ok_or_else(|| {
+        refuse(&format!(
+            "the stored fence is not a decimal number: {fence}"
+        ))
+    })?;
     if op.floor > limits::MAX_DECIMAL {
         return Err(refuse("the floor of the fence is not a decimal number"));
     }

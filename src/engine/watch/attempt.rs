@@ -4,8 +4,8 @@ use crate::{
     Effect, Error,
     engine::{
         plain,
-        refusal::{refused, text},
-        reply::{code, server_error},
+        refusal::Meaning,
+        reply::{code, meaning_of, server_error},
         session::{Failure, Session, nonsense},
         source::Databases,
         wire::Packed,
@@ -181,10 +181,10 @@ impl<'a, 'n> Attempt<'a, 'n> {
         if !self.open || lost {
             return Ok(());
         }
-        // Where to go instead was said before.
-        let redirect = self.session.redirect.take();
+        // Where to go instead, and why, was said before.
+        let said = (self.session.redirect.take(), self.session.wrong_type);
         let reply = self.session.ask(|packed| packed.request(&[b"DISCARD"]))?;
-        self.session.redirect = redirect;
+        (self.session.redirect, self.session.wrong_type) = said;
         match self.must_be_ok(&reply) {
             Err(Stop::Failed(failure)) if done.is_ok() => Err(failure),
             _ => Ok(()),
@@ -211,26 +211,16 @@ impl<'a, 'n> Attempt<'a, 'n> {
 
     /// A command was refused when it was queued, or the server turned EXEC down for a reason that it names.
     fn aborted(&self, cause: Option<&Value>, exec: &redis::ServerError) -> Stop {
-        let error = match cause {
-            Some(Value::ServerError(error)) => server_error(error),
-            _ => named_cause(exec),
+        let cause = match cause {
+            Some(Value::ServerError(error)) => error,
+            // `EXECABORT Transaction discarded because of: READONLY …`
+            _ => exec,
         };
-        match cause.and_then(code) == Some("OOM") || error.to_string().contains("OOM ") {
-            true => Stop::Full(error),
-            false => Stop::Failed(Failure::Refused(error)),
+        match meaning_of(cause) {
+            Meaning::Full => Stop::Full(server_error(cause)),
+            _ => Stop::Failed(Failure::Refused(server_error(cause))),
         }
     }
-}
-
-/// `EXECABORT Transaction discarded because of: READONLY …`
-fn named_cause(exec: &redis::ServerError) -> Error {
-    let text = text(exec.code(), exec.details());
-    let code = text
-        .split_once("because of: ")
-        .map_or("EXECABORT", |(_, cause)| {
-            cause.split(' ').next().unwrap_or(cause)
-        });
-    refused(&text, code)
 }
 
 /// A command that fails inside of a transaction does not undo the others.

@@ -100,8 +100,10 @@ async fn without_commit<'a>(
         let entries = std::iter::once(&member.own).chain(&member.dependents.here);
         let entries: Vec<Entry> = entries.cloned().collect();
         let lock = Some(member.writer.lock.clone());
-        let step = match cause.is_server() {
-            true => delete_later_at_worst(io, document, entries, lock, params, marks).await,
+        let step = match cause.takes_deletions() {
+            true => delete_later_at_worst(io, document, entries, lock, params, marks)
+                .await
+                .with_effect_of(&cause),
             false => defer(io, entries, lock, params.clone(), cause.clone(), None).await,
         };
         done = Some(match done {

@@ -1,0 +1,81 @@
+//! Names the key of the library's that holds something of another program's, where an operation was refused for that.
+
+use super::{
+    call::Call,
+    session::{Failure, Session},
+    source::ScriptName,
+};
+use crate::{Error, error::Kind};
+use redis::Value;
+
+/// What the library keeps under a key.
+struct Kept {
+    what: &'static str,
+    /// As `TYPE` says it.
+    kind: &'static str,
+}
+
+/// By the name that the Lua files give the key; `None` for one whose type does not matter: it is deleted or replaced.
+fn kept(script: ScriptName, name: &str) -> Option<Kept> {
+    let (what, kind) = match name {
+        "lock" => ("a lock", "string"),
+        "fence" => ("a lock's fence", "string"),
+        "stamp" => ("an entry's stamp", "string"),
+        "leases" | "group" => ("leases and marks", "hash"),
+        "value" if script == ScriptName::Lease => ("an entry", "string"),
+        _ => return None,
+    };
+    Some(Kept { what, kind })
+}
+
+/// The refusal, with the key in it where one is found: one more round trip. Where TYPE may not be called, it stays as it is.
+pub(super) fn named(session: &mut Session<'_>, call: &Call<'_>, error: Error) -> Failure {
+    let (in_locks, others) = call
+        .keys()
+        .into_iter()
+        .filter_map(|(name, key)| Some((name, kept(call.name, name)?, key)))
+        .partition::<Vec<_>, _>(|(name, ..)| ["lock", "fence"].contains(name));
+    let found = session.in_lock_database(|session| first_foreign(session, in_locks));
+    let found = match found {
+        Ok(None) => first_foreign(session, others),
+        found => found,
+    };
+    match found {
+        Ok(Some(message)) => Failure::Refused(Error::new(Kind::Server { message })),
+        Ok(None) => Failure::Refused(error),
+        // The operation itself was answered.
+        Err(_) => {
+            session.spoilt = true;
+            Failure::Refused(error)
+        }
+    }
+}
+
+fn first_foreign(
+    session: &mut Session<'_>,
+    keys: Vec<(&'static str, Kept, String)>,
+) -> Result<Option<String>, Failure> {
+    if keys.is_empty() {
+        return Ok(None);
+    }
+    let types = session.exchange(|packed| {
+        for (.., key) in &keys {
+            packed.request(&[b"TYPE", key.as_bytes()]);
+        }
+    })?;
+    let foreign = keys.iter().zip(types).find_map(|((_, kept, key), found)| {
+        let Value::SimpleString(found) = found else {
+            return None;
+        };
+        let is_ours = found == kept.kind || found == "none";
+        (!is_ours).then(|| said(key, kept, &found))
+    });
+    Ok(foreign)
+}
+
+fn said(key: &str, kept: &Kept, found: &str) -> String {
+    let Kept { what, kind } = kept;
+    format!(
+        "WRONGTYPE `{key}` is a {found}, where {what} would be a {kind}: it is another program's; let that program use another key, and delete this one (DEL {key})"
+    )
+}
