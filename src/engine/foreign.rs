@@ -2,7 +2,7 @@
 
 use super::{
     call::Call,
-    session::{Failure, Session},
+    session::{Failure, Session, is_wrong_type},
     source::ScriptName,
 };
 use crate::{Error, error::Kind};
@@ -28,7 +28,7 @@ fn kept(script: ScriptName, name: &str) -> Option<Kept> {
     Some(Kept { what, kind })
 }
 
-/// The refusal, with the key in it where one is found: one more round trip. Where TYPE may not be called, it stays as it is.
+/// The refusal, with the key in it where one is found, by commands that operations call too: one more round trip.
 pub(super) fn named(session: &mut Session<'_>, call: &Call<'_>, error: Error) -> Failure {
     let (in_locks, others) = call
         .keys()
@@ -58,23 +58,29 @@ fn first_foreign(
     if keys.is_empty() {
         return Ok(None);
     }
-    let types = session.exchange(|packed| {
-        for (.., key) in &keys {
+    let replies = session.exchange(|packed| {
+        for (_, kept, key) in &keys {
+            match kept.kind {
+                "hash" => packed.request(&[b"HMGET", key.as_bytes(), b""]),
+                _ => packed.request(&[b"GET", key.as_bytes()]),
+            }
             packed.request(&[b"TYPE", key.as_bytes()]);
         }
     })?;
-    let foreign = keys.iter().zip(types).find_map(|((_, kept, key), found)| {
-        let Value::SimpleString(found) = found else {
-            return None;
-        };
-        let is_ours = found == kept.kind || found == "none";
-        (!is_ours).then(|| said(key, kept, &found))
-    });
-    Ok(foreign)
+    let mut found = keys.iter().zip(replies.chunks(2));
+    Ok(found.find_map(|((_, kept, key), replies)| match replies {
+        [asked, found] if is_wrong_type(asked) => Some(said(key, kept, found)),
+        _ => None,
+    }))
 }
 
-fn said(key: &str, kept: &Kept, found: &str) -> String {
+/// `found`: what TYPE says, which may be denied.
+fn said(key: &str, kept: &Kept, found: &Value) -> String {
     let Kept { what, kind } = kept;
+    let found = match found {
+        Value::SimpleString(found) => found,
+        _ => "value of another type",
+    };
     format!(
         "WRONGTYPE `{key}` is a {found}, where {what} would be a {kind}: it is another program's; let that program use another key, and delete this one (DEL {key})"
     )

@@ -123,7 +123,7 @@ impl Session<'_> {
     }
 }
 
-fn is_wrong_type(reply: &Value) -> bool {
+pub(super) fn is_wrong_type(reply: &Value) -> bool {
     match reply {
         Value::ServerError(error) => meaning_of(error) == Meaning::WrongType,
         _ => false,

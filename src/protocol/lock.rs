@@ -42,7 +42,7 @@ pub(crate) struct Claim {
     pub(crate) patience: Duration,
 }
 
-/// What becomes of a lock while the server is away.
+/// What becomes of a lock while the server is away, or takes no writes ([`Error::is_unavailable`]).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum WhileAway {

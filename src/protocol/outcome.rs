@@ -37,7 +37,8 @@ pub enum CacheOutcome {
         removed: u64,
     },
     /// The own entry and the dependents are deleted, and nothing was set: the lock was lost meanwhile, or the server
-    /// refused the commit (it is full, say) but not the deletion. Readers go to the file.
+    /// refused the commit (it is full, or the document is bigger than any value that it takes) but not the deletion. Readers go
+    /// to the file.
     Invalidated {
         /// Entries that were there and are gone.
         removed: u64,

@@ -59,6 +59,34 @@ fn the_key_that_holds_another_type_is_named_with_what_to_do() {
     });
 }
 
+/// By a user who may do what operations need, and no more.
+#[test]
+fn the_key_is_named_to_a_user_with_the_least_permissions() {
+    on_every_server_with(
+        ENGINES,
+        |_| Some(ServerOptions::new()),
+        |bed| {
+            let acl = crate::Acl::new(bed.kind);
+            let acl = match bed.server.binary().version() < (7, 0, 0) {
+                true => acl.without_flags(),
+                false => acl,
+            };
+            let mut user = vec!["ACL".to_owned(), "SETUSER".to_owned()];
+            let rule = format!("bob on >pw ~* &* -@all {acl}");
+            user.extend(rule.split(' ').map(str::to_owned));
+            bed.cmd::<()>(&user.iter().map(String::as_str).collect::<Vec<_>>());
+            let url = bed.server.url_as("bob", "pw");
+            bed.engine = ServerEngine::open(bed.config_at(url)).unwrap();
+            bed.cmd::<()>(&["RPUSH", "l", "x"]);
+            let message = refusal(bed.try_run(acquire("l", "me", 0)));
+            assert!(
+                message.contains("`l` is a value of another type"),
+                "{message}"
+            );
+        },
+    );
+}
+
 #[test]
 fn a_fence_that_is_no_number_is_named() {
     on_every_server(|bed| {
