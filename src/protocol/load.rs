@@ -160,8 +160,9 @@ async fn lease(io: &Io, claim: Claim) -> Begun {
         .without_max_times()
         .build();
     let (mut refused, mut unfit) = (None, 0);
-    let mut tries = Tries::new(io, claim.patience);
+    let mut tries = Tries::new(claim.patience);
     loop {
+        tries.begin(io);
         let token = tries.name(&claim.token);
         let asked = asked(&claim, token.clone(), refused.clone());
         match io.server(asked).await {
@@ -175,6 +176,7 @@ async fn lease(io: &Io, claim: Claim) -> Begun {
                 refused = Some(voucher);
             }
             Ok(LeaseReply::Busy { left_ms }) => {
+                tries.answered();
                 let left = until.saturating_sub(io.now().boot);
                 if left.is_zero() {
                     return Begun::Unleased;

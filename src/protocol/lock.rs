@@ -263,7 +263,7 @@ async fn acquire(io: &Io, claim: &Claim, until: Duration) -> Result<(Lock, u64, 
         .without_max_times()
         .build();
     let mut messages_come = false;
-    let mut tries = Tries::new(io, claim.patience);
+    let mut tries = Tries::new(claim.patience);
     // What was asked for without an answer.
     let mut unanswered: Vec<Lock> = Vec::new();
     loop {
@@ -273,6 +273,7 @@ async fn acquire(io: &Io, claim: &Claim, until: Duration) -> Result<(Lock, u64, 
             io.finish_what_died(&claim.place).await;
             sidecar = io.peek_sidecar(&claim.place).await?;
         }
+        tries.begin(io);
         let asked_at = io.now().boot;
         let lock = Lock {
             key: claim.lock_key.clone(),
@@ -287,6 +288,7 @@ async fn acquire(io: &Io, claim: &Claim, until: Duration) -> Result<(Lock, u64, 
         match io.server(asked).await {
             Ok(AcquireReply::Acquired { fence }) => return Ok((lock, fence, asked_at)),
             Ok(AcquireReply::Held { value, left_ms }) => {
+                tries.answered();
                 // It arrived after its release.
                 if let Some(n) = unanswered.iter().position(|lock| lock.value == value) {
                     let_go(io, &claim.document, unanswered.remove(n)).await;

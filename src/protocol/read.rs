@@ -88,8 +88,9 @@ async fn ask(io: &Io, reader: &Reader, stamp: Stamp) -> Sought {
         return look(io, reader, stamp).await;
     }
     let (mut refused, mut unfit) = (None, 0);
-    let mut tries = Tries::new(io, reader.patience);
+    let mut tries = Tries::new(reader.patience);
     while unfit < limits::UNFIT_ATTEMPTS {
+        tries.begin(io);
         let token = tries.name(&reader.token);
         let asked = Lease {
             entry: reader.entry.clone(),

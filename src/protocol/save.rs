@@ -288,8 +288,9 @@ async fn commit(io: &Io, plan: &Plan, stamp: Stamp, intent: Option<&Intent>) -> 
 ///
 /// The server did not take it, or has not said so in all that time.
 pub(super) async fn ask_to_commit(io: &Io, asked: Commit, patience: Duration) -> Result<Step> {
-    let mut tries = Tries::new(io, patience);
+    let mut tries = Tries::new(patience);
     loop {
+        tries.begin(io);
         let step = match io.server(asked.clone()).await {
             Ok(CommitReply::Committed { removed }) => Step::of(CacheOutcome::Committed { removed }),
             Ok(CommitReply::Replicated { removed, replicas }) => Step {

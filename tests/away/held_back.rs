@@ -3,7 +3,7 @@
 
 use crate::support::{self, Climate, RUN, World, committed, get, key, rules};
 use cachetx::{
-    Cache, Engine, Guarantee, Params, Save, Store,
+    Cache, CacheOutcome, Effect, Engine, Guarantee, Params, Save, Store,
     testing::{Proxy, ServerBinary, WireFault},
 };
 use std::time::Duration;
@@ -87,6 +87,61 @@ fn a_lock_whose_request_is_held_back_is_there_at_once() {
         let lock = key("climate") + ":lock";
         assert_eq!(get(&mut world.redis(), &lock), None);
     });
+}
+
+/// The reply to what writes is lost, and then nothing gets through any more: by the last try alone, nothing would have been done.
+#[test]
+fn a_commit_that_was_done_is_never_said_to_be_not_done() {
+    for binary in ServerBinary::all() {
+        let world = World::on(binary);
+        let (proxy, cache) = behind_proxy(&world, Engine::Watch);
+        let store = Store::builder(cache).root(world.root.path());
+        let store = store.open().expect("a store");
+        let document = world.climate(&store);
+        document.create(&Climate::of(1)).expect("made");
+        let mut held = document.lock().expect("locked");
+        held.years = 2;
+        proxy.inject_at(WireFault::DropReply, b"EXEC");
+        let looks = key("climate");
+        (0..2).for_each(|_| proxy.inject_at(WireFault::DropRequest, looks.as_bytes()));
+        let outcome = held.dump_and_unlock().expect("saved");
+        match outcome.cache {
+            CacheOutcome::Deferred { cause } => assert_eq!(cause.effect(), Effect::Unknown),
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+/// Longer than a lost answer is asked for again: what a waiter was told before costs it none of that time.
+#[test]
+fn who_waits_for_a_lock_outlives_closed_connections() {
+    const TIMEOUT: Duration = Duration::from_secs(1);
+    for engine in [Engine::Script, Engine::Watch] {
+        let world = World::start();
+        let cache = world
+            .cache_builder()
+            .engine(engine)
+            .response_timeout(TIMEOUT);
+        let store = Store::builder(cache.open().expect("a cache")).root(world.root.path());
+        let store = store.open().expect("a store");
+        let document = world.climate(&store);
+        document.create(&Climate::of(1)).expect("made");
+        let mut redis = world.redis();
+        let lock = key("climate") + ":lock";
+        support::set(&mut redis, &lock, b"somebody");
+        std::thread::scope(|scope| {
+            let waiter = scope.spawn(|| document.lock_timeout(Duration::from_secs(60)).map(drop));
+            std::thread::sleep(2 * TIMEOUT);
+            let mut kill = redis::cmd("CLIENT");
+            let kill = kill.arg("KILL").arg("TYPE").arg("normal");
+            kill.arg("SKIPME")
+                .arg("yes")
+                .exec(&mut redis)
+                .expect("KILL");
+            redis::cmd("DEL").arg(&lock).exec(&mut redis).expect("DEL");
+            waiter.join().expect("it ends").expect("locked");
+        });
+    }
 }
 
 /// Every connection of the pool is closed, and is found out by who uses it next.

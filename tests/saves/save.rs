@@ -1,7 +1,10 @@
 //! A document from its making to its end, on every server.
 
 use crate::support::{self, Climate, RUN, World, committed, get, key, on_every_server, pttl};
-use cachetx::{CacheOutcome, Document, NO_TASKS, Params, RawObject, Save};
+use cachetx::{
+    CacheOutcome, Document, Engine, NO_TASKS, Params, RawObject, Save, Store,
+    testing::{ServerBinary, ServerOptions},
+};
 use std::fs;
 
 #[test]
@@ -233,4 +236,39 @@ fn the_lock_key_and_the_layout_are_the_callers() {
         })
         .expect("saved");
     assert_eq!(committed(&outcome), 2);
+}
+
+/// A document that is bigger than any value that the server takes: the file is saved and readers have it, the old entry and the
+/// dependents are gone, and no connection is lost over it.
+#[test]
+fn a_document_over_the_server_s_bound_is_saved_and_not_cached() {
+    const BOUND: usize = 1024 * 1024;
+    for binary in ServerBinary::all() {
+        for engine in [Engine::Script, Engine::Watch] {
+            let options = ServerOptions::new().config("proto-max-bulk-len", &BOUND.to_string());
+            let world = World {
+                server: options.start(binary).expect("the server starts"),
+                root: tempfile::TempDir::new().expect("a temporary folder"),
+            };
+            let cache = world.cache_builder().engine(engine).open();
+            let store = Store::builder(cache.expect("a cache")).root(world.root.path());
+            let store = store.open().expect("a store");
+            let document = world.climate(&store);
+            document.create(&Climate::of(1)).expect("made");
+            world.warm();
+            let mut held = document.lock().expect("locked");
+            held.note = "x".repeat(BOUND);
+            let outcome = held.dump_and_unlock_with_transaction(["build_climate"]);
+            let outcome = outcome.expect("saved");
+            assert!(
+                matches!(outcome.cache, CacheOutcome::Invalidated { removed: 4 }),
+                "{outcome:?}"
+            );
+            assert_eq!(world.on_disk().note.len(), BOUND);
+            assert_eq!(document.read().expect("read").note.len(), BOUND);
+            assert_eq!(get(&mut world.redis(), &key("climate")), None);
+            assert_eq!(store.cache().stats().reconnects, 0);
+            drop(document.try_lock().expect("free"));
+        }
+    }
 }
