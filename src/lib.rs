@@ -46,7 +46,7 @@ pub use cache::{
     Cache, CacheBuilder, CrossSlot, OnBusy, OutboxFile, OutboxRecord, PutOutcome, Stats,
 };
 pub use disk::FileSystem;
-pub use engine::{Acl, BreakerState, Engine, EngineReport};
+pub use engine::{Acl, BreakerState, Credentials, Engine, EngineReport, TlsOptions};
 pub use error::{BoxError, Effect, Error, Problem};
 pub use json::Style as JsonStyle;
 pub use protocol::{CacheOutcome, Durability, Guarantee, Outcome, Reach, Replayed, WhileAway};

@@ -14,8 +14,8 @@ mod lock_database;
 mod locks;
 mod mutations;
 mod prepare;
-#[cfg(feature = "tls")]
 mod search;
+#[cfg(feature = "tls")]
 mod tls;
 mod transport;
 mod watch;
