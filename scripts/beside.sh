@@ -26,7 +26,6 @@ name = "beside"
 edition = "2024"
 
 [features]
-plain = []
 tokio-comp = ["redis/tokio-comp"]
 tokio-rustls-comp = ["redis/tokio-rustls-comp"]
 tls-rustls = ["redis/tls-rustls"]
@@ -46,7 +45,7 @@ fn main() {
 }
 END
 lock "$beside/program"
-for theirs in plain tokio-comp tokio-rustls-comp tls-rustls cluster-async cluster-async,tokio-comp; do
+for theirs in tokio-comp tokio-rustls-comp tls-rustls cluster-async; do
     for ours in "" ,tls; do
         echo "beside redis with $theirs: default features${ours:+ and tls}"
         check program "$theirs$ours"

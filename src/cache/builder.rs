@@ -154,7 +154,7 @@ impl CacheBuilder {
     }
 
     /// The number of the database in which locks and fences live, for programs that share them; by default the cache's own,
-    /// which the URL names. On a single server or behind Sentinel, not in a Cluster. Each operation selects both then, which
+    /// which the URL names. On a single server only, not in a Cluster. Each operation selects both then, which
     /// needs `select` in an ACL. In memory there is one.
     pub fn lock_database(mut self, number: u32) -> Self {
         self.server.lock_database = Some(number);

@@ -17,6 +17,9 @@ pub(in crate::engine) enum Unopened {
     NotPrimary(String),
 }
 
+const DATABASES: &str =
+    " (the server's setting is `databases`, in a Cluster `cluster-databases` from Valkey 9.0 on)";
+
 /// What was asked, in the order of the replies.
 #[derive(Clone, Copy)]
 enum Step {
@@ -105,6 +108,10 @@ fn check(step: Step, reply: &Value) -> Result<(), Unopened> {
         (Step::Role, "NOPERM") => Ok(()),
         (Step::Role, _) => Err(Unopened::NotPrimary(text)),
         (Step::Login, _) | (_, "NOAUTH") => Err(Unopened::NotLetIn { code, text }),
+        (Step::Database, "ERR") => {
+            let text = format!("{text}: the URL names a database that is not there{DATABASES}");
+            Err(Unopened::Refused { code, text })
+        }
         _ => Err(Unopened::Refused { code, text }),
     }
 }
