@@ -237,8 +237,8 @@ impl Node {
         opened.map_err(|(error, _)| error)
     }
 
-    /// Where credentials are asked for and the server refuses them, they are asked for once more: they may have been
-    /// replaced since.
+    /// Tries once more where the server refuses credentials that were asked for, since they may have been replaced, and
+    /// where it ends the connection, as one does that ends all of them: nothing was done on it.
     fn open(&self, way: &Way, patience: Duration) -> Result<Link, (Error, Cause)> {
         let mut attempt = 1;
         loop {
@@ -251,8 +251,9 @@ impl Node {
             let credentials = asked.as_ref().or(way.credentials.as_ref());
             let timeout = self.config.connect_timeout;
             match Link::open(way, credentials, timeout, patience) {
-                Err(Unopened::NotLetIn { .. })
-                    if asked.is_some() && attempt < limits::LOGIN_ATTEMPTS =>
+                Err(why)
+                    if attempt < limits::CONNECT_ATTEMPTS
+                        && (why.is_ended() || (why.is_not_let_in() && asked.is_some())) =>
                 {
                     attempt += 1;
                 }

@@ -18,7 +18,7 @@ fn no_save_fails_while_the_password_is_rotated() {
     support::on_every_server(|world| {
         let rotation = Rotation::on([&world.server]);
         let cache = at(world).credentials(rotation.credentials());
-        let store = Store::builder(&cache.open().unwrap())
+        let store = Store::builder(cache.open().unwrap())
             .root(world.root.path())
             .open()
             .unwrap();

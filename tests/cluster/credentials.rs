@@ -16,7 +16,7 @@ fn no_save_fails_while_the_password_is_rotated_in_a_cluster() {
             .builder(support::rules())
             .response_timeout(Duration::from_secs(10))
             .credentials(rotation.credentials());
-        let store = Store::builder(&cache.open().unwrap()).root(bed.root.path());
+        let store = Store::builder(cache.open().unwrap()).root(bed.root.path());
         rotation.under_load(&store.open().unwrap(), "rotated");
     });
 }

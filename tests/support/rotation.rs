@@ -30,7 +30,7 @@ impl Rotation {
             password: Arc::default(),
             asked: Arc::default(),
         };
-        rotation.rotate(0);
+        rotation.replace(0);
         rotation
     }
 
@@ -46,27 +46,28 @@ impl Rotation {
         }
     }
 
-    /// Another password, the callback knows it as soon as the servers do; and all connections are killed.
-    fn rotate(&self, n: u64) {
-        let mut servers = self.servers.lock().expect("no panic");
-        {
-            let mut password = self.password.lock().expect("no panic");
-            *password = format!("secret{n}");
-            let new = format!(">{password}");
-            for server in servers.iter_mut() {
-                let rule = [
-                    "SETUSER",
-                    USER,
-                    "on",
-                    "resetpass",
-                    &new,
-                    "~*",
-                    "&*",
-                    "+@all",
-                ];
-                redis::cmd("ACL").arg(&rule).exec(server).expect("ACL");
-            }
+    /// Another password; the callback knows it as soon as the servers do.
+    fn replace(&self, n: u64) {
+        let mut password = self.password.lock().expect("no panic");
+        *password = format!("secret{n}");
+        let new = format!(">{password}");
+        for server in self.servers.lock().expect("no panic").iter_mut() {
+            let rule = [
+                "SETUSER",
+                USER,
+                "on",
+                "resetpass",
+                &new,
+                "~*",
+                "&*",
+                "+@all",
+            ];
+            redis::cmd("ACL").arg(&rule).exec(server).expect("ACL");
         }
+    }
+
+    fn kill_connections(&self) {
+        let mut servers = self.servers.lock().expect("no panic");
         for server in servers.iter_mut() {
             let kill = ["KILL", "TYPE", "normal"];
             redis::cmd("CLIENT").arg(&kill).exec(server).expect("KILL");
@@ -100,15 +101,22 @@ impl Rotation {
                     })
                 })
                 .collect();
-            for rotation in 1..=ROTATIONS {
+            let progress = || {
                 let before: Vec<u64> = saved.iter().map(|saved| saved.load(SeqCst)).collect();
                 until("every writer has saved, or one has failed", || {
                     let mut each = saved.iter().zip(&before);
                     each.all(|(saved, before)| saved.load(SeqCst) >= before + SAVES)
                         || writers.iter().any(|writer| writer.is_finished())
                 });
-                self.rotate(rotation);
+            };
+            for rotation in 1..=ROTATIONS {
+                progress();
+                self.replace(rotation);
+                // Some servers end the user's connections by themselves.
+                progress();
+                self.kill_connections();
             }
+            progress();
             ended.store(true, SeqCst);
         });
         let years = (0..DOCUMENTS).map(|n| document(n).read().expect("read").years);

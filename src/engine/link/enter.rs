@@ -20,6 +20,24 @@ pub(in crate::engine) enum Unopened {
 const DATABASES: &str =
     " (the server's setting is `databases`, in a Cluster `cluster-databases` from Valkey 9.0 on)";
 
+impl Unopened {
+    /// Whether the server was there, and closed the connection.
+    pub(in crate::engine) fn is_ended(&self) -> bool {
+        use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof};
+        let ends = [
+            BrokenPipe,
+            ConnectionAborted,
+            ConnectionReset,
+            UnexpectedEof,
+        ];
+        matches!(self, Self::Away(e) if ends.contains(&e.kind()))
+    }
+
+    pub(in crate::engine) fn is_not_let_in(&self) -> bool {
+        matches!(self, Self::NotLetIn { .. })
+    }
+}
+
 /// What was asked, in the order of the replies.
 #[derive(Clone, Copy)]
 enum Step {
