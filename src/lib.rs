@@ -2,13 +2,13 @@
 //! Valkey that sets the document's cache entry, deletes every dependent and releases the lock.
 //!
 //! - [`Rules`] say which entries a task makes out of date; they compile into key lists ([`KeyList`]) for [`Params`].
-//! - [`Cache`] is rules and a server; it finds out at boot how operations can run ([`Engine`], [`EngineReport`], [`Acl`]) and counts what it does ([`Stats`]).
+//! - [`Cache`] is rules and a server, reached by a URL ([`TlsOptions`], [`Credentials`]); it finds out at boot how operations can run ([`Engine`], [`EngineReport`], [`Acl`]) and counts what it does ([`Stats`]).
 //! - [`Store`] is a folder of documents and a cache. [`Document`] is a handle on one, [`Locked`] the right to save it,
 //!   [`Save`] what one save adds, [`Outcome`] what it came to; [`Transaction`] saves several as one. What the server did not take is kept in an outbox and
 //!   replayed ([`Replayed`]).
 //! - [`RawObject`] keeps a foreign document byte for byte but for the members that are set.
 //! - [`Error`] is the one error; [`limits`] has every bound.
-//! - `testing` (feature `testing`): a private throw-away server, a proxy that counts and cuts, strategies.
+//! - `testing` (feature `testing`): a private throw-away server, a proxy that counts and cuts; with `strategies`, strategies for property tests.
 //!
 //! # Examples
 //!
@@ -40,13 +40,14 @@ mod store;
 #[cfg(feature = "testing")]
 #[cfg_attr(docsrs, doc(cfg(feature = "testing")))]
 pub mod testing;
+mod text;
 mod token;
 
 pub use cache::{
     Cache, CacheBuilder, CrossSlot, OnBusy, OutboxFile, OutboxRecord, PutOutcome, Stats,
 };
 pub use disk::FileSystem;
-pub use engine::{Acl, BreakerState, Engine, EngineReport};
+pub use engine::{Acl, BreakerState, Credentials, Engine, EngineReport, TlsOptions};
 pub use error::{BoxError, Effect, Error, Problem};
 pub use json::Style as JsonStyle;
 pub use protocol::{CacheOutcome, Durability, Guarantee, Outcome, Reach, Replayed, WhileAway};
@@ -90,6 +91,6 @@ impl std::fmt::Display for LockHolder {
 }
 
 /// The README's program runs as a test.
-#[cfg(all(doctest, feature = "testing"))]
+#[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 struct Readme;

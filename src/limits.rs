@@ -124,6 +124,9 @@ pub const RULES_SEEN: Duration = Duration::from_secs(7 * 24 * 3_600);
 pub const MAX_PROBED_KEYS: usize = 64;
 /// Times that an operation is sent: once, and once more where a connection from the pool turns out to be closed.
 pub const SEND_ATTEMPTS: u32 = 2;
+/// Tries to open one connection: one more where the server ends it before anything was asked, or refuses what
+/// [`CacheBuilder::credentials`](crate::CacheBuilder::credentials) said.
+pub const CONNECT_ATTEMPTS: u32 = 2;
 /// Servers that an operation is sent on to, one right after the other, before it waits for them to agree.
 pub const MAX_REDIRECTS: u32 = 8;
 /// Between two looks at a Cluster, or a Sentinel's servers, that have not settled: the first pause; it doubles up to

@@ -2,11 +2,11 @@ use super::{
     Cache, Inner, OnBusy, entries, life::Lives, replayer::Replayer, stats::Counters, timer::Timer,
 };
 use crate::{
-    Engine, Error, Params, Result, Rules,
+    BoxError, Credentials, Engine, Error, Params, Result, Rules, TlsOptions,
     disk::Outbox,
     engine::{
-        Breaker, MemoryEngine, MemoryServer, Performer, RulesFacts, ServerConfig, ServerEngine,
-        TopologyConfig,
+        Breaker, CredentialsSource, MemoryEngine, MemoryServer, Performer, RulesFacts,
+        ServerConfig, ServerEngine, TopologyConfig,
     },
     error::{Kind, io_error},
     limits,
@@ -73,8 +73,9 @@ impl CacheBuilder {
         self
     }
 
-    /// A Cluster: URLs of some of its nodes, which tell of the others. User, password and TLS of the first are used for
-    /// all; there are no database numbers. No default; takes the place of [`url`](Self::url).
+    /// A Cluster: URLs of some of its nodes, which tell of the others. User, password, database number and TLS of the first
+    /// are used for all. Only some Clusters have numbered databases (Valkey from 9.0 on, by `cluster-databases`): others
+    /// refuse the number when they are booted. No default; takes the place of [`url`](Self::url).
     ///
     /// Where nodes move slots or replace one another, an operation waits for as long as the time-outs for connecting and
     /// for a reply together; where that is not enough, a lock is refused as unavailable, and what a save could not tell the
@@ -93,8 +94,8 @@ impl CacheBuilder {
     }
 
     /// The primary of that name, which sentinels know, and its successors. `sentinels` are URLs with the sentinels' own
-    /// users and passwords. User, password, database number and TLS of the primary are those of [`url`](Self::url), whose
-    /// host and port then mean nothing; without one there are none. No default.
+    /// users and passwords, and `rediss://` where they speak TLS. User, password, database number and TLS of the primary are
+    /// those of [`url`](Self::url), whose host and port then mean nothing; without one there are none. No default.
     pub fn sentinel(
         mut self,
         name: impl Into<String>,
@@ -153,7 +154,7 @@ impl CacheBuilder {
     }
 
     /// The number of the database in which locks and fences live, for programs that share them; by default the cache's own,
-    /// which the URL names. On a single server only: a Cluster has one database. Each operation selects both then, which
+    /// which the URL names. On a single server only, not in a Cluster. Each operation selects both then, which
     /// needs `select` in an ACL. In memory there is one.
     pub fn lock_database(mut self, number: u32) -> Self {
         self.server.lock_database = Some(number);
@@ -251,9 +252,51 @@ impl CacheBuilder {
         self
     }
 
-    /// A PEM file with the certificate authority that `rediss://` trusts; the system's and Mozilla's by default.
-    pub fn tls_root_ca(mut self, pem: impl AsRef<Path>) -> Self {
-        self.server.tls_root_ca = Some(pem.as_ref().to_owned());
+    /// How TLS is spoken where a URL says `rediss://`: authorities, a client certificate, the name that certificates are for.
+    /// It goes for all servers, and for sentinels whose URLs say `rediss://`. See [`TlsOptions`] for the defaults.
+    pub fn tls(mut self, options: TlsOptions) -> Self {
+        self.server.tls = options;
+        self
+    }
+
+    /// User and password from a closure that is asked for each new connection, in place of those of the URL: for passwords
+    /// that are rotated, and for tokens that run out. By default the URL's, or none.
+    ///
+    /// It goes for every connection to a server with data: a Cluster's nodes, the primary that sentinels name, and the
+    /// connection that messages about locks come by. Where a server refuses what it returned, it is asked once more at
+    /// once; connections that are open stay so, as the server allows. It is called by whatever thread needs a
+    /// connection, by the library's own ones too, and that thread waits for it: it should keep what it fetches, and must
+    /// not use this cache. Where it fails or panics, or the server refuses its second answer too, that is unavailable
+    /// ([`Error::is_unavailable`](crate::Error::is_unavailable)), with no effect.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use cachetx::{Cache, Credentials, Rules};
+    ///
+    /// let rules = Rules::from_path("rules/nodb.json")?;
+    /// let cache = Cache::builder(rules)
+    ///     .url("redis://127.0.0.1:1/")
+    ///     .credentials(|| Ok(Credentials::new("alice", std::fs::read_to_string("/run/secrets/redis")?)))
+    ///     .open_lazy()?;
+    /// let error = cache.get("climate", &cachetx::Params::new().with("run_id", "r")).unwrap_err();
+    /// assert!(error.is_unavailable() && error.to_string().contains("No such file"));
+    /// # Ok::<(), cachetx::Error>(())
+    /// ```
+    pub fn credentials(
+        mut self,
+        ask: impl Fn() -> Result<Credentials, BoxError> + Send + Sync + 'static,
+    ) -> Self {
+        self.server.credentials = Some(CredentialsSource::new(ask));
+        self
+    }
+
+    /// The same for the sentinels of [`sentinel`](Self::sentinel). By default those of their URLs, or none.
+    pub fn sentinel_credentials(
+        mut self,
+        ask: impl Fn() -> Result<Credentials, BoxError> + Send + Sync + 'static,
+    ) -> Self {
+        self.server.sentinel_credentials = Some(CredentialsSource::new(ask));
         self
     }
 

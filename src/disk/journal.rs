@@ -4,7 +4,7 @@
 //! lock. It has one line, `<version> <digest> <JSON>`, or nothing yet: a transaction whose journal is not whole is none.
 
 use super::{
-    Invalidation, Place, folder,
+    Invalidation, Place, folder, os_lock,
     outbox::line::{self, Keys, Sealed},
 };
 use crate::{limits, op::Stamp};
@@ -15,7 +15,7 @@ use rustix::{
 use serde::{Deserialize, Serialize};
 use std::{
     fmt,
-    fs::{File, TryLockError},
+    fs::File,
     io::{self, Read, Write},
     os::unix::fs::MetadataExt,
     path::Path,
@@ -242,11 +242,8 @@ pub(super) fn read(file: &File) -> io::Result<Option<Journal>> {
 
 /// Takes the lock; `None` where somebody else has it, or where the name no longer leads there.
 pub(super) fn try_lock(dir: &File, name: &str, file: File) -> io::Result<Option<File>> {
-    match file.try_lock() {
-        Ok(()) => Ok(leads_to(dir, name, &file)?.then_some(file)),
-        Err(TryLockError::WouldBlock) => Ok(None),
-        Err(TryLockError::Error(e)) => Err(e),
-    }
+    let locked = os_lock::try_lock(&file)? && leads_to(dir, name, &file)?;
+    Ok(locked.then_some(file))
 }
 
 fn leads_to(dir: &File, name: &str, file: &File) -> io::Result<bool> {

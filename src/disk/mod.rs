@@ -14,6 +14,7 @@
 mod file_system;
 mod folder;
 pub(crate) mod journal;
+mod os_lock;
 mod outbox;
 mod read;
 mod root;

@@ -1,13 +1,13 @@
 //! The sidecar's content: one line of fixed length, so that writing it over leaves nothing of the old one.
 
-use super::{JournalId, Sidecar, folder};
+use super::{JournalId, Sidecar, folder, os_lock};
 use crate::limits::MAX_FENCE;
 use rustix::{
     fs::{Mode, OFlags},
     io::Errno,
 };
 use std::{
-    fs::{File, TryLockError},
+    fs::File,
     io,
     os::unix::fs::{FileExt, MetadataExt},
 };
@@ -107,12 +107,7 @@ pub(super) fn try_lock(dir: &File, file: &str) -> io::Result<Option<File>> {
         OFlags::RDWR | OFlags::CREATE,
         Mode::from_raw_mode(0o666),
     )?;
-    match sidecar.try_lock() {
-        Ok(()) => {}
-        Err(TryLockError::WouldBlock) => return Ok(None),
-        Err(TryLockError::Error(e)) => return Err(e),
-    }
-    if !is_named(dir, file, &sidecar) {
+    if !os_lock::try_lock(&sidecar)? || !is_named(dir, file, &sidecar) {
         return Ok(None);
     }
     if sidecar.metadata()?.len() == 0 {

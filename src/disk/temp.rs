@@ -1,17 +1,12 @@
 //! Temporary files: written beside the document, locked by their writer while it lives.
 
-use super::folder;
+use super::{folder, os_lock};
 use crate::{Result, error::io_error, limits, op::Stamp};
 use rustix::{
     fs::{AtFlags, Mode, OFlags, Stat, Timespec, Timestamps, UTIME_OMIT},
     io::Errno,
 };
-use std::{
-    fs::{File, TryLockError},
-    io,
-    io::Write,
-    path::Path,
-};
+use std::{fs::File, io, io::Write, path::Path};
 
 const SUFFIX: &str = ".tmp";
 /// Permission bits, without the file type.
@@ -68,12 +63,12 @@ impl Temp {
                 token,
                 name,
             };
-            match temp.file.try_lock() {
-                Ok(()) if folder::stat_at(dir, &temp.name)?.is_some() => return Ok(temp),
-                Ok(()) | Err(TryLockError::WouldBlock) => {
+            match os_lock::try_lock(&temp.file) {
+                Ok(true) if folder::stat_at(dir, &temp.name)?.is_some() => return Ok(temp),
+                Ok(_) => {
                     let _ = temp.discard(dir);
                 }
-                Err(TryLockError::Error(e)) => {
+                Err(e) => {
                     let _ = temp.discard(dir);
                     return Err(e);
                 }
@@ -156,7 +151,7 @@ pub(super) fn sweep(dir: &File, path: &Path, file: &str) -> Result<()> {
         let Ok(left) = folder::open_at(dir, &name, OFlags::RDONLY, Mode::empty()) else {
             continue;
         };
-        if left.try_lock().is_ok() {
+        if matches!(os_lock::try_lock(&left), Ok(true)) {
             log::info!(
                 "{}: removing what a dead writer left",
                 path.join(&name).display()

@@ -1,12 +1,12 @@
 //! Where a server is, and how to be let in.
 
-use super::{Engine, RulesFacts, topology::Address};
-use crate::{Error, Result, error::Kind, limits};
-use redis::{
-    Client, IntoConnectionInfo as _,
-    io::tcp::{TcpSettings, socket2::TcpKeepalive},
+use super::{
+    CredentialsSource, Engine, RulesFacts, TlsOptions,
+    link::{self, Target, Way},
+    topology::Address,
 };
-use std::{fmt, path::PathBuf, time::Duration};
+use crate::{Error, Result, error::Kind, limits};
+use std::{fmt, time::Duration};
 
 /// What a connection needs to know, and how operations are to run on it.
 #[derive(Clone)]
@@ -30,8 +30,12 @@ pub(crate) struct ServerConfig {
     pub(crate) response_timeout: Duration,
     /// Connections at most.
     pub(crate) pool_size: u32,
-    /// PEM file of the certificates that are trusted in place of the system's.
-    pub(crate) tls_root_ca: Option<PathBuf>,
+    /// For URLs that mean TLS.
+    pub(crate) tls: TlsOptions,
+    /// In place of the URL's user and password.
+    pub(crate) credentials: Option<CredentialsSource>,
+    /// The same for sentinels.
+    pub(crate) sentinel_credentials: Option<CredentialsSource>,
 }
 
 /// How to find the server that has a key.
@@ -58,14 +62,15 @@ impl ServerConfig {
             connect_timeout: limits::DEFAULT_CONNECT_TIMEOUT,
             response_timeout: limits::DEFAULT_RESPONSE_TIMEOUT,
             pool_size: limits::DEFAULT_POOL_SIZE,
-            tls_root_ca: None,
+            tls: TlsOptions::default(),
+            credentials: None,
+            sentinel_credentials: None,
         }
     }
 
     /// The database number that the URL names.
-    pub(super) fn database(&self) -> Result<i64> {
-        let client = self.client()?;
-        Ok(client.get_connection_info().redis_settings().db())
+    pub(super) fn database(&self) -> Result<u32> {
+        Ok(self.way()?.database)
     }
 
     /// The same way in at another address.
@@ -82,6 +87,19 @@ impl ServerConfig {
             url: url.to_owned(),
             topology: TopologyConfig::Single,
             ..self.clone()
+        }
+    }
+
+    /// The way to a sentinel, which has users and passwords of its own, and TLS or none.
+    pub(super) fn sentinel(&self, url: &str) -> Self {
+        let tls = match link::is_tls(url) {
+            true => self.tls.clone(),
+            false => TlsOptions::default(),
+        };
+        Self {
+            tls,
+            credentials: self.sentinel_credentials.clone(),
+            ..self.single(url)
         }
     }
 
@@ -116,91 +134,49 @@ impl ServerConfig {
         Ok(())
     }
 
-    pub(super) fn client(&self) -> Result<Client> {
+    /// Reads the files that the options name: what is wrong with them shows before a server is asked.
+    pub(super) fn check_tls(&self) -> Result<()> {
+        if self.tls == TlsOptions::default() {
+            return Ok(());
+        }
+        link::check_tls(&self.tls).map_err(|e| Error::new(Kind::Config(e.to_string())))
+    }
+
+    /// Where the server is and how to enter it; refuses what cannot work.
+    pub(super) fn way(&self) -> Result<Way> {
         let config = |message| Error::new(Kind::Config(message));
         self.check().map_err(|why| config(why.to_owned()))?;
         let shown = redacted(&self.url);
-        // The client's own messages are left out where they might quote the URL.
-        let bad_url = |_| config(format!("the server URL `{shown}` is not one"));
-        let info = self.url.as_str().into_connection_info().map_err(bad_url)?;
-        let info = match &self.address {
-            None => info,
-            Some(address) => {
-                let Some(moved) = address.in_place_of(info.addr()) else {
-                    return Err(config(format!(
-                        "`{shown}` is a Unix socket: give a host and a port"
-                    )));
-                };
-                info.set_addr(moved)
+        let refuse = |why: String| config(format!("the server URL `{shown}` {why}"));
+        let mut way = Way::parse(&self.url).map_err(refuse)?;
+        way.primary_only = self.primary_only;
+        if let Some(address) = &self.address {
+            if way.address().is_none() {
+                return Err(refuse(
+                    "is a Unix socket: give a host and a port".to_owned(),
+                ));
             }
-        };
-        let keepalive = TcpKeepalive::new().with_time(limits::TCP_KEEPALIVE);
-        let settings = TcpSettings::default().set_nodelay(true);
-        let info = info.set_tcp_settings(settings.set_keepalive(keepalive));
-        let redis = info.redis_settings().clone().set_skip_set_lib_name();
-        let info = info.set_redis_settings(redis);
-        if !info.addr().is_supported() {
-            return Err(config(format!(
-                "the server URL `{shown}` needs the feature `tls`"
-            )));
+            way.target = Target::Tcp(address.clone());
         }
-        if matches!(info.addr(), redis::ConnectionAddr::TcpTls { .. }) {
-            provide_crypto();
+        if way.credentials.is_some() && self.credentials.is_some() {
+            return Err(refuse(
+                "has a password, and CacheBuilder::credentials is set too: leave one out"
+                    .to_owned(),
+            ));
         }
-        match &self.tls_root_ca {
-            None => Client::open(info).map_err(bad_url),
-            Some(path) => with_root_ca(info, path),
+        match &mut way.tls {
+            Some(tls) => {
+                tls.clone_from(&self.tls);
+            }
+            None if self.tls != TlsOptions::default() => {
+                return Err(refuse(
+                    "is without TLS, and CacheBuilder::tls is set: write `rediss://`".to_owned(),
+                ));
+            }
+            None => {}
         }
+        Ok(way)
     }
-}
-
-/// The client takes rustls's default provider and panics where there is none, or several; a program's own choice stays.
-#[cfg(feature = "tls")]
-fn provide_crypto() {
-    if rustls::crypto::CryptoProvider::get_default().is_none() {
-        // An error means that another thread was faster.
-        let _ = rustls::crypto::ring::default_provider().install_default();
-    }
-}
-
-#[cfg(not(feature = "tls"))]
-fn provide_crypto() {}
-
-#[cfg(feature = "tls")]
-fn with_root_ca(info: redis::ConnectionInfo, path: &std::path::Path) -> Result<Client> {
-    let root_cert = std::fs::read(path).map_err(|source| {
-        Error::new(Kind::Io {
-            path: path.to_owned(),
-            action: "read the TLS root certificates",
-            source,
-        })
-    })?;
-    let unusable = |why: String| {
-        let path = path.display();
-        Error::new(Kind::Config(format!(
-            "{path}: not usable as TLS root certificates: {why}"
-        )))
-    };
-    // The client takes a file without any for an empty list, and then trusts nobody.
-    if !root_cert.windows(PEM.len()).any(|window| window == PEM) {
-        return Err(unusable("no certificate in it".to_owned()));
-    }
-    let certificates = redis::TlsCertificates {
-        client_tls: None,
-        root_cert: Some(root_cert),
-    };
-    Client::build_with_tls(info, certificates).map_err(|e| unusable(e.to_string()))
-}
-
-#[cfg(feature = "tls")]
-const PEM: &[u8] = b"-----BEGIN CERTIFICATE-----";
-
-#[cfg(not(feature = "tls"))]
-fn with_root_ca(_: redis::ConnectionInfo, path: &std::path::Path) -> Result<Client> {
-    Err(Error::new(Kind::Config(format!(
-        "{}: TLS root certificates need the feature `tls`",
-        path.display()
-    ))))
 }
 
 impl fmt::Debug for ServerConfig {
@@ -213,7 +189,9 @@ impl fmt::Debug for ServerConfig {
             .field("connect_timeout", &self.connect_timeout)
             .field("response_timeout", &self.response_timeout)
             .field("pool_size", &self.pool_size)
-            .field("tls_root_ca", &self.tls_root_ca)
+            .field("tls", &self.tls)
+            .field("credentials", &self.credentials)
+            .field("sentinel_credentials", &self.sentinel_credentials)
             .finish()
     }
 }
@@ -255,10 +233,10 @@ mod tests {
         }
         let mut config = ServerConfig::new("redis://u:secret@[h/");
         assert!(!format!("{config:?}").contains("secret"));
-        let error = config.client().map(|_| ()).unwrap_err();
+        let error = config.way().map(|_| ()).unwrap_err();
         assert!(error.is_config() && !format!("{error:?}").contains("secret"));
         config.url = "redis://h/".to_owned();
         config.response_timeout = Duration::ZERO;
-        assert!(config.client().is_err_and(|e| e.is_config()));
+        assert!(config.way().is_err_and(|e| e.is_config()));
     }
 }

@@ -4,22 +4,18 @@ use super::{
     boot::Booted,
     config::ServerConfig,
     counters::Counters,
+    link::{Link, Unopened, Way},
     refusal::{refused_at, unavailable},
     session::{Failure, Session},
     source::Databases,
     topology::{Address, Redirect},
     wire::Packed,
 };
-use crate::{
-    Error, Result,
-    error::{Effect, Kind},
-    limits,
-    op::Fault,
-};
-use redis::{Client, Connection};
+use crate::{Error, Result, error::Effect, limits, op::Fault};
 use scheduled_thread_pool::ScheduledThreadPool;
 use std::{
     convert::Infallible,
+    io,
     sync::{Arc, PoisonError, RwLock},
     time::Duration,
 };
@@ -61,7 +57,7 @@ impl Miss {
 /// One server: a pool of slots that connect when they are first used, and what a boot found there.
 pub(super) struct Node {
     pool: r2d2::Pool<Slots>,
-    client: Client,
+    way: Way,
     config: ServerConfig,
     counters: Arc<Counters>,
     /// Empty until the first boot, and again after the server turned out not to be the one that was booted.
@@ -71,7 +67,7 @@ pub(super) struct Node {
 impl Node {
     /// Connects nothing yet.
     pub(super) fn new(config: ServerConfig, counters: Arc<Counters>) -> Result<Self> {
-        let client = config.client()?;
+        let way = config.way()?;
         // Making a slot is no work and needs no more than one thread.
         let threads = ScheduledThreadPool::builder()
             .num_threads(1)
@@ -87,7 +83,7 @@ impl Node {
             .build_unchecked(Slots);
         Ok(Self {
             pool,
-            client,
+            way,
             config,
             counters,
             booted: RwLock::new(None),
@@ -101,7 +97,7 @@ impl Node {
 
     /// Its host and port; `None` for a Unix socket.
     pub(super) fn address(&self) -> Option<Address> {
-        Address::of(self.client.get_connection_info().addr())
+        self.way.address()
     }
 
     pub(super) fn response_timeout(&self) -> Duration {
@@ -110,10 +106,9 @@ impl Node {
 
     /// `None` where locks live in the cache's own database.
     pub(super) fn databases(&self) -> Option<Databases> {
-        let cache = self.client.get_connection_info().redis_settings().db();
         let databases = Databases {
             lock: self.config.lock_database?,
-            cache: u32::try_from(cache).ok()?,
+            cache: self.way.database,
         };
         (databases.lock != databases.cache).then_some(databases)
     }
@@ -161,11 +156,7 @@ impl Node {
                 None => match self.connect(failure.is_some() || slot.failed) {
                     Ok(connection) => connection,
                     // What was sent on the closed one may have been executed.
-                    Err(e) => {
-                        let cause = match e.is_unavailable() {
-                            true => Cause::Unreached,
-                            false => Cause::Refused,
-                        };
+                    Err((e, cause)) => {
                         let fault = Fault::NotDone(e).after(failure.is_some());
                         return Err(Miss::new(fault, cause));
                     }
@@ -226,68 +217,86 @@ impl Node {
         Err(Miss::new(Fault::Unknown(error), Cause::Lost))
     }
 
-    fn connect(&self, again: bool) -> Result<Connection> {
+    fn connect(&self, again: bool) -> Result<Link, (Error, Cause)> {
         if again {
             self.counters.count_reconnect();
             log::info!("{}: connecting again", self.shown_url());
         }
-        self.connect_by(&self.client, self.config.response_timeout)
+        self.open(&self.way, self.config.response_timeout)
     }
 
-    /// A connection of the caller's own for messages, whose reads give up soon. By RESP3, where they are told from replies:
-    /// by RESP2 the client library takes one that comes after a time-out for the reply that was late, and drops it.
-    pub(super) fn connect_to_listen(&self) -> Result<Connection> {
-        let info = self.client.get_connection_info().clone();
-        let redis = info.redis_settings().clone();
-        let redis = redis.set_protocol(redis::ProtocolVersion::RESP3).set_db(0);
-        let client = Client::open(info.set_redis_settings(redis));
-        let unusable = |e: redis::RedisError| Error::new(Kind::Config(e.to_string()));
-        self.connect_by(&client.map_err(unusable)?, limits::LISTEN_LOOK)
+    /// A connection of the caller's own for messages, whose reads give up soon. By RESP3, where they are told from replies.
+    pub(super) fn connect_to_listen(&self) -> Result<Link> {
+        let way = Way {
+            resp3: true,
+            database: 0,
+            ..self.way.clone()
+        };
+        let opened = self.open(&way, limits::LISTEN_LOOK);
+        opened.map_err(|(error, _)| error)
     }
 
-    /// Once the server has let it in, reads wait no longer than `patience`.
-    fn connect_by(&self, client: &Client, patience: Duration) -> Result<Connection> {
-        let failed = |e: redis::RedisError| {
-            let address = self.shown_url();
-            match e.code() {
-                Some(code) => refused_at(&format!("{address}: "), code, e.detail()),
-                None if e.kind() == redis::ErrorKind::AuthenticationFailed => {
-                    let message = format!("{address}: {e}");
-                    Error::new(Kind::Server { message })
+    /// Tries once more where the server refuses credentials that were asked for, since they may have been replaced, and
+    /// where it ends the connection, as one does that ends all of them: nothing was done on it.
+    fn open(&self, way: &Way, patience: Duration) -> Result<Link, (Error, Cause)> {
+        let mut attempt = 1;
+        loop {
+            let asked = self.config.credentials.as_ref().map(|source| source.ask());
+            let asked = asked.transpose().map_err(|why| {
+                let address = self.shown_url();
+                let message = format!("{address}: CacheBuilder::credentials has none: {why}");
+                (unavailable(message, Effect::None), Cause::Refused)
+            })?;
+            let credentials = asked.as_ref().or(way.credentials.as_ref());
+            let timeout = self.config.connect_timeout;
+            match Link::open(way, credentials, timeout, patience) {
+                Err(why)
+                    if attempt < limits::CONNECT_ATTEMPTS
+                        && (why.is_ended() || (why.is_not_let_in() && asked.is_some())) =>
+                {
+                    attempt += 1;
                 }
-                None => unavailable(format!("cannot connect to {address}: {e}"), Effect::None),
+                opened => return opened.map_err(|e| self.unopened(e)),
+            }
+        }
+    }
+
+    fn no_answer(&self) -> String {
+        let time = self.config.connect_timeout;
+        match &self.way.tls {
+            Some(_) => format!("no answer in {time:?}; does it speak TLS on this port?"),
+            None => format!("no answer in {time:?}"),
+        }
+    }
+
+    fn unopened(&self, why: Unopened) -> (Error, Cause) {
+        let address = self.shown_url();
+        let error = match why {
+            Unopened::Away(e) => {
+                let why = match e.kind() {
+                    io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => self.no_answer(),
+                    _ => e.to_string(),
+                };
+                unavailable(format!("cannot connect to {address}: {why}"), Effect::None)
+            }
+            Unopened::NotPrimary(why) => {
+                unavailable(format!("{address} is not the primary: {why}"), Effect::None)
+            }
+            // The next answer may be another one, and no other server is a better one to ask.
+            Unopened::NotLetIn { text, .. } if self.config.credentials.is_some() => {
+                let message = format!("{address}: {text} (by CacheBuilder::credentials)");
+                return (unavailable(message, Effect::None), Cause::Refused);
+            }
+            Unopened::NotLetIn { code, text } | Unopened::Refused { code, text } => {
+                let details = text.strip_prefix(&code).map(str::trim_start);
+                refused_at(&format!("{address}: "), &code, details)
             }
         };
-        let timeout = self.config.connect_timeout;
-        let connection = client.get_connection_with_timeout(timeout);
-        let mut connection = connection.map_err(failed)?;
-        let timeout = Some(self.config.response_timeout);
-        connection.set_read_timeout(timeout).map_err(failed)?;
-        connection.set_write_timeout(timeout).map_err(failed)?;
-        if self.config.primary_only {
-            connection = self.checked_primary(connection)?;
-        }
-        if patience != self.config.response_timeout {
-            let timeout = Some(patience);
-            connection.set_read_timeout(timeout).map_err(failed)?;
-        }
-        Ok(connection)
-    }
-
-    /// A sentinel may be behind: the server itself has to say that it is the primary. One that may not be asked is believed.
-    fn checked_primary(&self, mut connection: Connection) -> Result<Connection> {
-        let role: redis::RedisResult<redis::Value> = redis::cmd("ROLE").query(&mut connection);
-        let why = match role {
-            Ok(redis::Value::Array(parts)) => match parts.first() {
-                Some(redis::Value::BulkString(role)) if role == b"master" => return Ok(connection),
-                _ => "it follows another server".to_owned(),
-            },
-            Err(e) if e.code() == Some("NOPERM") => return Ok(connection),
-            Ok(_) => "its answer makes no sense".to_owned(),
-            Err(e) => e.to_string(),
+        let cause = match error.is_unavailable() {
+            true => Cause::Unreached,
+            false => Cause::Refused,
         };
-        let message = format!("{} is not the primary: {why}", self.shown_url());
-        Err(unavailable(message, Effect::None))
+        (error, cause)
     }
 }
 
@@ -295,7 +304,7 @@ impl Node {
 /// at once, where the pool would wait and retry.
 #[derive(Default)]
 struct Slot {
-    connection: Option<Connection>,
+    connection: Option<Link>,
     /// Its last connection was lost.
     failed: bool,
     /// Kept from request to request: packing into a warm one saves 4 to 13 percent at 256 KiB.

@@ -27,10 +27,10 @@ fn acknowledged(session: &mut Session<'_>, wait: Wait) -> Option<u64> {
     let usual = session.node.response_timeout();
     let patience = usual + wait.time;
     let (replicas, ms) = (wait.replicas.to_string(), wait.time.as_millis().to_string());
-    session.connection.set_read_timeout(Some(patience)).ok()?;
+    session.connection.set_patience(patience).ok()?;
     let answer =
         session.ask(|packed| packed.request(&[b"WAIT", replicas.as_bytes(), ms.as_bytes()]));
-    session.spoilt |= session.connection.set_read_timeout(Some(usual)).is_err();
+    session.spoilt |= session.connection.set_patience(usual).is_err();
     match answer {
         Ok(Value::Int(n)) => u64::try_from(n).ok(),
         Ok(other) => {

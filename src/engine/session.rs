@@ -1,6 +1,7 @@
 //! A connection in use: requests out, replies in.
 
 use super::{
+    link::Link,
     node::Node,
     refusal::{Meaning, ends_the_connection, unavailable},
     reply::{is_denied, meaning_of, server_error},
@@ -11,7 +12,7 @@ use crate::{
     Error,
     error::{Effect, Kind},
 };
-use redis::{Connection, Value};
+use redis::Value;
 
 /// Why a round trip gave nothing.
 pub(super) enum Failure {
@@ -29,7 +30,7 @@ pub(super) enum Failure {
 
 /// A connection in use.
 pub(super) struct Session<'a> {
-    pub(super) connection: Connection,
+    pub(super) connection: Link,
     pub(super) packed: &'a mut Packed,
     pub(super) node: &'a Node,
     /// What the last replies said about where to go instead.
@@ -51,11 +52,11 @@ impl Session<'_> {
         self.node.counters().count_round_trip();
         // Until the replies are there, a late one could be taken for the next request's.
         let spoilt = std::mem::replace(&mut self.spoilt, true);
-        let sent = self.connection.send_packed_command(&self.packed.bytes);
+        let sent = self.connection.send(&self.packed.bytes);
         sent.map_err(lost)?;
         let mut replies = Vec::with_capacity(self.packed.count);
         while replies.len() < self.packed.count {
-            match self.connection.recv_response().map_err(lost)? {
+            match self.connection.receive().map_err(lost)? {
                 Value::Push { .. } => {}
                 Value::ServerError(error) if is_last_word(&error) => {
                     return Err(ended(&error, replies.is_empty()));

@@ -17,7 +17,7 @@ pub use write::Style;
 pub(crate) use write::{Outer, to_bytes, to_text};
 
 use crate::error::{Error, Kind};
-use crate::limits;
+use crate::{limits, text};
 
 /// What all of this layer's errors are: something is wrong with the named document.
 fn refuse(document: &str, message: String) -> Error {
@@ -33,8 +33,8 @@ fn shorten(message: String) -> String {
         return message;
     }
     let half = limits::MAX_MESSAGE_BYTES / 2;
-    let head = &message[..message.floor_char_boundary(half)];
-    let tail = &message[message.ceil_char_boundary(message.len() - half)..];
+    let head = &message[..text::floor(&message, half)];
+    let tail = &message[text::ceil(&message, message.len() - half)..];
     format!("{head} [...] {tail}")
 }
 

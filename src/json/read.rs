@@ -163,7 +163,7 @@ struct Place {
 
 impl Place {
     fn of(text: &str, byte: usize) -> Self {
-        let byte = text.floor_char_boundary(byte);
+        let byte = crate::text::floor(text, byte);
         let before = &text[..byte];
         let line_start = before.rfind('\n').map_or(0, |at| at + 1);
         Self {

@@ -4,6 +4,7 @@
 //! difference gives its place. Nothing here recurses: only what the rules' fixed shape asks for is ever opened.
 
 use super::report::Report;
+use crate::text;
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 use std::{borrow::Cow, collections::HashMap, fmt, ops::Range};
@@ -48,7 +49,7 @@ pub(super) fn parse<'t>(source: &'t str, report: &mut Report<'_>) -> Option<Node
         Ok(raw) => Some(Node::new(raw, source)),
         Err(error) => {
             let at = offset(source, error.line(), error.column());
-            let end = source.ceil_char_boundary((at + 1).min(source.len()));
+            let end = text::ceil(source, at + 1);
             report.problem(
                 at..end,
                 format!("not JSON: {}", reason(&error)),
@@ -77,7 +78,7 @@ fn offset(source: &str, line: usize, column: usize) -> usize {
             .nth(newline)
             .map_or(source.len(), |(at, _)| at + 1),
     };
-    source.floor_char_boundary((start + column.saturating_sub(1)).min(source.len()))
+    text::floor(source, start + column.saturating_sub(1))
 }
 
 fn hint(before: &str, rest: &str) -> Option<String> {

@@ -1,6 +1,6 @@
 //! Collects what is wrong with one rules file, so that all of it is reported at once and in the file's order.
 
-use crate::{Problem, limits::MAX_PROBLEMS};
+use crate::{Problem, limits::MAX_PROBLEMS, text};
 use std::ops::Range;
 
 /// Characters of the offending text that a problem quotes.
@@ -182,7 +182,7 @@ impl<'t> Cursor<'t> {
 
     /// The place of `to`, which is not before the last one asked for.
     fn advance(&mut self, to: usize) -> (u32, u32) {
-        let to = self.text.floor_char_boundary(to);
+        let to = text::floor(self.text, to);
         for (offset, _) in self.text[self.at..to].match_indices('\n') {
             self.line += 1;
             self.line_start = self.at + offset + 1;

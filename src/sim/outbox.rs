@@ -71,8 +71,12 @@ impl SimOutboxes {
             }
             OutboxAction::GiveBack => {
                 let left = own.values().filter(|record| !record.in_flight).count();
-                let back = own.extract_if(.., |_, record| record.adopted);
-                self.orphans.extend(back.map(|(_, record)| record.work));
+                let all = std::mem::take(own).into_iter();
+                let (back, kept) = all.partition(|(_, record)| record.adopted);
+                *own = kept;
+                let back: BTreeMap<_, Record> = back;
+                self.orphans
+                    .extend(back.into_values().map(|record| record.work));
                 Ok(OutboxGot::Left(left as u64))
             }
             OutboxAction::Next(after) => {

@@ -2,6 +2,7 @@
 
 use super::{
     Server, ServerBinary, ServerOptions,
+    server::BUS_OFFSET,
     wait::{self, ask, until},
 };
 use crate::limits::SLOTS;
@@ -280,14 +281,20 @@ struct Row {
 impl Row {
     fn parse(line: &str) -> Option<Self> {
         let words: Vec<&str> = line.split(' ').collect();
-        let address = words.get(1)?.split('@').next()?;
+        let mut ports = words.get(1)?.split(['@', ',']);
+        let port: u16 = ports.next()?.rsplit_once(':')?.1.parse().ok()?;
+        let bus: u16 = ports.next()?.parse().ok()?;
         let slots = words.iter().skip(8).filter(|word| !word.starts_with('['));
         let range = |word: &&str| {
             let (first, last) = word.split_once('-').unwrap_or((word, word));
             Some((first.parse().ok()?, last.parse().ok()?))
         };
         Some(Self {
-            port: address.rsplit_once(':')?.1.parse().ok()?,
+            // Zero where there is none without TLS.
+            port: match port {
+                0 => bus.checked_sub(BUS_OFFSET)?,
+                port => port,
+            },
             flags: (*words.get(2)?).to_owned(),
             slots: slots.filter_map(range).collect(),
         })
@@ -323,11 +330,13 @@ mod tests {
     #[test]
     fn a_line_of_cluster_nodes_is_read() {
         let line =
-            "07c3 127.0.0.1:30004@31004,host master,fail? - 0 1 4 connected 0-5460 7 [93->-292f]";
+            "07c3 127.0.0.1:30004@40004,host master,fail? - 0 1 4 connected 0-5460 7 [93->-292f]";
         let row = Row::parse(line).unwrap();
         assert_eq!(row.port, 30_004);
         assert!(row.is_met() && !row.serves(7));
         assert_eq!(row.slots, [(0, 5_460), (7, 7)]);
+        let tls = Row::parse(&line.replace(":30004", ":0")).unwrap();
+        assert_eq!(tls.port, 30_004);
         let well = Row::parse(&line.replace("fail?", "nofailover")).unwrap();
         assert!(well.serves(7));
     }

@@ -5,7 +5,7 @@
 //! - [`ServerBinary`]: the servers that this machine has (`make servers` fetches them).
 //! - [`MemoryServer`]: a server inside the process, which can be stopped and whose time can be advanced.
 //! - [`Proxy`]: stands between a client and a server; counts round trips on the wire, and loses replies on demand.
-//! - [`strategies`]: rules files and params for property tests, valid ones and hostile ones; [`RulesFile`] is such a file as data.
+//! - [`RulesFile`]: a rules file as data; `strategies` (feature `strategies`): such files and params for property tests, valid ones and hostile ones.
 
 mod binary;
 mod cluster;
@@ -14,7 +14,10 @@ mod proxy;
 mod rules_file;
 mod sentinel;
 mod server;
+#[cfg(feature = "strategies")]
+#[cfg_attr(docsrs, doc(cfg(feature = "strategies")))]
 pub mod strategies;
+mod tls;
 mod wait;
 mod wire;
 

@@ -40,7 +40,7 @@ impl SentinelTrio {
         Self::start_with(binary, ServerOptions::new())
     }
 
-    /// The same with options for every server, but for the sentinels.
+    /// The same with options for every server; of them the sentinels have TLS only.
     ///
     /// # Errors
     /// As [`start`](Self::start).
@@ -67,7 +67,7 @@ impl SentinelTrio {
              sentinel failover-timeout {NAME} 2500\n\
              sentinel parallel-syncs {NAME} 2\n"
         );
-        let start = |_| ServerOptions::new().sentinel(watches.clone()).start(binary);
+        let start = |_| options.sentinel(watches.clone()).start(binary);
         let sentinels: io::Result<Vec<_>> = (0..THREE).map(start).collect();
         let trio = Self {
             servers,

@@ -1,6 +1,6 @@
 //! A private throw-away server.
 
-use super::{Proxy, ServerBinary};
+use super::{Proxy, ServerBinary, tls::Tls};
 use std::{
     fs, io,
     io::Write as _,
@@ -31,7 +31,7 @@ pub struct ServerOptions {
     args: Vec<String>,
     password: Option<String>,
     users: Vec<String>,
-    tls: Option<(PathBuf, PathBuf)>,
+    tls: Option<Tls>,
     role: Role,
     proxied: bool,
 }
@@ -48,7 +48,7 @@ enum Role {
 }
 
 /// From a Cluster node's port to its bus's. Redis 6.2 cannot be told another.
-const BUS_OFFSET: u16 = 10_000;
+pub(super) const BUS_OFFSET: u16 = 10_000;
 
 impl ServerOptions {
     /// The defaults.
@@ -89,7 +89,29 @@ impl ServerOptions {
     /// Serves TLS on the TCP port, with a certificate and its key, both PEM. Clients need no certificate.
     #[must_use]
     pub fn tls(mut self, certificate: impl Into<PathBuf>, key: impl Into<PathBuf>) -> Self {
-        self.tls = Some((certificate.into(), key.into()));
+        self.tls = Some(Tls {
+            certificate: certificate.into(),
+            key: key.into(),
+            authority: None,
+        });
+        self
+    }
+
+    /// Serves mutual TLS on the TCP port: as [`tls`](Self::tls), and clients have to show a certificate that `authority`
+    /// (PEM) has signed. The servers of a Cluster, and a primary, its replicas and their sentinels, speak it too with one
+    /// another, each by its own certificate.
+    #[must_use]
+    pub fn mutual_tls(
+        mut self,
+        certificate: impl Into<PathBuf>,
+        key: impl Into<PathBuf>,
+        authority: impl Into<PathBuf>,
+    ) -> Self {
+        self.tls = Some(Tls {
+            certificate: certificate.into(),
+            key: key.into(),
+            authority: Some(authority.into()),
+        });
         self
     }
 
@@ -103,13 +125,20 @@ impl ServerOptions {
     /// A Cluster's node, which still has to meet the others.
     pub(super) fn cluster_node(mut self) -> Self {
         self.role = Role::ClusterNode;
-        self.config("cluster-enabled", "yes")
+        match self.tls {
+            Some(_) => self.config("tls-cluster", "yes"),
+            None => self,
+        }
+        .config("cluster-enabled", "yes")
     }
 
-    /// A sentinel; `watches` are lines of its configuration file.
-    pub(super) fn sentinel(mut self, watches: String) -> Self {
-        self.role = Role::Sentinel(watches);
-        self
+    /// A sentinel for servers with these options; `watches` are lines of its configuration file.
+    pub(super) fn sentinel(&self, watches: String) -> Self {
+        Self {
+            role: Role::Sentinel(watches),
+            tls: self.tls.clone(),
+            ..Self::default()
+        }
     }
 
     /// A port of 127.0.0.1 that is free now.
@@ -364,15 +393,11 @@ impl Running {
         command.arg("--unixsocket").arg(socket(dir));
         command.arg("--dir").arg(dir);
         match &options.tls {
-            None => command.args(["--port", &port.to_string()]),
-            Some((certificate, key)) => {
-                command.args(["--port", "0", "--tls-port", &port.to_string()]);
-                command.arg("--tls-cert-file").arg(certificate);
-                command.arg("--tls-key-file").arg(key);
-                command.arg("--tls-ca-cert-file").arg(certificate);
-                command.args(["--tls-auth-clients", "no"])
+            None => {
+                command.args(["--port", &port.to_string()]);
             }
-        };
+            Some(tls) => tls.arguments(port, &mut command),
+        }
         if let Some(password) = &options.password {
             command.args(["--requirepass", password]);
         }

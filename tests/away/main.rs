@@ -2,6 +2,7 @@
 #![cfg(feature = "testing")]
 
 mod breaker;
+mod credentials;
 mod cut_replies;
 mod held_back;
 mod outage;

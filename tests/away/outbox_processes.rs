@@ -123,7 +123,8 @@ fn tear(folder: &Path) -> usize {
             let Ok(mut file) = OpenOptions::new().append(true).open(path) else {
                 return false;
             };
-            let dead = file.try_lock().is_ok();
+            let lock = rustix::fs::FlockOperation::NonBlockingLockExclusive;
+            let dead = rustix::fs::flock(&file, lock).is_ok();
             dead && file
                 .write_all(b"1 0123456789abcdef {\"kind\":\"def")
                 .is_ok()

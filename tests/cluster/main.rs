@@ -4,6 +4,8 @@
 
 mod bed;
 mod cluster_failover;
+mod credentials;
+mod databases;
 mod moving;
 mod operator;
 mod saves;

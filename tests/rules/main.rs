@@ -1,11 +1,11 @@
 //! Rules files and params, without a server: what compiles, which keys it makes, what is refused.
 
-#[cfg(feature = "testing")]
+#[cfg(feature = "strategies")]
 mod naive;
 mod params_hostile;
 mod rules_domain;
-#[cfg(feature = "testing")]
+#[cfg(feature = "strategies")]
 mod rules_hostile;
 mod rules_overlap;
-#[cfg(feature = "testing")]
+#[cfg(feature = "strategies")]
 mod rules_properties;

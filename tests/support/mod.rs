@@ -4,6 +4,7 @@
 pub mod failover;
 pub mod gate;
 pub mod nodes;
+pub mod rotation;
 pub mod trio;
 
 use cachetx::{

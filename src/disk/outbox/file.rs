@@ -1,6 +1,6 @@
 //! The own file: locked before it has its name, appended to, never mended.
 
-use crate::disk::{folder, root::make_durably};
+use crate::disk::{folder, os_lock, root::make_durably};
 use rustix::fs::{AtFlags, Mode, OFlags};
 use std::{
     fs::File,
@@ -115,7 +115,9 @@ impl OwnFile {
     }
 
     fn publish(&mut self, new: &str, lines: &str) -> io::Result<()> {
-        self.file.try_lock()?;
+        if !os_lock::try_lock(&self.file)? {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
         self.append(lines, Sync::Now)?;
         let dir = &self.folder.dir;
         rustix::fs::renameat(dir, new, dir, &self.name)?;

@@ -5,7 +5,11 @@ use super::{
     file::{Folder, Named, named},
     line, takeover,
 };
-use crate::{Result, disk::folder, error::io_error};
+use crate::{
+    Result,
+    disk::{folder, os_lock},
+    error::io_error,
+};
 use rustix::fs::{Mode, OFlags};
 use std::path::{Path, PathBuf};
 
@@ -35,7 +39,7 @@ pub(crate) fn list(path: &Path) -> Result<Vec<Listed>> {
         let Ok(file) = folder::open_at(&folder.dir, &name, OFlags::RDONLY, Mode::empty()) else {
             continue;
         };
-        let alive = kind == Named::Outbox && file.try_lock_shared().is_err();
+        let alive = kind == Named::Outbox && !matches!(os_lock::try_lock_shared(&file), Ok(true));
         let bytes = takeover::read(&file).map_err(|e| io_error(&path, "read", e))?;
         let content = line::parse(&bytes);
         listed.push(Listed {

@@ -5,11 +5,14 @@ use super::{
     file::{Folder, Named, named, poison_of},
     line,
 };
-use crate::{disk::folder, limits};
+use crate::{
+    disk::{folder, os_lock},
+    limits,
+};
 use rustix::fs::{Mode, OFlags};
 use std::{
     collections::BTreeMap,
-    fs::{File, TryLockError},
+    fs::File,
     io::{self, Read, Write},
     os::unix::fs::MetadataExt,
     sync::Arc,
@@ -149,10 +152,8 @@ fn lock(folder: &Folder, name: &str) -> io::Result<Option<File>> {
         Err(rustix::io::Errno::NOENT) => return Ok(None),
         Err(e) => return Err(e.into()),
     };
-    match file.try_lock() {
-        Ok(()) => {}
-        Err(TryLockError::WouldBlock) => return Ok(None),
-        Err(TryLockError::Error(e)) => return Err(e),
+    if !os_lock::try_lock(&file)? {
+        return Ok(None);
     }
     let there = folder::stat_at(&folder.dir, name)?.map(|stat| folder::stamp(&stat).inode);
     Ok((there == Some(file.metadata()?.ino())).then_some(file))

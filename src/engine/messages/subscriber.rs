@@ -2,13 +2,14 @@ use super::Bells;
 use crate::{
     Result,
     engine::{
+        link::Link,
         reply::{is_denied, server_error},
         topology::Topology,
     },
     limits,
 };
 use backon::{BackoffBuilder as _, ExponentialBuilder};
-use redis::{Connection, PushKind, Value};
+use redis::{PushKind, Value};
 use std::{
     collections::HashSet,
     sync::{
@@ -162,7 +163,7 @@ impl Shared {
     }
 
     /// To any server that takes writes: a Cluster's nodes hand messages on to one another.
-    fn connect(&self) -> Result<Connection> {
+    fn connect(&self) -> Result<Link> {
         let mut failed = None;
         for node in self.topology.primaries()? {
             match node.connect_to_listen() {
@@ -181,7 +182,7 @@ impl Shared {
     }
 
     /// Listens to what is wanted, as long as it goes well.
-    fn serve(&self, mut connection: Connection, mut goes_well: impl FnMut()) -> End {
+    fn serve(&self, mut connection: Link, mut goes_well: impl FnMut()) -> End {
         let mut asked = HashSet::new();
         let mut looked = None;
         // Whether the server has said anything since it was asked to.
@@ -216,7 +217,7 @@ impl Shared {
                 }
                 asked = wanted;
             }
-            let heard = connection.recv_response();
+            let heard = connection.receive();
             answered |= heard.is_ok();
             match heard {
                 Ok(Value::Push { kind, data }) => match (kind, data.into_iter().next()) {
@@ -226,7 +227,6 @@ impl Shared {
                         self.bells.is_live(&text(channel));
                     }
                     (PushKind::Message, Some(channel)) => self.bells.ring(&text(channel)),
-                    (PushKind::Disconnection, _) => return End::Lost("disconnected".to_owned()),
                     _ => {}
                 },
                 Ok(refused @ Value::ServerError(_)) => return denied(refused),
@@ -247,7 +247,7 @@ impl Shared {
 }
 
 fn send<'a>(
-    connection: &mut Connection,
+    connection: &mut Link,
     command: &str,
     channels: impl Iterator<Item = &'a str>,
 ) -> redis::RedisResult<()> {
@@ -258,7 +258,7 @@ fn send<'a>(
         any = true;
     }
     match any {
-        true => connection.send_packed_command(&request.get_packed_command()),
+        true => connection.send(&request.get_packed_command()),
         false => Ok(()),
     }
 }

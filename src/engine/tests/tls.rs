@@ -1,51 +1,230 @@
-//! TLS, with an authority of the test's own.
+//! TLS, with authorities of the test's own: one server, a Cluster and sentinels of the builds that speak it, and a front that speaks it
+//! before the others.
+
+mod front;
+mod papers;
 
 use super::{transport::works, *};
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
-use std::{fs, path::PathBuf};
+use crate::{
+    TlsOptions,
+    engine::TopologyConfig,
+    testing::{Cluster, SentinelTrio},
+};
+use front::Front;
+use papers::Papers;
 
-/// A certificate of an authority of the test's own: the authority's PEM, the server's, and its key's.
-fn certificates(dir: &std::path::Path) -> [PathBuf; 3] {
-    let mut params = CertificateParams::new([]).unwrap();
-    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    let key = KeyPair::generate().unwrap();
-    let ca = params.self_signed(&key).unwrap().pem();
-    let issuer = Issuer::new(params, key);
-    let key = KeyPair::generate().unwrap();
-    let params = CertificateParams::new(["127.0.0.1".to_owned()]).unwrap();
-    let server = params.signed_by(&key, &issuer).unwrap().pem();
-    let texts = [("ca", ca), ("server", server), ("key", key.serialize_pem())];
-    texts.map(|(name, text)| {
-        let path = dir.join(format!("{name}.pem"));
-        fs::write(&path, text).unwrap();
-        path
-    })
+/// A server with these options; `None` where the build does not know them, as one without TLS.
+fn start(options: &ServerOptions, binary: &ServerBinary) -> Option<Server> {
+    let server = options.clone().start(binary).ok();
+    if server.is_none() {
+        eprintln!("skipped: {binary} was built without TLS");
+    }
+    server
+}
+
+fn config(url: impl Into<String>, tls: &TlsOptions) -> ServerConfig {
+    ServerConfig {
+        tls: tls.clone(),
+        ..ServerConfig::new(url)
+    }
+}
+
+/// Why the server cannot be reached like this.
+fn refusal(url: &str, tls: &TlsOptions) -> String {
+    let error = ServerEngine::open(config(url, tls)).map(drop).unwrap_err();
+    assert!(error.is_unavailable(), "{error:?}");
+    assert_eq!(error.effect(), crate::Effect::None);
+    error.to_string()
+}
+
+#[track_caller]
+fn says(message: &str, parts: &[&str]) {
+    for part in parts {
+        assert!(message.contains(part), "{message}");
+    }
+}
+
+/// What fails, and why, on a server that wants clients' certificates.
+fn wrong_papers_are_refused(url: &str, papers: &Papers, others: &Papers) {
+    let nothing = refusal(url, &TlsOptions::new());
+    says(&nothing, &["UnknownIssuer", "TlsOptions::root_ca"]);
+    let other = refusal(url, &others.client());
+    says(&other, &["TlsOptions::root_ca"]);
+    let none = refusal(url, &papers.authority());
+    says(
+        &none,
+        &["CertificateRequired", "TlsOptions::client_certificate"],
+    );
+    let foreign = refusal(url, &others.client().root_ca(papers.path("ca.pem")));
+    says(
+        &foreign,
+        &[
+            "TLS: received fatal alert",
+            "TlsOptions::client_certificate",
+        ],
+    );
+    let name = refusal(url, &papers.client().server_name("cache.example.org"));
+    says(&name, &["cache.example.org", "TlsOptions::server_name"]);
 }
 
 #[test]
-fn tls_is_checked_against_the_given_authority() {
-    let dir = tempfile::tempdir().unwrap();
-    let [ca, certificate, key] = certificates(dir.path());
-    let mut tested = 0;
+fn a_server_is_checked_against_the_authority_and_the_name() {
+    let papers = Papers::new();
+    let [certificate, key] = papers.server();
     for binary in servers() {
-        let options = ServerOptions::new().tls(&certificate, &key);
-        // Not every build has TLS: such a server does not know the option.
-        let Ok(server) = options.start(binary) else {
-            eprintln!("skipped: {binary} was built without TLS");
+        let options = ServerOptions::new().tls(certificate, key);
+        let Some(server) = start(&options, binary) else {
             continue;
         };
-        let mut config = ServerConfig::new(server.url());
-        assert!(config.url.starts_with("rediss://"));
-        let refused = ServerEngine::open(config.clone()).map(|_| ()).unwrap_err();
-        assert!(refused.is_unavailable(), "{refused:?}");
-        config.tls_root_ca = Some(ca.clone());
-        works(config);
-        tested += 1;
+        assert!(server.url().starts_with("rediss://"));
+        says(
+            &refusal(&server.url(), &TlsOptions::new()),
+            &["UnknownIssuer"],
+        );
+        works(config(server.url(), &papers.authority()));
+        let url = server.url().replace("127.0.0.1", "localhost");
+        says(&refusal(&url, &papers.authority()), &["server_name"]);
+        works(config(
+            format!("{url}2"),
+            &papers.authority().server_name("redis.test"),
+        ));
+        let plain = server.url().replace("rediss:", "redis:");
+        let error = ServerEngine::open(ServerConfig::new(plain)).map(drop);
+        assert!(error.is_err_and(|e| e.is_unavailable()));
     }
-    eprintln!("TLS tested on {tested} servers");
-    let mut config = ServerConfig::new("rediss://127.0.0.1/");
-    config.tls_root_ca = Some(dir.path().join("none.pem"));
-    assert!(ServerEngine::lazy(config.clone()).is_err_and(|e| e.is_io()));
-    config.tls_root_ca = Some(key);
-    assert!(ServerEngine::lazy(config).is_err_and(|e| e.is_config()));
+    let server = Server::start(&servers()[0]).unwrap();
+    let url = server.url().replace("redis:", "rediss:");
+    says(
+        &refusal(&url, &papers.authority()),
+        &["speak TLS on this port?"],
+    );
+}
+
+#[test]
+fn files_and_urls_that_cannot_work_are_refused_at_once() {
+    let papers = Papers::new();
+    let refused = |url: &str, tls: TlsOptions| {
+        let error = ServerEngine::lazy(config(url, &tls)).map(drop).unwrap_err();
+        assert!(error.is_config(), "{error:?}");
+        error.to_string()
+    };
+    let tls = || TlsOptions::new();
+    let url = "rediss://127.0.0.1/";
+    let missing = papers.path("none.pem");
+    says(
+        &refused(url, tls().root_ca(&missing)),
+        &["none.pem: No such file"],
+    );
+    let [certificate, key] = papers.server();
+    says(&refused(url, tls().root_ca(key)), &["no certificate in it"]);
+    let swapped = tls().client_certificate(key, certificate);
+    says(&refused(url, swapped), &["no certificate in it"]);
+    let client = papers.path("client.pem");
+    says(
+        &refused(url, tls().client_certificate(client, key)),
+        &["do not fit"],
+    );
+    says(
+        &refused("redis://127.0.0.1/", papers.authority()),
+        &["write `rediss://`"],
+    );
+    says(
+        &refused("rediss://127.0.0.1/#insecure", tls()),
+        &["has a fragment"],
+    );
+}
+
+#[test]
+fn mutual_tls_works_on_one_server_and_new_files_are_taken() {
+    let (papers, others) = (Papers::new(), Papers::new());
+    let [certificate, key] = papers.server();
+    let options = ServerOptions::new().mutual_tls(certificate, key, papers.path("ca.pem"));
+    for binary in servers() {
+        // What the build cannot do, a front before its port does.
+        let (url, _running) = match start(&options, binary) {
+            Some(server) => (server.url(), (server, None)),
+            None => {
+                let server = Server::start(binary).unwrap();
+                let front = Front::start(&papers, server.port());
+                (front.url(), (server, Some(front)))
+            }
+        };
+        wrong_papers_are_refused(&url, &papers, &others);
+        works(config(&url, &papers.client()));
+        let moved = Papers::new();
+        let engine = ServerEngine::lazy(config(&url, &moved.client())).unwrap();
+        assert!(
+            run(&engine, read("own")).is_err(),
+            "not the server's authority"
+        );
+        moved.become_like(&papers);
+        run(&engine, read("own")).unwrap();
+    }
+}
+
+#[test]
+fn mutual_tls_works_in_a_cluster() {
+    let (papers, others) = (Papers::new(), Papers::new());
+    let [certificate, key] = papers.server();
+    let options = ServerOptions::new().mutual_tls(certificate, key, papers.path("ca.pem"));
+    for binary in servers() {
+        let (urls, _running) = match start(&options, binary) {
+            Some(_) => {
+                let cluster = Cluster::start_with(binary, options.clone()).unwrap();
+                (cluster.urls(), (cluster, Vec::new()))
+            }
+            // Told another port later, its nodes go on telling the first.
+            None if binary.version().0 < 7 => continue,
+            None => {
+                let cluster = Cluster::start(binary).unwrap();
+                let fronts = Front::before_all(&papers, &cluster);
+                let urls = fronts.iter().map(Front::url).collect();
+                (urls, (cluster, fronts))
+            }
+        };
+        let cluster = |tls: &TlsOptions, seeds: &[String]| ServerConfig {
+            topology: TopologyConfig::Cluster {
+                seeds: seeds.to_vec(),
+            },
+            ..config(&seeds[0], tls)
+        };
+        let refused = ServerEngine::open(cluster(&others.client(), &urls)).map(drop);
+        says(&refused.unwrap_err().to_string(), &["TlsOptions::root_ca"]);
+        // The others have to be found by one, and are known by another name.
+        let options = papers.client().server_name("redis.test");
+        let engine = ServerEngine::open(cluster(&options, &urls[..1])).unwrap();
+        for tag in ["a", "b", "c", "d", "e", "f"] {
+            let ask = Commit {
+                own: vec![own(&format!("{{{tag}}}:own"), b"x")],
+                locks: vec![],
+                dependents: vec![],
+                ..commit(b"x", &[])
+            };
+            assert_eq!(run(&engine, ask).unwrap(), committed(0), "{binary}");
+        }
+        assert_eq!(engine.report().unwrap().topology, "cluster of 3 primaries");
+    }
+}
+
+#[test]
+fn mutual_tls_works_behind_sentinel() {
+    let (papers, others) = (Papers::new(), Papers::new());
+    let [certificate, key] = papers.server();
+    let options = ServerOptions::new().mutual_tls(certificate, key, papers.path("ca.pem"));
+    for binary in servers() {
+        if start(&options, binary).is_none() {
+            continue;
+        }
+        let trio = SentinelTrio::start_with(binary, options.clone()).unwrap();
+        let behind = |tls: &TlsOptions| ServerConfig {
+            topology: TopologyConfig::Sentinel {
+                name: trio.name().to_owned(),
+                urls: trio.urls(),
+            },
+            ..config("rediss://the-primary/", tls)
+        };
+        let refused = ServerEngine::open(behind(&others.client())).map(drop);
+        says(&refused.unwrap_err().to_string(), &["TlsOptions::root_ca"]);
+        works(behind(&papers.client()));
+    }
 }

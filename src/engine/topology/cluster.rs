@@ -82,13 +82,16 @@ impl Cluster {
             return refuse("a Cluster without nodes: CacheBuilder::cluster takes at least one URL");
         };
         if config.lock_database.is_some() {
-            return refuse("a Cluster has no database numbers, for locks neither");
+            return refuse("CacheBuilder::lock_database is for a single server, not for a Cluster");
         }
+        let database = config.single(first).database()?;
         let mut nodes = Vec::new();
         for seed in seeds {
             let seed = config.single(seed);
-            if seed.database()? != 0 {
-                return refuse("a Cluster has no database numbers: leave them out of its URLs");
+            if seed.database()? != database {
+                return refuse(
+                    "the URLs of a Cluster name several databases: all have to name one",
+                );
             }
             let node = Node::new(seed, Arc::clone(&counters))?;
             if node.address().is_none() {

@@ -50,6 +50,7 @@ pub(super) struct Route {
 impl Topology {
     /// Connects nothing yet.
     pub(super) fn new(config: ServerConfig, counters: Arc<Counters>) -> Result<Self> {
+        config.check_tls()?;
         Ok(match config.topology.clone() {
             TopologyConfig::Single => Self::Single(Arc::new(Node::new(config, counters)?)),
             TopologyConfig::Cluster { seeds } => {

@@ -48,7 +48,7 @@ impl Sentinel {
             let why = "no sentinels: CacheBuilder::sentinel takes at least one URL";
             return Err(Error::new(Kind::Config(why.to_owned())));
         }
-        let sentinel = |url: &String| Node::new(config.single(url), Arc::clone(&counters));
+        let sentinel = |url: &String| Node::new(config.sentinel(url), Arc::clone(&counters));
         let sentinels: Result<Vec<_>> = urls.iter().map(sentinel).collect();
         let mut primary = config.single(match config.url.as_str() {
             "" => "redis://the-primary/",
@@ -56,7 +56,7 @@ impl Sentinel {
         });
         primary.primary_only = true;
         // Refuses now what cannot work later.
-        primary.at(&Address::new("the-primary", 0)).client()?;
+        primary.at(&Address::new("the-primary", 0)).way()?;
         Ok(Self {
             name: name.to_owned(),
             config: primary,

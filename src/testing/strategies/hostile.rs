@@ -1,6 +1,7 @@
 //! Rules files with something wrong in them.
 
 use super::rules;
+use crate::text;
 use proptest::{
     prelude::*,
     sample::{Index, select},
@@ -114,9 +115,8 @@ fn replace() -> impl Strategy<Value = Change> {
 
 impl Change {
     fn on(&self, text: &str) -> String {
-        let place = |index: &Index| text.floor_char_boundary(index.index(text.len() + 1));
-        let end =
-            |start: usize, bytes: usize| text.ceil_char_boundary((start + bytes).min(text.len()));
+        let place = |index: &Index| text::floor(text, index.index(text.len() + 1));
+        let end = |start: usize, bytes: usize| text::ceil(text, start + bytes);
         let put = |at: usize, what: &str| format!("{}{what}{}", &text[..at], &text[at..]);
         match self {
             Self::Cut { at, bytes } => {

@@ -1,6 +1,6 @@
 //! Params: that fit, that nearly collide, and that break what they can.
 
-use crate::{ParamValue, Params, Rules, limits};
+use crate::{ParamValue, Params, Rules, limits, text};
 use proptest::{prelude::*, sample::select};
 use std::collections::BTreeMap;
 
@@ -113,7 +113,7 @@ fn value(ends: &[char]) -> impl Strategy<Value = String> + use<> {
         .prop_map(|(first, rest)| {
             let mut value = String::from(first);
             value.extend(rest);
-            value.truncate(value.floor_char_boundary(limits::MAX_PARAM_BYTES));
+            value.truncate(text::floor(&value, limits::MAX_PARAM_BYTES));
             value
         })
 }

@@ -1,0 +1,144 @@
+//! A TCP or Unix socket whose calls end in time, and are not ended by signals.
+
+use crate::limits;
+use redis::io::tcp::socket2::{self, Domain, SockAddr, TcpKeepalive, Type};
+use std::{
+    io::{self, Read, Write},
+    net::{TcpStream, ToSocketAddrs as _},
+    path::Path,
+    time::{Duration, Instant},
+};
+
+/// How long a call may take.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Bound {
+    /// Each so long.
+    Each(Duration),
+    /// All of them together.
+    Until(Instant),
+}
+
+/// Bytes to and from a server, by a socket or by TLS on one.
+pub(super) trait Wire: Read + Write + Send {
+    fn socket(&mut self) -> &mut Socket;
+}
+
+#[derive(Debug)]
+pub(super) struct Socket {
+    inner: socket2::Socket,
+    bound: Bound,
+}
+
+impl Wire for Socket {
+    fn socket(&mut self) -> &mut Socket {
+        self
+    }
+}
+
+/// Sets the socket's own time-out for reading or for writing.
+type Arm = fn(&socket2::Socket, Option<Duration>) -> io::Result<()>;
+
+/// The time that is left, for a socket: to it a time-out of zero is none, and it counts in microseconds.
+fn left(until: Instant) -> io::Result<Option<Duration>> {
+    match until.saturating_duration_since(Instant::now()) {
+        Duration::ZERO => Err(io::ErrorKind::TimedOut.into()),
+        left => Ok(Some(left.max(Duration::from_millis(1)))),
+    }
+}
+
+impl Socket {
+    /// To the first address of that name that takes the connection. Each gets an equal part of the time that is left.
+    pub(super) fn tcp(host: &str, port: u16, until: Instant) -> io::Result<Self> {
+        let addresses: Vec<_> = (host, port).to_socket_addrs()?.collect();
+        let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
+        for (n, address) in addresses.iter().enumerate() {
+            let left = left(until)?.unwrap_or_default();
+            let share = left / u32::try_from(addresses.len() - n).unwrap_or(1);
+            match TcpStream::connect_timeout(address, share.max(Duration::from_millis(1))) {
+                Ok(stream) => {
+                    stream.set_nodelay(true)?;
+                    let keepalive = TcpKeepalive::new().with_time(limits::TCP_KEEPALIVE);
+                    let inner = socket2::Socket::from(stream);
+                    inner.set_tcp_keepalive(&keepalive)?;
+                    return Self::bound(inner, until);
+                }
+                Err(e) => last = e,
+            }
+        }
+        Err(last)
+    }
+
+    pub(super) fn unix(path: &Path, until: Instant) -> io::Result<Self> {
+        let inner = socket2::Socket::new(Domain::UNIX, Type::STREAM, None)?;
+        let address = SockAddr::unix(path)?;
+        loop {
+            inner.set_write_timeout(left(until)?)?;
+            match inner.connect(&address) {
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                done => {
+                    done?;
+                    return Self::bound(inner, until);
+                }
+            }
+        }
+    }
+
+    fn bound(inner: socket2::Socket, until: Instant) -> io::Result<Self> {
+        let bound = Bound::Until(until);
+        Ok(Self { inner, bound })
+    }
+
+    pub(super) fn bind(&mut self, bound: Bound) -> io::Result<()> {
+        self.bound = bound;
+        if let Bound::Each(patience) = bound {
+            self.inner.set_read_timeout(Some(patience))?;
+            self.inner.set_write_timeout(Some(patience))?;
+        }
+        Ok(())
+    }
+
+    /// A call that is interrupted goes on with the time that it had left: a socket with a time-out is interrupted by every
+    /// signal, also by those that are to restart system calls.
+    fn call(
+        &self,
+        arm: Arm,
+        mut call: impl FnMut(&socket2::Socket) -> io::Result<usize>,
+    ) -> io::Result<usize> {
+        let until = match self.bound {
+            Bound::Each(patience) => Instant::now() + patience,
+            Bound::Until(until) => {
+                arm(&self.inner, left(until)?)?;
+                until
+            }
+        };
+        let mut done = call(&self.inner);
+        let mut shortened = false;
+        while matches!(&done, Err(e) if e.kind() == io::ErrorKind::Interrupted) {
+            arm(&self.inner, left(until)?)?;
+            shortened = true;
+            done = call(&self.inner);
+        }
+        if let (true, Bound::Each(patience)) = (shortened, self.bound) {
+            arm(&self.inner, Some(patience))?;
+        }
+        done
+    }
+}
+
+impl Read for Socket {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = |mut socket: &socket2::Socket| socket.read(buffer);
+        self.call(socket2::Socket::set_read_timeout, read)
+    }
+}
+
+impl Write for Socket {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let write = |mut socket: &socket2::Socket| socket.write(bytes);
+        self.call(socket2::Socket::set_write_timeout, write)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
