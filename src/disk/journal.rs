@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{limits, op::Stamp};
 use rustix::{
-    fs::{AtFlags, FileType, Mode, OFlags},
+    fs::{FileType, Mode, OFlags},
     io::Errno,
 };
 use serde::{Deserialize, Serialize};
@@ -242,7 +242,7 @@ pub(super) fn read(file: &File) -> io::Result<Option<Journal>> {
 
 /// Takes the lock; `None` where somebody else has it, or where the name no longer leads there.
 pub(super) fn try_lock(dir: &File, name: &str, file: File) -> io::Result<Option<File>> {
-    match file.try_lock() {
+    match folder::try_lock(&file) {
         Ok(()) => Ok(leads_to(dir, name, &file)?.then_some(file)),
         Err(TryLockError::WouldBlock) => Ok(None),
         Err(TryLockError::Error(e)) => Err(e),
@@ -255,7 +255,7 @@ fn leads_to(dir: &File, name: &str, file: &File) -> io::Result<bool> {
 }
 
 pub(super) fn remove(dir: &File, name: &str) -> io::Result<()> {
-    match rustix::fs::unlinkat(dir, name, AtFlags::empty()) {
+    match folder::unlink_at(dir, name) {
         Ok(()) | Err(Errno::NOENT) => Ok(()),
         Err(e) => Err(e.into()),
     }

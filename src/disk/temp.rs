@@ -3,8 +3,8 @@
 use super::folder;
 use crate::{Result, error::io_error, limits, op::Stamp};
 use rustix::{
-    fs::{AtFlags, Mode, OFlags, Stat, Timespec, Timestamps, UTIME_OMIT},
-    io::Errno,
+    fs::{Mode, OFlags, Stat, Timespec, Timestamps, UTIME_OMIT},
+    io::{Errno, retry_on_intr},
 };
 use std::{
     fs::{File, TryLockError},
@@ -68,7 +68,7 @@ impl Temp {
                 token,
                 name,
             };
-            match temp.file.try_lock() {
+            match folder::try_lock(&temp.file) {
                 Ok(()) if folder::stat_at(dir, &temp.name)?.is_some() => return Ok(temp),
                 Ok(()) | Err(TryLockError::WouldBlock) => {
                     let _ = temp.discard(dir);
@@ -104,7 +104,7 @@ impl Temp {
         if let Some(stat) = document {
             folder::give_to(&self.file, stat)?;
             let bits = Mode::from_raw_mode(stat.st_mode & MODE_BITS);
-            rustix::fs::fchmod(&self.file, bits)?;
+            retry_on_intr(|| rustix::fs::fchmod(&self.file, bits))?;
         }
         (&self.file).write_all(bytes)
     }
@@ -122,7 +122,7 @@ impl Temp {
                 tv_nsec: mtime_ns.rem_euclid(1_000_000_000) as _,
             },
         };
-        rustix::fs::futimens(&self.file, &times)?;
+        retry_on_intr(|| rustix::fs::futimens(&self.file, &times))?;
         self.stamp()
     }
 
@@ -131,12 +131,13 @@ impl Temp {
     }
 
     pub(super) fn discard(&self, dir: &File) -> Result<(), Errno> {
-        rustix::fs::unlinkat(dir, &self.name, AtFlags::empty())
+        folder::unlink_at(dir, &self.name)
     }
 
     /// Makes it the document. A rename that reports a failure may have happened on a network file system: the inode decides.
     pub(super) fn rename(&self, dir: &File, file: &str) -> io::Result<()> {
-        let Err(e) = rustix::fs::renameat(dir, &self.name, dir, file) else {
+        let rename = || rustix::fs::renameat(dir, &self.name, dir, file);
+        let Err(e) = retry_on_intr(rename) else {
             return Ok(());
         };
         let own = self.stamp()?.inode;
@@ -156,12 +157,12 @@ pub(super) fn sweep(dir: &File, path: &Path, file: &str) -> Result<()> {
         let Ok(left) = folder::open_at(dir, &name, OFlags::RDONLY, Mode::empty()) else {
             continue;
         };
-        if left.try_lock().is_ok() {
+        if folder::try_lock(&left).is_ok() {
             log::info!(
                 "{}: removing what a dead writer left",
                 path.join(&name).display()
             );
-            match rustix::fs::unlinkat(dir, &name, AtFlags::empty()) {
+            match folder::unlink_at(dir, &name) {
                 // Its writer was alive after all, and is through with it.
                 Ok(()) | Err(Errno::NOENT) => {}
                 Err(e) => {

@@ -149,7 +149,7 @@ fn lock(folder: &Folder, name: &str) -> io::Result<Option<File>> {
         Err(rustix::io::Errno::NOENT) => return Ok(None),
         Err(e) => return Err(e.into()),
     };
-    match file.try_lock() {
+    match folder::try_lock(&file) {
         Ok(()) => {}
         Err(TryLockError::WouldBlock) => return Ok(None),
         Err(TryLockError::Error(e)) => return Err(e),
