@@ -34,6 +34,7 @@ mod op;
 mod protocol;
 mod raw;
 mod rules;
+mod signals;
 #[cfg(all(test, feature = "testing"))]
 mod sim;
 mod store;

@@ -9,6 +9,7 @@ use crate::{
     limits,
     op::{Ask, Invalidate, Op},
     protocol::{Action, Answer, Now, Replayed, Step, mismatch, replay},
+    signals,
 };
 use backon::{BackoffBuilder, ExponentialBuilder};
 use std::{
@@ -137,8 +138,7 @@ impl Replayer {
             return;
         }
         let shared = Arc::clone(&self.shared);
-        let named = thread::Builder::new().name("cachetx-outbox".to_owned());
-        match named.spawn(move || shared.run()) {
+        match signals::spawn("cachetx-outbox", move || shared.run()) {
             Ok(started) => *thread = Some(started),
             Err(e) => log::error!("the outbox has no thread, so it is replayed by calls only: {e}"),
         }

@@ -1,18 +1,17 @@
 //! Work that is done again and again in the background: leases, marks and locks are renewed by it.
 
-use crate::limits;
+use crate::{limits, signals};
 use std::{
     collections::{BTreeMap, HashMap},
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak},
-    thread,
     time::{Duration, Instant},
 };
 
 /// A thread for each cache, and more, up to a bound, while jobs take long: a server that does not answer, or a caller's hook,
 /// must not keep all others waiting. They start with the first job and end some seconds after the last, or with the cache.
 ///
-/// Not `scheduled_thread_pool`'s, which keeps what was cancelled until its time comes: much, where every lock has a job.
+/// Not the crate `scheduled_thread_pool`, which keeps what was cancelled until its time comes: much, where every lock has a job.
 #[derive(Default)]
 pub(crate) struct Timer(Arc<Shared>);
 
@@ -162,8 +161,7 @@ impl Shared {
             return;
         }
         let shared = Arc::clone(self);
-        let named = thread::Builder::new().name("cachetx-timer".to_owned());
-        match named.spawn(move || shared.run()) {
+        match signals::spawn("cachetx-timer", move || shared.run()) {
             // It counts before it runs, so that nobody starts another one meanwhile.
             Ok(_) => {
                 state.threads += 1;
@@ -328,7 +326,7 @@ mod tests {
         let end = Instant::now() + PATIENCE;
         while shared.strong_count() > 0 {
             assert!(Instant::now() < end, "the thread goes on");
-            thread::yield_now();
+            std::thread::yield_now();
         }
     }
 }

@@ -14,6 +14,7 @@ mod memory;
 mod messages;
 mod node;
 mod plain;
+mod pool;
 mod refusal;
 mod replicas;
 mod reply;

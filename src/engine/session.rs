@@ -10,6 +10,7 @@ use super::{
 use crate::{
     Error,
     error::{Effect, Kind},
+    signals,
 };
 use redis::{Connection, Value};
 
@@ -49,6 +50,7 @@ impl Session<'_> {
         self.node.counters().count_round_trip();
         // Until the replies are there, a late one could be taken for the next request's.
         let spoilt = std::mem::replace(&mut self.spoilt, true);
+        let held_back = signals::hold_back();
         let sent = self.connection.send_packed_command(&self.packed.bytes);
         sent.map_err(lost)?;
         let mut replies = Vec::with_capacity(self.packed.count);
@@ -58,6 +60,7 @@ impl Session<'_> {
                 reply => replies.push(reply),
             }
         }
+        drop(held_back);
         self.spoilt = spoilt;
         let replies = self.packed.answers(replies);
         // Of a pipeline the last one counts: it is the request that the others were made for.

@@ -3,6 +3,8 @@
 
 mod breaker;
 mod cut_replies;
+#[cfg(target_os = "linux")]
+mod interrupted;
 mod outage;
 mod outbox;
 mod outbox_processes;

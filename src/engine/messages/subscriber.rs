@@ -5,7 +5,7 @@ use crate::{
         reply::{is_denied, server_error},
         topology::Topology,
     },
-    limits,
+    limits, signals,
 };
 use backon::{BackoffBuilder as _, ExponentialBuilder};
 use redis::{Connection, PushKind, Value};
@@ -15,7 +15,6 @@ use std::{
         Arc, Condvar, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering::SeqCst},
     },
-    thread,
     time::{Duration, Instant},
 };
 
@@ -81,8 +80,7 @@ impl Subscriber {
             return;
         }
         let shared = Arc::clone(&self.0);
-        let named = thread::Builder::new().name("cachetx-messages".to_owned());
-        match named.spawn(move || shared.run()) {
+        match signals::spawn("cachetx-messages", move || shared.run()) {
             Ok(_) => *thread = Thread::Runs,
             Err(e) => self.0.complain(&format!("no thread: {e}")),
         }
