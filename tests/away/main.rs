@@ -1,6 +1,8 @@
 //! The server away, slow, or losing replies: outcomes, the outbox, the circuit breaker.
 #![cfg(feature = "testing")]
 
+#[cfg(target_os = "linux")]
+mod all_dead;
 mod breaker;
 mod cut_replies;
 #[cfg(target_os = "linux")]

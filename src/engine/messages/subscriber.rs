@@ -167,7 +167,7 @@ impl Shared {
                 Ok(connection) => return Ok(connection),
                 Err(e) => {
                     if e.is_unavailable() {
-                        self.topology.doubt(&node);
+                        self.topology.forget(&node, &e);
                     }
                     failed = Some(e);
                 }
