@@ -107,18 +107,22 @@ mod tests {
             asked.fetch_add(1, SeqCst);
             Err(Error::new(Kind::Internal("nobody".to_owned())))
         };
-        let until = Instant::now() + Duration::from_millis(500);
+        let start = Instant::now();
         thread::scope(|scope| {
             for _ in 0..8 {
                 scope.spawn(|| {
-                    while Instant::now() < until {
+                    while start.elapsed() < Duration::from_millis(500) {
                         assert!(turns.take(nobody).is_err());
                     }
                 });
             }
         });
-        let asked = asked.load(SeqCst);
         // 5, 10, 20, 40, 80, 100 … ms, each with as much again at most.
-        assert!((2..=10).contains(&asked), "{asked}");
+        let most = 7 + start.elapsed().as_millis() / 100;
+        assert!(u128::from(asked.load(SeqCst)) <= most, "{asked:?}");
+        let before = asked.load(SeqCst);
+        while asked.load(SeqCst) == before {
+            let _ = turns.take(nobody);
+        }
     }
 }
