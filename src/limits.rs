@@ -110,6 +110,10 @@ pub const BREAKER_CIRCUITS: usize = 64;
 pub const SLOTS: u16 = 16_384;
 /// How long the circuit breaker skips the server before it asks again, unless the cache says otherwise.
 pub const DEFAULT_BREAKER_PAUSE: Duration = Duration::from_secs(2);
+/// A connection that was not used for longer is replaced before its next use.
+pub const CONNECTION_IDLE: Duration = Duration::from_secs(10 * 60);
+/// A connection that is older is replaced before its next use: its name may lead to another server by now.
+pub const CONNECTION_LIFE: Duration = Duration::from_secs(30 * 60);
 /// An idle connection is probed after so long, so that one whose server vanished is found.
 pub const TCP_KEEPALIVE: Duration = Duration::from_secs(60);
 /// Attempts of the Watch engine at one operation, each of which may find its keys changed by somebody else.
@@ -134,6 +138,12 @@ pub const MAX_REDIRECTS: u32 = 8;
 pub const SETTLE_POLL_MIN: Duration = Duration::from_millis(5);
 /// The longest of these pauses.
 pub const SETTLE_POLL_MAX: Duration = Duration::from_millis(100);
+/// Questions to a Cluster's nodes, or to sentinels, that come further apart are no longer in a row: the first pause after the
+/// next one is [`SETTLE_POLL_MIN`] again.
+pub const SETTLE_CALM: Duration = Duration::from_secs(1);
+/// Addresses of a Cluster's nodes that are kept with their connections: as many as the largest Cluster has. Past that, those
+/// that serve no slot are forgotten.
+pub const KEPT_NODES: usize = 1_000;
 /// The shortest wait for replicas after a commit: servers take zero for ever.
 pub const MIN_REPLICA_WAIT: Duration = Duration::from_millis(1);
 /// The longest.

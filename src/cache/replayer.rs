@@ -137,8 +137,9 @@ impl Replayer {
             return;
         }
         let shared = Arc::clone(&self.shared);
-        let named = thread::Builder::new().name("cachetx-outbox".to_owned());
-        match named.spawn(move || shared.run()) {
+        match thread::Builder::new()
+            .name("cachetx-outbox".to_owned())
+            .spawn(move || shared.run()) {
             Ok(started) => *thread = Some(started),
             Err(e) => log::error!("the outbox has no thread, so it is replayed by calls only: {e}"),
         }

@@ -12,7 +12,7 @@ use std::{
 /// A thread for each cache, and more, up to a bound, while jobs take long: a server that does not answer, or a caller's hook,
 /// must not keep all others waiting. They start with the first job and end some seconds after the last, or with the cache.
 ///
-/// Not `scheduled_thread_pool`'s, which keeps what was cancelled until its time comes: much, where every lock has a job.
+/// Not the crate `scheduled_thread_pool`, which keeps what was cancelled until its time comes: much, where every lock has a job.
 #[derive(Default)]
 pub(crate) struct Timer(Arc<Shared>);
 
@@ -162,8 +162,9 @@ impl Shared {
             return;
         }
         let shared = Arc::clone(self);
-        let named = thread::Builder::new().name("cachetx-timer".to_owned());
-        match named.spawn(move || shared.run()) {
+        match thread::Builder::new()
+            .name("cachetx-timer".to_owned())
+            .spawn(move || shared.run()) {
             // It counts before it runs, so that nobody starts another one meanwhile.
             Ok(_) => {
                 state.threads += 1;
@@ -328,7 +329,7 @@ mod tests {
         let end = Instant::now() + PATIENCE;
         while shared.strong_count() > 0 {
             assert!(Instant::now() < end, "the thread goes on");
-            thread::yield_now();
+            std::thread::yield_now();
         }
     }
 }

@@ -3,22 +3,26 @@
 use crate::{Result, error::io_error, op::Stamp};
 use rustix::{
     fs::{AtFlags, Dir, FileType, Gid, Mode, OFlags, Stat, Uid},
-    io::Errno,
+    io::{Errno, retry_on_intr},
 };
 use std::{fs::File, path::Path};
 
 /// Opens one component. `NONBLOCK` so that a FIFO in a document's place is refused instead of waited for.
 pub(super) fn open_at(dir: &File, name: &str, flags: OFlags, mode: Mode) -> Result<File, Errno> {
     let flags = flags | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
-    rustix::io::retry_on_intr(|| rustix::fs::openat(dir, name, flags, mode)).map(File::from)
+    retry_on_intr(|| rustix::fs::openat(dir, name, flags, mode)).map(File::from)
 }
 
 pub(super) fn stat_at(dir: &File, name: &str) -> Result<Option<Stat>, Errno> {
-    match rustix::fs::statat(dir, name, AtFlags::SYMLINK_NOFOLLOW) {
+    match retry_on_intr(|| rustix::fs::statat(dir, name, AtFlags::SYMLINK_NOFOLLOW)) {
         Ok(stat) => Ok(Some(stat)),
         Err(Errno::NOENT) => Ok(None),
         Err(e) => Err(e),
     }
+}
+
+pub(super) fn unlink_at(dir: &File, name: &str) -> Result<(), Errno> {
+    retry_on_intr(|| rustix::fs::unlinkat(dir, name, AtFlags::empty()))
 }
 
 /// The stat fields differ in type between platforms, so the casts are needed on some of them only.

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{limits, op::Stamp};
 use rustix::{
-    fs::{AtFlags, FileType, Mode, OFlags},
+    fs::{FileType, Mode, OFlags},
     io::Errno,
 };
 use serde::{Deserialize, Serialize};
@@ -252,7 +252,7 @@ fn leads_to(dir: &File, name: &str, file: &File) -> io::Result<bool> {
 }
 
 pub(super) fn remove(dir: &File, name: &str) -> io::Result<()> {
-    match rustix::fs::unlinkat(dir, name, AtFlags::empty()) {
+    match folder::unlink_at(dir, name) {
         Ok(()) | Err(Errno::NOENT) => Ok(()),
         Err(e) => Err(e.into()),
     }

@@ -53,7 +53,8 @@ impl Root {
                 _ => None,
             };
         }
-        let stat = rustix::fs::statat(&self.dir, place.path(), AtFlags::SYMLINK_NOFOLLOW).ok()?;
+        let stat = || rustix::fs::statat(&self.dir, place.path(), AtFlags::SYMLINK_NOFOLLOW);
+        let stat = rustix::io::retry_on_intr(stat).ok()?;
         (folder::file_type(&stat) == FileType::RegularFile).then(|| folder::stamp(&stat))
     }
 

@@ -66,9 +66,11 @@ pub(super) fn read(file: &File) -> io::Result<Sidecar> {
     let mut text = [0; LINE_BYTES + 1];
     let mut len = 0;
     while len < text.len() {
-        match file.read_at(&mut text[len..], len as u64)? {
-            0 => break,
-            n => len += n,
+        match file.read_at(&mut text[len..], len as u64) {
+            Ok(0) => break,
+            Ok(n) => len += n,
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            Err(e) => return Err(e),
         }
     }
     Ok(parse(&text[..len]).unwrap_or_else(|| {

@@ -3,8 +3,8 @@
 use super::{folder, os_lock};
 use crate::{Result, error::io_error, limits, op::Stamp};
 use rustix::{
-    fs::{AtFlags, Mode, OFlags, Stat, Timespec, Timestamps, UTIME_OMIT},
-    io::Errno,
+    fs::{Mode, OFlags, Stat, Timespec, Timestamps, UTIME_OMIT},
+    io::{Errno, retry_on_intr},
 };
 use std::{fs::File, io, io::Write, path::Path};
 
@@ -99,7 +99,7 @@ impl Temp {
         if let Some(stat) = document {
             folder::give_to(&self.file, stat)?;
             let bits = Mode::from_raw_mode(stat.st_mode & MODE_BITS);
-            rustix::fs::fchmod(&self.file, bits)?;
+            retry_on_intr(|| rustix::fs::fchmod(&self.file, bits))?;
         }
         (&self.file).write_all(bytes)
     }
@@ -117,7 +117,7 @@ impl Temp {
                 tv_nsec: mtime_ns.rem_euclid(1_000_000_000) as _,
             },
         };
-        rustix::fs::futimens(&self.file, &times)?;
+        retry_on_intr(|| rustix::fs::futimens(&self.file, &times))?;
         self.stamp()
     }
 
@@ -126,12 +126,13 @@ impl Temp {
     }
 
     pub(super) fn discard(&self, dir: &File) -> Result<(), Errno> {
-        rustix::fs::unlinkat(dir, &self.name, AtFlags::empty())
+        folder::unlink_at(dir, &self.name)
     }
 
     /// Makes it the document. A rename that reports a failure may have happened on a network file system: the inode decides.
     pub(super) fn rename(&self, dir: &File, file: &str) -> io::Result<()> {
-        let Err(e) = rustix::fs::renameat(dir, &self.name, dir, file) else {
+        let rename = || rustix::fs::renameat(dir, &self.name, dir, file);
+        let Err(e) = retry_on_intr(rename) else {
             return Ok(());
         };
         let own = self.stamp()?.inode;
@@ -156,7 +157,7 @@ pub(super) fn sweep(dir: &File, path: &Path, file: &str) -> Result<()> {
                 "{}: removing what a dead writer left",
                 path.join(&name).display()
             );
-            match rustix::fs::unlinkat(dir, &name, AtFlags::empty()) {
+            match folder::unlink_at(dir, &name) {
                 // Its writer was alive after all, and is through with it.
                 Ok(()) | Err(Errno::NOENT) => {}
                 Err(e) => {

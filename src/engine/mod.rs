@@ -17,6 +17,7 @@ mod memory;
 mod messages;
 mod node;
 mod plain;
+mod pool;
 mod refusal;
 mod replicas;
 mod reply;

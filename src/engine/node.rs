@@ -5,19 +5,17 @@ use super::{
     config::ServerConfig,
     counters::Counters,
     link::{Link, Unopened, Way},
+    pool::Pool,
     refusal::{refused_at, unavailable},
     session::{Failure, Session},
     source::Databases,
     topology::{Address, Redirect},
-    wire::Packed,
 };
 use crate::{Error, Result, error::Effect, limits, op::Fault};
-use scheduled_thread_pool::ScheduledThreadPool;
 use std::{
-    convert::Infallible,
     io,
     sync::{Arc, PoisonError, RwLock},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 /// Whether a Cluster's node is asked for keys that are only on their way to it.
@@ -56,7 +54,7 @@ impl Miss {
 
 /// One server: a pool of slots that connect when they are first used, and what a boot found there.
 pub(super) struct Node {
-    pool: r2d2::Pool<Slots>,
+    pool: Pool,
     way: Way,
     config: ServerConfig,
     counters: Arc<Counters>,
@@ -68,21 +66,8 @@ impl Node {
     /// Connects nothing yet.
     pub(super) fn new(config: ServerConfig, counters: Arc<Counters>) -> Result<Self> {
         let way = config.way()?;
-        // Making a slot is no work and needs no more than one thread.
-        let threads = ScheduledThreadPool::builder()
-            .num_threads(1)
-            .thread_name_pattern("cachetx-pool-{}")
-            .build();
-        let pool = r2d2::Pool::builder()
-            .max_size(config.pool_size)
-            .min_idle(Some(0))
-            // The default asks the server at each check-out: one more round trip.
-            .test_on_check_out(false)
-            .connection_timeout(config.connect_timeout + config.response_timeout)
-            .thread_pool(Arc::new(threads))
-            .build_unchecked(Slots);
         Ok(Self {
-            pool,
+            pool: Pool::new(config.pool_size),
             way,
             config,
             counters,
@@ -143,7 +128,8 @@ impl Node {
         asking: Asking,
         work: &mut impl FnMut(&mut Session<'_>) -> Result<T, Failure>,
     ) -> Result<T, Miss> {
-        let mut slot = self.pool.get().map_err(|_| {
+        let taken = self.pool.take(self.config.patience());
+        let mut slot = taken.ok_or_else(|| {
             let size = self.config.pool_size;
             let error = unavailable(format!("all {size} connections are in use"), Effect::None);
             Miss::new(Fault::NotDone(error), Cause::Refused)
@@ -162,7 +148,10 @@ impl Node {
                     }
                 },
             };
-            let Slot { buffer, .. } = &mut *slot;
+            if !reused {
+                slot.opened = Some(Instant::now());
+            }
+            let buffer = &mut slot.buffer;
             buffer.asking = asking == Asking::Yes;
             let mut session = Session {
                 connection,
@@ -297,43 +286,5 @@ impl Node {
             false => Cause::Refused,
         };
         (error, cause)
-    }
-}
-
-/// A place in the pool. Its connection is made by the thread that needs it, so that a failure is that thread's own and
-/// at once, where the pool would wait and retry.
-#[derive(Default)]
-struct Slot {
-    connection: Option<Link>,
-    /// Its last connection was lost.
-    failed: bool,
-    /// Kept from request to request: packing into a warm one saves 4 to 13 percent at 256 KiB.
-    buffer: Packed,
-}
-
-impl Slot {
-    /// Gives the memory of an unusually big request back.
-    fn trim(&mut self) {
-        self.buffer.clear();
-        self.buffer.bytes.shrink_to(limits::WARM_BUFFER_BYTES);
-    }
-}
-
-struct Slots;
-
-impl r2d2::ManageConnection for Slots {
-    type Connection = Slot;
-    type Error = Infallible;
-
-    fn connect(&self) -> Result<Slot, Infallible> {
-        Ok(Slot::default())
-    }
-
-    fn is_valid(&self, _: &mut Slot) -> Result<(), Infallible> {
-        Ok(())
-    }
-
-    fn has_broken(&self, _: &mut Slot) -> bool {
-        false
     }
 }

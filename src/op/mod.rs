@@ -51,6 +51,12 @@ pub(crate) enum Fault {
 }
 
 impl Fault {
+    pub(crate) fn error(&self) -> &Error {
+        match self {
+            Self::NotDone(e) | Self::Unknown(e) => e,
+        }
+    }
+
     /// The effect is set here, and nowhere else, from what is known.
     pub(crate) fn into_error(self) -> Error {
         match self {

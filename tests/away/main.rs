@@ -1,10 +1,14 @@
 //! The server away, slow, or losing replies: outcomes, the outbox, the circuit breaker.
 #![cfg(feature = "testing")]
 
+#[cfg(target_os = "linux")]
+mod all_dead;
 mod breaker;
 mod credentials;
 mod cut_replies;
 mod held_back;
+#[cfg(target_os = "linux")]
+mod interrupted;
 mod outage;
 mod outbox;
 mod outbox_processes;

@@ -6,7 +6,7 @@ use crate::support::{
     nodes::Nodes,
 };
 use cachetx::{
-    Cache, Store,
+    Cache, Params, Store,
     testing::{Cluster, ServerBinary},
 };
 use tempfile::TempDir;
@@ -71,4 +71,20 @@ fn a_primary_hands_over_under_load() {
         cluster.fail_over(victim).expect("handed over");
         cluster.until_whole().expect("the old one follows");
     });
+}
+
+/// A reader waits for nobody, and still finds out who took over.
+#[test]
+fn a_process_that_only_reads_follows_the_successor() {
+    let mut cluster = Cluster::start(support::any_binary()).expect("a Cluster");
+    let cache = Cache::builder(support::rules()).cluster(cluster.urls());
+    let cache = cache.open().expect("the cache opens");
+    let params = Params::new().with("run_id", "a");
+    cache.get("ash", &params).expect("read");
+    let slot = cluster.slot(&key("a", "ash")).expect("a slot");
+    let owner = |cluster: &Cluster| cluster.owner(slot).expect("nodes answer");
+    let victim = owner(&cluster).expect("they agree");
+    cluster.node_mut(victim).kill();
+    support::until("a replica took over", || owner(&cluster).is_some());
+    support::until("the reader asks it", || cache.get("ash", &params).is_ok());
 }

@@ -1,6 +1,9 @@
 //! Slots that move while they are in use.
 
-use crate::{bed::*, support::Climate};
+use crate::{
+    bed::*,
+    support::{self, Climate},
+};
 use std::{
     sync::atomic::{AtomicBool, Ordering::SeqCst},
     thread,
@@ -41,7 +44,7 @@ fn a_slot_in_use_is_migrated_during_500_commits() {
                 }
                 migrations
             });
-            let ending = crate::support::SetOnDrop(&done);
+            let ending = support::SetOnDrop(&done);
             let mut nodes = bed.nodes();
             while committed < MIGRATED_COMMITS {
                 // Where the slot is between two nodes a plain client cannot set all of these either.
@@ -76,5 +79,47 @@ fn a_slot_in_use_is_migrated_during_500_commits() {
         let stats = store.cache().stats();
         eprintln!("{committed} committed, {reported} reported, {migrations} migrations, {stats:?}");
         assert!(migrations > 0 && stats.redirects > 0);
+    });
+}
+
+/// Nodes that prefer to be called by host names and have none say `?:<port>`: the host that was asked.
+#[test]
+fn a_slot_moves_between_nodes_that_have_no_name() {
+    on_every_server(|bed| {
+        let binary = bed.cluster.node(0).binary();
+        if binary.version() < (7, 0, 0) {
+            eprintln!("skipped: {binary} announces addresses only");
+            return;
+        }
+        let prefer = |what: &str| {
+            for n in 0..6 {
+                redis::cmd("CONFIG")
+                    .arg(&["SET", "cluster-preferred-endpoint-type", what])
+                    .exec(&mut support::connect(bed.cluster.node(n)))
+                    .expect("CONFIG SET");
+            }
+        };
+        prefer("hostname");
+        let store = bed.store();
+        let run = "nameless";
+        let document = climate(&store, run);
+        document.create(&Climate::of(0)).expect("created");
+        let (slot, first) = bed.owner(document.cache_key());
+        for at in [first, first + 1, first + 2].map(|n| n % 3) {
+            let to = (at + 1) % 3;
+            let before = store.cache().stats().redirects;
+            bed.cluster.begin_migration(slot, at, to).expect("begun");
+            bed.cluster.migrate_keys(slot, at, to).expect("moved");
+            // Some of its keys are on either side, so that it need not succeed.
+            if let Err(e) = add_one(&document, task()) {
+                assert!(!e.to_string().contains("connect"), "{e}");
+            }
+            bed.cluster.migrate_keys(slot, at, to).expect("moved");
+            bed.cluster.end_migration(slot, at, to).expect("ended");
+            let outcome = add_one(&document, task()).expect("saved");
+            assert!(outcome.cache.is_settled(), "{outcome:?}");
+            assert!(store.cache().stats().redirects > before);
+        }
+        prefer("ip");
     });
 }

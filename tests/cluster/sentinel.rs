@@ -7,10 +7,10 @@ use crate::support::{
     until,
 };
 use cachetx::{
-    Cache, CacheBuilder, CacheOutcome, Save, Store,
-    testing::{SentinelTrio, ServerBinary},
+    Cache, CacheBuilder, CacheOutcome, Params, Save, Store,
+    testing::{SentinelTrio, ServerBinary, ServerOptions, WireFault},
 };
-use std::time::Duration;
+use std::{thread, time::Duration};
 use tempfile::TempDir;
 
 fn builder(trio: &SentinelTrio) -> CacheBuilder {
@@ -165,6 +165,38 @@ fn what_cannot_work_is_said_when_it_is_opened() {
         refused.is_unavailable() && refused.to_string().contains("no sentinel says"),
         "{refused}"
     );
+}
+
+/// A reply that is lost is a reason to ask the sentinels, and none to give up the connections to a primary that they name again.
+#[test]
+fn a_lost_reply_costs_one_connection() {
+    const READERS: usize = 8;
+    let options = ServerOptions::new().proxied();
+    let binary = ServerBinary::any().expect("no server found: run `make servers`");
+    let trio = SentinelTrio::start_with(binary, options).expect("a trio");
+    let proxy = trio.server(0).proxy().expect("proxied");
+    let cache = builder(&trio).response_timeout(Duration::from_secs(2));
+    let cache = cache.open().expect("the cache opens");
+    let params = Params::new().with("run_id", "copacetic-sled");
+    let read = || cache.get("ash", &params);
+    let all_read = || {
+        proxy.delay_replies(Duration::from_millis(100));
+        thread::scope(|scope| {
+            let readers: Vec<_> = (0..READERS).map(|_| scope.spawn(read)).collect();
+            for reader in readers {
+                reader.join().expect("no panic").expect("read");
+            }
+        });
+        proxy.delay_replies(Duration::ZERO);
+    };
+    all_read();
+    proxy.reset();
+    proxy.inject(WireFault::SwallowReply);
+    let lost = read().expect_err("no reply");
+    assert!(lost.is_unavailable(), "{lost}");
+    all_read();
+    let made = proxy.traffic().connections;
+    assert!(made < READERS as u64 / 2, "{made} connections were made");
 }
 
 fn replaced(replace: impl Fn(&mut SentinelTrio)) {

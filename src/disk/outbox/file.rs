@@ -1,7 +1,7 @@
 //! The own file: locked before it has its name, appended to, never mended.
 
 use crate::disk::{folder, os_lock, root::make_durably};
-use rustix::fs::{AtFlags, Mode, OFlags};
+use rustix::fs::{Mode, OFlags};
 use std::{
     fs::File,
     io::{self, Write},
@@ -77,7 +77,7 @@ impl Folder {
     }
 
     pub(super) fn remove(&self, name: &str) -> io::Result<()> {
-        Ok(rustix::fs::unlinkat(&self.dir, name, AtFlags::empty())?)
+        Ok(folder::unlink_at(&self.dir, name)?)
     }
 }
 
@@ -120,7 +120,7 @@ impl OwnFile {
         }
         self.append(lines, Sync::Now)?;
         let dir = &self.folder.dir;
-        rustix::fs::renameat(dir, new, dir, &self.name)?;
+        rustix::io::retry_on_intr(|| rustix::fs::renameat(dir, new, dir, &self.name))?;
         dir.sync_all()
     }
 

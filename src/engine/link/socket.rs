@@ -113,7 +113,9 @@ impl Socket {
         };
         let mut done = call(&self.inner);
         let mut shortened = false;
-        while matches!(&done, Err(e) if e.kind() == io::ErrorKind::Interrupted) {
+        while cfg!(not(cachetx_without_retries_on_signals))
+            && matches!(&done, Err(e) if e.kind() == io::ErrorKind::Interrupted)
+        {
             arm(&self.inner, left(until)?)?;
             shortened = true;
             done = call(&self.inner);

@@ -82,8 +82,9 @@ impl Subscriber {
             return;
         }
         let shared = Arc::clone(&self.0);
-        let named = thread::Builder::new().name("cachetx-messages".to_owned());
-        match named.spawn(move || shared.run()) {
+        match thread::Builder::new()
+            .name("cachetx-messages".to_owned())
+            .spawn(move || shared.run()) {
             Ok(_) => *thread = Thread::Runs,
             Err(e) => self.0.complain(&format!("no thread: {e}")),
         }
@@ -170,7 +171,7 @@ impl Shared {
                 Ok(connection) => return Ok(connection),
                 Err(e) => {
                     if e.is_unavailable() {
-                        self.topology.doubt(&node);
+                        self.topology.forget(&node, &e);
                     }
                     failed = Some(e);
                 }

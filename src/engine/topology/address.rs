@@ -22,10 +22,12 @@ impl Address {
         Some(Self::new(host, port.parse().ok()?))
     }
 
-    /// An empty host is the one that was asked.
+    /// No host, or `?`, is the one that was asked: a server that prefers to announce a host name and has none says so.
     pub(super) fn told_by(self, asked: Option<&Self>) -> Self {
         match asked {
-            Some(asked) if self.host.is_empty() => Self::new(&asked.host, self.port),
+            Some(asked) if self.host.is_empty() || self.host == "?" => {
+                Self::new(&asked.host, self.port)
+            }
             _ => self,
         }
     }

@@ -11,6 +11,7 @@ use crate::{
         session::{Failure, Session, nonsense},
     },
     error::{Effect, Kind},
+    limits,
     op::Fault,
 };
 use redis::Value;
@@ -67,6 +68,15 @@ impl Map {
             }
         }
         primaries
+    }
+
+    /// Closes the connections to nodes that serve nothing, but for the seeds.
+    fn keep_serving(&mut self, seeds: &[Arc<Node>]) {
+        let served = &self.served;
+        self.nodes.retain(|_, node| {
+            let mut kept = served.iter().map(|(.., primary)| primary).chain(seeds);
+            kept.any(|kept| Arc::ptr_eq(kept, node))
+        });
     }
 }
 
@@ -166,6 +176,8 @@ impl Cluster {
                 Cause::Elsewhere(Redirect::TryAgain) => search.unsettled(miss.fault)?,
                 Cause::Elsewhere(Redirect::Unsettled | Redirect::ReadOnly) | Cause::Unreached => {
                     self.counters.count_redirect();
+                    // Also where this operation waits for nobody: the next one asks.
+                    self.stale.store(true, SeqCst);
                     search.unsettled(miss.fault)?;
                     // Nobody answers: the next round finds that out again, and time ends it.
                     let _ = self.refresh(version, Some(&node));
@@ -203,14 +215,14 @@ impl Cluster {
 
     /// The node that serves the slot, and the version of the map that says so. Any node will do where there is no slot.
     fn owner(&self, slot: Option<u16>) -> Result<(Arc<Node>, u64)> {
-        if self.stale.swap(false, SeqCst)
+        if self.version() == 0 {
+            self.refresh(0, None)?;
+        } else if self.stale.load(SeqCst)
+            && !self.refreshing.rests()
+            && self.stale.swap(false, SeqCst)
             && let Err(e) = self.refresh(self.version(), None)
         {
             log::warn!("no node of the Cluster says who serves what: {e}");
-            if self.version() == 0 {
-                self.stale.store(true, SeqCst);
-                return Err(e);
-            }
         }
         let map = self.map();
         let owner = match slot {
@@ -234,6 +246,8 @@ impl Cluster {
                 .is_some_and(|owner| Arc::ptr_eq(&owner, &node))
         {
             map.moved.insert(slot, node);
+            // What else has moved is asked a moment later.
+            self.stale.store(true, SeqCst);
         }
         Ok(())
     }
@@ -244,6 +258,10 @@ impl Cluster {
             return Ok(Arc::clone(node));
         }
         let mut map = self.map.write().unwrap_or_else(PoisonError::into_inner);
+        if map.nodes.len() >= limits::KEPT_NODES {
+            map.moved.clear();
+            map.keep_serving(&self.seeds);
+        }
         self.node_of(&mut map.nodes, address)
     }
 
@@ -276,10 +294,10 @@ impl Cluster {
     }
 
     fn refresh_from(&self, version: u64, sources: Vec<Arc<Node>>) -> Result<()> {
-        self.refreshing.take(|| match self.version() > version {
-            true => Ok(()),
-            false => self.ask_any(sources),
-        })
+        if self.version() > version {
+            return Ok(());
+        }
+        self.refreshing.take(|| self.ask_any(sources))
     }
 
     fn ask_any(&self, sources: Vec<Arc<Node>>) -> Result<()> {
@@ -313,14 +331,8 @@ impl Cluster {
             let node = self.node_of(&mut nodes, &part.by)?;
             map.served.push((part.first, part.last, node));
         }
-        nodes.retain(|_, node| {
-            let serves = map
-                .served
-                .iter()
-                .any(|(.., primary)| Arc::ptr_eq(primary, node));
-            serves || self.seeds.iter().any(|seed| Arc::ptr_eq(seed, node))
-        });
         map.nodes = nodes;
+        map.keep_serving(&self.seeds);
         map.version += 1;
         self.stale.store(false, SeqCst);
         Ok(())

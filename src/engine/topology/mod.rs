@@ -123,9 +123,9 @@ impl Topology {
 
     /// A primary that cannot be reached, or is none any more: the next one who wants it asks the sentinels. A Cluster's nodes are
     /// looked for by whoever has keys for them.
-    pub(super) fn doubt(&self, node: &Arc<Node>) {
+    pub(super) fn forget(&self, node: &Arc<Node>, why: &Error) {
         if let Self::Sentinel(sentinel) = self {
-            sentinel.forget(node);
+            sentinel.forget(node, why);
         }
     }
 

@@ -57,11 +57,13 @@ mod tests {
         );
         let ask = redirect("-ASK 3999 ::1:6381\r\n");
         assert_eq!(ask, Some(Redirect::Ask(Address::new("::1", 6_381))));
-        let Some(Redirect::Moved(bare)) = redirect("-MOVED 3999 :6381\r\n") else {
-            panic!("no host is one too");
-        };
         let asked = Address::new("h", 1);
-        assert_eq!(bare.told_by(Some(&asked)), Address::new("h", 6_381));
+        for no_host in ["-MOVED 3999 :6381\r\n", "-ASK 3999 ?:6381\r\n"] {
+            let Some(Redirect::Moved(bare) | Redirect::Ask(bare)) = redirect(no_host) else {
+                panic!("{no_host} says where to go");
+            };
+            assert_eq!(bare.told_by(Some(&asked)), Address::new("h", 6_381));
+        }
 
         assert_eq!(
             redirect("-TRYAGAIN Multiple keys\r\n"),

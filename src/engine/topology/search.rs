@@ -65,7 +65,7 @@ impl Search {
     }
 }
 
-fn pauses() -> ExponentialBackoff {
+pub(super) fn pauses() -> ExponentialBackoff {
     ExponentialBuilder::new()
         .with_min_delay(limits::SETTLE_POLL_MIN)
         .with_max_delay(limits::SETTLE_POLL_MAX)

@@ -17,7 +17,7 @@ use crate::{
 use redis::Value;
 use std::{
     sync::{
-        Arc, PoisonError, RwLock,
+        Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard,
         atomic::{AtomicUsize, Ordering::Relaxed},
     },
     time::Instant,
@@ -30,10 +30,27 @@ pub(in crate::engine) struct Sentinel {
     config: ServerConfig,
     counters: Arc<Counters>,
     sentinels: Vec<Node>,
-    primary: RwLock<Option<Arc<Node>>>,
+    primary: RwLock<Primary>,
     resolving: Turns,
     /// The sentinel that is asked first: the next one, where this one had no word, or none that was true.
     first: AtomicUsize,
+}
+
+/// What is known of the primary.
+#[derive(Default)]
+struct Primary {
+    node: Option<Arc<Node>>,
+    /// The sentinels are to be asked whether it still is: a reply was lost. It keeps its connections.
+    doubted: bool,
+    /// Why there is no node.
+    gone: Option<Error>,
+}
+
+impl Primary {
+    fn is(&self, node: &Arc<Node>) -> bool {
+        let own = self.node.as_ref();
+        own.is_some_and(|own| Arc::ptr_eq(own, node))
+    }
 }
 
 impl Sentinel {
@@ -62,7 +79,7 @@ impl Sentinel {
             config: primary,
             counters,
             sentinels: sentinels?,
-            primary: RwLock::new(None),
+            primary: RwLock::default(),
             resolving: Turns::new(),
             first: AtomicUsize::new(0),
         })
@@ -91,11 +108,11 @@ impl Sentinel {
             match miss.cause {
                 Cause::Elsewhere(Redirect::Unsettled | Redirect::ReadOnly) | Cause::Unreached => {
                     self.counters.count_redirect();
-                    self.forget(&node);
+                    self.forget(&node, miss.fault.error());
                     search.unsettled(miss.fault)?;
                 }
                 Cause::Lost => {
-                    self.forget(&node);
+                    self.doubt(&node);
                     return Err(search.end(miss.fault));
                 }
                 Cause::Elsewhere(_) | Cause::Refused => return Err(search.end(miss.fault)),
@@ -103,48 +120,80 @@ impl Sentinel {
         }
     }
 
-    /// The primary, as it is known or as the sentinels say now.
+    /// The primary, as it is known or as the sentinels say now. Where they say nothing, one that is only doubted is
+    /// still the one to ask.
     pub(super) fn primary(&self) -> Result<Arc<Node>> {
-        if let Some(node) = self.known() {
-            return Ok(node);
+        {
+            let known = self.read();
+            if let Some(node) = known.node.as_ref().filter(|_| !known.doubted) {
+                return Ok(Arc::clone(node));
+            }
         }
-        self.resolving.take(|| match self.known() {
-            Some(_) => Ok(()),
-            None => self.resolve(),
-        })?;
-        // Whoever was faster may have found it to be none.
-        let gone = || unavailable(format!("where {} is changes", self.name), Effect::None);
-        self.known().ok_or_else(gone)
+        let asked = self.resolving.take(|| self.resolve());
+        let known = self.read();
+        match (&known.node, &known.gone) {
+            (Some(node), _) => Ok(Arc::clone(node)),
+            (None, gone) => {
+                asked?;
+                let changes =
+                    || unavailable(format!("where {} is changes", self.name), Effect::None);
+                Err(gone.clone().unwrap_or_else(changes))
+            }
+        }
     }
 
     fn resolve(&self) -> Result<()> {
         let address = self.ask_any()?;
-        log::info!("{}: the primary is {address}", self.name);
-        let node = Node::new(self.config.at(&address), Arc::clone(&self.counters))?;
-        *self.primary.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(node));
+        let mut primary = self.write();
+        let same = |node: &Arc<Node>| node.address().as_ref() == Some(&address);
+        if !primary.node.as_ref().is_some_and(same) {
+            log::info!("{}: the primary is {address}", self.name);
+            let node = Node::new(self.config.at(&address), Arc::clone(&self.counters))?;
+            primary.node = Some(Arc::new(node));
+        }
+        primary.doubted = false;
         Ok(())
     }
 
     /// The primary, without asking.
     pub(super) fn known(&self) -> Option<Arc<Node>> {
-        let primary = self.primary.read();
-        primary.unwrap_or_else(PoisonError::into_inner).clone()
+        self.read().node.clone()
     }
 
     pub(super) fn name(&self) -> &str {
         &self.name
     }
 
-    pub(super) fn forget(&self, node: &Arc<Node>) {
-        let mut primary = self.primary.write().unwrap_or_else(PoisonError::into_inner);
-        if primary
-            .as_ref()
-            .is_some_and(|known| Arc::ptr_eq(known, node))
-        {
-            *primary = None;
-            // It may know nothing of a failover that the others have seen.
-            self.first.fetch_add(1, Relaxed);
+    /// It cannot be reached, or is no primary any more: what is connected to it is of no use.
+    pub(super) fn forget(&self, node: &Arc<Node>, why: &Error) {
+        let mut primary = self.write();
+        if primary.is(node) {
+            primary.node = None;
+            primary.gone = Some(why.clone().effect_is(Effect::None));
+            self.ask_another();
         }
+    }
+
+    /// It gave no answer.
+    fn doubt(&self, node: &Arc<Node>) {
+        let mut primary = self.write();
+        if primary.is(node) && !primary.doubted {
+            primary.doubted = true;
+            self.ask_another();
+        }
+    }
+
+    /// The sentinel that was asked last may know nothing of a failover that the others have seen.
+    fn ask_another(&self) {
+        self.first.fetch_add(1, Relaxed);
+    }
+
+    fn read(&self) -> RwLockReadGuard<'_, Primary> {
+        self.primary.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, Primary> {
+        self.primary.write().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The first sentinel's word; whether it is true shows when the server is asked for its role.
@@ -183,7 +232,9 @@ impl Sentinel {
                 [Value::BulkString(host), Value::BulkString(port)] => {
                     let text = |bytes| String::from_utf8_lossy(bytes).into_owned();
                     match text(port).parse() {
-                        Ok(port) => Ok(Address::new(text(host), port)),
+                        Ok(port) => {
+                            Ok(Address::new(text(host), port).told_by(sentinel.address().as_ref()))
+                        }
                         Err(_) => unknown("its answer makes no sense"),
                     }
                 }

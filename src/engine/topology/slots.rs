@@ -38,8 +38,6 @@ fn row_of(row: &Value, asked: Option<&Address>) -> Option<Served> {
         Value::Nil => String::new(),
         _ => return None,
     };
-    // `?` is a node that has not been told its own name.
-    let host = if host == "?" { String::new() } else { host };
     Some(Served {
         first: number(first)?,
         last: number(last)?,
