@@ -108,9 +108,7 @@ pub(crate) enum Kind {
     NoWrites { message: String, frees: bool },
     #[error("the server refused: {message}")]
     Server { message: String },
-    #[error(
-        "{operation}: other clients changed the same keys during each of {attempts} attempts; nothing was done"
-    )]
+    #[error("{operation}: other clients changed the same keys during each of {attempts} attempts")]
     Contended {
         operation: &'static str,
         attempts: u32,
