@@ -50,7 +50,15 @@ impl Session<'_> {
         self.node.counters().count_round_trip();
         // Until the replies are there, a late one could be taken for the next request's.
         let spoilt = std::mem::replace(&mut self.spoilt, true);
-        let replies = self.connection.exchange(self.packed).map_err(lost)?;
+        let sent = self.connection.send(&self.packed.bytes);
+        sent.map_err(lost)?;
+        let mut replies = Vec::with_capacity(self.packed.count);
+        while replies.len() < self.packed.count {
+            match self.connection.receive().map_err(lost)? {
+                Value::Push { .. } => {}
+                reply => replies.push(reply),
+            }
+        }
         self.spoilt = spoilt;
         let replies = self.packed.answers(replies);
         // Of a pipeline the last one counts: it is the request that the others were made for.

@@ -42,7 +42,6 @@ impl Unopened {
 #[derive(Clone, Copy)]
 enum Step {
     Login,
-    Hello,
     Database,
     Role,
     Ping,
@@ -60,9 +59,10 @@ pub(super) fn enter(
     if steps.is_empty() {
         return Ok(());
     }
-    let replies = link.exchange(&packed).map_err(away)?;
-    let mut answered = steps.into_iter().zip(&replies);
-    answered.try_for_each(|(step, reply)| check(step, reply))
+    link.send(&packed.bytes).map_err(away)?;
+    // The first refusal counts: a server may close the connection after it.
+    let mut steps = steps.into_iter();
+    steps.try_for_each(|step| check(step, &link.receive().map_err(away)?))
 }
 
 fn away(e: RedisError) -> Unopened {
@@ -90,10 +90,7 @@ fn pack(packed: &mut Packed, way: &Way, credentials: Option<&Credentials>) -> Ve
         (false, None) => {}
     }
     if packed.count > 0 {
-        steps.push(match credentials {
-            Some(_) => Step::Login,
-            None => Step::Hello,
-        });
+        steps.push(Step::Login);
     }
     if way.database != 0 {
         packed.select(way.database);
@@ -125,7 +122,7 @@ fn check(step: Step, reply: &Value) -> Result<(), Unopened> {
         // One that may not be asked is believed.
         (Step::Role, "NOPERM") => Ok(()),
         (Step::Role, _) => Err(Unopened::NotPrimary(text)),
-        (Step::Login, _) | (_, "NOAUTH") => Err(Unopened::NotLetIn { code, text }),
+        (_, "WRONGPASS" | "NOAUTH") => Err(Unopened::NotLetIn { code, text }),
         (Step::Database, "ERR") => {
             let text = format!("{text}: the URL names a database that is not there{DATABASES}");
             Err(Unopened::Refused { code, text })

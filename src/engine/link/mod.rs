@@ -13,7 +13,7 @@ mod way;
 pub(super) use enter::Unopened;
 pub(super) use way::{Target, Way, is_tls};
 
-use super::{Credentials, TlsOptions, wire::Packed};
+use super::{Credentials, TlsOptions};
 use redis::{Parser, RedisResult, Value};
 use socket::{Bound, Wire};
 use std::{
@@ -69,18 +69,5 @@ impl Link {
     /// The next reply or push message. After a time-out the rest of it may still be received.
     pub(super) fn receive(&mut self) -> RedisResult<Value> {
         self.parser.parse_value(&mut *self.wire)
-    }
-
-    /// Sends what is packed, and receives its replies, errors among them. Push messages are left out.
-    pub(super) fn exchange(&mut self, packed: &Packed) -> RedisResult<Vec<Value>> {
-        self.send(&packed.bytes)?;
-        let mut replies = Vec::with_capacity(packed.count);
-        while replies.len() < packed.count {
-            match self.receive()? {
-                Value::Push { .. } => {}
-                reply => replies.push(reply),
-            }
-        }
-        Ok(replies)
     }
 }
