@@ -358,7 +358,7 @@ impl Rules {
     }
 
     /// Every placeholder with each character that ends its value somewhere.
-    #[cfg(feature = "testing")]
+    #[cfg(feature = "strategies")]
     pub(crate) fn holes(&self) -> impl Iterator<Item = (&str, Option<char>)> {
         let holes = self.compiled.holes.iter();
         holes.map(|hole| (&*self.compiled.params[hole.param], hole.until))
