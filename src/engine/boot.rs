@@ -18,8 +18,6 @@ use redis::Value;
 pub(super) struct Booted {
     pub(super) mode: Mode,
     pub(super) report: EngineReport,
-    /// The server's own random name, new at each start; `None` where it may not be asked.
-    pub(super) run_id: Option<String>,
 }
 
 /// How operations run on one server.
@@ -80,14 +78,10 @@ pub(super) fn boot(session: &mut Session<'_>, assemble: &Assemble) -> Result<Boo
     };
     survey.warnings.extend(choice.warning.clone());
     survey.look_closer(session, &choice.mode)?;
-    let run_id = survey.run_id.take();
+    survey::identify(session, survey.run_id.as_deref());
     let report = report(session, &choice, survey);
     let mode = choice.mode;
-    Ok(Booted {
-        mode,
-        report,
-        run_id,
-    })
+    Ok(Booted { mode, report })
 }
 
 fn assembled(session: &Session<'_>, assemble: &Assemble, dialect: Dialect) -> Scripts {

@@ -5,6 +5,7 @@ use super::{
     config::ServerConfig,
     counters::Counters,
     refusal::{refused, text, unavailable, with_unknown_effect},
+    run_id::{Identity, RunId},
     session::{Failure, Session},
     source::Databases,
     topology::{Address, Redirect},
@@ -20,7 +21,10 @@ use redis::{Client, Connection};
 use scheduled_thread_pool::ScheduledThreadPool;
 use std::{
     convert::Infallible,
-    sync::{Arc, PoisonError, RwLock},
+    sync::{
+        Arc, PoisonError, RwLock,
+        atomic::{AtomicU64, Ordering::SeqCst},
+    },
     time::Duration,
 };
 
@@ -64,6 +68,8 @@ pub(super) struct Node {
     client: Client,
     config: ServerConfig,
     counters: Arc<Counters>,
+    /// For a server that does not tell which run of it this is: see [`RunId::untold`].
+    run_number: AtomicU64,
     /// Empty until the first boot, and again after the server turned out not to be the one that was booted.
     booted: RwLock<Option<Arc<Booted>>>,
 }
@@ -89,6 +95,7 @@ impl Node {
             pool,
             client,
             config,
+            run_number: AtomicU64::new(counters.next_run_number()),
             counters,
             booted: RwLock::new(None),
         })
@@ -126,6 +133,11 @@ impl Node {
         &self.counters
     }
 
+    /// The server's run, where it does not tell which one it is.
+    pub(super) fn untold_run(&self) -> RunId {
+        RunId::untold(self.run_number.load(SeqCst))
+    }
+
     /// What the last boot found.
     pub(super) fn booted(&self) -> Option<Arc<Booted>> {
         let known = self.booted.read().unwrap_or_else(PoisonError::into_inner);
@@ -156,10 +168,10 @@ impl Node {
         let mut failure = None;
         for _ in 0..limits::SEND_ATTEMPTS {
             let reused = slot.connection.is_some();
-            let connection = match slot.connection.take() {
-                Some(connection) => connection,
+            let (connection, identity) = match slot.connection.take() {
+                Some(known) => known,
                 None => match self.connect(failure.is_some() || slot.failed) {
-                    Ok(connection) => connection,
+                    Ok(connection) => (connection, Identity::Unasked),
                     // What was sent on the closed one may have been executed.
                     Err(e) => {
                         let cause = match e.is_unavailable() {
@@ -180,6 +192,7 @@ impl Node {
                 connection,
                 packed: buffer,
                 node: self,
+                identity,
                 redirect: None,
                 spoilt: false,
             };
@@ -198,13 +211,14 @@ impl Node {
                 done => {
                     let Session {
                         connection,
+                        identity,
                         redirect,
                         spoilt,
                         ..
                     } = session;
                     // Behind the same name there may be another server by now: the primary.
                     let demoted = redirect == Some(Redirect::ReadOnly);
-                    slot.connection = (!spoilt && !demoted).then_some(connection);
+                    slot.connection = (!spoilt && !demoted).then_some((connection, identity));
                     slot.failed = demoted;
                     slot.trim();
                     return done.map_err(|failed| {
@@ -230,6 +244,8 @@ impl Node {
     fn connect(&self, again: bool) -> Result<Connection> {
         if again {
             self.counters.count_reconnect();
+            let number = self.counters.next_run_number();
+            self.run_number.store(number, SeqCst);
             log::info!("{}: connecting again", self.shown_url());
         }
         self.connect_by(&self.client, self.config.response_timeout)
@@ -296,7 +312,7 @@ impl Node {
 /// at once, where the pool would wait and retry.
 #[derive(Default)]
 struct Slot {
-    connection: Option<Connection>,
+    connection: Option<(Connection, Identity)>,
     /// Its last connection was lost.
     failed: bool,
     /// Kept from request to request: packing into a warm one saves 4 to 13 percent at 256 KiB.

@@ -4,6 +4,7 @@ use super::{
     node::Node,
     refusal::unavailable,
     reply::{is_denied, server_error},
+    run_id::Identity,
     topology::Redirect,
     wire::Packed,
 };
@@ -32,6 +33,8 @@ pub(super) struct Session<'a> {
     pub(super) connection: Connection,
     pub(super) packed: &'a mut Packed,
     pub(super) node: &'a Node,
+    /// The connection's server, as far as it was asked.
+    pub(super) identity: Identity,
     /// What the last replies said about where to go instead.
     pub(super) redirect: Option<Redirect>,
     /// The connection is in a state that nobody knows: it does not go back to the pool.

@@ -4,6 +4,7 @@
 
 mod bed;
 mod cluster_failover;
+mod echo;
 mod moving;
 mod operator;
 mod saves;
