@@ -253,7 +253,8 @@ impl Shared {
     /// Asks the servers who they are where something hints at another one than before, or where `ask` says so, and tells those
     /// that did not take the last changes. What fails is tried at the next look.
     fn send_echo(&self, ask: bool) {
-        if cfg!(cachetx_without_replay) || !self.echo.is_wanted(Instant::now()) {
+        let left_out = cfg!(any(cachetx_without_replay, cachetx_without_echo));
+        if left_out || !self.echo.is_wanted(Instant::now()) {
             return;
         }
         let mut looked_at = lock(&self.looked_at);

@@ -1,7 +1,7 @@
 //! The echo is for servers that may have lost something, not for those that are met for the first time.
 
 use crate::{bed::*, support};
-use cachetx::{Cache, Params};
+use cachetx::{Cache, Params, Store};
 
 fn params(run: usize) -> Params {
     Params::new().with("run_id", format!("echo-{run}"))
@@ -11,15 +11,17 @@ fn params(run: usize) -> Params {
 #[test]
 fn a_boot_is_no_reason_for_an_echo() {
     on_every_server(|bed| {
-        let outbox = bed.root.path().join("outbox");
-        let builder = bed.builder(support::rules()).outbox(&outbox);
-        let cache = builder.open().expect("the cache opens");
+        let cache = bed.builder(support::rules());
+        let cache = cache.open().expect("the cache opens");
         let mut nodes = bed.nodes();
         for run in 0..12 {
             let done = cache.invalidate(["build_climate"], &params(run));
             assert!(done.expect("deleted").is_settled());
             nodes.run::<()>(&["SET", &key(&format!("echo-{run}"), "ash"), "derived"]);
         }
+        let store = Store::builder(&cache).root(bed.root.path()).open();
+        let _store = store.expect("the store opens");
+        let outbox = bed.root.path().join(".cachetx-outbox");
         // Once the background thread has replayed a second record, it has been through a whole round since.
         for records in 1..=2 {
             let away = Cache::builder(support::rules())
