@@ -33,6 +33,7 @@ control cachetx_without_stamp_check saves 'the first holder had not seen it: Out
 control cachetx_without_slot_check cluster 'ash is in another slot: Outcome' keys_of_several_slots
 control cachetx_without_snapshot_check files 'a snapshot of an older file was returned' snapshot::
 control cachetx_without_replay away 'waited too long until the dependents are gone' outbox::a_save_while_the_server_is_away
+control cachetx_without_echo loads 'waited too long until the old content is gone' echo::an_own_entry
 control cachetx_without_marks saves 'deleted before the rename' crash_safe::nobody_fills
 control cachetx_without_wake_up locks 'of waiting: the waiters poll' lock_wait::a_lock_goes_round
 control cachetx_without_journal transactions 'some documents are saved and some are not' at_every_step_all_documents

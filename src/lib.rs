@@ -30,6 +30,7 @@ mod engine;
 mod error;
 mod json;
 pub mod limits;
+mod nested;
 mod op;
 mod protocol;
 mod raw;

@@ -196,7 +196,8 @@ pub const REPLAY_KEYS: usize = 1_000;
 pub const REPLAY_PAUSE_MIN: Duration = Duration::from_millis(20);
 /// The longest of these pauses.
 pub const REPLAY_PAUSE_MAX: Duration = Duration::from_millis(400);
-/// Keys of the last invalidations that are kept in memory, to be sent again to a server that is another one than before.
+/// Keys of the last changes (entries set or deleted, locks released) that are kept in memory, to be deleted again on a server that is another one than
+/// the one that took them.
 pub const ECHO_KEYS: usize = 65_536;
 /// How old they may be: a server that restarts from its snapshot may have lost so much.
 pub const ECHO_AGE: Duration = Duration::from_secs(3_600);

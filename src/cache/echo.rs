@@ -1,104 +1,313 @@
-//! The last invalidations, kept to be sent again to a server that turns out to be another one than before: after a failover, or
-//! a restart from a snapshot, it may have entries back that were deleted.
+//! The last changes, kept to be made again on a server that is another one than the one that took them: after a failover, or a
+//! restart from a snapshot, it may have older entries back, and locks that were released.
+//!
+//! What is made again only deletes, own entries too: a missing entry is loaded, an old one is stale until its TTL. Each change
+//! belongs to the run of the server that took it, so a server gets back no change that it took itself.
 
 use crate::{
+    engine::{RunId, Servers},
     limits,
-    op::{Entry, Op},
+    op::{Entry, Lock, Op},
+    rules::slot,
 };
 use std::{
-    collections::VecDeque,
-    sync::{Mutex, MutexGuard, PoisonError},
+    collections::{HashSet, VecDeque},
+    sync::{
+        Condvar, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering::SeqCst},
+    },
     time::Instant,
 };
 
 #[derive(Default)]
-pub(super) struct Echo(Mutex<Kept>);
+pub(super) struct Echo {
+    kept: Mutex<Kept>,
+    /// Rings when a request of a round is over.
+    sent: Condvar,
+    /// Whether a change was taken by a server that the last look did not find.
+    doubted: AtomicBool,
+}
 
 #[derive(Default)]
 struct Kept {
     /// The oldest first.
-    steps: VecDeque<(Instant, Vec<Entry>)>,
+    steps: VecDeque<Step>,
     keys: usize,
+    /// As the last look found them.
+    servers: Servers,
+    /// Own keys of commits that are on their way.
+    committing: Vec<String>,
+    /// `None` between two rounds.
+    round: Option<UnderWay>,
+}
+
+/// What became of an operation that was done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Keep {
+    /// A server can lose nothing of it.
+    Nothing,
+    Kept,
+    /// It was done by a server that the last look did not find.
+    Doubted,
+}
+
+/// What one operation changed.
+struct Step {
+    at: Instant,
+    by: RunId,
+    entries: Vec<Entry>,
+    /// Released.
+    locks: Vec<Lock>,
+    /// Whether the round that is under way is about it.
+    considered: bool,
+}
+
+#[derive(Default)]
+struct UnderWay {
+    /// Own keys of commits that are, or were, on their way in this round: they may be newer than what it deletes.
+    spared: HashSet<String>,
+    /// Keys of the request that is on its way.
+    sending: HashSet<String>,
+}
+
+/// What one server is to be told again.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Due {
+    pub(super) run: RunId,
+    pub(super) entries: Vec<Entry>,
+    pub(super) locks: Vec<Lock>,
+}
+
+impl Step {
+    /// `None` for an operation that leaves nothing to be kept.
+    fn of(op: Op, by: RunId, at: Instant) -> Option<Self> {
+        let (entries, locks) = match op {
+            Op::Commit(op) => {
+                let own = op.own.into_iter().map(|own| own.entry);
+                let locks = if op.release { op.locks } else { Vec::new() };
+                (own.chain(op.dependents).collect(), locks)
+            }
+            Op::Invalidate(op) => (op.entries, Vec::from_iter(op.release)),
+            Op::Release(op) => (Vec::new(), vec![op.lock]),
+            _ => return None,
+        };
+        let step = Self {
+            at,
+            by,
+            entries,
+            locks,
+            considered: false,
+        };
+        (step.keys() > 0).then_some(step)
+    }
+
+    fn keys(&self) -> usize {
+        self.entries.len() + self.locks.len()
+    }
+
+    /// Who has its keys now: in a Cluster all of them are in one slot.
+    fn owner<'a>(&self, servers: &'a Servers) -> Option<&'a RunId> {
+        let mut keys = self.entries.iter().map(|entry| &entry.value);
+        let lock = || self.locks.first().map(|lock| &lock.key);
+        servers.of(slot(keys.next().or_else(lock)?))
+    }
 }
 
 impl Echo {
-    /// Keeps what a successful operation deleted; whether that was anything.
-    pub(super) fn keep(&self, op: Op, now: Instant) -> bool {
-        let entries = match op {
-            Op::Commit(op) => op.dependents,
-            Op::Invalidate(op) => op.entries,
-            _ => return false,
+    /// Keeps what an operation changed on that server.
+    pub(super) fn keep(&self, op: Op, by: RunId, now: Instant) -> Keep {
+        let Some(step) = Step::of(op, by, now) else {
+            return Keep::Nothing;
         };
-        if entries.is_empty() {
-            return false;
-        }
         let mut kept = self.lock();
-        kept.keys += entries.len();
-        kept.steps.push_back((now, entries));
-        while let Some((at, oldest)) = kept.steps.front()
-            && (kept.keys > limits::ECHO_KEYS || now.duration_since(*at) > limits::ECHO_AGE)
+        let is_same = kept.steps.back().is_none_or(|last| last.by == step.by);
+        let is_first = kept.servers.is_empty() && is_same;
+        let doubted = !is_first && !kept.servers.has(&step.by);
+        if doubted {
+            self.doubt();
+        }
+        kept.keys += step.keys();
+        kept.steps.push_back(step);
+        while let Some(oldest) = kept.steps.front()
+            && (kept.keys > limits::ECHO_KEYS || now.duration_since(oldest.at) > limits::ECHO_AGE)
         {
-            kept.keys -= oldest.len();
+            kept.keys -= oldest.keys();
             kept.steps.pop_front();
         }
-        true
+        match doubted {
+            true => Keep::Doubted,
+            false => Keep::Kept,
+        }
     }
 
     /// Whether there is anything that a server may have lost.
     pub(super) fn is_wanted(&self, now: Instant) -> bool {
         let kept = self.lock();
         let newest = kept.steps.back();
-        newest.is_some_and(|(at, _)| now.duration_since(*at) <= limits::ECHO_AGE)
+        newest.is_some_and(|step| now.duration_since(step.at) <= limits::ECHO_AGE)
     }
 
-    /// What to send again, each step as it was.
-    pub(super) fn recall(&self) -> Vec<Vec<Entry>> {
-        let kept = self.lock();
-        kept.steps.iter().map(|(_, step)| step.clone()).collect()
+    pub(super) fn is_doubted(&self) -> bool {
+        self.doubted.load(SeqCst)
+    }
+
+    /// The servers are to be looked at again.
+    pub(super) fn doubt(&self) {
+        self.doubted.store(true, SeqCst);
+    }
+
+    /// To be held while the operation is on its way, and until it is kept: no round deletes what a commit sets meanwhile. Waits
+    /// for a request that is just deleting the same keys.
+    pub(super) fn on_its_way(&self, op: &Op) -> OnItsWay<'_> {
+        let keys = match op {
+            Op::Commit(op) => op.own.iter().map(|own| own.entry.value.clone()).collect(),
+            _ => Vec::new(),
+        };
+        if !keys.is_empty() {
+            let is_sent = |kept: &mut Kept| {
+                let sending = kept.round.as_ref().map(|round| &round.sending);
+                sending.is_some_and(|sending| keys.iter().any(|key| sending.contains(key)))
+            };
+            let kept = self.sent.wait_while(self.lock(), is_sent);
+            let mut kept = kept.unwrap_or_else(PoisonError::into_inner);
+            kept.committing.extend_from_slice(&keys);
+            if let Some(round) = &mut kept.round {
+                round.spared.extend(keys.iter().cloned());
+            }
+        }
+        OnItsWay { echo: self, keys }
+    }
+
+    /// Begins a round, before servers are asked who they are: what is kept from now on is for the next one.
+    pub(super) fn begin(&self) -> Round<'_> {
+        self.doubted.store(false, SeqCst);
+        let mut kept = self.lock();
+        kept.steps
+            .iter_mut()
+            .for_each(|step| step.considered = true);
+        kept.round = Some(UnderWay {
+            spared: kept.committing.iter().cloned().collect(),
+            sending: HashSet::new(),
+        });
+        Round { echo: self }
     }
 
     fn lock(&self) -> MutexGuard<'_, Kept> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// An operation that was not answered yet.
+pub(super) struct OnItsWay<'a> {
+    echo: &'a Echo,
+    /// Empty where it sets nothing.
+    keys: Vec<String>,
+}
+
+impl Drop for OnItsWay<'_> {
+    fn drop(&mut self) {
+        if self.keys.is_empty() {
+            return;
+        }
+        let mut kept = self.echo.lock();
+        for key in &self.keys {
+            if let Some(at) = kept.committing.iter().position(|other| other == key) {
+                kept.committing.swap_remove(at);
+            }
+        }
+    }
+}
+
+/// One look at the servers, and what follows from it.
+pub(super) struct Round<'a> {
+    echo: &'a Echo,
+}
+
+impl Round<'_> {
+    /// What these servers are to be told again: what was changed on a server that is none of them, or another run of one. Of
+    /// an entry only the last change counts.
+    pub(super) fn due(&self, servers: Servers) -> Vec<Due> {
+        let mut kept = self.echo.lock();
+        let (mut due, mut later): (Vec<Due>, HashSet<String>) = Default::default();
+        for step in kept.steps.iter_mut().rev() {
+            if let Some(owner) = step.owner(&servers).filter(|owner| **owner != step.by) {
+                if servers.has(&step.by) {
+                    // Its slot has moved, with its keys.
+                    step.by = owner.clone();
+                } else if step.considered {
+                    let due = due_of(&mut due, owner);
+                    let entries = step.entries.iter();
+                    let last = entries.filter(|entry| !later.contains(&entry.value));
+                    due.entries.extend(last.cloned());
+                    due.locks.extend(step.locks.iter().cloned());
+                } else {
+                    self.echo.doubt();
+                }
+            }
+            later.extend(step.entries.iter().map(|entry| entry.value.clone()));
+        }
+        kept.servers = servers;
+        due
+    }
+
+    /// Sends one request for these entries, but for those that a commit may have set meanwhile.
+    pub(super) fn send<E>(
+        &self,
+        mut entries: Vec<Entry>,
+        send: impl FnOnce(Vec<Entry>) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let mut kept = self.echo.lock();
+        if let Some(round) = &mut kept.round {
+            entries.retain(|entry| !round.spared.contains(&entry.value));
+            let keys = entries.iter().map(|entry| entry.value.clone());
+            round.sending = keys.collect();
+        }
+        drop(kept);
+        if entries.is_empty() {
+            return Ok(());
+        }
+        let sent = send(entries);
+        if let Some(round) = &mut self.echo.lock().round {
+            round.sending.clear();
+        }
+        self.echo.sent.notify_all();
+        sent
+    }
+
+    /// That server was told everything.
+    pub(super) fn told(&self, run: &RunId) {
+        let mut kept = self.echo.lock();
+        let Kept { steps, servers, .. } = &mut *kept;
+        let considered = steps.iter_mut().filter(|step| step.considered);
+        for step in considered.filter(|step| step.owner(servers) == Some(run)) {
+            step.by = run.clone();
+        }
+    }
+}
+
+impl Drop for Round<'_> {
+    fn drop(&mut self) {
+        let mut kept = self.echo.lock();
+        kept.round = None;
+        kept.steps
+            .iter_mut()
+            .for_each(|step| step.considered = false);
+        self.echo.sent.notify_all();
+    }
+}
+
+fn due_of<'a>(due: &'a mut Vec<Due>, run: &RunId) -> &'a mut Due {
+    let at = due.iter().position(|due| due.run == *run);
+    let at = at.unwrap_or_else(|| {
+        due.push(Due {
+            run: run.clone(),
+            entries: Vec::new(),
+            locks: Vec::new(),
+        });
+        due.len() - 1
+    });
+    &mut due[at]
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::op::Invalidate;
-    use std::time::Duration;
-
-    fn invalidate(keys: usize) -> Op {
-        let entry = |n| Entry {
-            value: format!("v{n}"),
-            leases: "l".into(),
-        };
-        Op::Invalidate(Invalidate {
-            entries: (0..keys).map(entry).collect(),
-            release: None,
-        })
-    }
-
-    fn sizes(echo: &Echo) -> Vec<usize> {
-        echo.recall().iter().map(Vec::len).collect()
-    }
-
-    #[test]
-    fn what_is_old_or_too_much_goes_first_come_first() {
-        let (echo, start) = (Echo::default(), Instant::now());
-        echo.keep(invalidate(0), start);
-        assert!(!echo.is_wanted(start));
-        echo.keep(invalidate(1), start);
-        echo.keep(invalidate(2), start + limits::ECHO_AGE);
-        assert_eq!(sizes(&echo), [1, 2]);
-        let later = start + limits::ECHO_AGE + Duration::from_millis(1);
-        echo.keep(invalidate(3), later);
-        assert_eq!(sizes(&echo), [2, 3]);
-        assert!(echo.is_wanted(later + limits::ECHO_AGE));
-        assert!(!echo.is_wanted(later + limits::ECHO_AGE + Duration::from_millis(1)));
-        echo.keep(invalidate(limits::ECHO_KEYS - 3), later);
-        assert_eq!(sizes(&echo), [3, limits::ECHO_KEYS - 3]);
-        echo.keep(invalidate(limits::ECHO_KEYS + 1), later);
-        assert_eq!(sizes(&echo), [0_usize; 0]);
-    }
-}
+mod tests;

@@ -5,12 +5,13 @@ use crate::{
     BoxError, Error, JsonStyle, Params, Result,
     error::Kind,
     json,
+    nested::Load,
     op::{Entry, Invalidate, keys},
     protocol::{Action, Answer, Run, Step, load, mismatch},
     token,
 };
 use serde::{Serialize, de::DeserializeOwned};
-use std::{sync::Arc, thread, time::Duration};
+use std::{any::TypeId, sync::Arc, thread, time::Duration};
 
 /// What a reader does about an entry that somebody else is loading, or is about to change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,6 +70,8 @@ impl Cache {
     /// refresh that fails is none while the entry is there). A controller that the rules do not have, or a param that is
     /// missing or may not stand in a key. A server that is away is none.
     ///
+    /// [`Error::is_nested`] where `load`, in the same thread, asks the same cache for the same entry: it would wait for itself.
+    ///
     /// # Examples
     ///
     /// ```
@@ -90,6 +93,8 @@ impl Cache {
         load: impl FnOnce() -> Result<B, BoxError>,
     ) -> Result<Arc<[u8]>> {
         let place = self.place(controller, params)?;
+        let (owner, kind) = (Arc::as_ptr(&self.0) as usize, TypeId::of::<Self>());
+        Load::refuse_nested(owner, kind, &place.entry.value)?;
         let wait = match self.0.on_busy {
             OnBusy::Wait(wait) => wait,
             OnBusy::LoadWithoutFilling => Duration::ZERO,
@@ -109,7 +114,11 @@ impl Cache {
             load::Begun::Unleased => None,
         };
         self.counters().loads.add();
-        let value = match load() {
+        let name = place.entry.value.clone();
+        let begun = Load { owner, kind, name }.begin();
+        let loaded = load();
+        drop(begun);
+        let value = match loaded {
             Ok(value) => value.into(),
             Err(e) => {
                 drop(held);

@@ -211,11 +211,11 @@ impl Cache {
 
     /// Runs an operation; the first that works lets the outbox follow.
     pub(crate) fn perform(&self, op: Op) -> Result<Reply, Fault> {
-        let done = self.0.engine.perform(&op);
-        if done.is_ok() {
-            self.0.replayer.follow(op);
-        }
-        done
+        let on_its_way = self.0.replayer.on_its_way(&op);
+        let done = self.0.engine.perform(&op)?;
+        self.0.replayer.follow(op, done.by);
+        drop(on_its_way);
+        Ok(done.reply)
     }
 
     /// Runs one operation outside a protocol.

@@ -1,13 +1,13 @@
 //! Brings the outbox to the server: at open, after the next success, and in the background; and the echo to a server that is
 //! another one than before.
 
-use super::echo::Echo;
+use super::echo::{Due, Echo, Keep, OnItsWay, Round};
 use crate::{
     Result,
     disk::Outbox,
-    engine::Breaker,
+    engine::{Breaker, RunId},
     limits,
-    op::{Ask, Invalidate, Op},
+    op::{Ask, Entry, Fault, Invalidate, Lock, Op},
     protocol::{Action, Answer, Now, Replayed, Step, mismatch, replay},
 };
 use backon::{BackoffBuilder, ExponentialBuilder};
@@ -42,9 +42,9 @@ struct Shared {
     engine: Arc<Breaker>,
     outbox: Arc<Outbox>,
     echo: Echo,
-    /// The connections that were looked at, and the strangers that were sent the echo.
-    seen: Mutex<Seen>,
-    /// The same together, to be compared without a lock.
+    /// How many connections had been made again when the servers were last asked who they are.
+    looked_at: Mutex<u64>,
+    /// The same when an operation last looked, to be compared without a lock.
     noticed: AtomicU64,
     expand: replay::Expand,
     /// One replay at a time: two would only do each other's work.
@@ -53,13 +53,6 @@ struct Shared {
     bell: Condvar,
     replayed: AtomicU64,
     echoes: AtomicU64,
-}
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Seen {
-    /// Made again, or to another server.
-    connections: u64,
-    strangers: u64,
 }
 
 /// Since when this process has asked the server nothing.
@@ -84,18 +77,9 @@ impl Silence {
     }
 }
 
-impl Seen {
-    fn now(engine: &Breaker) -> Self {
-        let counters = engine.counters();
-        Self {
-            connections: counters.reconnects() + counters.redirects(),
-            strangers: counters.strangers(),
-        }
-    }
-
-    fn sum(self) -> u64 {
-        self.connections + self.strangers
-    }
+/// Made again, or to another server.
+fn connections(engine: &Breaker) -> u64 {
+    engine.counters().reconnects() + engine.counters().redirects()
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -117,7 +101,7 @@ impl Replayer {
                 engine,
                 outbox,
                 echo: Echo::default(),
-                seen: Mutex::default(),
+                looked_at: Mutex::default(),
                 noticed: AtomicU64::new(0),
                 expand,
                 turn: Mutex::default(),
@@ -145,16 +129,22 @@ impl Replayer {
         }
     }
 
-    /// Remembers what a successful operation deleted, and lets the thread look where the server may be another one.
-    pub(super) fn follow(&self, op: Op) {
-        if self.shared.echo.keep(op, Instant::now()) {
+    /// To be held from before the operation is sent until [`follow`](Self::follow) has returned.
+    pub(super) fn on_its_way(&self, op: &Op) -> OnItsWay<'_> {
+        self.shared.echo.on_its_way(op)
+    }
+
+    /// Remembers what a successful operation changed on that server, and lets the thread look where the server may be another
+    /// one than before.
+    pub(super) fn follow(&self, op: Op, by: Option<RunId>) {
+        let shared = &self.shared;
+        let kept = by.map_or(Keep::Nothing, |by| shared.echo.keep(op, by, Instant::now()));
+        let connections = connections(&shared.engine);
+        let hint = shared.noticed.swap(connections, Relaxed) != connections;
+        if hint || kept != Keep::Nothing {
             self.start();
         }
-        let sum = Seen::now(&self.shared.engine).sum();
-        if self.shared.noticed.swap(sum, Relaxed) != sum {
-            self.start();
-            self.ring();
-        } else if self.shared.outbox.ripe() > 0 {
+        if hint || kept == Keep::Doubted || shared.outbox.ripe() > 0 {
             self.ring();
         }
     }
@@ -186,7 +176,7 @@ impl Replayer {
         self.shared.replay(|| false)
     }
 
-    /// How often the last invalidations were sent again.
+    /// How often the last changes were sent again.
     pub(super) fn echoes(&self) -> u64 {
         self.shared.echoes.load(Relaxed)
     }
@@ -261,42 +251,65 @@ impl Shared {
         *signal
     }
 
-    /// Sends the last invalidations again where the server is another one than before, which connections that were made
-    /// anew hint at; `ask` does without a hint. What fails is tried at the next look.
+    /// Asks the servers who they are where something hints at another one than before, or where `ask` says so, and tells those
+    /// that did not take the last changes. What fails is tried at the next look.
     fn send_echo(&self, ask: bool) {
-        if cfg!(cachetx_without_replay) {
+        let left_out = cfg!(any(cachetx_without_replay, cachetx_without_echo));
+        if left_out || !self.echo.is_wanted(Instant::now()) {
             return;
         }
-        let mut seen = lock(&self.seen);
-        let now = Seen::now(&self.engine);
-        let hints = now.connections != seen.connections;
-        if (hints || ask) && self.engine.look_around(hints).is_ok() {
-            seen.connections = now.connections;
-        }
-        let strangers = Seen::now(&self.engine).strangers;
-        if strangers == seen.strangers {
+        let mut looked_at = lock(&self.looked_at);
+        let connections = connections(&self.engine);
+        if !ask && connections == *looked_at && !self.echo.is_doubted() {
             return;
         }
-        let steps = self.echo.recall();
-        for entries in &steps {
-            let release = None;
-            let entries = entries.clone();
-            if let Err(fault) = self
-                .engine
-                .insist(&Invalidate { entries, release }.into_op())
-            {
+        let round = self.echo.begin();
+        let Ok(servers) = self.engine.servers() else {
+            self.echo.doubt();
+            return;
+        };
+        let mut complete = servers.complete;
+        let (mut entries, mut locks) = (0, 0);
+        for due in round.due(servers) {
+            let run = due.run.clone();
+            let count = (due.entries.len(), due.locks.len());
+            if let Err(fault) = self.tell(&round, due) {
                 log::debug!("the echo stopped: {}", fault.into_error());
-                return;
+                complete = false;
+                continue;
             }
+            round.told(&run);
+            entries += count.0;
+            locks += count.1;
         }
-        seen.strangers = strangers;
-        if !steps.is_empty() {
+        match complete {
+            true => *looked_at = connections,
+            false => self.echo.doubt(),
+        }
+        if entries + locks > 0 {
             log::warn!(
-                "the server is another one than before and may have entries back: the last {} invalidations were sent again",
-                steps.len()
+                "a server is another one than before and may have old entries back: {entries} that were changed last were deleted, and {locks} locks released, once more"
             );
             self.echoes.fetch_add(1, Relaxed);
         }
+    }
+
+    fn tell(&self, round: &Round<'_>, due: Due) -> Result<(), Fault> {
+        let ask = |entries: Vec<Entry>, release: Option<Lock>| {
+            let asked = Invalidate { entries, release };
+            self.engine.insist(&asked.into_op()).map(drop)
+        };
+        for step in self
+            .engine
+            .space()
+            .divide(due.entries, |entry| &entry.value)
+        {
+            for entries in step.chunks(limits::REPLAY_KEYS) {
+                round.send(entries.to_vec(), |entries| ask(entries, None))?;
+            }
+        }
+        let mut locks = due.locks.into_iter();
+        locks.try_for_each(|lock| ask(Vec::new(), Some(lock)))
     }
 
     /// One replay of all there is, unless `ended` says otherwise in between.
@@ -319,11 +332,11 @@ impl Shared {
             answer = Some(match action {
                 Action::Server(op) => {
                     let done = self.engine.insist(&op);
-                    if done.is_ok() {
+                    Answer::Server(done.map(|done| {
                         // The record goes; a server that loses this deletion is to get it again.
-                        self.echo.keep(op, Instant::now());
-                    }
-                    Answer::Server(done)
+                        done.by.map(|by| self.echo.keep(op, by, Instant::now()));
+                        done.reply
+                    }))
                 }
                 Action::Outbox(action) => Answer::Outbox(self.outbox.perform(&action)),
                 Action::Disk(..) | Action::Sleep(_) | Action::Listen(..) => {

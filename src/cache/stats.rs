@@ -19,7 +19,7 @@ pub struct Stats {
     pub outbox_replayed: u64,
     /// Damaged lines in dead processes' outboxes, set aside in `.poison` files.
     pub outbox_set_aside: u64,
-    /// Times that the last invalidations were sent again, since the server was another one than before.
+    /// Times that the last changes were deleted again, since a server was another one than the one that took them.
     pub echoes: u64,
     /// Locks found lost when they were renewed or committed.
     pub locks_lost: u64,

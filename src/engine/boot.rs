@@ -21,8 +21,6 @@ pub(super) struct Booted {
     pub(super) mode: Mode,
     pub(super) report: EngineReport,
     pub(super) room: Room,
-    /// The server's own random name, new at each start; `None` where it may not be asked.
-    pub(super) run_id: Option<String>,
 }
 
 /// How operations run on one server.
@@ -83,15 +81,11 @@ pub(super) fn boot(session: &mut Session<'_>, assemble: &Assemble) -> Result<Boo
     };
     survey.warnings.extend(choice.warning.clone());
     survey.look_closer(session, &choice.mode)?;
-    let (run_id, room) = (survey.run_id.take(), survey.room);
+    survey::identify(session, survey.run_id.as_deref());
+    let room = survey.room;
     let report = report(session, &choice, survey);
     let mode = choice.mode;
-    Ok(Booted {
-        mode,
-        report,
-        room,
-        run_id,
-    })
+    Ok(Booted { mode, report, room })
 }
 
 fn assembled(session: &Session<'_>, assemble: &Assemble, dialect: Dialect) -> Scripts {

@@ -1,11 +1,11 @@
 //! Spares callers the wait for a server that does not answer.
 
-use super::{Counters, Ear, EngineReport, Performer, Watch};
+use super::{Counters, Ear, EngineReport, Performer, Servers, Taken, Watch};
 use crate::{
     Error,
     error::{Effect, Kind},
     limits,
-    op::{Fault, Op, Reply, Space},
+    op::{Fault, Op, Space},
 };
 use std::{
     sync::{Mutex, MutexGuard, PoisonError},
@@ -88,31 +88,31 @@ impl<E: Performer + ?Sized> Breaker<E> {
         &self.circuits[slot * self.circuits.len() / usize::from(limits::SLOTS)]
     }
 
-    pub(crate) fn perform(&self, op: &Op) -> Result<Reply, Fault> {
+    pub(crate) fn perform(&self, op: &Op) -> Result<Taken, Fault> {
         let sent_at = Instant::now();
         let circuit = self.circuit(op);
         if let Err(left) = self.admit(circuit, sent_at) {
             self.engine.counters().count_skip();
             return Err(Fault::NotDone(skipped(left)));
         }
-        let done = self.engine.perform(op);
+        let done = self.engine.take(op);
         self.note(circuit, &done, sent_at, Instant::now());
         done
     }
 
     /// For who has time to wait: sends it whatever the state. An answer closes it; a failure was nobody's wait and does not
     /// count.
-    pub(crate) fn insist(&self, op: &Op) -> Result<Reply, Fault> {
+    pub(crate) fn insist(&self, op: &Op) -> Result<Taken, Fault> {
         let sent_at = Instant::now();
-        let done = self.engine.perform(op);
+        let done = self.engine.take(op);
         if done.is_ok() {
             self.note(self.circuit(op), &done, sent_at, Instant::now());
         }
         done
     }
 
-    pub(crate) fn look_around(&self, hints: bool) -> Result<(), Fault> {
-        self.engine.look_around(hints)
+    pub(crate) fn servers(&self) -> Result<Servers, Fault> {
+        self.engine.servers()
     }
 
     pub(crate) fn report(&self) -> Option<EngineReport> {
@@ -221,7 +221,7 @@ mod tests {
     use super::*;
     use crate::{
         engine::Bells,
-        op::{Read, ReadReply, keys},
+        op::{Read, ReadReply, Reply, keys},
     };
     use std::sync::{
         Arc,

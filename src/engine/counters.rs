@@ -9,7 +9,7 @@ pub(crate) struct Counters {
     skips: AtomicU64,
     reconnects: AtomicU64,
     round_trips: AtomicU64,
-    strangers: AtomicU64,
+    run_numbers: AtomicU64,
     redirects: AtomicU64,
 }
 
@@ -39,13 +39,9 @@ impl Counters {
         self.redirects.load(Ordering::Relaxed)
     }
 
-    /// Servers that turned out to be none of those that were met before.
-    pub(crate) fn strangers(&self) -> u64 {
-        self.strangers.load(Ordering::Relaxed)
-    }
-
-    pub(super) fn count_stranger(&self) {
-        self.strangers.fetch_add(1, Ordering::Relaxed);
+    /// A number for [`RunId::untold`](super::RunId) that no other run has.
+    pub(super) fn next_run_number(&self) -> u64 {
+        self.run_numbers.fetch_add(1, Ordering::Relaxed)
     }
 
     pub(super) fn count_skip(&self) {

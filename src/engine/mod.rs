@@ -23,6 +23,7 @@ mod replicas;
 mod reply;
 mod report;
 mod room;
+mod run_id;
 mod script;
 mod served;
 mod session;
@@ -47,6 +48,7 @@ pub(crate) use memory::MemoryEngine;
 pub use memory::MemoryServer;
 pub(crate) use messages::{Bells, Ear, Watch};
 pub use report::EngineReport;
+pub(crate) use run_id::{RunId, Servers};
 pub(crate) use served::ServerEngine;
 pub use tls_options::TlsOptions;
 
@@ -75,6 +77,12 @@ pub(crate) trait Performer: Send + Sync + 'static {
     /// Runs `op`. A lost reply is [`Fault::Unknown`], never "not done".
     fn perform(&self, op: &Op) -> Result<Reply, Fault>;
 
+    /// The same, with the server that did it.
+    fn take(&self, op: &Op) -> Result<Taken, Fault> {
+        let reply = self.perform(op)?;
+        Ok(Taken { reply, by: None })
+    }
+
     /// What its last boot found; `None` while no server was reached.
     fn report(&self) -> Option<EngineReport>;
 
@@ -94,9 +102,16 @@ pub(crate) trait Performer: Send + Sync + 'static {
     /// Lets threads of its own go.
     fn close(&self) {}
 
-    /// Asks servers who they are, and counts those that were not there at the last look; where something `hints` at another
-    /// one, those too that may not be asked.
-    fn look_around(&self, _hints: bool) -> Result<(), Fault> {
-        Ok(())
+    /// Asks all servers that take writes which run of them it is.
+    fn servers(&self) -> Result<Servers, Fault> {
+        Ok(Servers::default())
     }
+}
+
+/// An operation that was done.
+#[derive(Debug)]
+pub(crate) struct Taken {
+    pub(crate) reply: Reply,
+    /// Of an operation whose effect a server may lose with its memory ([`Op::is_echoed`]); `None` where the server cannot.
+    pub(crate) by: Option<RunId>,
 }

@@ -7,6 +7,7 @@ use super::{
     link::{Link, Unopened, Way},
     pool::Pool,
     refusal::{refused_at, unavailable},
+    run_id::{Identity, RunId},
     session::{Failure, Session},
     source::Databases,
     topology::{Address, Redirect},
@@ -14,7 +15,10 @@ use super::{
 use crate::{Error, Result, error::Effect, limits, op::Fault};
 use std::{
     io,
-    sync::{Arc, PoisonError, RwLock},
+    sync::{
+        Arc, PoisonError, RwLock,
+        atomic::{AtomicU64, Ordering::SeqCst},
+    },
     time::{Duration, Instant},
 };
 
@@ -58,6 +62,8 @@ pub(super) struct Node {
     way: Way,
     config: ServerConfig,
     counters: Arc<Counters>,
+    /// For a server that does not tell which run of it this is: see [`RunId::untold`].
+    run_number: AtomicU64,
     /// Empty until the first boot, and again after the server turned out not to be the one that was booted.
     booted: RwLock<Option<Arc<Booted>>>,
 }
@@ -70,6 +76,7 @@ impl Node {
             pool: Pool::new(config.pool_size),
             way,
             config,
+            run_number: AtomicU64::new(counters.next_run_number()),
             counters,
             booted: RwLock::new(None),
         })
@@ -106,6 +113,11 @@ impl Node {
         &self.counters
     }
 
+    /// The server's run, where it does not tell which one it is.
+    pub(super) fn untold_run(&self) -> RunId {
+        RunId::untold(self.run_number.load(SeqCst))
+    }
+
     /// What the last boot found.
     pub(super) fn booted(&self) -> Option<Arc<Booted>> {
         let known = self.booted.read().unwrap_or_else(PoisonError::into_inner);
@@ -137,10 +149,10 @@ impl Node {
         let mut failure = None;
         for _ in 0..limits::SEND_ATTEMPTS {
             let reused = slot.connection.is_some();
-            let connection = match slot.connection.take() {
-                Some(connection) => connection,
+            let (connection, identity) = match slot.connection.take() {
+                Some(known) => known,
                 None => match self.connect(failure.is_some() || slot.failed) {
-                    Ok(connection) => connection,
+                    Ok(connection) => (connection, Identity::Unasked),
                     // What was sent on the closed one may have been executed.
                     Err((e, cause)) => {
                         let fault = Fault::NotDone(e).after(failure.is_some());
@@ -157,6 +169,7 @@ impl Node {
                 connection,
                 packed: buffer,
                 node: self,
+                identity,
                 redirect: None,
                 wrong_type: false,
                 spoilt: false,
@@ -176,13 +189,14 @@ impl Node {
                 done => {
                     let Session {
                         connection,
+                        identity,
                         redirect,
                         spoilt,
                         ..
                     } = session;
                     // Behind the same name there may be another server by now: the primary.
                     let demoted = redirect == Some(Redirect::ReadOnly);
-                    slot.connection = (!spoilt && !demoted).then_some(connection);
+                    slot.connection = (!spoilt && !demoted).then_some((connection, identity));
                     slot.failed = demoted;
                     slot.trim();
                     return done.map_err(|failed| {
@@ -209,6 +223,8 @@ impl Node {
     fn connect(&self, again: bool) -> Result<Link, (Error, Cause)> {
         if again {
             self.counters.count_reconnect();
+            let number = self.counters.next_run_number();
+            self.run_number.store(number, SeqCst);
             log::info!("{}: connecting again", self.shown_url());
         }
         self.open(&self.way, self.config.response_timeout)

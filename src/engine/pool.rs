@@ -1,6 +1,6 @@
 //! A bounded number of connections to one server, without a thread.
 
-use super::{link::Link, wire::Packed};
+use super::{link::Link, run_id::Identity, wire::Packed};
 use crate::limits;
 use std::{
     ops::{Deref, DerefMut},
@@ -26,7 +26,7 @@ struct State {
 /// A connection's place.
 #[derive(Default)]
 pub(super) struct Slot {
-    pub(super) connection: Option<Link>,
+    pub(super) connection: Option<(Link, Identity)>,
     /// When it was opened.
     pub(super) opened: Option<Instant>,
     /// When it came back.

@@ -1,14 +1,14 @@
 //! The engine on a server: boots it when it is first met, and runs each operation the way that the boot chose.
 
 use super::{
-    EngineReport, Performer,
+    EngineReport, Performer, RunId, Servers, Taken,
     boot::{self, Assemble, Booted, Mode},
     call::Call,
     config::ServerConfig,
     counters::Counters,
     foreign, lua,
     messages::{Bells, Subscriber},
-    node::Asking,
+    node::{Asking, Miss, Node},
     plain, replicas,
     session::{Failure, Session},
     source::{Dialect, Scripts},
@@ -20,11 +20,7 @@ use crate::{
     Effect, Result, limits,
     op::{Fault, Op, Reply, Space},
 };
-use std::{
-    collections::HashSet,
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 /// Runs operations on one server, or on the one of several that has the keys.
 pub(crate) struct ServerEngine {
@@ -34,8 +30,6 @@ pub(crate) struct ServerEngine {
     patience: Duration,
     counters: Arc<Counters>,
     assemble: Assemble,
-    /// The run ids of all servers so far.
-    met: Mutex<HashSet<String>>,
 }
 
 impl ServerEngine {
@@ -64,7 +58,6 @@ impl ServerEngine {
             topology,
             counters,
             assemble: Box::new(assemble),
-            met: Mutex::default(),
         })
     }
 
@@ -105,28 +98,8 @@ impl ServerEngine {
         }
         let booted = Arc::new(boot::boot(session, &self.assemble)?);
         log::info!("{}", booted.report);
-        self.meet(booted.run_id.as_deref());
         session.node.set_booted(Arc::clone(&booted));
         Ok(booted)
-    }
-}
-
-impl ServerEngine {
-    /// Remembers a server; the first one is no stranger.
-    fn meet(&self, run_id: Option<&str>) {
-        let mut met = self.met.lock().unwrap_or_else(PoisonError::into_inner);
-        let first = met.is_empty();
-        let new = match run_id {
-            Some(id) => met.insert(id.to_owned()),
-            // Whether it was met cannot be known.
-            None => true,
-        };
-        if new && !first {
-            self.counters.count_stranger();
-        }
-        if met.is_empty() {
-            met.insert(String::new());
-        }
     }
 }
 
@@ -143,6 +116,10 @@ fn last_try(failure: Failure, op: &Op) -> Failure {
 
 impl Performer for ServerEngine {
     fn perform(&self, op: &Op) -> Result<Reply, Fault> {
+        self.take(op).map(|taken| taken.reply)
+    }
+
+    fn take(&self, op: &Op) -> Result<Taken, Fault> {
         let call = Call::new(op, limits::STAGING_BYTES);
         let route = self.topology.route(op, self.patience)?;
         // Whether the boot is done, and whether anything that writes has left.
@@ -150,11 +127,16 @@ impl Performer for ServerEngine {
         let done = self.topology.with(route, |session| {
             let Some(call) = &call else {
                 (ready, sent) = (true, true);
-                return plain::perform(session, op).map_err(|it| last_try(it, op));
+                let reply = plain::perform(session, op).map_err(|it| last_try(it, op))?;
+                return Ok(Taken { reply, by: None });
             };
             let booted = self.booted(session)?;
             ready = true;
             booted.room.check(op)?;
+            let by = match op.is_echoed() {
+                true => Some(survey::run_id(session)?),
+                false => None,
+            };
             sent |= !matches!(booted.mode, Mode::Watch);
             let reply = match &booted.mode {
                 Mode::Script(scripts) => lua::perform(session, op, call, scripts.get(call.name)),
@@ -168,7 +150,8 @@ impl Performer for ServerEngine {
                 Err(failed) if sent => return Err(last_try(failed, op)),
                 reply => reply?,
             };
-            Ok(replicas::waited(session, op, reply))
+            let reply = replicas::waited(session, op, reply);
+            Ok(Taken { reply, by })
         });
         match done {
             Err(Fault::Unknown(e)) if !ready => Err(Fault::NotDone(boot::boot_error(&e))),
@@ -207,19 +190,29 @@ impl Performer for ServerEngine {
         self.subscriber.stop();
     }
 
-    fn look_around(&self, hints: bool) -> Result<(), Fault> {
-        let primaries = self.topology.primaries().map_err(Fault::NotDone)?;
-        let mut seen = HashSet::new();
-        for node in primaries {
-            let asked = node.attempt(Asking::No, &mut |session| survey::run_id(session));
-            let run_id = asked.map_err(|miss| miss.fault)?;
-            if hints || run_id.is_some() {
-                self.meet(run_id.as_deref());
-            }
-            seen.insert(run_id.unwrap_or_default());
+    fn servers(&self) -> Result<Servers, Fault> {
+        let served = self.topology.served().map_err(Fault::NotDone)?;
+        let mut asked: Vec<(Arc<Node>, Option<RunId>)> = Vec::new();
+        let mut found = Vec::with_capacity(served.len());
+        for (slots, node) in served {
+            let run = match asked.iter().find(|(known, _)| Arc::ptr_eq(known, &node)) {
+                Some((_, run)) => run.clone(),
+                None => {
+                    let run = run_of(&node);
+                    asked.push((node, run.clone()));
+                    run
+                }
+            };
+            found.extend(run.map(|run| (slots, run)));
         }
-        // One that is no primary any more may have forgotten something too when it is one again.
-        *self.met.lock().unwrap_or_else(PoisonError::into_inner) = seen;
-        Ok(())
+        let complete = asked.iter().all(|(_, run)| run.is_some());
+        Ok(Servers::new(found, complete))
     }
+}
+
+/// `None` where it does not answer.
+fn run_of(node: &Node) -> Option<RunId> {
+    let asked = node.attempt(Asking::No, &mut |session| survey::ask_run_id(session));
+    let silent = |miss: &Miss| log::debug!("{}: which run it is: {miss:?}", node.shown_url());
+    asked.inspect_err(silent).ok()
 }

@@ -5,6 +5,7 @@ use super::{
     node::Node,
     refusal::{Meaning, ends_the_connection, unavailable},
     reply::{is_denied, meaning_of, server_error},
+    run_id::Identity,
     topology::Redirect,
     wire::Packed,
 };
@@ -33,6 +34,8 @@ pub(super) struct Session<'a> {
     pub(super) connection: Link,
     pub(super) packed: &'a mut Packed,
     pub(super) node: &'a Node,
+    /// The connection's server, as far as it was asked.
+    pub(super) identity: Identity,
     /// What the last replies said about where to go instead.
     pub(super) redirect: Option<Redirect>,
     /// Whether one of the last replies said that a key holds something else.

@@ -4,8 +4,9 @@ use super::{
     acl,
     boot::Mode,
     facts::RulesFacts,
-    reply::{code, server_error},
+    reply::{code, is_denied, server_error},
     room::Room,
+    run_id::{Identity, RunId},
     session::{Failure, Session},
     wire::Packed,
 };
@@ -35,10 +36,33 @@ pub(super) fn pack(packed: &mut Packed) {
 const BULK: &str = "proto-max-bulk-len";
 const QUERY: &str = "client-query-buffer-limit";
 
-/// The server's name for this run of it; `None` where it may not be asked.
-pub(super) fn run_id(session: &mut Session<'_>) -> Result<Option<String>, Failure> {
+/// Which run of the server the connection leads to: no connection outlives one. Asked once for each.
+pub(super) fn run_id(session: &mut Session<'_>) -> Result<RunId, Failure> {
+    match &session.identity {
+        Identity::Told(run) => Ok(run.clone()),
+        Identity::Untold => Ok(session.node.untold_run()),
+        Identity::Unasked => ask_run_id(session),
+    }
+}
+
+/// The same, and the connection is shown to work.
+pub(super) fn ask_run_id(session: &mut Session<'_>) -> Result<RunId, Failure> {
     let reply = session.ask(|packed| packed.request(&[b"INFO", b"server"]))?;
-    Ok(field(&info(&reply), "run_id").map(str::to_owned))
+    if let Value::ServerError(error) = &reply
+        && !is_denied(&reply)
+    {
+        return Err(Failure::Refused(server_error(error)));
+    }
+    identify(session, field(&info(&reply), "run_id"));
+    run_id(session)
+}
+
+/// Remembers what the server said of itself.
+pub(super) fn identify(session: &mut Session<'_>, run_id: Option<&str>) {
+    session.identity = match run_id {
+        Some(name) => Identity::Told(RunId::told(name)),
+        None => Identity::Untold,
+    };
 }
 
 pub(super) struct Survey {

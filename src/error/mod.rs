@@ -113,6 +113,10 @@ pub(crate) enum Kind {
         operation: &'static str,
         attempts: u32,
     },
+    #[error(
+        "{name}: loaded again inside of its own load, by the same thread, which would wait for itself; let the inner code use what the outer one has read, or give the inner one another key"
+    )]
+    Nested { name: String },
     #[error("{document}: another process held the sidecar's OS lock for over {} s; nothing was written", .waited.as_secs())]
     SidecarBusy { document: String, waited: Duration },
     #[error("{0}")]
@@ -245,6 +249,13 @@ impl Error {
     #[must_use]
     pub fn is_too_large(&self) -> bool {
         matches!(self.kind(), Kind::TooLarge { .. })
+    }
+
+    /// Whether a value's loader asked for that very value, or a document's `Deserialize` read that very document: the thread
+    /// would have waited for itself. A mistake in the program.
+    #[must_use]
+    pub fn is_nested(&self) -> bool {
+        matches!(self.kind(), Kind::Nested { .. })
     }
 
     /// Whether a file operation failed.

@@ -142,6 +142,18 @@ macro_rules! operations {
     };
 }
 
+impl Op {
+    /// Whether a server that comes back with an older memory may undo what was acknowledged: an entry that was set or deleted, a
+    /// lock that was released.
+    pub(crate) fn is_echoed(&self) -> bool {
+        match self {
+            Self::Commit(_) | Self::Release(_) => true,
+            Self::Invalidate(op) => !op.entries.is_empty() || op.release.is_some(),
+            _ => false,
+        }
+    }
+}
+
 operations! {
     /// Takes the lock where it is free or already holds this very value, and gives the next fence.
     Acquire {

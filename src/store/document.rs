@@ -4,6 +4,7 @@ use crate::{
     disk::Session,
     error::Kind,
     json,
+    nested::Load,
     op::Bytes,
     protocol::{
         self, Claim,
@@ -13,7 +14,7 @@ use crate::{
     token,
 };
 use serde::{Serialize, de::DeserializeOwned};
-use std::{fmt, marker::PhantomData, sync::Arc, time::Duration};
+use std::{any::TypeId, fmt, marker::PhantomData, sync::Arc, time::Duration};
 
 /// A handle on one document. Cheap to clone; `T` may be any serde type, [`RawObject`](crate::RawObject) among them.
 pub struct Document<T> {
@@ -272,8 +273,11 @@ impl<T: DeserializeOwned + Send + Sync + 'static> Document<T> {
     /// # Errors
     ///
     /// No such document, or a file that cannot be read, is not JSON, or not a `T`. A server that is away is none.
+    /// [`Error::is_nested`] where `T`'s own `Deserialize` reads the same document: it would wait for itself.
     pub fn read(&self) -> Result<Arc<T>> {
         let (store, place) = (&self.store.0, &self.names.place);
+        let (owner, kind) = (Arc::as_ptr(store) as usize, TypeId::of::<T>());
+        Load::refuse_nested(owner, kind, &self.names.document)?;
         let stamp_now = || {
             if let Some(trace) = &store.trace {
                 trace("disk.stat");
@@ -304,7 +308,14 @@ impl<T: DeserializeOwned + Send + Sync + 'static> Document<T> {
             Source::Server => counters.reads_from_server.add(),
             Source::File => counters.reads_from_file.add(),
         }
+        let load = Load {
+            owner: Arc::as_ptr(&self.store.0) as usize,
+            kind: TypeId::of::<T>(),
+            name: names.document.clone(),
+        };
+        let begun = load.begin();
         let value = json::parse(&names.document, &found.bytes)?;
+        drop(begun);
         Ok(Loaded {
             value: Arc::new(value),
             bytes: found.bytes.len() as u64,

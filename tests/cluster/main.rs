@@ -6,6 +6,7 @@ mod bed;
 mod cluster_failover;
 mod credentials;
 mod databases;
+mod echo;
 mod moving;
 mod operator;
 mod saves;

@@ -1,12 +1,13 @@
-//! A server that restarts from an old snapshot has entries back that were deleted: the last invalidations are sent again. A
-//! connection that is only cut changes nothing.
+//! A server that restarts from an old snapshot has older entries back: what was changed last is deleted again. A connection that
+//! is only cut changes nothing.
 
 use crate::support::{self, Climate, RUN, World, key, nodes::Nodes, until};
 use cachetx::{
     Cache, CacheOutcome, NO_TASKS, Params, Store,
-    testing::{SentinelTrio, ServerBinary},
+    testing::{Proxy, SentinelTrio, ServerBinary, WireFault},
 };
 use redis::Commands as _;
+use std::{thread, time::Duration};
 use tempfile::TempDir;
 
 /// Any operation notices what became of the server.
@@ -55,6 +56,93 @@ fn a_server_back_from_an_old_snapshot_gets_the_last_deletions_again() {
         until("they are gone again", || world.dependents() == 0);
         until("it is counted", || store.cache().stats().echoes == 1);
     }
+}
+
+#[test]
+fn an_own_entry_that_is_back_is_deleted_and_a_lock_that_is_back_is_released() {
+    for binary in ServerBinary::all() {
+        eprintln!("on {binary}");
+        let mut world = World::on(binary);
+        let store = world.store();
+        let document = world.climate(&store);
+        document.create(&Climate::of(1)).expect("created");
+        // The snapshot has the first content, and the lock of whoever saves the second.
+        let mut held = document.lock().expect("locked");
+        snapshot(&world);
+        held.years = 2;
+        held.dump_and_unlock_with_transaction(["build_climate"])
+            .expect("saved");
+        restart_from_snapshot(&mut world);
+        ask(store.cache());
+        let own = |world: &World| support::get(&mut world.redis(), document.cache_key());
+        until("the old content is gone", || {
+            own(&world) != Some(Climate::of(1).bytes())
+        });
+        let params = Params::new().with("run_id", RUN);
+        let cached = store.cache().get("climate", &params).expect("asked");
+        assert_ne!(cached.as_deref(), Some(&Climate::of(1).bytes()[..]));
+        until("nobody has the lock", || {
+            document.holder().expect("asked").is_none()
+        });
+        assert_eq!(document.read().expect("read").years, 2);
+    }
+}
+
+#[test]
+fn what_this_process_has_saved_on_the_new_server_stays_there() {
+    let mut world = World::start();
+    let store = world.store();
+    let document = world.climate(&store);
+    document.create(&Climate::of(0)).expect("created");
+    for round in 1..=20 {
+        let save = |years| {
+            let mut held = document.lock().expect("locked");
+            held.years = years;
+            held.dump_and_unlock_with_transaction(["build_climate"])
+                .expect("saved");
+        };
+        save(2 * round);
+        snapshot(&world);
+        restart_from_snapshot(&mut world);
+        // The first operation makes the background thread look, side by side with the others.
+        save(2 * round + 1);
+        until("the echo is over", || store.cache().stats().echoes == round);
+        let own = support::get(&mut world.redis(), document.cache_key());
+        assert_eq!(own, Some(Climate::of(2 * round + 1).bytes()), "{round}");
+    }
+}
+
+/// The server has done it and ends; its answer comes when the echo is over.
+#[test]
+fn a_deletion_whose_reply_was_on_its_way_is_sent_again_too() {
+    let mut world = World::start();
+    let proxy = Proxy::start(world.server.port()).expect("a proxy");
+    let cache = Cache::builder(support::rules())
+        .url(proxy.url())
+        .response_timeout(Duration::from_secs(30))
+        .open()
+        .expect("a cache");
+    let of = |run: &str| Params::new().with("run_id", run);
+    cache
+        .invalidate(["build_climate"], &of("another"))
+        .expect("deleted");
+    snapshot(&world);
+    proxy.inject_at(
+        // Longer than it takes a silent process to look.
+        WireFault::DelayReply(Duration::from_secs(10)),
+        key("ash").as_bytes(),
+    );
+    thread::scope(|scope| {
+        let late = scope.spawn(|| cache.invalidate(["build_climate"], &of(RUN)));
+        until("it is done", || world.dependents() == 1);
+        restart_from_snapshot(&mut world);
+        until("the other one is sent again", || {
+            cache.stats().echoes == 1 || late.is_finished()
+        });
+        let outcome = late.join().expect("no panic").expect("it knows the task");
+        assert!(outcome.is_settled(), "{outcome:?}");
+    });
+    until("it is sent again too", || world.dependents() == 1);
 }
 
 #[test]
@@ -113,7 +201,7 @@ fn a_cut_connection_to_the_same_server_is_no_reason() {
             .expect("cut");
         let before = store.cache().stats();
         ask(store.cache());
-        // The background thread asks who the server is, on a connection of its own.
+        // The background thread asks who the server is.
         until("it has looked", || {
             let now = store.cache().stats();
             now.reconnects > before.reconnects && now.round_trips >= before.round_trips + 3

@@ -7,5 +7,6 @@ mod fill;
 mod get_or_load;
 mod late_loader;
 mod load_options;
+mod nested;
 #[path = "../support/mod.rs"]
 mod support;

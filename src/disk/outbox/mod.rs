@@ -67,9 +67,13 @@ pub(crate) struct Ticket {
 }
 
 impl Ticket {
-    #[cfg(test)]
     pub(crate) fn own(id: u64) -> Self {
         Self { source: 0, id }
+    }
+
+    /// Its number among the own file's records; a record of another file may have the same number.
+    fn own_id(self) -> Option<u64> {
+        (self.source == 0).then_some(self.id)
     }
 
     #[cfg(all(test, feature = "testing"))]
@@ -198,7 +202,10 @@ impl Outbox {
                 .keep(Pending::intent(Work::Keys(what.clone())))
                 .map(OutboxGot::Kept),
             OutboxAction::Ripen(ticket) => {
-                state.queue.ripen(ticket.id);
+                // What was taken over is ripe from the start.
+                if let Some(id) = ticket.own_id() {
+                    state.queue.ripen(id);
+                }
                 Ok(OutboxGot::Nothing)
             }
             OutboxAction::Retire(ticket) => {
@@ -264,10 +271,7 @@ impl State {
             pending = pending.collapsed();
             // A new record of the same params, not the old one: that may be on its way to the server already.
             if let Some(older) = self.queue.everything_of(&pending) {
-                self.retire(Ticket {
-                    source: 0,
-                    id: older,
-                });
+                self.retire(Ticket::own(older));
             }
             line = pending.line(self.queue.next_id);
             if !self.queue.has_room_for(&line) {
@@ -279,7 +283,7 @@ impl State {
         }
         let id = self.queue.push(pending, line.len());
         match self.write(&line) {
-            Ok(()) => Ok(Ticket { source: 0, id }),
+            Ok(()) => Ok(Ticket::own(id)),
             Err(e) => {
                 if intent {
                     self.queue.remove(id);
@@ -331,12 +335,12 @@ impl State {
     }
 
     fn retire(&mut self, ticket: Ticket) {
-        if ticket.source > 0 {
+        let Some(id) = ticket.own_id() else {
             self.adopted
                 .retain_mut(|file| file.number != ticket.source || !file.retire(ticket.id));
             return;
-        }
-        if !self.queue.remove(ticket.id) {
+        };
+        if !self.queue.remove(id) {
             return;
         }
         let Some(own) = &mut self.own else { return };
@@ -347,7 +351,7 @@ impl State {
             return;
         }
         // Without a sync: lost, it is replayed once more.
-        if let Err(e) = own.append(&line::retired(ticket.id), Sync::Later) {
+        if let Err(e) = own.append(&line::retired(id), Sync::Later) {
             log::debug!("{}: {e}", own.path().display());
         }
     }

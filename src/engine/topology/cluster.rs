@@ -17,6 +17,7 @@ use crate::{
 use redis::Value;
 use std::{
     collections::HashMap,
+    ops::RangeInclusive,
     sync::{
         Arc, PoisonError, RwLock, RwLockReadGuard,
         atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst},
@@ -198,6 +199,19 @@ impl Cluster {
             self.refresh(version, None)?;
         }
         Ok(self.map().primaries())
+    }
+
+    /// Every node that serves slots, with them. Single slots that have moved come first.
+    pub(super) fn served(&self) -> Result<Vec<(RangeInclusive<u16>, Arc<Node>)>> {
+        if self.version() == 0 {
+            self.refresh(0, None)?;
+        }
+        let map = self.map();
+        let moved = map.moved.iter().map(|(slot, node)| (*slot..=*slot, node));
+        let served = map.served.iter();
+        let served = served.map(|(first, last, node)| (*first..=*last, node));
+        let all = moved.chain(served);
+        Ok(all.map(|(slots, node)| (slots, Arc::clone(node))).collect())
     }
 
     /// Those that are known, without asking.

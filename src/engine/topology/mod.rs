@@ -24,12 +24,13 @@ use super::{
 use crate::{
     Error, Result,
     error::Kind,
+    limits,
     op::{Fault, Op, Space},
 };
 use cluster::Cluster;
 use search::Search;
 use sentinel::Sentinel;
-use std::{sync::Arc, time::Duration};
+use std::{ops::RangeInclusive, sync::Arc, time::Duration};
 
 /// Which server has a key.
 pub(super) enum Topology {
@@ -118,6 +119,16 @@ impl Topology {
             Self::Single(node) => Ok(vec![Arc::clone(node)]),
             Self::Cluster(cluster) => cluster.primaries(),
             Self::Sentinel(sentinel) => Ok(vec![sentinel.primary()?]),
+        }
+    }
+
+    /// Every server that takes writes, with the hash slots of its keys; the first that has a slot counts.
+    pub(super) fn served(&self) -> Result<Vec<(RangeInclusive<u16>, Arc<Node>)>> {
+        let all = 0..=limits::SLOTS - 1;
+        match self {
+            Self::Single(node) => Ok(vec![(all, Arc::clone(node))]),
+            Self::Cluster(cluster) => cluster.served(),
+            Self::Sentinel(sentinel) => Ok(vec![(all, sentinel.primary()?)]),
         }
     }
 

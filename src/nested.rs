@@ -1,0 +1,47 @@
+//! Loads that this thread has begun and not ended. One that is begun again in itself would wait for its own end.
+
+use crate::{Error, Result, error::Kind};
+use std::{any::TypeId, cell::RefCell};
+
+thread_local! {
+    static BEGUN: RefCell<Vec<Load>> = const { RefCell::new(Vec::new()) };
+}
+
+/// What is loaded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Load {
+    /// The address of the cache or the store.
+    pub(crate) owner: usize,
+    /// The same name may be loaded as several types.
+    pub(crate) kind: TypeId,
+    pub(crate) name: String,
+}
+
+/// It ends when this is dropped.
+#[derive(Debug)]
+pub(crate) struct Begun(());
+
+impl Load {
+    /// Refuses what this thread is loading already.
+    pub(crate) fn refuse_nested(owner: usize, kind: TypeId, name: &str) -> Result<()> {
+        let is_same = |load: &Load| (load.owner, load.kind, &*load.name) == (owner, kind, name);
+        match BEGUN.with_borrow(|begun| begun.iter().any(is_same)) {
+            true => Err(Error::new(Kind::Nested {
+                name: name.to_owned(),
+            })),
+            false => Ok(()),
+        }
+    }
+
+    pub(crate) fn begin(self) -> Begun {
+        BEGUN.with_borrow_mut(|begun| begun.push(self));
+        Begun(())
+    }
+}
+
+impl Drop for Begun {
+    fn drop(&mut self) {
+        // Loads of one thread end in the order of their calls, the innermost first.
+        BEGUN.with_borrow_mut(|begun| begun.pop());
+    }
+}
