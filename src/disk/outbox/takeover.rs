@@ -5,7 +5,10 @@ use super::{
     file::{Folder, Named, named, poison_of},
     line,
 };
-use crate::{disk::folder, limits};
+use crate::{
+    disk::{folder, rights},
+    limits,
+};
 use rustix::fs::{Mode, OFlags};
 use std::{
     collections::BTreeMap,
@@ -40,7 +43,7 @@ impl Adopted {
     fn remove(&self) {
         let path = self.folder.path.join(&self.name);
         let removed = self.folder.remove(&self.name);
-        match removed.and_then(|()| self.folder.dir.sync_all()) {
+        match removed.and_then(|()| self.folder.sync()) {
             Ok(()) => log::info!("{}: a dead process's outbox is done with", path.display()),
             Err(e) => log::warn!("{}: cannot remove it: {e}", path.display()),
         }
@@ -163,7 +166,8 @@ fn set_aside(folder: &Folder, name: &str, lines: &[Vec<u8>]) -> io::Result<()> {
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC;
     let mode = Mode::from_raw_mode(0o666);
     let mut poison = folder::open_at(&folder.dir, &poison_of(name), flags, mode)?;
+    rights::share(&poison, &folder.dir);
     poison.write_all(&lines.concat())?;
     poison.sync_all()?;
-    folder.dir.sync_all()
+    folder.sync()
 }
