@@ -123,7 +123,8 @@ impl Replayer {
         let shared = Arc::clone(&self.shared);
         match thread::Builder::new()
             .name("cachetx-outbox".to_owned())
-            .spawn(move || shared.run()) {
+            .spawn(move || shared.run())
+        {
             Ok(started) => *thread = Some(started),
             Err(e) => log::error!("the outbox has no thread, so it is replayed by calls only: {e}"),
         }

@@ -164,7 +164,8 @@ impl Shared {
         let shared = Arc::clone(self);
         match thread::Builder::new()
             .name("cachetx-timer".to_owned())
-            .spawn(move || shared.run()) {
+            .spawn(move || shared.run())
+        {
             // It counts before it runs, so that nobody starts another one meanwhile.
             Ok(_) => {
                 state.threads += 1;

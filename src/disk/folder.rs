@@ -5,12 +5,28 @@ use rustix::{
     fs::{AtFlags, Dir, FileType, Gid, Mode, OFlags, Stat, Uid},
     io::{Errno, retry_on_intr},
 };
-use std::{fs::File, path::Path};
+use std::{
+    collections::BTreeSet,
+    fs::File,
+    io,
+    os::unix::fs::MetadataExt,
+    path::Path,
+    sync::{Mutex, PoisonError},
+};
 
 /// Opens one component. `NONBLOCK` so that a FIFO in a document's place is refused instead of waited for.
 pub(super) fn open_at(dir: &File, name: &str, flags: OFlags, mode: Mode) -> Result<File, Errno> {
     let flags = flags | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
     retry_on_intr(|| rustix::fs::openat(dir, name, flags, mode)).map(File::from)
+}
+
+/// The document, opened for a look at what it is like; `None` where there is none.
+pub(super) fn document(dir: &File, name: &str) -> Result<Option<File>, Errno> {
+    match open_at(dir, name, OFlags::RDONLY, Mode::empty()) {
+        Ok(document) => Ok(Some(document)),
+        Err(Errno::NOENT) => Ok(None),
+        Err(e) => Err(e),
+    }
 }
 
 pub(super) fn stat_at(dir: &File, name: &str) -> Result<Option<Stat>, Errno> {
@@ -39,6 +55,53 @@ pub(super) fn stamp(stat: &Stat) -> Stamp {
 
 pub(super) fn file_type(stat: &Stat) -> FileType {
     FileType::from_raw_mode(stat.st_mode)
+}
+
+/// Whether everybody's files in it are their own.
+pub(super) fn is_sticky(folder: &Stat) -> bool {
+    folder.st_mode & 0o1000 != 0
+}
+
+/// Whether the file system does not know what it was asked for.
+pub(super) fn is_unsupported(e: Errno) -> bool {
+    [Errno::NOTSUP, Errno::OPNOTSUPP, Errno::NOSYS].contains(&e)
+}
+
+/// Makes the names in a folder durable; says where the file system has no way to (some in user space, and on networks). That is no
+/// failed sync, since trying again is no help: whoever asks goes on, and tells what is not known.
+pub(super) fn sync(dir: &File, path: &Path) -> io::Result<Names> {
+    let Err(e) = dir.sync_all() else {
+        return Ok(Names::Durable);
+    };
+    match Errno::from_io_error(&e) {
+        Some(errno) if errno == Errno::INVAL || is_unsupported(errno) => {
+            warn_once(dir, path, &e);
+            Ok(Names::NotSyncable)
+        }
+        _ => Err(e),
+    }
+}
+
+/// Once for each file system.
+fn warn_once(dir: &File, path: &Path, e: &io::Error) {
+    static WARNED: Mutex<BTreeSet<u64>> = Mutex::new(BTreeSet::new());
+    let Ok(device) = dir.metadata().map(|dir| dir.dev()) else {
+        return;
+    };
+    let mut warned = WARNED.lock().unwrap_or_else(PoisonError::into_inner);
+    if warned.insert(device) {
+        log::warn!(
+            "{}: its file system cannot sync folders, so whether files that are made, renamed or deleted there outlive a power loss is not known: {e}",
+            path.display()
+        );
+    }
+}
+
+/// What a folder's sync says of the names in it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Names {
+    Durable,
+    NotSyncable,
 }
 
 pub(super) fn is_link(dir: &File, name: &str) -> bool {

@@ -6,10 +6,11 @@
 use super::{
     Invalidation, Place, folder, os_lock,
     outbox::line::{self, Keys, Sealed},
+    rights,
 };
 use crate::{limits, op::Stamp};
 use rustix::{
-    fs::{FileType, Mode, OFlags},
+    fs::{Mode, OFlags},
     io::Errno,
 };
 use serde::{Deserialize, Serialize};
@@ -187,26 +188,12 @@ pub(super) fn make(dir: &File, name: &str) -> io::Result<Option<File>> {
     let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL;
     match folder::open_at(dir, name, flags, Mode::from_raw_mode(0o666)) {
         Ok(file) => {
-            belong_to(&file, dir)?;
+            rights::share(&file, dir);
             try_lock(dir, name, file)
         }
         Err(Errno::EXIST) => Ok(None),
         Err(e) => Err(e.into()),
     }
-}
-
-/// Lets whoever may write in `folder` use what is new in it: what an operator's transaction made as root, or under a narrow umask,
-/// would keep everybody else from transactions, and from finishing this one.
-pub(super) fn belong_to(new: &File, folder: &File) -> io::Result<()> {
-    let like = rustix::fs::fstat(folder)?;
-    folder::give_to(new, &like)?;
-    let used = match folder::file_type(&rustix::fs::fstat(new)?) {
-        FileType::Directory => Mode::from_raw_mode(like.st_mode & 0o777) | Mode::RWXU,
-        _ => Mode::from_raw_mode(like.st_mode & 0o666) | Mode::RUSR | Mode::WUSR,
-    };
-    // Whoever cannot change it did not make it.
-    let _ = rustix::fs::fchmod(new, used);
-    Ok(())
 }
 
 pub(super) fn write(mut file: &File, journal: &Journal) -> io::Result<()> {

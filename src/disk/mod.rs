@@ -11,18 +11,24 @@
 //!
 //! The [`outbox`] is a folder of its own, by default `<root>/.cachetx-outbox`: no run's name begins with a dot.
 
+mod acl;
+mod attributes;
 mod file_system;
 mod folder;
 pub(crate) mod journal;
+mod obstacle;
 mod os_lock;
 mod outbox;
 mod read;
+mod rights;
 mod root;
 mod session;
 mod sidecar;
 #[cfg(all(test, feature = "testing"))]
 pub(crate) mod sim;
 mod temp;
+#[cfg(any(target_os = "linux", target_os = "android", target_vendor = "apple"))]
+mod xattr;
 
 pub use file_system::FileSystem;
 pub(crate) use journal::{Journal, JournalId};
@@ -34,6 +40,9 @@ pub(crate) use session::Session;
 
 use crate::op::{Bytes, Stamp};
 use std::sync::Arc;
+
+/// Below the root, for outboxes; hidden, as no run's folder is.
+pub(crate) const OUTBOX_FOLDER: &str = ".cachetx-outbox";
 
 /// The marker that forbids locks and writes in its folder.
 pub(crate) const READ_ONLY_MARKER: &str = "READONLY";
@@ -59,7 +68,7 @@ pub(crate) enum FileAction {
     LookAtFolder,
     /// Makes the folder where it is missing.
     MakeFolder,
-    /// Makes a new folder's name durable.
+    /// Makes a new folder's name durable, where the file system can.
     SyncRoot,
     /// The document's stamp, if it exists.
     Stat,
@@ -76,7 +85,7 @@ pub(crate) enum FileAction {
     /// Makes what was written to the sidecar durable. Needs the lock.
     SyncSidecar,
     UnlockSidecar,
-    /// Writes a new temporary file, with the document's mode; its token.
+    /// Writes a new temporary file, with the document's rights and extended attributes; its token.
     WriteTemp(Bytes),
     /// Sets the temporary file's modification time and reads back what the file system kept of it.
     StampTemp {
@@ -84,10 +93,13 @@ pub(crate) enum FileAction {
     },
     SyncTemp,
     DiscardTemp,
+    /// Is there something in the way of the rename that is there to stay? Fails where a rename would.
+    AskRename,
     /// The temporary file becomes the document.
     Rename,
     /// Deletes the document.
     Unlink,
+    /// Makes the folder's names durable, where the file system can.
     SyncFolder,
     /// Deletes the temporary files of this document whose writers are dead. Under the sidecar's lock, and not while that names
     /// a journal, none of them is a transaction's that is still to be finished.
@@ -137,6 +149,7 @@ impl FileAction {
             Self::StampTemp { .. } => "stamp-temp",
             Self::SyncTemp => "sync-temp",
             Self::DiscardTemp => "discard-temp",
+            Self::AskRename => "ask-rename",
             Self::Rename => "rename",
             Self::Unlink => "unlink",
             Self::SyncFolder => "sync-folder",
@@ -170,6 +183,8 @@ pub(crate) struct Sidecar {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Got {
     Nothing,
+    /// The file system cannot sync folders.
+    NotSyncable,
     Folder(Folder),
     Stamp(Option<Stamp>),
     /// The document's bytes, and the stamp that held still while they were read.

@@ -1,4 +1,4 @@
-use super::{FileSystem, Got, Place, folder, read};
+use super::{FileSystem, Got, OUTBOX_FOLDER, Place, folder, journal, read, rights};
 use crate::{
     Error, Result,
     error::{Kind, io_error},
@@ -31,12 +31,23 @@ impl Root {
         // The caller names the root, so a link to it is the caller's choice; what is below is not.
         let dir = File::open(path).map_err(|e| io_error(path, "open the store's root", e))?;
         let network = file_system.is_network(&dir);
-        Ok(Self {
+        let root = Self {
             dir,
             path: path.to_owned(),
             max_bytes,
             network,
-        })
+        };
+        root.share_own_folders();
+        Ok(root)
+    }
+
+    /// The root may be open to others since these were made.
+    fn share_own_folders(&self) {
+        for name in [journal::FOLDER, OUTBOX_FOLDER] {
+            if let Ok(Some(folder)) = self.folder(name) {
+                rights::share(&folder, &self.dir);
+            }
+        }
     }
 
     /// The document's stamp, to hold against one that a file read before had: one system call where one machine writes.
@@ -87,33 +98,40 @@ impl Root {
     }
 }
 
-/// Makes the folder and those above it where they are missing, and syncs each folder that got a new name: a save below
-/// would not survive a power loss without it.
+/// Makes the folder and those above it where they are missing, lets whoever may write in the folder above use each, and syncs each
+/// folder that got a new name: a save below would not survive a power loss without it.
 pub(super) fn make_durably(path: &Path) -> io::Result<()> {
-    let named = naming(path);
+    let missing = missing(path);
     std::fs::create_dir_all(path)?;
     // Outermost first, so that no synced name hangs below one that may be lost.
-    for folder in named.iter().rev() {
-        match File::open(folder) {
-            Ok(folder) => folder.sync_all()?,
+    for (new, above) in missing.iter().rev() {
+        let above_dir = match File::open(above) {
+            Ok(dir) => dir,
             // One that may be written and not be read cannot be synced by its user.
-            Err(e) => log::warn!(
-                "cannot sync {}, so a power loss may take back what was made there: {e}",
-                folder.display()
-            ),
-        }
+            Err(e) => {
+                log::warn!(
+                    "cannot sync {}, so a power loss may take back what was made there: {e}",
+                    above.display()
+                );
+                continue;
+            }
+        };
+        rights::share(&File::open(new)?, &above_dir);
+        folder::sync(&above_dir, above)?;
     }
     Ok(())
 }
 
-/// The folders in which making `path` will put a new name, innermost first.
-fn naming(path: &Path) -> Vec<PathBuf> {
+/// The folders that making `path` will make, each with the one that gets its name; innermost first.
+fn missing(path: &Path) -> Vec<(PathBuf, PathBuf)> {
     let missing = path.ancestors().take_while(|folder| !folder.exists());
     missing
-        .filter_map(Path::parent)
-        .map(|parent| match parent.as_os_str().is_empty() {
-            true => PathBuf::from("."),
-            false => parent.to_owned(),
+        .filter_map(|folder| {
+            let above = match folder.parent()? {
+                here if here.as_os_str().is_empty() => Path::new("."),
+                above => above,
+            };
+            Some((folder.to_owned(), above.to_owned()))
         })
         .collect()
 }
@@ -121,6 +139,10 @@ fn naming(path: &Path) -> Vec<PathBuf> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn naming(path: &Path) -> Vec<PathBuf> {
+        missing(path).into_iter().map(|(_, above)| above).collect()
+    }
 
     #[test]
     fn every_folder_that_gets_a_new_name_is_synced() {

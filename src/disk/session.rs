@@ -1,5 +1,7 @@
 use super::{
-    FileAction, Folder, Got, Place, READ_ONLY_MARKER, Root, folder, journal, read, sidecar,
+    FileAction, Folder, Got, Place, READ_ONLY_MARKER, Root,
+    folder::{self, Names},
+    journal, obstacle, read, rights, sidecar,
     temp::{self, Temp},
 };
 use crate::{
@@ -71,13 +73,7 @@ impl Session {
         }
         match action {
             FileAction::MakeFolder => return make_folder(&self.root, place, open),
-            FileAction::SyncRoot => {
-                return step(
-                    &self.root.path,
-                    "sync the root folder",
-                    self.root.dir.sync_all(),
-                );
-            }
+            FileAction::SyncRoot => return sync(&self.root.dir, &self.root.path),
             FileAction::LookAtFolder => return look_at(&self.root, place, open),
             _ => {}
         }
@@ -145,9 +141,10 @@ impl Session {
             }
             FileAction::WriteTemp(bytes) => {
                 read::too_large(&path, bytes.len() as u64, self.root.max_bytes)?;
-                let document =
-                    folder::stat_at(dir, file).map_err(|e| io_error(&path, "stat", e.into()))?;
-                let temp = Temp::write(dir, file, document.as_ref(), bytes)
+                let temp = folder::document(dir, file)
+                    .map_err(io::Error::from)
+                    .and_then(|like| Temp::write(dir, file, like.as_ref(), bytes, &path))
+                    .map_err(|e| obstacle::explain(e, dir, file))
                     .map_err(|e| io_error(&path, "write a temporary file beside", e))?;
                 let token = temp.token.clone();
                 open.temp = Some(temp);
@@ -168,19 +165,22 @@ impl Session {
                 let done = temp.discard(dir).map_err(io::Error::from);
                 step(&path, "remove the temporary file beside", done)
             }
+            FileAction::AskRename => step(&path, "replace", obstacle::ask(dir, file)),
             FileAction::Rename => {
                 let temp = held(&path, &open.temp)?;
                 let done = temp.rename(dir, file);
                 if done.is_ok() {
                     open.temp = None;
                 }
+                let done = done.map_err(|e| obstacle::explain(e, dir, file));
                 step(&path, "rename the temporary file to", done)
             }
             FileAction::Unlink => {
                 let done = rustix::fs::unlinkat(dir, file, AtFlags::empty());
-                step(&path, "delete", done.map_err(io::Error::from))
+                let done = done.map_err(|e| obstacle::explain(e.into(), dir, file));
+                step(&path, "delete", done)
             }
-            FileAction::SyncFolder => step(&folder_path, "sync the folder", dir.sync_all()),
+            FileAction::SyncFolder => sync(dir, &folder_path),
             FileAction::StatLeft { token } => Temp::left(dir, file, token)
                 .and_then(|temp| temp.as_ref().map(Temp::stamp).transpose())
                 .map(Got::Stamp)
@@ -190,6 +190,7 @@ impl Session {
                     Some(temp) => temp.rename(dir, file),
                     None => Err(io::ErrorKind::NotFound.into()),
                 });
+                let done = done.map_err(|e| obstacle::explain(e, dir, file));
                 step(&path, "rename a temporary file to", done)
             }
             FileAction::DiscardLeft { token } => {
@@ -263,6 +264,14 @@ fn step(path: &Path, action: &'static str, done: io::Result<()>) -> Result<Got> 
         .map_err(|e| io_error(path, action, e))
 }
 
+fn sync(dir: &File, path: &Path) -> Result<Got> {
+    match folder::sync(dir, path) {
+        Ok(Names::Durable) => Ok(Got::Nothing),
+        Ok(Names::NotSyncable) => Ok(Got::NotSyncable),
+        Err(e) => Err(io_error(path, "sync the folder", e)),
+    }
+}
+
 fn held<'a>(path: &Path, temp: &'a Option<Temp>) -> Result<&'a Temp> {
     temp.as_ref().ok_or_else(|| out_of_order(path))
 }
@@ -299,9 +308,8 @@ fn make_folder(root: &Root, place: &Place, open: &mut Open) -> Result<Got> {
         Err(e) => return Err(io_error(&path, "make the folder", e.into())),
     };
     open.folder = root.folder(&place.folder)?;
-    if let (true, journal::FOLDER, Some(dir)) = (made, &*place.folder, &open.folder) {
-        journal::belong_to(dir, &root.dir)
-            .map_err(|e| io_error(&path, "set the owner of the folder", e))?;
+    if let (true, Some(dir)) = (made, &open.folder) {
+        rights::share(dir, &root.dir);
     }
     Ok(Got::Nothing)
 }

@@ -1,6 +1,6 @@
 //! The sidecar's content: one line of fixed length, so that writing it over leaves nothing of the old one.
 
-use super::{JournalId, Sidecar, folder, os_lock};
+use super::{JournalId, Sidecar, folder, os_lock, rights};
 use crate::limits::MAX_FENCE;
 use rustix::{
     fs::{Mode, OFlags},
@@ -103,19 +103,25 @@ pub(super) fn peek(dir: &File, file: &str) -> Result<Option<Sidecar>, io::Error>
 /// the one that the name leads to: whoever comes next would lock another one.
 pub(super) fn try_lock(dir: &File, file: &str) -> io::Result<Option<File>> {
     let name = name(file);
-    let sidecar = folder::open_at(
-        dir,
-        &name,
-        OFlags::RDWR | OFlags::CREATE,
-        Mode::from_raw_mode(0o666),
-    )?;
+    let new = Mode::from_raw_mode(0o666);
+    let sidecar = folder::open_at(dir, &name, OFlags::RDWR | OFlags::CREATE, new)
+        .map_err(|e| refused(e, &name))?;
     if !os_lock::try_lock(&sidecar)? || !is_named(dir, file, &sidecar) {
         return Ok(None);
     }
-    if sidecar.metadata()?.len() == 0 {
-        belong_to_the_document(dir, file, &sidecar)?;
-    }
+    // Each time: the document's rights may have changed since, and its owner's next save mends the sidecar's.
+    rights::share_sidecar(&sidecar, dir, file);
     Ok(Some(sidecar))
+}
+
+/// Says what to do about a sidecar whose rights are narrower than the document's.
+fn refused(e: Errno, name: &str) -> io::Error {
+    let source = io::Error::from(e);
+    if e != Errno::ACCESS {
+        return source;
+    }
+    let hint = "its owner's next save gives it the rights of the document and of their folder";
+    io::Error::new(source.kind(), format!("{name}: {source}: {hint}"))
 }
 
 /// Whether the name still leads to this sidecar.
@@ -125,19 +131,6 @@ pub(super) fn is_named(dir: &File, file: &str, sidecar: &File) -> bool {
     named
         .zip(own)
         .is_some_and(|(named, own)| folder::stamp(&named).inode == own.ino())
-}
-
-/// Lets a new sidecar be written by whoever may write the document: one that an operator's save made as root, or under a
-/// narrow umask, would lock everybody else out.
-fn belong_to_the_document(dir: &File, file: &str, sidecar: &File) -> io::Result<()> {
-    let Some(document) = folder::stat_at(dir, file)? else {
-        return Ok(());
-    };
-    folder::give_to(sidecar, &document)?;
-    let readers_and_writers = Mode::from_raw_mode(document.st_mode & 0o666);
-    // Whoever cannot change it did not make it.
-    let _ = rustix::fs::fchmod(sidecar, readers_and_writers | Mode::RUSR | Mode::WUSR);
-    Ok(())
 }
 
 #[cfg(test)]

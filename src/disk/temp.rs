@@ -1,16 +1,14 @@
 //! Temporary files: written beside the document, locked by their writer while it lives.
 
-use super::{folder, os_lock};
+use super::{attributes, folder, os_lock, rights};
 use crate::{Result, error::io_error, limits, op::Stamp};
 use rustix::{
-    fs::{Mode, OFlags, Stat, Timespec, Timestamps, UTIME_OMIT},
+    fs::{Mode, OFlags, Timespec, Timestamps, UTIME_OMIT},
     io::{Errno, retry_on_intr},
 };
 use std::{fs::File, io, io::Write, path::Path};
 
 const SUFFIX: &str = ".tmp";
-/// Permission bits, without the file type.
-const MODE_BITS: rustix::fs::RawMode = 0o7777;
 
 #[derive(Debug)]
 pub(super) struct Temp {
@@ -35,15 +33,17 @@ pub(super) fn is_one_of(document: &str, name: &str) -> bool {
 }
 
 impl Temp {
-    /// Writes `bytes` to a new file with the mode, and where that is allowed the owner, of the document it will replace.
+    /// Writes `bytes` to a new file that is like the document which it will replace, in rights and extended attributes, as far as
+    /// that is allowed. `path` is for messages.
     pub(super) fn write(
         dir: &File,
         file: &str,
-        document: Option<&Stat>,
+        document: Option<&File>,
         bytes: &[u8],
+        path: &Path,
     ) -> io::Result<Self> {
         let temp = Self::make(dir, file, document.is_some())?;
-        temp.fill(document, bytes).inspect_err(|_| {
+        temp.fill(document, bytes, path).inspect_err(|_| {
             // Nothing was shown yet; what cannot be deleted now is swept by the next save.
             let _ = temp.discard(dir);
         })?;
@@ -95,13 +95,15 @@ impl Temp {
         Ok(folder::stamp(&rustix::fs::fstat(&self.file)?))
     }
 
-    fn fill(&self, document: Option<&Stat>, bytes: &[u8]) -> io::Result<()> {
-        if let Some(stat) = document {
-            folder::give_to(&self.file, stat)?;
-            let bits = Mode::from_raw_mode(stat.st_mode & MODE_BITS);
-            retry_on_intr(|| rustix::fs::fchmod(&self.file, bits))?;
-        }
-        (&self.file).write_all(bytes)
+    /// The content first, which takes capabilities and set-user-id bits away; the rights last, which may let others in.
+    fn fill(&self, document: Option<&File>, bytes: &[u8], path: &Path) -> io::Result<()> {
+        (&self.file).write_all(bytes)?;
+        let Some(document) = document else {
+            return Ok(());
+        };
+        rights::give_owner(document, &self.file)?;
+        attributes::copy(document, &self.file, path)?;
+        rights::copy(document, &self.file, path)
     }
 
     /// Sets the modification time and says which stamp the file has now.
@@ -189,7 +191,7 @@ mod tests {
                 }
             });
             let written: io::Result<()> = (0..3_000).try_for_each(|_| {
-                let temp = Temp::write(&dir, "d", None, b"{}")?;
+                let temp = Temp::write(&dir, "d", None, b"{}", &path)?;
                 temp.rename(&dir, "d")
             });
             done.store(true, Relaxed);

@@ -1,6 +1,9 @@
 //! The file actions with the type of their answers, and the loops that belong to one step.
 
-use super::run::{Io, mismatch};
+use super::{
+    outcome::Durability,
+    run::{Io, mismatch},
+};
 use crate::{
     Error, Result,
     disk::{FileAction, Folder, Got, Place, Sidecar},
@@ -37,6 +40,14 @@ impl Io {
                 folder: place.folder.to_string(),
             })),
             _ => Err(mismatch("the disk")),
+        }
+    }
+
+    /// Makes names durable by that action; `Unknown` where the file system cannot.
+    pub(super) async fn sync_names(&self, place: &Place, by: FileAction) -> Result<Durability> {
+        match self.disk(place, by).await? {
+            Got::NotSyncable => Ok(Durability::Unknown),
+            _ => Ok(Durability::Synced),
         }
     }
 

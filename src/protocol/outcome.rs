@@ -119,9 +119,21 @@ impl CacheOutcome {
 pub enum Durability {
     /// The file and the folder that names it were synced.
     Synced,
-    /// The file was synced and renamed, so everybody sees it; syncing the folder failed.
+    /// The file was synced and renamed, so everybody sees it; syncing the folder failed, or its file system cannot sync folders (some
+    /// in user space and on networks): then every save, creation, deletion and transaction there says so, and after a power loss a
+    /// transaction may be there in part.
     Unknown,
     /// A transaction's: it is committed by its synced journal, but a file could not be renamed, so readers may see some documents
     /// new and some old. Whoever comes next to one of the documents tries again, before anything else.
     Journalled,
+}
+
+impl Durability {
+    /// Of two steps: known where both are.
+    pub(crate) fn and(self, next: Self) -> Self {
+        match self {
+            Self::Synced => next,
+            lacking => lacking,
+        }
+    }
 }

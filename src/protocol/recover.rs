@@ -6,18 +6,19 @@
 
 use super::{
     defer::delete_or_defer,
-    outcome::CacheOutcome,
+    outcome::{CacheOutcome, Durability},
     run::{Io, Run, mismatch},
     sidecars::name,
 };
 use crate::{
-    Result,
+    Error, Result,
     disk::{
         FileAction, Got, Invalidation, Journal, JournalId, Place, Sidecar,
         journal::{self, Member},
     },
+    error::io_error,
 };
-use std::time::Duration;
+use std::{io, path::Path, time::Duration};
 
 /// For messages of what is done to a journal's entries.
 const WHAT: &str = "a transaction whose owner is gone";
@@ -114,13 +115,26 @@ async fn finish(io: &Io, id: JournalId, journal: &Journal, until: Duration) -> R
             Err(e) if e.is_not_found() || e.is_invalid_name() => sidecars.push(None),
             Err(e) => {
                 io.unlock_sidecars(&places).await;
-                return Err(e);
+                return Err(held_up(id, e));
             }
         }
     }
     let done = finish_under_locks(io, id, &sidecars).await;
     io.unlock_sidecars(&places).await;
-    done
+    done.map_err(|e| held_up(id, e))
+}
+
+/// Names the journal too where a file is in the way: all of its documents wait for that, whichever of them is asked for.
+fn held_up(id: JournalId, cause: Error) -> Error {
+    if !cause.is_io() {
+        return cause;
+    }
+    let why = format!("{cause}; its documents can be locked and saved once nothing is in the way");
+    io_error(
+        Path::new(&name(&id.place())),
+        "finish the transaction of the journal",
+        io::Error::other(why),
+    )
 }
 
 /// What a document is, seen from a journal.
@@ -213,7 +227,9 @@ async fn publish(io: &Io, found: &[Found<'_>]) -> Result<()> {
         io.disk(&member.place, action).await?;
     }
     let there = found.iter().filter(|it| it.sidecar.is_some());
-    sync_folders(io, there.map(|it| &it.member.place)).await
+    sync_folders(io, there.map(|it| &it.member.place))
+        .await
+        .map(drop)
 }
 
 async fn state(io: &Io, member: &Member) -> Result<State> {
@@ -235,19 +251,21 @@ async fn state(io: &Io, member: &Member) -> Result<State> {
     }
 }
 
-/// Each folder once: a name in it is durable then.
+/// Each folder once: a name in it is durable then, or it is not known where the file system cannot sync folders.
 pub(super) async fn sync_folders<'a>(
     io: &Io,
     places: impl Iterator<Item = &'a Place>,
-) -> Result<()> {
+) -> Result<Durability> {
+    let mut durability = Durability::Synced;
     let mut synced: Vec<&str> = Vec::new();
     for place in places {
         if !synced.contains(&&*place.folder) {
             synced.push(&place.folder);
-            io.disk(place, FileAction::SyncFolder).await?;
+            let names = io.sync_names(place, FileAction::SyncFolder).await?;
+            durability = durability.and(names);
         }
     }
-    Ok(())
+    Ok(durability)
 }
 
 /// After the last rename: what was derived from the old files is gone, or recorded, before anybody forgets the journal.

@@ -70,9 +70,10 @@ pub(crate) struct Saved {
 /// An error means that nothing was changed; after the rename there is none.
 pub(crate) fn save(plan: Plan) -> Run<Saved> {
     Run::new(|io| async move {
+        let mut folder = Durability::Synced;
         if plan.writer.read.is_none() {
             io.disk(&plan.place, FileAction::MakeFolder).await?;
-            io.disk(&plan.place, FileAction::SyncRoot).await?;
+            folder = io.sync_names(&plan.place, FileAction::SyncRoot).await?;
         }
         let mut intent = None;
         let stamp = match publish(&io, &plan, &mut intent).await {
@@ -86,7 +87,7 @@ pub(crate) fn save(plan: Plan) -> Run<Saved> {
             }
         };
         // The file is the commit point: from here on nothing fails the save.
-        let durability = settle(&io, &plan.document, &plan.place).await;
+        let durability = settle(&io, &plan.document, &plan.place).await.and(folder);
         let Step {
             cache,
             lock_lost,
@@ -215,8 +216,8 @@ pub(super) async fn settle(io: &Io, document: &str, place: &Place) -> Durability
             log::warn!("{document}: {e}");
         }
     }
-    match io.disk(place, FileAction::SyncFolder).await {
-        Ok(_) => Durability::Synced,
+    match io.sync_names(place, FileAction::SyncFolder).await {
+        Ok(durability) => durability,
         Err(e) => {
             log::error!(
                 "{document}: saved and visible, but whether it would survive a power loss is unknown: {e}"

@@ -4,7 +4,7 @@ use super::{
 };
 use crate::{
     Cache, Error, FileSystem, Guarantee, JsonStyle, Result, WhileAway,
-    disk::Root,
+    disk::{OUTBOX_FOLDER, Root},
     error::{Kind, io_error},
     limits,
     op::Wait,
@@ -14,9 +14,6 @@ use std::{
     sync::Arc,
     time::Duration,
 };
-
-/// Below the root; hidden, as no run's folder is.
-const OUTBOX_FOLDER: &str = ".cachetx-outbox";
 
 /// Where a [`Store`] keeps its documents, and how it locks them. Every option states its default.
 #[must_use = "a builder does nothing until it is opened"]
@@ -66,6 +63,9 @@ impl StoreBuilder {
     }
 
     /// The folder that holds the run folders; it is made where it is missing. No default.
+    ///
+    /// Whoever may write in it may use the run folders, journals and outboxes that are made there, whatever the umask of the account that
+    /// makes them; `chmod 2775`, say, is for a group.
     pub fn root(mut self, root: impl AsRef<Path>) -> Self {
         self.root = Some(root.as_ref().to_owned());
         self

@@ -1,6 +1,6 @@
 //! What a save keeps of a file beside its content: mode, owner, group, the white space around its JSON.
 
-use crate::support::{self, Climate, RUN, World, committed};
+use crate::support::{self, Climate, RUN, World, account::run_as, committed};
 use cachetx::{Document, JsonStyle};
 use std::{
     fs,
@@ -139,25 +139,10 @@ fn a_member_of_the_document_s_group_keeps_the_group() {
             ("CACHETX_TEST_ROOT", world.root.path().display().to_string()),
         ],
     );
-    let ran = std::process::Command::new("setpriv")
-        .arg(format!("--reuid={member}"))
-        .arg(format!("--regid={member}"))
-        .arg(format!("--groups={group}"))
-        .arg(writer.get_program())
-        .args(writer.get_args())
-        .envs(writer.get_envs().filter_map(|(n, v)| Some((n, v?))))
-        .output();
-    let said = match ran {
-        Ok(ran) => String::from_utf8_lossy(&ran.stdout).into_owned(),
-        Err(e) => e.to_string(),
-    };
-    if !said.contains("GROUP MEMBER") {
-        support::skipped(
-            name,
-            &format!("it cannot be run as another user here: {said}"),
-        );
+    let Some(said) = run_as(name, member, &group.to_string(), "022", &writer) else {
         return;
-    }
+    };
+    let said = said.unwrap_or_else(|said| panic!("{said}"));
     assert_eq!(world.on_disk().years, 2, "{said}");
     let file = fs::metadata(world.file()).expect("there");
     assert_eq!(
@@ -175,7 +160,6 @@ fn group_member() {
     ) else {
         return;
     };
-    println!("GROUP MEMBER");
     let cache = cachetx::Cache::builder(support::rules())
         .url(url)
         .open()

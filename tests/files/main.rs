@@ -7,7 +7,11 @@ mod hostile;
 mod hot_read;
 mod numbers;
 mod raw_object;
+#[cfg(target_os = "linux")]
+mod rights;
 mod snapshot;
 mod stamps;
 #[path = "../support/mod.rs"]
 mod support;
+#[cfg(target_os = "linux")]
+mod unsyncable;

@@ -1,6 +1,7 @@
 //! What the tests share: a rules file, a private server with a store on it, and child processes of the test binary itself.
 #![allow(dead_code)] // each test binary uses its own part
 
+pub mod account;
 pub mod failover;
 pub mod gate;
 pub mod nodes;

@@ -5,6 +5,8 @@
 mod bed;
 mod foreign;
 mod kill;
+#[cfg(target_os = "linux")]
+mod obstacles;
 mod pause;
 mod stuck;
 #[path = "../support/mod.rs"]

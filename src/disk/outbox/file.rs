@@ -1,6 +1,6 @@
 //! The own file: locked before it has its name, appended to, never mended.
 
-use crate::disk::{folder, os_lock, root::make_durably};
+use crate::disk::{folder, os_lock, rights, root::make_durably};
 use rustix::fs::{Mode, OFlags};
 use std::{
     fs::File,
@@ -76,6 +76,11 @@ impl Folder {
         }
     }
 
+    /// Makes the names in it durable, where the file system can.
+    pub(super) fn sync(&self) -> io::Result<()> {
+        folder::sync(&self.dir, &self.path).map(drop)
+    }
+
     pub(super) fn remove(&self, name: &str) -> io::Result<()> {
         Ok(folder::unlink_at(&self.dir, name)?)
     }
@@ -98,6 +103,7 @@ impl OwnFile {
         let (new, name) = (format!("{token}{NEW}"), format!("{token}{SUFFIX}"));
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::APPEND;
         let file = folder::open_at(&folder.dir, &new, flags, Mode::from_raw_mode(0o666))?;
+        rights::share(&file, &folder.dir);
         let mut own = Self {
             folder,
             name,
@@ -121,7 +127,7 @@ impl OwnFile {
         self.append(lines, Sync::Now)?;
         let dir = &self.folder.dir;
         rustix::io::retry_on_intr(|| rustix::fs::renameat(dir, new, dir, &self.name))?;
-        dir.sync_all()
+        self.folder.sync()
     }
 
     pub(super) fn path(&self) -> PathBuf {

@@ -6,7 +6,7 @@ use super::{
     line,
 };
 use crate::{
-    disk::{folder, os_lock},
+    disk::{folder, os_lock, rights},
     limits,
 };
 use rustix::fs::{Mode, OFlags};
@@ -43,7 +43,7 @@ impl Adopted {
     fn remove(&self) {
         let path = self.folder.path.join(&self.name);
         let removed = self.folder.remove(&self.name);
-        match removed.and_then(|()| self.folder.dir.sync_all()) {
+        match removed.and_then(|()| self.folder.sync()) {
             Ok(()) => log::info!("{}: a dead process's outbox is done with", path.display()),
             Err(e) => log::warn!("{}: cannot remove it: {e}", path.display()),
         }
@@ -164,7 +164,8 @@ fn set_aside(folder: &Folder, name: &str, lines: &[Vec<u8>]) -> io::Result<()> {
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC;
     let mode = Mode::from_raw_mode(0o666);
     let mut poison = folder::open_at(&folder.dir, &poison_of(name), flags, mode)?;
+    rights::share(&poison, &folder.dir);
     poison.write_all(&lines.concat())?;
     poison.sync_all()?;
-    folder.dir.sync_all()
+    folder.sync()
 }

@@ -39,6 +39,8 @@ pub(crate) enum Weakness {
     FileSyncAfterRename,
     /// `SyncFolder` says yes and does nothing.
     NoFolderSync,
+    /// `SyncFolder` and `SyncRoot` say that they cannot: no check that was taken out, but a file system that there is.
+    NotSyncable,
     /// `SyncJournal` says yes and does nothing.
     NoJournalSync,
     /// `SyncSidecar` says yes and does nothing.

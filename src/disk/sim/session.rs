@@ -73,6 +73,12 @@ impl Step<'_> {
         match action {
             FileAction::LookAtFolder => Ok(Got::Folder(self.look_at_folder())),
             FileAction::MakeFolder => self.make_folder(),
+            FileAction::SyncRoot | FileAction::SyncFolder
+                if self.disk.is(Weakness::NotSyncable)
+                    && (there || *action == FileAction::SyncRoot) =>
+            {
+                Ok(Got::NotSyncable)
+            }
             FileAction::SyncRoot => {
                 if !self.disk.is(Weakness::NoRootSync) {
                     self.disk.root.sync();
@@ -145,6 +151,8 @@ impl Step<'_> {
                 }
                 Ok(Got::Nothing)
             }
+            // Nothing is in the way of anybody's renames here.
+            FileAction::AskRename => Ok(Got::Nothing),
             FileAction::Rename => {
                 let (from, file) = self.temp()?;
                 let to = self.place.file.to_string();

@@ -56,6 +56,7 @@ fn step() -> impl Strategy<Value = Step> {
             FileAction::SyncSidecar,
             FileAction::SyncTemp,
             FileAction::DiscardTemp,
+            FileAction::AskRename,
             FileAction::Unlink,
             FileAction::SyncFolder,
             FileAction::Sweep,

@@ -84,7 +84,8 @@ impl Subscriber {
         let shared = Arc::clone(&self.0);
         match thread::Builder::new()
             .name("cachetx-messages".to_owned())
-            .spawn(move || shared.run()) {
+            .spawn(move || shared.run())
+        {
             Ok(_) => *thread = Thread::Runs,
             Err(e) => self.0.complain(&format!("no thread: {e}")),
         }

@@ -10,13 +10,15 @@ use crate::{
         Io,
         intent::{Guarantee, Intent},
         mismatch,
+        outcome::Durability,
         recover::sync_folders,
         save::may_write,
     },
 };
 
-/// Everything up to the commit point, which is its last action.
-pub(super) async fn announce(io: &Io, plan: &Plan, way: &mut Way) -> Result<()> {
+/// Everything up to the commit point, which is its last action. Says whether the names of the journal, the sidecars and the temporary
+/// files are durable: all or none after a power loss hangs on them.
+pub(super) async fn announce(io: &Io, plan: &Plan, way: &mut Way) -> Result<Durability> {
     let mut temps = Vec::with_capacity(plan.members.len());
     for member in &plan.members {
         let write = FileAction::WriteTemp(member.bytes.clone());
@@ -40,23 +42,30 @@ pub(super) async fn announce(io: &Io, plan: &Plan, way: &mut Way) -> Result<()> 
     way.sidecars = io.lock_sidecars(&places(plan)).await?;
     for (n, (member, sidecar)) in plan.members.iter().zip(&way.sidecars).enumerate() {
         may_write(io, &member.document, &member.place, &member.writer, sidecar).await?;
+        // A rename that fails after the commit point leaves the transaction half done for as long as the obstacle is there.
+        io.disk(&member.place, FileAction::AskRename).await?;
         if sidecar.mtime_ns >= way.stamps[n].mtime_ns {
             // A document was made and deleted here since this writer looked.
             way.stamps[n] = io.stamp_temp(&member.place, sidecar.mtime_ns).await?;
             io.disk(&member.place, FileAction::SyncTemp).await?;
         }
     }
-    if cfg!(not(cachetx_without_journal)) {
-        write_journal(io, plan, temps, way).await?;
+    if cfg!(cachetx_without_journal) {
+        return Ok(Durability::Synced);
     }
-    Ok(())
+    write_journal(io, plan, temps, way).await
 }
 
 /// The order: names, then content. So a journal that is whole is found by whoever comes to any of the documents.
-async fn write_journal(io: &Io, plan: &Plan, temps: Vec<String>, way: &mut Way) -> Result<()> {
-    let id = make_journal(io, plan.journal).await?;
+async fn write_journal(
+    io: &Io,
+    plan: &Plan,
+    temps: Vec<String>,
+    way: &mut Way,
+) -> Result<Durability> {
+    let (id, folder) = make_journal(io, plan.journal).await?;
     way.journal = Some(id);
-    io.disk(&id.place(), FileAction::SyncFolder).await?;
+    let journal = io.sync_names(&id.place(), FileAction::SyncFolder).await?;
     for (member, stamp) in plan.members.iter().zip(&way.stamps) {
         let named = Sidecar {
             journal: way.journal,
@@ -66,39 +75,40 @@ async fn write_journal(io: &Io, plan: &Plan, temps: Vec<String>, way: &mut Way) 
             .await?;
         io.disk(&member.place, FileAction::SyncSidecar).await?;
     }
-    sync_folders(io, plan.members.iter().map(|it| &it.place)).await?;
+    let documents = sync_folders(io, plan.members.iter().map(|it| &it.place)).await?;
     for marks in &mut way.marks {
         marks.refresh(io).await;
     }
-    let mut journal = Journal {
+    let mut content = Journal {
         members: Vec::with_capacity(plan.members.len()),
         invalidations: Vec::with_capacity(plan.members.len()),
     };
     for ((member, temp), stamp) in plan.members.iter().zip(temps).zip(&way.stamps) {
-        journal.members.push(journal::Member {
+        content.members.push(journal::Member {
             place: member.place.clone(),
             temp,
             before: member.writer.read.ok_or_else(|| mismatch("a guard"))?,
             after: *stamp,
         });
         let at_ns = io.now().wall_ns;
-        journal.invalidations.extend(member.invalidations(at_ns));
+        content.invalidations.extend(member.invalidations(at_ns));
     }
     way.written = true;
-    io.disk(&id.place(), FileAction::WriteJournal(journal))
+    io.disk(&id.place(), FileAction::WriteJournal(content))
         .await?;
     io.disk(&id.place(), FileAction::SyncJournal).await?;
-    Ok(())
+    Ok(folder.and(journal).and(documents))
 }
 
-async fn make_journal(io: &Io, first: JournalId) -> Result<JournalId> {
+/// The journal, and whether its folder is durable.
+async fn make_journal(io: &Io, first: JournalId) -> Result<(JournalId, Durability)> {
     // Always synced: whoever made the folder may have died before that.
     io.disk(&first.place(), FileAction::MakeFolder).await?;
-    io.disk(&first.place(), FileAction::SyncRoot).await?;
+    let folder = io.sync_names(&first.place(), FileAction::SyncRoot).await?;
     let mut id = first;
     for _ in 0..limits::JOURNAL_ATTEMPTS {
         match io.disk(&id.place(), FileAction::MakeJournal).await? {
-            Got::Nothing => return Ok(id),
+            Got::Nothing => return Ok((id, folder)),
             Got::Busy => id = id.next(),
             _ => return Err(mismatch("the disk")),
         }
@@ -111,14 +121,17 @@ async fn make_journal(io: &Io, first: JournalId) -> Result<JournalId> {
 /// Takes back whatever was done on the way. The journal first: without it there is no transaction.
 pub(super) async fn undo(io: &Io, plan: &Plan, way: Way, mut cause: Error) -> Error {
     if let Some(id) = way.journal {
-        let mut gone = io.disk(&id.place(), FileAction::RemoveJournal).await;
-        if way.written && gone.is_ok() {
-            // It may have reached the disk whole, and must not come back.
-            gone = io.disk(&id.place(), FileAction::SyncFolder).await;
-        }
-        if let (true, Err(e)) = (way.written, gone) {
-            log::error!("a transaction that failed may still be done after a crash: {e}");
-            cause = cause.effect_is(Effect::Unknown);
+        let removed = io.disk(&id.place(), FileAction::RemoveJournal).await;
+        // It may have reached the disk whole, and must not come back.
+        if way.written {
+            let gone = match removed {
+                Ok(_) => io.sync_names(&id.place(), FileAction::SyncFolder).await,
+                Err(e) => Err(e),
+            };
+            if !matches!(gone, Ok(Durability::Synced)) {
+                log::error!("a transaction that failed may still be done after a crash: {gone:?}");
+                cause = cause.effect_is(Effect::Unknown);
+            }
         }
     }
     for (n, member) in plan.members.iter().enumerate() {

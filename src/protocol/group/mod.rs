@@ -20,6 +20,7 @@ use super::{
     recover::sync_folders,
     run::{Io, Run},
     save::{Step, Writer},
+    sidecars::name,
     spread::Spread,
 };
 use crate::{
@@ -93,7 +94,7 @@ pub(crate) fn group(plan: Plan) -> Run<Grouped> {
     Run::new(|io| async move {
         let mut way = Way::default();
         match announce(&io, &plan, &mut way).await {
-            Ok(()) => Ok(publish(&io, plan, way).await),
+            Ok(names) => Ok(publish(&io, plan, way, names).await),
             Err(e) => Err(undo(&io, &plan, way, e).await),
         }
     })
@@ -124,12 +125,13 @@ fn after(member: &Member, stamp: &Stamp) -> Sidecar {
     }
 }
 
-/// Everything after the commit point: nothing fails it any more.
-async fn publish(io: &Io, plan: Plan, mut way: Way) -> Grouped {
+/// Everything after the commit point: nothing fails it any more. `names` says whether those that it hangs on are durable.
+async fn publish(io: &Io, plan: Plan, mut way: Way, names: Durability) -> Grouped {
     for marks in &mut way.marks {
         marks.refresh(io).await;
     }
-    let durability = rename(io, &plan).await;
+    let shown = rename(io, &plan, &way).await;
+    let durability = shown.durability.and(names);
     let Step {
         cache,
         lock_lost,
@@ -139,8 +141,7 @@ async fn publish(io: &Io, plan: Plan, mut way: Way) -> Grouped {
         Durability::Journalled => erase(io, &plan, &way).await,
         _ => commit(io, &plan, &way).await,
     };
-    let done =
-        durability == Durability::Synced && !matches!(cache, CacheOutcome::Unrecorded { .. });
+    let done = shown.for_good && !matches!(cache, CacheOutcome::Unrecorded { .. });
     tidy(io, &plan, &way, done).await;
     let spread = |member: &Member| member.dependents.reach() == Reach::Split;
     let split = plan.steps.len() > 1 || plan.members.iter().any(spread);
@@ -155,21 +156,38 @@ async fn publish(io: &Io, plan: Plan, mut way: Way) -> Grouped {
     }
 }
 
-async fn rename(io: &Io, plan: &Plan) -> Durability {
+/// What became of a transaction's files.
+struct Shown {
+    durability: Durability,
+    /// Nothing is left that another try could do better: else the journal is kept.
+    for_good: bool,
+}
+
+async fn rename(io: &Io, plan: &Plan, way: &Way) -> Shown {
+    let kept = |durability| Shown {
+        durability,
+        for_good: false,
+    };
+    let journal = way.journal.map(|id| name(&id.place())).unwrap_or_default();
     for member in &plan.members {
         if let Err(e) = io.disk(&member.place, FileAction::Rename).await {
             log::error!(
-                "{}: committed with its transaction, but not shown yet; whoever comes next tries again: {e}",
+                "{}: committed with its transaction, but not shown yet; whoever comes next tries again, as the journal {journal} says: {e}",
                 member.document
             );
-            return Durability::Journalled;
+            return kept(Durability::Journalled);
         }
     }
     match sync_folders(io, plan.members.iter().map(|it| &it.place)).await {
-        Ok(()) => Durability::Synced,
+        Ok(durability) => Shown {
+            durability,
+            for_good: true,
+        },
         Err(e) => {
-            log::error!("a transaction is committed and visible, and its journal is kept: {e}");
-            Durability::Unknown
+            log::error!(
+                "a transaction is committed and visible, and its journal {journal} is kept: {e}"
+            );
+            kept(Durability::Unknown)
         }
     }
 }

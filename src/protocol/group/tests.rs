@@ -29,11 +29,16 @@ struct Disk {
     /// What it says, if anything yet.
     journal: Option<Option<Journal>>,
     actions: Vec<String>,
+    /// Folders cannot be synced.
+    not_syncable: bool,
 }
 
 impl Disk {
     fn act(&mut self, place: &Place, action: &FileAction) -> Got {
         match action {
+            FileAction::SyncFolder | FileAction::SyncRoot if self.not_syncable => {
+                return Got::NotSyncable;
+            }
             FileAction::LookAtFolder => return Got::Folder(Folder::Writable),
             FileAction::Stat => return Got::Stamp(Some(BEFORE)),
             FileAction::StampTemp { mtime_ns } => {
@@ -114,8 +119,16 @@ fn plan(guarantee: Guarantee) -> Plan {
 }
 
 /// Runs it with these actions failing, by their numbers.
-fn run_failing_at(mut run: Run<Grouped>, failing: &[usize]) -> (Result<Grouped, Error>, Disk) {
-    let (mut disk, mut answer) = (Disk::default(), None);
+fn run_failing_at(run: Run<Grouped>, failing: &[usize]) -> (Result<Grouped, Error>, Disk) {
+    run_on(Disk::default(), run, failing)
+}
+
+fn run_on(
+    mut disk: Disk,
+    mut run: Run<Grouped>,
+    failing: &[usize],
+) -> (Result<Grouped, Error>, Disk) {
+    let mut answer = None;
     loop {
         let action = match run.resume(answer.take(), Now::default()) {
             run::Step::Done(done) => return (done, disk),
@@ -206,4 +219,25 @@ fn a_journal_that_may_come_back_is_no_error_without_effect() {
     assert_eq!(disk.actions[failing[1]], "disk.sync-folder");
     assert_eq!(done.expect_err("it failed").effect(), Effect::Unknown);
     assert!(disk.renamed.is_empty() && disk.temps.is_empty());
+}
+
+#[test]
+fn where_folders_cannot_be_synced_it_goes_through_and_nothing_is_certain() {
+    let disk = || Disk {
+        not_syncable: true,
+        ..Disk::default()
+    };
+    let (_, commit_point) = whole(Guarantee::BestEffort);
+    let (done, left) = run_on(disk(), group(plan(Guarantee::BestEffort)), &[]);
+    let done = done.expect("it goes through").outcome.durability;
+    assert_eq!((done, left.renamed.len()), (Durability::Unknown, 3));
+    assert!(
+        left.journal.is_none() && left.named() == 0,
+        "nobody could finish it better"
+    );
+
+    let failing = [commit_point];
+    let (done, left) = run_on(disk(), group(plan(Guarantee::BestEffort)), &failing);
+    assert_eq!(done.expect_err("it failed").effect(), Effect::Unknown);
+    assert!(left.journal.is_none() && left.renamed.is_empty());
 }

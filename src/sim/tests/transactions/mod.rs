@@ -10,7 +10,7 @@ pub(super) use page::page;
 use crate::{
     Durability,
     disk::{
-        FileAction,
+        FileAction, journal,
         sim::{Seen, SimDisk, Weakness},
     },
     protocol::{Action, Guarantee},
@@ -134,6 +134,51 @@ fn die(guarantee: Guarantee, actions: usize, next: Next) -> Result<bool, String>
     came.map_err(|e| why(&world, e))?;
     all_or_none(&mut world, &papers, saved).map_err(|e| why(&world, e))?;
     Ok(true)
+}
+
+#[test]
+fn where_folders_cannot_be_synced_everything_goes_through_and_says_so() {
+    for guarantee in [Guarantee::BestEffort, Guarantee::CrashSafe] {
+        let all = papers(guarantee);
+        let mut world = World::new(SimDisk::new(), SimServer::new(None));
+        world.disk.weaken(Some(Weakness::NotSyncable));
+        let written = all.clone();
+        let write = |hand| async move {
+            let mut said = Vec::new();
+            for paper in &written {
+                said.push(paper.create(&hand, 1).await?.outcome.durability);
+            }
+            said.push(written[0].change(&hand, 2).await?.outcome.durability);
+            said.push(transact(&hand, &written, 3).await?.durability);
+            said.push(written[0].delete(&hand).await?.durability);
+            Ok::<_, crate::Error>(said)
+        };
+        let said = world.do_now("writer", write).expect("all go through");
+        assert_eq!(said, [Durability::Unknown; 6]);
+        // Kept, it would keep everybody out for good: nobody can finish it better.
+        assert_eq!(world.disk.names(journal::FOLDER), Vec::<String>::new());
+    }
+}
+
+#[test]
+fn where_folders_cannot_be_synced_who_dies_leaves_all_or_none() {
+    let papers = papers(Guarantee::BestEffort);
+    for actions in 0.. {
+        let mut world = world(&papers);
+        world.disk.weaken(Some(Weakness::NotSyncable));
+        let all = papers.clone();
+        let writer = world.start("writer", |hand| async move {
+            drop(transact(&hand, &all, 2).await)
+        });
+        for _ in 0..actions {
+            if world.next(writer).is_none() {
+                return;
+            }
+            world.turn(writer, Fate::Answered);
+        }
+        world.crash(writer);
+        all_or_none(&mut world, &papers, None).expect("without a power loss");
+    }
 }
 
 /// The transaction is in all documents or in none, what was saved since is there, and nothing derived is older.
