@@ -17,7 +17,6 @@ use std::{
     fmt,
     fs::{File, TryLockError},
     io::{self, Read, Write},
-    os::unix::fs::MetadataExt,
     path::Path,
 };
 
@@ -83,6 +82,8 @@ pub(crate) struct Member {
     /// The stamp that the document has before, and the one that it has after.
     pub(crate) before: Stamp,
     pub(crate) after: Stamp,
+    /// Of the bytes that it has before: a stamp may come back. `None` in a journal of an older version.
+    pub(crate) digest: Option<u64>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -98,6 +99,8 @@ struct BodyMember {
     temp: String,
     before: (i64, u64, u64),
     after: (i64, u64, u64),
+    #[serde(default)]
+    digest: Option<u64>,
 }
 
 impl Journal {
@@ -109,6 +112,7 @@ impl Journal {
             temp: member.temp.clone(),
             before: pack(member.before),
             after: pack(member.after),
+            digest: member.digest,
         };
         let body = Body {
             members: self.members.iter().map(member).collect(),
@@ -164,6 +168,7 @@ impl Journal {
                 temp: member.temp,
                 before: unpack(member.before),
                 after: unpack(member.after),
+                digest: member.digest,
             })
         };
         let members: Vec<Member> = body
@@ -209,7 +214,14 @@ pub(super) fn belong_to(new: &File, folder: &File) -> io::Result<()> {
     Ok(())
 }
 
-pub(super) fn write(mut file: &File, journal: &Journal) -> io::Result<()> {
+/// Nothing is written where the name no longer leads there: nobody would find it.
+pub(super) fn write(dir: &File, name: &str, mut file: &File, journal: &Journal) -> io::Result<()> {
+    if !folder::leads_to(dir, name, file)? {
+        return Err(io::Error::new(
+            io::ErrorKind::NotFound,
+            "somebody removed it before it was written",
+        ));
+    }
     let line = journal.line();
     if line.len() > limits::MAX_JOURNAL_BYTES {
         return Err(io::Error::new(
@@ -243,15 +255,10 @@ pub(super) fn read(file: &File) -> io::Result<Option<Journal>> {
 /// Takes the lock; `None` where somebody else has it, or where the name no longer leads there.
 pub(super) fn try_lock(dir: &File, name: &str, file: File) -> io::Result<Option<File>> {
     match file.try_lock() {
-        Ok(()) => Ok(leads_to(dir, name, &file)?.then_some(file)),
+        Ok(()) => Ok(folder::leads_to(dir, name, &file)?.then_some(file)),
         Err(TryLockError::WouldBlock) => Ok(None),
         Err(TryLockError::Error(e)) => Err(e),
     }
-}
-
-fn leads_to(dir: &File, name: &str, file: &File) -> io::Result<bool> {
-    let named = folder::stat_at(dir, name)?.map(|stat| folder::stamp(&stat).inode);
-    Ok(named == Some(file.metadata()?.ino()))
 }
 
 pub(super) fn remove(dir: &File, name: &str) -> io::Result<()> {
@@ -298,6 +305,7 @@ mod tests {
             temp: "0123456789abcdef".to_owned(),
             before: stamp(1),
             after: stamp(2),
+            digest: Some(3),
         };
         Journal {
             members: vec![member("a.nodb"), member("b.nodb")],

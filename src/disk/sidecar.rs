@@ -9,7 +9,7 @@ use rustix::{
 use std::{
     fs::{File, TryLockError},
     io,
-    os::unix::fs::{FileExt, MetadataExt},
+    os::unix::fs::FileExt,
 };
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -112,22 +112,13 @@ pub(super) fn try_lock(dir: &File, file: &str) -> io::Result<Option<File>> {
         Err(TryLockError::WouldBlock) => return Ok(None),
         Err(TryLockError::Error(e)) => return Err(e),
     }
-    if !is_named(dir, file, &sidecar) {
+    if !folder::leads_to(dir, &name, &sidecar)? {
         return Ok(None);
     }
     if sidecar.metadata()?.len() == 0 {
         belong_to_the_document(dir, file, &sidecar)?;
     }
     Ok(Some(sidecar))
-}
-
-/// Whether the name still leads to this sidecar.
-pub(super) fn is_named(dir: &File, file: &str, sidecar: &File) -> bool {
-    let named = folder::stat_at(dir, &name(file)).ok().flatten();
-    let own = sidecar.metadata().ok();
-    named
-        .zip(own)
-        .is_some_and(|(named, own)| folder::stamp(&named).inode == own.ino())
 }
 
 /// Lets a new sidecar be written by whoever may write the document: one that an operator's save made as root, or under a

@@ -113,7 +113,7 @@ pub(super) fn name(place: &Place) -> String {
     format!("{}/{}", place.folder, place.file)
 }
 
-fn busy(place: &Place) -> Error {
+pub(super) fn busy(place: &Place) -> Error {
     Error::new(Kind::SidecarBusy {
         document: name(place),
         waited: limits::SIDECAR_WAIT,

@@ -8,6 +8,7 @@ use crate::{
     limits,
     protocol::{
         Io,
+        files::unsteady,
         intent::{Guarantee, Intent},
         mismatch,
         recover::sync_folders,
@@ -19,11 +20,7 @@ use crate::{
 pub(super) async fn announce(io: &Io, plan: &Plan, way: &mut Way) -> Result<()> {
     let mut temps = Vec::with_capacity(plan.members.len());
     for member in &plan.members {
-        let write = FileAction::WriteTemp(member.bytes.clone());
-        match io.disk(&member.place, write).await? {
-            Got::Temp(token) => temps.push(token),
-            _ => return Err(mismatch("the disk")),
-        }
+        temps.push(io.write_temp(&member.place, &member.bytes).await?);
         let stamp = io
             .stamp_temp(&member.place, member.writer.last_mtime_ns)
             .await?;
@@ -38,8 +35,8 @@ pub(super) async fn announce(io: &Io, plan: &Plan, way: &mut Way) -> Result<()> 
         }
     }
     way.sidecars = io.lock_sidecars(&places(plan)).await?;
+    check(io, plan, way).await?;
     for (n, (member, sidecar)) in plan.members.iter().zip(&way.sidecars).enumerate() {
-        may_write(io, &member.document, &member.place, &member.writer, sidecar).await?;
         if sidecar.mtime_ns >= way.stamps[n].mtime_ns {
             // A document was made and deleted here since this writer looked.
             way.stamps[n] = io.stamp_temp(&member.place, sidecar.mtime_ns).await?;
@@ -48,6 +45,17 @@ pub(super) async fn announce(io: &Io, plan: &Plan, way: &mut Way) -> Result<()> 
     }
     if cfg!(not(cachetx_without_journal)) {
         write_journal(io, plan, temps, way).await?;
+    }
+    Ok(())
+}
+
+/// Whether each document may be written, under its sidecar's lock.
+async fn check(io: &Io, plan: &Plan, way: &mut Way) -> Result<()> {
+    way.over.clear();
+    for (member, sidecar) in plan.members.iter().zip(&way.sidecars) {
+        let (document, place) = (&member.document, &member.place);
+        let over = may_write(io, document, place, &member.writer, sidecar).await?;
+        way.over.push(over);
     }
     Ok(())
 }
@@ -75,20 +83,44 @@ async fn write_journal(io: &Io, plan: &Plan, temps: Vec<String>, way: &mut Way) 
         invalidations: Vec::with_capacity(plan.members.len()),
     };
     for ((member, temp), stamp) in plan.members.iter().zip(temps).zip(&way.stamps) {
+        let read = member.writer.read.ok_or_else(|| mismatch("a guard"))?;
         journal.members.push(journal::Member {
             place: member.place.clone(),
             temp,
-            before: member.writer.read.ok_or_else(|| mismatch("a guard"))?,
+            before: read.stamp,
             after: *stamp,
+            digest: Some(read.digest),
         });
         let at_ns = io.now().wall_ns;
         journal.invalidations.extend(member.invalidations(at_ns));
     }
-    way.written = true;
-    io.disk(&id.place(), FileAction::WriteJournal(journal))
-        .await?;
+    write_content(io, plan, id, journal, way).await?;
     io.disk(&id.place(), FileAction::SyncJournal).await?;
     Ok(())
+}
+
+/// As long as all documents are what was checked. Where one was touched since, all are checked again.
+async fn write_content(
+    io: &Io,
+    plan: &Plan,
+    id: JournalId,
+    journal: Journal,
+    way: &mut Way,
+) -> Result<()> {
+    for _ in 0..limits::READ_ATTEMPTS {
+        let write = FileAction::WriteJournal {
+            journal: journal.clone(),
+            over: way.over.clone(),
+        };
+        way.written = true;
+        if io.disk(&id.place(), write).await? != Got::Torn {
+            return Ok(());
+        }
+        way.written = false;
+        check(io, plan, way).await?;
+    }
+    let last = plan.members.last().ok_or_else(|| mismatch("a guard"))?;
+    Err(unsteady(&last.place))
 }
 
 async fn make_journal(io: &Io, first: JournalId) -> Result<JournalId> {

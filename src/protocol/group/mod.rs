@@ -19,12 +19,12 @@ use super::{
     outcome::{CacheOutcome, Durability, Outcome, Reach},
     recover::sync_folders,
     run::{Io, Run},
-    save::{Step, Writer},
+    save::{Step, Writer, change},
     spread::Spread,
 };
 use crate::{
     Error, Params,
-    disk::{FileAction, Invalidation, JournalId, Place, Sidecar},
+    disk::{FileAction, Identity, Invalidation, JournalId, Place, Sidecar},
     op::{Bytes, Entry, Stamp, Wait},
 };
 use announce::{announce, undo};
@@ -103,6 +103,8 @@ pub(crate) fn group(plan: Plan) -> Run<Grouped> {
 #[derive(Default)]
 struct Way {
     stamps: Vec<Stamp>,
+    /// The documents as they were checked.
+    over: Vec<Option<Identity>>,
     /// The sidecars that are locked, as they were.
     sidecars: Vec<Sidecar>,
     journal: Option<JournalId>,
@@ -129,7 +131,7 @@ async fn publish(io: &Io, plan: Plan, mut way: Way) -> Grouped {
     for marks in &mut way.marks {
         marks.refresh(io).await;
     }
-    let durability = rename(io, &plan).await;
+    let durability = rename(io, &plan, &way).await;
     let Step {
         cache,
         lock_lost,
@@ -155,9 +157,12 @@ async fn publish(io: &Io, plan: Plan, mut way: Way) -> Grouped {
     }
 }
 
-async fn rename(io: &Io, plan: &Plan) -> Durability {
-    for member in &plan.members {
-        if let Err(e) = io.disk(&member.place, FileAction::Rename).await {
+async fn rename(io: &Io, plan: &Plan, way: &Way) -> Durability {
+    let rename = |over| FileAction::Rename { over };
+    for (n, member) in plan.members.iter().enumerate() {
+        let (document, place) = (&member.document, &member.place);
+        let over = way.over.get(n).copied().flatten();
+        if let Err(e) = change(io, document, place, &member.writer, over, rename).await {
             log::error!(
                 "{}: committed with its transaction, but not shown yet; whoever comes next tries again: {e}",
                 member.document
