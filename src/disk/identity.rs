@@ -54,18 +54,17 @@ impl Identity {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Known {
     pub(crate) stamp: Stamp,
-    /// `None` where its tick was not over when it was seen, so that only the content tells.
+    /// `None` where it could not be trusted when it was seen, so that only the content tells.
     changed_ns: Option<i64>,
     /// Of its bytes.
     pub(crate) digest: u64,
 }
 
 impl Known {
-    /// Read at `asked_at_ns` or later.
-    pub(crate) fn read(identity: &Identity, asked_at_ns: i64, bytes: &[u8]) -> Self {
-        let over = identity.is_over(asked_at_ns);
+    /// Of a file that was read; `trusted` where nothing that happens from now on leaves this identity.
+    pub(crate) fn read(identity: &Identity, trusted: bool, bytes: &[u8]) -> Self {
         Self {
-            changed_ns: over.then_some(identity.changed_ns),
+            changed_ns: trusted.then_some(identity.changed_ns),
             ..Self::saved(identity.stamp, bytes)
         }
     }
@@ -117,7 +116,8 @@ mod tests {
         ] {
             let identity = Identity::local(STAMP, changed_ns);
             let bytes = Bytes::from(&b"{}"[..]);
-            let read = |after_ns| Known::read(&identity, changed_ns + after_ns, &bytes);
+            let read =
+                |after_ns| Known::read(&identity, identity.is_over(changed_ns + after_ns), &bytes);
             assert_eq!(read(tick_ns).is(&identity), Some(true));
             assert_eq!(read(tick_ns - 1).is(&identity), None);
             assert_eq!(read(-SECOND).is(&identity), None, "the clock was set back");
@@ -130,7 +130,7 @@ mod tests {
     #[test]
     fn another_stamp_is_another_version_and_another_change_time_may_be() {
         let identity = Identity::local(STAMP, 7 * SECOND + 1);
-        let known = Known::read(&identity, 9 * SECOND, b"{}");
+        let known = Known::read(&identity, true, b"{}");
         let touched = Identity::local(STAMP, identity.changed_ns + 1);
         assert_eq!(known.is(&touched), None);
         let stamp = Stamp { inode: 4, ..STAMP };
@@ -142,7 +142,7 @@ mod tests {
     #[test]
     fn within_a_second_that_is_not_over_the_content_decides() {
         let seen = Identity::local(STAMP, 7 * SECOND);
-        let known = Known::read(&seen, 7 * SECOND + SECOND / 2, b"1");
+        let known = Known::read(&seen, seen.is_over(7 * SECOND + SECOND / 2), b"1");
         let again = Identity::local(STAMP, 7 * SECOND);
         assert_eq!((seen, known.is(&again)), (again, None));
         assert!(!known.has(&Bytes::from(&b"2"[..])));

@@ -19,7 +19,8 @@ pub(crate) struct Found {
     pub(crate) bytes: Bytes,
     /// What tells this version from others from now on.
     pub(crate) known: Known,
-    /// Whether nobody can be at work on it in place any more, and its change time is over: only then may others be given it.
+    /// Whether its change time's tick was over, and its last writing so long ago that nobody is at it in place: only then may others
+    /// be given it.
     pub(crate) settled: bool,
 }
 
@@ -71,7 +72,14 @@ impl Io {
 
     /// The document, whole: a file that changes while it is read, or that a writer in place has cut short just now, is
     /// read again, a bounded number of times.
-    pub(super) async fn read_file(&self, place: &Place, missing: Missing) -> Result<Option<Found>> {
+    ///
+    /// `saved_ns` is the time of the last save that the sidecar knew of before: a young file with it was not written in place.
+    pub(super) async fn read_file(
+        &self,
+        place: &Place,
+        missing: Missing,
+        saved_ns: i64,
+    ) -> Result<Option<Found>> {
         let mut missed = 0;
         for attempt in 1..=limits::READ_ATTEMPTS {
             // From before the file is opened: what is written to it after this reading is younger than that.
@@ -79,16 +87,17 @@ impl Io {
             match self.disk(place, FileAction::Read).await? {
                 Got::File(identity, bytes) => {
                     missed = 0;
-                    let settled = self.is_settled(place, &identity, asked_at).await;
-                    // A file that is being emptied shows its old time for a moment: it may seem settled.
-                    let doubtful = !settled || bytes.is_empty();
+                    let (over, old) = (identity.is_over(asked_at), is_old(&identity, asked_at));
+                    // A file that is being emptied shows its old time for a moment: it may seem old.
+                    let doubtful = !old || bytes.is_empty();
+                    let saved = identity.stamp.mtime_ns == saved_ns;
                     let last = attempt == limits::READ_ATTEMPTS;
                     if last || !(doubtful && json::is_cut_short(&bytes)) {
                         return Ok(Some(Found {
-                            known: Known::read(&identity, asked_at, &bytes),
+                            known: Known::read(&identity, over && (old || saved), &bytes),
                             identity,
                             bytes,
-                            settled,
+                            settled: over && old,
                         }));
                     }
                 }
@@ -104,19 +113,6 @@ impl Io {
             self.sleep(limits::READ_PAUSE * attempt).await;
         }
         Err(unsteady(place))
-    }
-
-    /// Whether nothing that happens from now on can leave this identity, and nobody is writing in place: the file's time is long
-    /// past, or is the one that the last save gave, which wrote no file in place.
-    async fn is_settled(&self, place: &Place, identity: &Identity, asked_at: i64) -> bool {
-        if !identity.is_over(asked_at) {
-            return false;
-        }
-        if is_old(identity, asked_at) {
-            return true;
-        }
-        let sidecar = self.peek_sidecar(place).await;
-        sidecar.is_ok_and(|sidecar| sidecar.mtime_ns == identity.stamp.mtime_ns)
     }
 
     /// Writes a temporary file; its token. Where all names for one are taken, dead writers' are removed, and living ones waited

@@ -238,7 +238,9 @@ async fn look(io: &Io, claim: &Claim) -> Result<(Option<Found>, Sidecar)> {
         Expect::Nothing => Missing::Final,
     };
     let sidecar = io.peek_sidecar_between_journals(&claim.place).await?;
-    let found = io.read_file(&claim.place, missing).await?;
+    let found = io
+        .read_file(&claim.place, missing, sidecar.mtime_ns)
+        .await?;
     as_expected(claim, found.is_some())?;
     Ok((found, sidecar))
 }

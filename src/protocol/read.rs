@@ -58,11 +58,11 @@ impl Entered {
 /// Two round trips at most where nobody else sets the entry: the lease, and the fill.
 pub(crate) fn read(reader: Reader) -> Run<Found> {
     Run::new(|io| async move {
-        io.finish_what_died(&reader.place).await;
+        let saved_ns = io.finish_what_died(&reader.place).await.mtime_ns;
         let (mut refused, mut attempts) = (None, limits::UNFIT_ATTEMPTS);
         loop {
             let entered = enter(&io, &reader, refused.take()).await?;
-            let found = io.read_file(&reader.place, Missing::Brief).await;
+            let found = io.read_file(&reader.place, Missing::Brief, saved_ns).await;
             let there = found.as_ref().ok().and_then(Option::as_ref);
             attempts -= 1;
             let wrong = attempts > 0 && there.is_some_and(|found| entered.is_wrong(found));
@@ -116,7 +116,7 @@ async fn enter(io: &Io, reader: &Reader, refused: Option<Vec<u8>>) -> Result<Ent
     })
 }
 
-/// Fills with what was read under the lease, if its stamp surely belongs to no other content; else gives the lease back. What
+/// Fills with what was read under the lease, where that may be given to others; else gives the lease back. What
 /// becomes of either is no concern of this reader's.
 async fn end_lease(io: &Io, reader: &Reader, found: Option<&Found>) {
     let (entry, token) = (reader.entry.clone(), reader.token.clone());
@@ -158,6 +158,14 @@ mod tests {
 
     /// Reads with these answers of the disk, at a time so long after the file's; what came out, and the actions.
     fn read_with(got: Vec<Got>, age_ns: i64) -> (Result<Found, Error>, Vec<String>) {
+        read_after(Sidecar::default(), got, age_ns)
+    }
+
+    fn read_after(
+        sidecar: Sidecar,
+        got: Vec<Got>,
+        age_ns: i64,
+    ) -> (Result<Found, Error>, Vec<String>) {
         let place = Place {
             folder: "run".into(),
             file: "climate.nodb".into(),
@@ -178,8 +186,7 @@ mod tests {
             wall_ns: STAMP.mtime_ns + age_ns,
             ..Now::default()
         };
-        let no_transaction = Got::Sidecar(Sidecar::default());
-        let mut got = std::iter::once(no_transaction).chain(got);
+        let mut got = std::iter::once(Got::Sidecar(sidecar)).chain(got);
         let (mut actions, mut answer) = (Vec::new(), None);
         loop {
             let action = match run.resume(answer.take(), now) {
@@ -229,27 +236,26 @@ mod tests {
     }
 
     #[test]
-    fn a_file_is_settled_by_its_age_or_by_the_sidecar() {
-        let settled = |age_ns, saved_ns| {
+    fn a_file_is_trusted_by_its_age_or_by_the_sidecar_and_never_within_its_tick() {
+        // Whether it may be filled, and whether its identity tells it from what comes later.
+        let trusted = |age_ns, saved_ns| {
             let sidecar = Sidecar {
-                fence: 1,
                 mtime_ns: saved_ns,
-                journal: None,
+                ..Sidecar::default()
             };
-            let answers = vec![Got::Identity(Some(IDENTITY)), file(), Got::Sidecar(sidecar)];
-            let (found, actions) = read_with(answers, age_ns);
-            // After the file was read; once before that, for a transaction that died.
-            let peeked = actions.last().is_some_and(|it| it == "disk.peek-sidecar");
-            (found.expect("read").settled, peeked)
+            let answers = vec![Got::Identity(Some(IDENTITY)), file()];
+            let (found, _) = read_after(sidecar, answers, age_ns);
+            let found = found.expect("read");
+            (found.settled, found.known.is(&IDENTITY) == Some(true))
         };
         let over_ns = limits::FINE_TICK_NS;
-        assert_eq!(settled(OLD_NS, 0), (true, false));
-        assert_eq!(settled(OLD_NS - 1, 0), (false, true));
-        assert_eq!(settled(over_ns, STAMP.mtime_ns), (true, true));
-        assert_eq!(settled(over_ns, STAMP.mtime_ns + 1), (false, true));
-        // Not even where a save vouches for it: the tick of its change time is not over.
-        assert_eq!(settled(over_ns - 1, STAMP.mtime_ns), (false, false));
-        assert_eq!(settled(-OLD_NS, STAMP.mtime_ns), (false, false));
+        assert_eq!(trusted(OLD_NS, 0), (true, true));
+        assert_eq!(trusted(OLD_NS - 1, 0), (false, false));
+        assert_eq!(trusted(over_ns, STAMP.mtime_ns), (false, true));
+        assert_eq!(trusted(over_ns, STAMP.mtime_ns + 1), (false, false));
+        // Not even where a save vouches for it.
+        assert_eq!(trusted(over_ns - 1, STAMP.mtime_ns), (false, false));
+        assert_eq!(trusted(-OLD_NS, STAMP.mtime_ns), (false, false));
     }
 
     #[test]

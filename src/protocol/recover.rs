@@ -230,7 +230,7 @@ async fn state(io: &Io, member: &Member) -> Result<(State, Option<Identity>)> {
     }
     let mut is_before = stamp == Some(member.before);
     if let (true, Some(before)) = (is_before, member.digest) {
-        let found = io.read_file(&member.place, Missing::Final).await?;
+        let found = io.read_file(&member.place, Missing::Final, 0).await?;
         now = found.as_ref().map(|found| found.identity);
         is_before =
             found.is_some_and(|it| it.stamp() == member.before && digest(&it.bytes) == before);

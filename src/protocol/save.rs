@@ -214,7 +214,7 @@ async fn still_read(
         (Some(identity), Some(read)) => match read.is(identity) {
             Some(is) => is,
             None => {
-                let found = io.read_file(place, Missing::Final).await?;
+                let found = io.read_file(place, Missing::Final, 0).await?;
                 now = found.as_ref().map(|found| found.identity);
                 found.is_some_and(|it| it.stamp() == read.stamp && read.has(&it.bytes))
             }

@@ -23,7 +23,7 @@ use super::{
     spread::Spread,
 };
 use crate::{
-    Error, Params,
+    Error, Params, Result,
     disk::{FileAction, Identity, Invalidation, JournalId, Place, Sidecar},
     op::{Bytes, Entry, Stamp, Wait},
 };
@@ -88,12 +88,12 @@ pub(crate) struct Grouped {
     pub(crate) lock_lost: bool,
 }
 
-/// An error means that nothing was changed; once the journal is synced there is none.
+/// An error means that nothing was changed; once the first file is renamed there is none.
 pub(crate) fn group(plan: Plan) -> Run<Grouped> {
     Run::new(|io| async move {
         let mut way = Way::default();
         match announce(&io, &plan, &mut way).await {
-            Ok(()) => Ok(publish(&io, plan, way).await),
+            Ok(()) => publish(&io, plan, way).await,
             Err(e) => Err(undo(&io, &plan, way, e).await),
         }
     })
@@ -126,12 +126,15 @@ fn after(member: &Member, stamp: &Stamp) -> Sidecar {
     }
 }
 
-/// Everything after the commit point: nothing fails it any more.
-async fn publish(io: &Io, plan: Plan, mut way: Way) -> Grouped {
+/// Everything after the commit point: nothing fails it any more, but for a first document that turns out to be somebody else's.
+async fn publish(io: &Io, plan: Plan, mut way: Way) -> Result<Grouped> {
     for marks in &mut way.marks {
         marks.refresh(io).await;
     }
-    let durability = rename(io, &plan, &way).await;
+    let durability = match rename(io, &plan, &way).await {
+        Ok(durability) => durability,
+        Err(e) => return Err(undo(io, &plan, way, e).await),
+    };
     let Step {
         cache,
         lock_lost,
@@ -146,7 +149,7 @@ async fn publish(io: &Io, plan: Plan, mut way: Way) -> Grouped {
     tidy(io, &plan, &way, done).await;
     let spread = |member: &Member| member.dependents.reach() == Reach::Split;
     let split = plan.steps.len() > 1 || plan.members.iter().any(spread);
-    Grouped {
+    Ok(Grouped {
         outcome: Outcome {
             cache,
             durability,
@@ -154,27 +157,34 @@ async fn publish(io: &Io, plan: Plan, mut way: Way) -> Grouped {
             replicas,
         },
         lock_lost,
-    }
+    })
 }
 
-async fn rename(io: &Io, plan: &Plan, way: &Way) -> Durability {
+/// # Errors
+///
+/// The first document is no longer what was checked, or its sidecar is not: nothing was renamed, and whoever finished it would
+/// give it up.
+async fn rename(io: &Io, plan: &Plan, way: &Way) -> Result<Durability> {
     let rename = |over| FileAction::Rename { over };
     for (n, member) in plan.members.iter().enumerate() {
         let (document, place) = (&member.document, &member.place);
         let over = way.over.get(n).copied().flatten();
         if let Err(e) = change(io, document, place, &member.writer, over, rename).await {
+            if n == 0 && (e.is_lock_lost() || e.is_conflict()) {
+                return Err(e);
+            }
             log::error!(
                 "{}: committed with its transaction, but not shown yet; whoever comes next tries again: {e}",
                 member.document
             );
-            return Durability::Journalled;
+            return Ok(Durability::Journalled);
         }
     }
     match sync_folders(io, plan.members.iter().map(|it| &it.place)).await {
-        Ok(()) => Durability::Synced,
+        Ok(()) => Ok(Durability::Synced),
         Err(e) => {
             log::error!("a transaction is committed and visible, and its journal is kept: {e}");
-            Durability::Unknown
+            Ok(Durability::Unknown)
         }
     }
 }

@@ -104,7 +104,7 @@ fn plan(guarantee: Guarantee) -> Plan {
             },
             fence: 7,
             expires: Expires::at(Duration::from_secs(1)),
-            read: Some(Known::read(&IDENTITY, limits::COARSE_TICK_NS, b"{}")),
+            read: Some(Known::read(&IDENTITY, true, b"{}")),
             last_mtime_ns: BEFORE.mtime_ns,
         },
     };

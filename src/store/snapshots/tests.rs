@@ -55,11 +55,10 @@ impl File {
         self.loads.fetch_add(1, Ordering::Relaxed);
         let identity = self.now().expect("there");
         let content = identity.changed_ns;
-        let asked_at_ns = if over { i64::MAX } else { 0 };
         Loaded {
             value: Arc::new(content),
             bytes,
-            known: Known::read(&identity, asked_at_ns, &content.to_ne_bytes()),
+            known: Known::read(&identity, over, &content.to_ne_bytes()),
         }
     }
 
