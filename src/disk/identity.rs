@@ -50,31 +50,20 @@ impl Identity {
     }
 }
 
-/// A version of a document that somebody has read or written.
+/// A version of a file that somebody has seen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Known {
+pub(crate) struct Version {
     pub(crate) stamp: Stamp,
     /// `None` where it could not be trusted when it was seen, so that only the content tells.
     changed_ns: Option<i64>,
-    /// Of its bytes.
-    pub(crate) digest: u64,
 }
 
-impl Known {
-    /// Of a file that was read; `trusted` where nothing that happens from now on leaves this identity.
-    pub(crate) fn read(identity: &Identity, trusted: bool, bytes: &[u8]) -> Self {
+impl Version {
+    /// `trusted` where nothing that happens from now on leaves this identity.
+    pub(crate) fn seen(identity: &Identity, trusted: bool) -> Self {
         Self {
+            stamp: identity.stamp,
             changed_ns: trusted.then_some(identity.changed_ns),
-            ..Self::saved(identity.stamp, bytes)
-        }
-    }
-
-    /// Written just now: the tick of its rename is not over.
-    pub(crate) fn saved(stamp: Stamp, bytes: &[u8]) -> Self {
-        Self {
-            stamp,
-            changed_ns: None,
-            digest: digest(bytes),
         }
     }
 
@@ -86,10 +75,23 @@ impl Known {
         let same = self.changed_ns == Some(now.changed_ns) || cfg!(cachetx_without_change_time);
         same.then_some(true)
     }
+}
 
-    /// Whether these are its bytes.
-    pub(crate) fn has(&self, bytes: &Bytes) -> bool {
-        self.digest == digest(bytes)
+/// A version and its bytes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Known {
+    pub(crate) version: Version,
+    pub(crate) bytes: Bytes,
+}
+
+impl Known {
+    /// Written just now: the tick of its rename is not over.
+    pub(crate) fn saved(stamp: Stamp, bytes: Bytes) -> Self {
+        let version = Version {
+            stamp,
+            changed_ns: None,
+        };
+        Self { version, bytes }
     }
 }
 
@@ -115,13 +117,10 @@ mod tests {
             (7 * SECOND + 4_000_000, limits::FINE_TICK_NS),
         ] {
             let identity = Identity::local(STAMP, changed_ns);
-            let bytes = Bytes::from(&b"{}"[..]);
-            let read =
-                |after_ns| Known::read(&identity, identity.is_over(changed_ns + after_ns), &bytes);
+            let read = |after_ns| Version::seen(&identity, identity.is_over(changed_ns + after_ns));
             assert_eq!(read(tick_ns).is(&identity), Some(true));
             assert_eq!(read(tick_ns - 1).is(&identity), None);
             assert_eq!(read(-SECOND).is(&identity), None, "the clock was set back");
-            assert!(read(0).has(&bytes));
         }
         let far = Identity::remote(STAMP, 7 * SECOND + 1);
         assert!(!far.is_over(far.changed_ns + limits::COARSE_TICK_NS - 1));
@@ -130,21 +129,21 @@ mod tests {
     #[test]
     fn another_stamp_is_another_version_and_another_change_time_may_be() {
         let identity = Identity::local(STAMP, 7 * SECOND + 1);
-        let known = Known::read(&identity, true, b"{}");
+        let known = Version::seen(&identity, true);
         let touched = Identity::local(STAMP, identity.changed_ns + 1);
         assert_eq!(known.is(&touched), None);
         let stamp = Stamp { inode: 4, ..STAMP };
         assert_eq!(known.is(&Identity { stamp, ..identity }), Some(false));
-        assert_eq!(Known::saved(STAMP, b"{}").is(&identity), None);
+        let saved = Known::saved(STAMP, Bytes::from(&b"{}"[..]));
+        assert_eq!(saved.version.is(&identity), None);
     }
 
     /// Whole seconds, and a foreign writer that renames twice within one of them: size, time and inode come back.
     #[test]
     fn within_a_second_that_is_not_over_the_content_decides() {
         let seen = Identity::local(STAMP, 7 * SECOND);
-        let known = Known::read(&seen, seen.is_over(7 * SECOND + SECOND / 2), b"1");
+        let known = Version::seen(&seen, seen.is_over(7 * SECOND + SECOND / 2));
         let again = Identity::local(STAMP, 7 * SECOND);
         assert_eq!((seen, known.is(&again)), (again, None));
-        assert!(!known.has(&Bytes::from(&b"2"[..])));
     }
 }

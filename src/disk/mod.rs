@@ -26,7 +26,7 @@ pub(crate) mod sim;
 mod temp;
 
 pub use file_system::FileSystem;
-pub(crate) use identity::{Identity, Known, digest};
+pub(crate) use identity::{Identity, Known, Version, digest};
 pub(crate) use journal::{Journal, JournalId};
 pub(crate) use outbox::{
     Invalidation, Listed, Outbox, OutboxAction, OutboxGot, Ticket, Work, list,

@@ -185,10 +185,11 @@ mod tests {
             });
             let written: io::Result<()> = (0..3_000).try_for_each(|_| {
                 // Every name may be at the sweep's hands just then.
-                while let Some(temp) = Temp::write(&dir, "d", None, b"{}")? {
-                    return temp.rename(&dir, "d");
+                loop {
+                    if let Some(temp) = Temp::write(&dir, "d", None, b"{}")? {
+                        return temp.rename(&dir, "d");
+                    }
                 }
-                Ok(())
             });
             done.store(true, Relaxed);
             written.expect("every writer keeps its file");

@@ -80,7 +80,8 @@ async fn unlink(io: &super::Io, plan: &Plan, intent: &mut Option<Intent>) -> Res
     }
     let (sidecar, over) = admit(io, &plan.document, &plan.place, &plan.writer).await?;
     // The sidecar stays, so that a document made here later gets a later stamp and a higher fence.
-    let deleted = plan.writer.read.map_or(0, |read| read.stamp.mtime_ns);
+    let deleted = plan.writer.read.as_ref();
+    let deleted = deleted.map_or(0, |read| read.version.stamp.mtime_ns);
     let next = Sidecar {
         fence: plan.writer.fence,
         mtime_ns: sidecar.mtime_ns.max(deleted),

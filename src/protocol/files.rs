@@ -6,7 +6,7 @@ use super::{
 };
 use crate::{
     Error, Result,
-    disk::{FileAction, Folder, Got, Identity, Known, Place, Sidecar},
+    disk::{FileAction, Folder, Got, Identity, Known, Place, Sidecar, Version},
     error::Kind,
     json, limits,
     op::{Bytes, Stamp},
@@ -18,7 +18,7 @@ pub(crate) struct Found {
     pub(crate) identity: Identity,
     pub(crate) bytes: Bytes,
     /// What tells this version from others from now on.
-    pub(crate) known: Known,
+    pub(crate) version: Version,
     /// Whether its change time's tick was over, and its last writing so long ago that nobody is at it in place: only then may others
     /// be given it.
     pub(crate) settled: bool,
@@ -27,6 +27,13 @@ pub(crate) struct Found {
 impl Found {
     pub(crate) fn stamp(&self) -> Stamp {
         self.identity.stamp
+    }
+
+    pub(crate) fn known(&self) -> Known {
+        Known {
+            version: self.version,
+            bytes: self.bytes.clone(),
+        }
     }
 }
 
@@ -94,7 +101,7 @@ impl Io {
                     let last = attempt == limits::READ_ATTEMPTS;
                     if last || !(doubtful && json::is_cut_short(&bytes)) {
                         return Ok(Some(Found {
-                            known: Known::read(&identity, over && (old || saved), &bytes),
+                            version: Version::seen(&identity, over && (old || saved)),
                             identity,
                             bytes,
                             settled: over && old,

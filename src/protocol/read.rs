@@ -246,7 +246,7 @@ mod tests {
             let answers = vec![Got::Identity(Some(IDENTITY)), file()];
             let (found, _) = read_after(sidecar, answers, age_ns);
             let found = found.expect("read");
-            (found.settled, found.known.is(&IDENTITY) == Some(true))
+            (found.settled, found.version.is(&IDENTITY) == Some(true))
         };
         let over_ns = limits::FINE_TICK_NS;
         assert_eq!(trusted(OLD_NS, 0), (true, true));

@@ -211,12 +211,12 @@ async fn still_read(
     let mut now = io.stat(place).await?;
     let is_read = match (&now, &writer.read) {
         (None, None) => true,
-        (Some(identity), Some(read)) => match read.is(identity) {
+        (Some(identity), Some(read)) => match read.version.is(identity) {
             Some(is) => is,
             None => {
                 let found = io.read_file(place, Missing::Final, 0).await?;
                 now = found.as_ref().map(|found| found.identity);
-                found.is_some_and(|it| it.stamp() == read.stamp && read.has(&it.bytes))
+                found.is_some_and(|it| it.stamp() == read.version.stamp && it.bytes == read.bytes)
             }
         },
         _ => false,

@@ -260,15 +260,15 @@ fn with(held: &Held, number: u64) -> Result<Bytes> {
 }
 
 fn writer(held: &Held) -> Writer {
-    let read = held.read.as_ref().map(|found| found.known);
+    let read = held.read.as_ref().map(Found::known);
     Writer {
         lock: held.lock.clone(),
         fence: held.fence,
         expires: Expires::at(held.expires),
-        read,
         last_mtime_ns: held
             .last_mtime_ns
-            .max(read.map_or(0, |read| read.stamp.mtime_ns)),
+            .max(read.as_ref().map_or(0, |read| read.version.stamp.mtime_ns)),
+        read,
     }
 }
 

@@ -7,7 +7,7 @@ use super::{
 };
 use crate::{
     BoxError, Error, Outcome, Params, Result, WhileAway,
-    disk::Session,
+    disk::{Session, digest},
     error::Kind,
     json,
     op::Bytes,
@@ -300,15 +300,16 @@ impl<T: DeserializeOwned + Send + Sync + 'static> Document<T> {
             lease_ttl: cache.lease_ttl(),
         }))?;
         cache.counters().reads_from_file.add();
-        let known = found.known;
-        let value = match kept.filter(|kept| kept.digest == known.digest) {
+        let digest = digest(&found.bytes);
+        let value = match kept.filter(|kept| kept.digest == digest) {
             Some(kept) => kept.value,
             None => Arc::new(json::parse(&names.document, &found.bytes)?),
         };
         Ok(Loaded {
             value,
             bytes: found.bytes.len() as u64,
-            known,
+            version: found.version,
+            digest,
         })
     }
 }

@@ -51,7 +51,7 @@ impl Hold {
         held: Held,
         files: Option<Session>,
     ) -> (Self, Option<Bytes>) {
-        let (read, bytes) = held.read.map(|found| (found.known, found.bytes)).unzip();
+        let (read, bytes) = held.read.map(|found| (found.known(), found.bytes)).unzip();
         let life = Life::new(&store, &names.place.folder, &names.controller, held.expires);
         let keeper = match store.0.keep_alive {
             _ if files.is_some() => None,
@@ -74,7 +74,7 @@ impl Hold {
             files,
             last_mtime_ns: held
                 .last_mtime_ns
-                .max(read.map_or(0, |read| read.stamp.mtime_ns)),
+                .max(read.as_ref().map_or(0, |read| read.version.stamp.mtime_ns)),
             read,
             outer: Outer::default(),
         };
@@ -92,7 +92,7 @@ impl Hold {
             lock: self.lock.clone().ok_or_else(|| self.lost(GONE))?,
             fence: self.fence,
             expires: self.life.expires().clone(),
-            read: self.read,
+            read: self.read.clone(),
             last_mtime_ns: self.last_mtime_ns,
         })
     }
@@ -158,7 +158,7 @@ impl Hold {
                 false => self.life.lose("it ran out or was cleared", cache),
             }
         }
-        self.read = Some(Known::saved(saved.stamp, &bytes));
+        self.read = Some(Known::saved(saved.stamp, bytes));
         self.last_mtime_ns = saved.stamp.mtime_ns;
         Ok(saved.outcome)
     }

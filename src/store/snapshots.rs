@@ -6,7 +6,7 @@
 
 use crate::{
     Result,
-    disk::{Identity, Known, Place},
+    disk::{Identity, Place, Version},
     limits,
 };
 use quick_cache::{
@@ -27,7 +27,9 @@ pub(super) struct Loaded<T> {
     pub(super) value: Arc<T>,
     /// Of JSON text.
     pub(super) bytes: u64,
-    pub(super) known: Known,
+    pub(super) version: Version,
+    /// Of the text.
+    pub(super) digest: u64,
 }
 
 /// What was parsed of bytes with this digest.
@@ -94,7 +96,10 @@ impl Snapshots {
         };
         if let Some(old) = &seen {
             // A newer one that somebody put there meanwhile stays.
-            let is_old = |slot: &Slot| slot.as_ref().is_some_and(|it| it.known == old.known);
+            let is_old = |slot: &Slot| {
+                slot.as_ref()
+                    .is_some_and(|it| (it.version, it.digest) == (old.version, old.digest))
+            };
             kept.remove_if(&key, is_old);
         }
         match kept.get_value_or_guard(&key, Some(limits::SNAPSHOT_WAIT)) {
@@ -138,7 +143,8 @@ type Slot = Option<Snapshot>;
 struct Snapshot {
     value: Arc<dyn Any + Send + Sync>,
     bytes: u64,
-    known: Known,
+    version: Version,
+    digest: u64,
 }
 
 impl Snapshot {
@@ -146,13 +152,14 @@ impl Snapshot {
         Self {
             value: loaded.value.clone(),
             bytes: loaded.bytes,
-            known: loaded.known,
+            version: loaded.version,
+            digest: loaded.digest,
         }
     }
 
     fn kept<T: Send + Sync + 'static>(&self) -> Option<Kept<T>> {
         let value = self.value.clone().downcast().ok()?;
-        let digest = self.known.digest;
+        let digest = self.digest;
         Some(Kept { value, digest })
     }
 
@@ -160,7 +167,7 @@ impl Snapshot {
         &self,
         now: impl Fn() -> Option<Identity>,
     ) -> Option<Got<T>> {
-        let current = now().and_then(|now| self.known.is(&now)) == Some(true);
+        let current = now().and_then(|now| self.version.is(&now)) == Some(true);
         if !current && cfg!(not(cachetx_without_snapshot_check)) {
             return None;
         }

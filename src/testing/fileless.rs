@@ -95,7 +95,7 @@ impl FilelessDocument {
                 lock: held.lock,
                 fence: held.fence,
                 expires: Expires::at(held.expires),
-                read: held.read.map(|found| found.known),
+                read: held.read.map(|found| found.known()),
                 last_mtime_ns: held.last_mtime_ns,
             },
             release: true,

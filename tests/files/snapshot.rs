@@ -153,6 +153,7 @@ fn a_file_that_may_change_within_a_tick_is_read_again_and_parsed_once() {
     let second = read();
     assert_eq!((first.years, second.years), (1, 2));
 
+    age(&world);
     world.settle();
     let before = stats();
     assert!((0..3).all(|_| Arc::ptr_eq(&second, &read())));

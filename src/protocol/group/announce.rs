@@ -3,7 +3,7 @@
 use super::{Plan, Way, after, commit::scope, places};
 use crate::{
     Error, Result,
-    disk::{FileAction, Got, Journal, JournalId, Sidecar, journal},
+    disk::{FileAction, Got, Journal, JournalId, Sidecar, digest, journal},
     error::{Effect, Kind},
     limits,
     protocol::{
@@ -83,13 +83,14 @@ async fn write_journal(io: &Io, plan: &Plan, temps: Vec<String>, way: &mut Way) 
         invalidations: Vec::with_capacity(plan.members.len()),
     };
     for ((member, temp), stamp) in plan.members.iter().zip(temps).zip(&way.stamps) {
-        let read = member.writer.read.ok_or_else(|| mismatch("a guard"))?;
+        let read = member.writer.read.as_ref();
+        let read = read.ok_or_else(|| mismatch("a guard"))?;
         journal.members.push(journal::Member {
             place: member.place.clone(),
             temp,
-            before: read.stamp,
+            before: read.version.stamp,
             after: *stamp,
-            digest: Some(read.digest),
+            digest: Some(digest(&read.bytes)),
         });
         let at_ns = io.now().wall_ns;
         journal.invalidations.extend(member.invalidations(at_ns));

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::{
-    disk::{Folder, Got, Journal, Known},
+    disk::{Folder, Got, Journal, Known, Version},
     error::{Effect, io_error},
     limits,
     op::{CommitReply, InvalidateReply, Lock, Op, PrepareReply, Reply},
@@ -104,7 +104,10 @@ fn plan(guarantee: Guarantee) -> Plan {
             },
             fence: 7,
             expires: Expires::at(Duration::from_secs(1)),
-            read: Some(Known::read(&IDENTITY, true, b"{}")),
+            read: Some(Known {
+                version: Version::seen(&IDENTITY, true),
+                bytes: Arc::from(*b"{}"),
+            }),
             last_mtime_ns: BEFORE.mtime_ns,
         },
     };

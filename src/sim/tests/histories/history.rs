@@ -2,7 +2,7 @@
 
 use super::{Setting, record::Record};
 use crate::{
-    disk::{Known, sim::SimDisk},
+    disk::{Version, sim::SimDisk},
     engine::MemoryServer,
     op::keys::sibling,
     protocol::lock::Expect,
@@ -255,7 +255,7 @@ impl<'a> History<'a> {
 
 /// Reads again and again, and keeps what it read with what tells that from other versions.
 async fn reader(hand: Hand, paper: Paper, record: Rc<RefCell<Record>>) {
-    let mut kept: Option<(Known, Saves)> = None;
+    let mut kept: Option<(Version, Saves)> = None;
     for _ in 0..READS {
         hand.begin();
         let now = hand.glance(&paper.place).await;
@@ -270,7 +270,7 @@ async fn reader(hand: Hand, paper: Paper, record: Rc<RefCell<Record>>) {
         match paper.read_whole(&hand).await {
             Ok((found, saves)) => {
                 record.borrow_mut().read(hand.began(), &saves);
-                kept = Some((found.known, saves));
+                kept = Some((found.version, saves));
             }
             Err(e) => {
                 record.borrow_mut().wrong = Some(format!("a reader: {e}"));
