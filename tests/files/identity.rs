@@ -193,8 +193,10 @@ fn two_renames_within_a_second_are_a_conflict_where_times_are_whole_seconds() {
     assert!(times > 0, "stamps came back");
 }
 
+type Touch = (&'static str, Box<dyn Fn()>);
+
 /// Everything that moves the change time and nothing else.
-fn touches(world: &World) -> [(&'static str, Box<dyn Fn() + '_>); 3] {
+fn touches(world: &World) -> [Touch; 3] {
     let (file, aside) = (world.file(), world.run_folder().join("aside"));
     let of = move || (file.clone(), aside.clone());
     let (mode, link, there_and_back) = (of.clone(), of.clone(), of);
