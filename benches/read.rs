@@ -1,5 +1,5 @@
-//! What a read costs: hot (the snapshot), from the server's copy, from the file; each beside the least that could do it by
-//! hand, in turns. Medians, in microseconds.
+//! What a read costs: hot (the snapshot), cold with the entry on the server, cold without; each beside the least that could do it
+//! by hand, in turns. Medians, in microseconds.
 //!
 //! Without `--bench`, which cargo gives to a bench only, every case runs a few times: to see that it works.
 
@@ -52,7 +52,7 @@ fn main() -> Result<(), BoxError> {
     println!("{}; microseconds a read", server.binary());
     println!(
         "{:>9} {:>9} {:>9} {:>9} {:>9} {:>9} {:>9}",
-        "bytes", "hot", "stat", "server", "GET+parse", "file", "read+parse"
+        "bytes", "hot", "stat", "there", "GET+parse", "missing", "read+parse"
     );
     for bytes in [1 << 10, 32 << 10, 1 << 20] {
         case(&server, bytes, samples)?;

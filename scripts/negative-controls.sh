@@ -30,6 +30,8 @@ control() {
 }
 
 control cachetx_without_stamp_check saves 'the first holder had not seen it: Outcome' no_lost_save::
+control cachetx_without_last_look saves 'an acknowledged save was overwritten' no_lost_save::a_sidecar_is_deleted_during_a_save
+control cachetx_without_change_time files 'a snapshot of an older file was returned' identity::a_tool_that_sets_one_fixed_time_is_seen
 control cachetx_without_slot_check cluster 'ash is in another slot: Outcome' keys_of_several_slots
 control cachetx_without_snapshot_check files 'a snapshot of an older file was returned' snapshot::
 control cachetx_without_replay away 'waited too long until the dependents are gone' outbox::a_save_while_the_server_is_away

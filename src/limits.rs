@@ -230,13 +230,19 @@ pub const READ_ATTEMPTS: u32 = 32;
 /// Tries to find a file that is missing, since other programs replace one by deleting it first: 6 ms in all, which every
 /// read of a document that is not there costs.
 pub const MISSING_ATTEMPTS: u32 = 4;
-/// Temporary files made for one save until one is not swept away as a dead writer's before it is locked.
-pub const TEMP_ATTEMPTS: u32 = 64;
 /// Between two of them; it grows with each.
 pub const READ_PAUSE: Duration = Duration::from_millis(1);
-/// A file that was written so recently can be written again without its stamp changing, however coarse the file system's
-/// times are (2 s for FAT), in ns.
+/// Names that a document's temporary files may have: as many writers of one document can write at a time, and a sweep looks
+/// for no others. One holds the lock; more are at work only where locks were lost.
+pub const TEMP_NAMES: u64 = 4;
+/// A file that was written so recently, in ns, may still be written in place, and that without its modification time changing,
+/// however coarse it is (2 s for FAT).
 pub const YOUNG_NS: i64 = 2_000_000_000;
+/// Changes of a file less than this apart, in ns, may have the same change time: the kernel's clock for files moves 100 times a
+/// second at least, and a machine may stand still for some of these ticks.
+pub const FINE_TICK_NS: i64 = 100_000_000;
+/// The same where a file system keeps whole seconds (or two, as FAT), or another machine's clock counts.
+pub const COARSE_TICK_NS: i64 = YOUNG_NS + FINE_TICK_NS;
 
 /// Documents of which a store keeps a snapshot, unless it says otherwise.
 pub const DEFAULT_SNAPSHOT_ENTRIES: usize = 4_096;

@@ -6,6 +6,7 @@
 mod by_hand;
 mod commit;
 mod cores;
+mod crowd;
 mod durable;
 mod guarantees;
 mod pairs;
@@ -29,6 +30,8 @@ const COMMITS: usize = 1_000;
 const SAVES_IN_MEMORY: usize = 500;
 const SAVES_ON_DISK: usize = 75;
 const SHORT: usize = 10;
+/// Other files in a run's folder.
+const CROWD: usize = 200_000;
 /// A file system in memory, where Linux has one.
 const SHARED_MEMORY: &str = "/dev/shm";
 
@@ -73,6 +76,20 @@ fn main() -> Result<(), BoxError> {
         table(guarantees::round_trips, |server, bytes, dependents| {
             guarantees::measure(server, &target, bytes, dependents, rounds(SAVES_ON_DISK))
         })?;
+    }
+    if wanted("crowd") {
+        let files = if long { CROWD } else { SHORT };
+        println!(
+            "\ncrowd: the whole save on disk, beside {files} other files in the folder, and beside none"
+        );
+        let binary = ServerBinary::any().ok_or("no server: run `make servers`")?;
+        let server = Server::start(binary)?;
+        let found = crowd::measure(&server, &disk(), files, rounds(10 * SAVES_ON_DISK))?;
+        let [low, median, high] = found.ratio;
+        println!(
+            "{:>9.1} us {:>9.1} us   {median:.2} ({low:.2}-{high:.2})",
+            found.ours, found.by_hand
+        );
     }
     Ok(())
 }

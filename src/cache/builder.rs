@@ -130,7 +130,7 @@ impl CacheBuilder {
     /// assert!(matches!(outcome.cache, CacheOutcome::Committed { .. }));
     ///
     /// assert_eq!(climate.read()?.get::<u32>("years")?, Some(30));
-    /// assert_eq!(cache.stats().reads_from_server, 1);
+    /// assert_eq!(cache.stats().commits, 1);
     /// assert_eq!(cache.report().expect("it is there").engine, "memory");
     /// # Ok::<(), cachetx::BoxError>(())
     /// ```

@@ -23,10 +23,8 @@ pub struct Stats {
     pub echoes: u64,
     /// Locks found lost when they were renewed or committed.
     pub locks_lost: u64,
-    /// Documents read from this process's snapshot: no server, no parsing.
+    /// Documents whose file was known to be the one read before: no server, no reading, no parsing.
     pub reads_from_snapshot: u64,
-    /// Documents read from the server's copy.
-    pub reads_from_server: u64,
     /// Documents read from their file.
     pub reads_from_file: u64,
     /// Values that [`Cache::get_or_load`](crate::Cache::get_or_load) found on the server.
@@ -73,7 +71,6 @@ pub(crate) struct Counters {
     pub(crate) unrecorded: Counter,
     pub(crate) locks_lost: Counter,
     pub(crate) reads_from_snapshot: Counter,
-    pub(crate) reads_from_server: Counter,
     pub(crate) reads_from_file: Counter,
     pub(crate) hits: Counter,
     pub(crate) loads: Counter,
@@ -94,7 +91,6 @@ impl Counters {
             echoes: 0,
             locks_lost: self.locks_lost.get(),
             reads_from_snapshot: self.reads_from_snapshot.get(),
-            reads_from_server: self.reads_from_server.get(),
             reads_from_file: self.reads_from_file.get(),
             hits: self.hits.get(),
             loads: self.loads.get(),

@@ -1,5 +1,6 @@
 //! Small steps inside an open folder, all relative to its descriptor.
 
+use super::Identity;
 use crate::{Result, error::io_error, op::Stamp};
 use rustix::{
     fs::{AtFlags, Dir, FileType, Gid, Mode, OFlags, Stat, Uid},
@@ -51,6 +52,29 @@ pub(super) fn stamp(stat: &Stat) -> Stamp {
         size: stat.st_size as u64,
         inode: stat.st_ino as u64,
     }
+}
+
+/// The same with the change time, by this machine's clock or perhaps another's.
+#[allow(clippy::unnecessary_cast)]
+pub(super) fn identity(stat: &Stat, network: bool) -> Identity {
+    let changed_ns = (stat.st_ctime as i64)
+        .saturating_mul(1_000_000_000)
+        .saturating_add(stat.st_ctime_nsec as i64);
+    match network {
+        true => Identity::remote(stamp(stat), changed_ns),
+        false => Identity::local(stamp(stat), changed_ns),
+    }
+}
+
+/// Whether both are one file.
+pub(super) fn same_file(a: &Stat, b: &Stat) -> bool {
+    (a.st_dev, a.st_ino) == (b.st_dev, b.st_ino)
+}
+
+/// Whether the name leads to this open file.
+pub(super) fn leads_to(dir: &File, name: &str, file: &File) -> Result<bool, Errno> {
+    let own = rustix::fs::fstat(file)?;
+    Ok(stat_at(dir, name)?.is_some_and(|named| same_file(&named, &own)))
 }
 
 pub(super) fn file_type(stat: &Stat) -> FileType {

@@ -18,7 +18,6 @@ use std::{
     fmt,
     fs::File,
     io::{self, Read, Write},
-    os::unix::fs::MetadataExt,
     path::Path,
 };
 
@@ -84,6 +83,8 @@ pub(crate) struct Member {
     /// The stamp that the document has before, and the one that it has after.
     pub(crate) before: Stamp,
     pub(crate) after: Stamp,
+    /// Of the bytes that it has before: a stamp may come back. `None` in a journal of an older version.
+    pub(crate) digest: Option<u64>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -99,6 +100,8 @@ struct BodyMember {
     temp: String,
     before: (i64, u64, u64),
     after: (i64, u64, u64),
+    #[serde(default)]
+    digest: Option<u64>,
 }
 
 impl Journal {
@@ -110,6 +113,7 @@ impl Journal {
             temp: member.temp.clone(),
             before: pack(member.before),
             after: pack(member.after),
+            digest: member.digest,
         };
         let body = Body {
             members: self.members.iter().map(member).collect(),
@@ -165,6 +169,7 @@ impl Journal {
                 temp: member.temp,
                 before: unpack(member.before),
                 after: unpack(member.after),
+                digest: member.digest,
             })
         };
         let members: Vec<Member> = body
@@ -196,7 +201,14 @@ pub(super) fn make(dir: &File, name: &str) -> io::Result<Option<File>> {
     }
 }
 
-pub(super) fn write(mut file: &File, journal: &Journal) -> io::Result<()> {
+/// Nothing is written where the name no longer leads there: nobody would find it.
+pub(super) fn write(dir: &File, name: &str, mut file: &File, journal: &Journal) -> io::Result<()> {
+    if !folder::leads_to(dir, name, file)? {
+        return Err(io::Error::new(
+            io::ErrorKind::NotFound,
+            "somebody removed it before it was written",
+        ));
+    }
     let line = journal.line();
     if line.len() > limits::MAX_JOURNAL_BYTES {
         return Err(io::Error::new(
@@ -229,13 +241,8 @@ pub(super) fn read(file: &File) -> io::Result<Option<Journal>> {
 
 /// Takes the lock; `None` where somebody else has it, or where the name no longer leads there.
 pub(super) fn try_lock(dir: &File, name: &str, file: File) -> io::Result<Option<File>> {
-    let locked = os_lock::try_lock(&file)? && leads_to(dir, name, &file)?;
+    let locked = os_lock::try_lock(&file)? && folder::leads_to(dir, name, &file)?;
     Ok(locked.then_some(file))
-}
-
-fn leads_to(dir: &File, name: &str, file: &File) -> io::Result<bool> {
-    let named = folder::stat_at(dir, name)?.map(|stat| folder::stamp(&stat).inode);
-    Ok(named == Some(file.metadata()?.ino()))
 }
 
 pub(super) fn remove(dir: &File, name: &str) -> io::Result<()> {
@@ -282,6 +289,7 @@ mod tests {
             temp: "0123456789abcdef".to_owned(),
             before: stamp(1),
             after: stamp(2),
+            digest: Some(3),
         };
         Journal {
             members: vec![member("a.nodb"), member("b.nodb")],

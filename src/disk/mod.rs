@@ -5,7 +5,8 @@
 //!
 //! Beside a document stand, hidden by a leading dot:
 //! - its *sidecar* `.<file>.cachetx`: the OS lock of writers, the last fence and the last modification time;
-//! - for the length of a save, a temporary file `.<file>.<token>.tmp`, locked by its writer while that lives.
+//! - for the length of a save, a temporary file `.<file>.<token>.tmp`, locked by its writer while that lives. There are few such
+//!   names, so that what dead writers left is found without listing the folder.
 //!
 //! What a transaction is about to do to several documents stands in a [`journal`], in the folder `.cachetx-journal`.
 //!
@@ -15,6 +16,7 @@ mod acl;
 mod attributes;
 mod file_system;
 mod folder;
+mod identity;
 pub(crate) mod journal;
 mod obstacle;
 mod os_lock;
@@ -31,6 +33,7 @@ mod temp;
 mod xattr;
 
 pub use file_system::FileSystem;
+pub(crate) use identity::{Identity, Known, Version, digest};
 pub(crate) use journal::{Journal, JournalId};
 pub(crate) use outbox::{
     Invalidation, Listed, Outbox, OutboxAction, OutboxGot, Ticket, Work, list,
@@ -70,9 +73,9 @@ pub(crate) enum FileAction {
     MakeFolder,
     /// Makes a new folder's name durable, where the file system can.
     SyncRoot,
-    /// The document's stamp, if it exists.
+    /// The document's identity, if it exists.
     Stat,
-    /// The document's stamp and bytes.
+    /// The document's identity and bytes.
     Read,
     /// What the sidecar says, without its lock: a hint.
     PeekSidecar,
@@ -85,7 +88,8 @@ pub(crate) enum FileAction {
     /// Makes what was written to the sidecar durable. Needs the lock.
     SyncSidecar,
     UnlockSidecar,
-    /// Writes a new temporary file, with the document's rights and extended attributes; its token.
+    /// Writes a new temporary file, with the document's rights and extended attributes; its token. Busy where all names for one
+    /// are taken.
     WriteTemp(Bytes),
     /// Sets the temporary file's modification time and reads back what the file system kept of it.
     StampTemp {
@@ -95,30 +99,40 @@ pub(crate) enum FileAction {
     DiscardTemp,
     /// Is there something in the way of the rename that is there to stay? Fails where a rename would.
     AskRename,
-    /// The temporary file becomes the document.
-    Rename,
-    /// Deletes the document.
-    Unlink,
-    /// Makes the folder's names durable, where the file system can.
+    /// The temporary file becomes the document, where that still has the identity that was checked (`None`: is not there), and
+    /// the sidecar's path still leads to the file that is locked. Both are looked at right before, in the same action. Torn where
+    /// the document is another one: it is to be checked again.
+    Rename {
+        over: Option<Identity>,
+    },
+    /// Deletes the document, on the same conditions.
+    Unlink {
+        over: Option<Identity>,
+    },
     SyncFolder,
-    /// Deletes the temporary files of this document whose writers are dead. Under the sidecar's lock, and not while that names
+    /// Deletes the temporary files of this document whose writers are dead, in as many steps as there are names. Under the sidecar's lock, and not while that names
     /// a journal, none of them is a transaction's that is still to be finished.
     Sweep,
     /// The stamp of the temporary file with that token, which a dead writer left, if it is there.
     StatLeft {
         token: String,
     },
-    /// That one becomes the document.
+    /// That one becomes the document, on the conditions of `Rename`.
     RenameLeft {
         token: String,
+        over: Option<Identity>,
     },
+    /// Where the sidecar's path still leads to the file that is locked.
     DiscardLeft {
         token: String,
     },
     /// Makes the journal at this place, empty and locked.
     MakeJournal,
-    /// Needs to be its maker.
-    WriteJournal(Journal),
+    /// Needs to be its maker. On the conditions of `Rename` for each of its members, in their order.
+    WriteJournal {
+        journal: Journal,
+        over: Vec<Option<Identity>>,
+    },
     /// Makes the journal's content durable.
     SyncJournal,
     /// What the journal says, if it is there.
@@ -150,15 +164,15 @@ impl FileAction {
             Self::SyncTemp => "sync-temp",
             Self::DiscardTemp => "discard-temp",
             Self::AskRename => "ask-rename",
-            Self::Rename => "rename",
-            Self::Unlink => "unlink",
+            Self::Rename { .. } => "rename",
+            Self::Unlink { .. } => "unlink",
             Self::SyncFolder => "sync-folder",
             Self::Sweep => "sweep",
             Self::StatLeft { .. } => "stat-left",
             Self::RenameLeft { .. } => "rename-left",
             Self::DiscardLeft { .. } => "discard-left",
             Self::MakeJournal => "make-journal",
-            Self::WriteJournal(_) => "write-journal",
+            Self::WriteJournal { .. } => "write-journal",
             Self::SyncJournal => "sync-journal",
             Self::ReadJournal => "read-journal",
             Self::LockJournal => "lock-journal",
@@ -186,11 +200,13 @@ pub(crate) enum Got {
     /// The file system cannot sync folders.
     NotSyncable,
     Folder(Folder),
+    Identity(Option<Identity>),
+    /// The stamp of a temporary file, if it exists.
     Stamp(Option<Stamp>),
-    /// The document's bytes, and the stamp that held still while they were read.
-    File(Stamp, Bytes),
+    /// The document's bytes, and the identity that held still while they were read.
+    File(Identity, Bytes),
     Missing,
-    /// The file changed while it was read, or was replaced on its server.
+    /// The file changed while it was read, or since it was checked; or it was replaced on its server.
     Torn,
     Sidecar(Sidecar),
     /// Somebody else has the sidecar's, or the journal's, OS lock.

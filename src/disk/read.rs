@@ -1,11 +1,10 @@
-//! Reading a document whole, with the stamp that held still meanwhile.
+//! Reading a document whole, with the identity that held still meanwhile.
 
-use super::{Got, folder};
+use super::{Got, Identity, Root, folder};
 use crate::{
     Error, Result,
     error::{Kind, io_error},
     limits,
-    op::Stamp,
 };
 use rustix::{
     buffer::spare_capacity,
@@ -14,26 +13,30 @@ use rustix::{
 };
 use std::{fs::File, path::Path};
 
-/// The stamp by the file's name, which is enough where one machine writes.
+/// The identity by the file's name, which is enough where one machine writes.
 pub(super) fn stat(dir: &File, path: &Path, file: &str) -> Result<Got> {
     match folder::stat_at(dir, file) {
-        Ok(Some(stat)) => plain_file(path, &stat).map(|()| Got::Stamp(Some(folder::stamp(&stat)))),
-        Ok(None) => Ok(Got::Stamp(None)),
+        Ok(Some(stat)) => identity(path, &stat, false),
+        Ok(None) => Ok(Got::Identity(None)),
         Err(e) => torn_if_stale(path, "stat", e),
     }
 }
 
-/// The stamp by opening the file: a network file system asks its server then, and may answer a stat from memory.
+/// The identity by opening the file: a network file system asks its server then, and may answer a stat from memory.
 pub(super) fn stat_open(dir: &File, path: &Path, file: &str) -> Result<Got> {
     let open = match open(dir, path, file)? {
         Ok(open) => open,
-        Err(Got::Missing) => return Ok(Got::Stamp(None)),
+        Err(Got::Missing) => return Ok(Got::Identity(None)),
         Err(other) => return Ok(other),
     };
     match rustix::fs::fstat(&open) {
-        Ok(stat) => plain_file(path, &stat).map(|()| Got::Stamp(Some(folder::stamp(&stat)))),
+        Ok(stat) => identity(path, &stat, true),
         Err(e) => torn_if_stale(path, "stat", e),
     }
+}
+
+fn identity(path: &Path, stat: &Stat, network: bool) -> Result<Got> {
+    plain_file(path, stat).map(|()| Got::Identity(Some(folder::identity(stat, network))))
 }
 
 /// The open file, or what the reader gets instead of one.
@@ -57,7 +60,7 @@ fn torn_if_stale(path: &Path, action: &'static str, e: Errno) -> Result<Got> {
     }
 }
 
-pub(super) fn read(dir: &File, path: &Path, file: &str, max_bytes: u64) -> Result<Got> {
+pub(super) fn read(dir: &File, path: &Path, file: &str, root: &Root) -> Result<Got> {
     let open = match open(dir, path, file)? {
         Ok(open) => open,
         Err(instead) => return Ok(instead),
@@ -67,22 +70,23 @@ pub(super) fn read(dir: &File, path: &Path, file: &str, max_bytes: u64) -> Resul
         Err(e) => return torn_if_stale(path, "stat", e),
     };
     plain_file(path, &before)?;
-    let before = folder::stamp(&before);
-    too_large(path, before.size, max_bytes)?;
-    match read_all(&open, before) {
+    let before = folder::identity(&before, root.network);
+    too_large(path, before.stamp.size, root.max_bytes)?;
+    match read_all(&open, before, root.network) {
         Ok(Some(bytes)) => Ok(Got::File(before, bytes.into())),
         Ok(None) => Ok(Got::Torn),
         Err(e) => torn_if_stale(path, "read", e),
     }
 }
 
-/// The bytes, where the stamp held still and they are as many as it says.
-fn read_all(open: &File, before: Stamp) -> Result<Option<Vec<u8>>, Errno> {
+/// The bytes, where the identity held still and they are as many as it says.
+fn read_all(open: &File, before: Identity, network: bool) -> Result<Option<Vec<u8>>, Errno> {
+    let size = before.stamp.size;
     // One byte more than there should be, so that a file that grows is seen; what is past that is not read. What the file
     // says of its size is no reason to take that much memory at once: it may be sparse.
-    let room = before.size.min(limits::READ_AHEAD_BYTES);
+    let room = size.min(limits::READ_AHEAD_BYTES);
     let mut bytes = Vec::with_capacity(usize::try_from(room).unwrap_or(0) + 1);
-    while bytes.len() as u64 <= before.size {
+    while bytes.len() as u64 <= size {
         if bytes.len() == bytes.capacity() {
             bytes.reserve(1);
         }
@@ -90,8 +94,8 @@ fn read_all(open: &File, before: Stamp) -> Result<Option<Vec<u8>>, Errno> {
             break;
         }
     }
-    let after = folder::stamp(&rustix::fs::fstat(open)?);
-    Ok((after == before && bytes.len() as u64 == before.size).then_some(bytes))
+    let after = folder::identity(&rustix::fs::fstat(open)?, network);
+    Ok((after == before && bytes.len() as u64 == size).then_some(bytes))
 }
 
 pub(super) fn too_large(path: &Path, bytes: u64, limit: u64) -> Result<()> {

@@ -1,8 +1,7 @@
-use super::{FileSystem, Got, OUTBOX_FOLDER, Place, folder, journal, read, rights};
+use super::{FileSystem, Got, Identity, OUTBOX_FOLDER, Place, folder, journal, read, rights};
 use crate::{
     Error, Result,
     error::{Kind, io_error},
-    op::Stamp,
 };
 use rustix::{
     fs::{AtFlags, FileType, Mode, OFlags},
@@ -20,7 +19,7 @@ pub(crate) struct Root {
     pub(super) dir: File,
     pub(super) path: PathBuf,
     pub(super) max_bytes: u64,
-    /// Whether other machines may write below it, so that a stamp is asked for by opening the file.
+    /// Whether other machines may write below it, so that an identity is asked for by opening the file.
     pub(super) network: bool,
 }
 
@@ -50,23 +49,44 @@ impl Root {
         }
     }
 
-    /// The document's stamp, to hold against one that a file read before had: one system call where one machine writes.
+    /// The document's identity, to hold against that of a file read before: one system call where one machine writes.
     /// `None` for anything but a plain file, and for any trouble: the safe way then says what it is.
     ///
     /// That call resolves two components at once, so it follows a run folder that was swapped for a symbolic link, which
-    /// the safe way refuses. No content is read by it: a stamp that differs leads to the safe way, and with an equal one a
+    /// the safe way refuses. No content is read by it: an identity that differs leads to the safe way, and with an equal one a
     /// reader gets what was read inside the root before.
-    pub(crate) fn glance(&self, place: &Place) -> Option<Stamp> {
+    pub(crate) fn glance(&self, place: &Place) -> Option<Identity> {
         if self.network {
             let dir = self.folder(&place.folder).ok()??;
             return match read::stat_open(&dir, &self.path, &place.file) {
-                Ok(Got::Stamp(stamp)) => stamp,
+                Ok(Got::Identity(identity)) => identity,
                 _ => None,
             };
         }
         let stat = || rustix::fs::statat(&self.dir, place.path(), AtFlags::SYMLINK_NOFOLLOW);
         let stat = rustix::io::retry_on_intr(stat).ok()?;
-        (folder::file_type(&stat) == FileType::RegularFile).then(|| folder::stamp(&stat))
+        (folder::file_type(&stat) == FileType::RegularFile).then(|| folder::identity(&stat, false))
+    }
+
+    /// Whether the path of a name in a run folder still leads to this open file: so the folder is still there, and is the one in
+    /// which that was opened.
+    pub(super) fn leads_to(&self, folder: &str, name: &str, file: &File) -> bool {
+        let named = match self.network {
+            // A name may be known from memory: the server is asked where it is opened.
+            true => self.folder(folder).ok().flatten().and_then(|dir| {
+                let open = folder::open_at(&dir, name, OFlags::RDONLY, Mode::empty()).ok()?;
+                rustix::fs::fstat(open).ok()
+            }),
+            false => {
+                let path = [folder, "/", name].concat();
+                let stat = || rustix::fs::statat(&self.dir, &path, AtFlags::SYMLINK_NOFOLLOW);
+                rustix::io::retry_on_intr(stat).ok()
+            }
+        };
+        let own = rustix::fs::fstat(file).ok();
+        named
+            .zip(own)
+            .is_some_and(|(named, own)| folder::same_file(&named, &own))
     }
 
     /// The folder, or `None` where there is none. A symbolic link is refused: two run ids would share its files.

@@ -1,5 +1,5 @@
 use super::{
-    FileAction, Folder, Got, Place, READ_ONLY_MARKER, Root,
+    FileAction, Folder, Got, Identity, Journal, Place, READ_ONLY_MARKER, Root,
     folder::{self, Names},
     journal, obstacle, read, rights, sidecar,
     temp::{self, Temp},
@@ -54,6 +54,19 @@ impl Session {
         }
     }
 
+    /// Whether each of a journal's documents is still what was checked, right before it is committed.
+    fn all_are(&self, journal: &Journal, over: &[Option<Identity>]) -> Result<bool> {
+        for (member, over) in journal.members.iter().zip(over) {
+            let place = &member.place;
+            let open = self.open.get(place);
+            let open = open.ok_or_else(|| out_of_order(&path_of(&self.root, place)))?;
+            if !is_still(&self.root, place, open, *over)? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
     /// Performs one action on one document.
     pub(crate) fn perform(&mut self, place: &Place, action: &FileAction) -> Result<Got> {
         let got = self.act(place, action)?;
@@ -67,6 +80,11 @@ impl Session {
     }
 
     fn act(&mut self, place: &Place, action: &FileAction) -> Result<Got> {
+        if let FileAction::WriteJournal { journal, over } = action
+            && !self.all_are(journal, over)?
+        {
+            return Ok(Got::Torn);
+        }
         let open = self.open.entry(place.clone()).or_default();
         if open.folder.is_none() {
             open.folder = self.root.folder(&place.folder)?;
@@ -86,24 +104,16 @@ impl Session {
         match action {
             FileAction::Stat if self.root.network => read::stat_open(dir, &path, file),
             FileAction::Stat => read::stat(dir, &path, file),
-            FileAction::Read => read::read(dir, &path, file, self.root.max_bytes),
+            FileAction::Read => read::read(dir, &path, file, &self.root),
             FileAction::PeekSidecar => sidecar::peek(dir, file)
                 .map(|content| Got::Sidecar(content.unwrap_or_default()))
                 .map_err(|e| io_error(&path, "read the sidecar of", e)),
             FileAction::LockSidecar if open.held => {
                 // Another descriptor's OS lock would wait for this one's, for ever.
-                match &open.sidecar {
-                    Some(sidecar) if sidecar::is_named(dir, file, sidecar) => {
-                        sidecar::read(sidecar)
-                            .map(Got::Sidecar)
-                            .map_err(|e| io_error(&path, "read the sidecar of", e))
-                    }
-                    // The next one locks another, and may have done so.
-                    _ => Err(Error::new(Kind::LockLost {
-                        document: path.display().to_string(),
-                        why: "the sidecar whose OS lock it is was removed or replaced",
-                    })),
-                }
+                let sidecar = own_sidecar(&self.root, place, open)?;
+                sidecar::read(sidecar)
+                    .map(Got::Sidecar)
+                    .map_err(|e| io_error(&path, "read the sidecar of", e))
             }
             FileAction::LockSidecar => {
                 let locked = sidecar::try_lock(dir, file)
@@ -141,11 +151,16 @@ impl Session {
             }
             FileAction::WriteTemp(bytes) => {
                 read::too_large(&path, bytes.len() as u64, self.root.max_bytes)?;
+                // One that it has is left to the next sweep.
+                open.temp = None;
                 let temp = folder::document(dir, file)
                     .map_err(io::Error::from)
                     .and_then(|like| Temp::write(dir, file, like.as_ref(), bytes, &path))
                     .map_err(|e| obstacle::explain(e, dir, file))
                     .map_err(|e| io_error(&path, "write a temporary file beside", e))?;
+                let Some(temp) = temp else {
+                    return Ok(Got::Busy);
+                };
                 let token = temp.token.clone();
                 open.temp = Some(temp);
                 Ok(Got::Temp(token))
@@ -166,8 +181,11 @@ impl Session {
                 step(&path, "remove the temporary file beside", done)
             }
             FileAction::AskRename => step(&path, "replace", obstacle::ask(dir, file)),
-            FileAction::Rename => {
+            FileAction::Rename { over } => {
                 let temp = held(&path, &open.temp)?;
+                if !is_still(&self.root, place, open, *over)? {
+                    return Ok(Got::Torn);
+                }
                 let done = temp.rename(dir, file);
                 if done.is_ok() {
                     open.temp = None;
@@ -175,7 +193,10 @@ impl Session {
                 let done = done.map_err(|e| obstacle::explain(e, dir, file));
                 step(&path, "rename the temporary file to", done)
             }
-            FileAction::Unlink => {
+            FileAction::Unlink { over } => {
+                if !is_still(&self.root, place, open, *over)? {
+                    return Ok(Got::Torn);
+                }
                 let done = rustix::fs::unlinkat(dir, file, AtFlags::empty());
                 let done = done.map_err(|e| obstacle::explain(e.into(), dir, file));
                 step(&path, "delete", done)
@@ -185,7 +206,10 @@ impl Session {
                 .and_then(|temp| temp.as_ref().map(Temp::stamp).transpose())
                 .map(Got::Stamp)
                 .map_err(|e| io_error(&path, "look at a temporary file beside", e)),
-            FileAction::RenameLeft { token } => {
+            FileAction::RenameLeft { token, over } => {
+                if !is_still(&self.root, place, open, *over)? {
+                    return Ok(Got::Torn);
+                }
                 let done = Temp::left(dir, file, token).and_then(|temp| match temp {
                     Some(temp) => temp.rename(dir, file),
                     None => Err(io::ErrorKind::NotFound.into()),
@@ -194,6 +218,7 @@ impl Session {
                 step(&path, "rename a temporary file to", done)
             }
             FileAction::DiscardLeft { token } => {
+                own_sidecar(&self.root, place, open)?;
                 let done = Temp::left(dir, file, token).and_then(|temp| match temp {
                     Some(temp) => temp.discard(dir).map_err(io::Error::from),
                     None => Ok(()),
@@ -202,7 +227,7 @@ impl Session {
             }
             FileAction::Sweep => temp::sweep(dir, &folder_path, file).map(|()| Got::Nothing),
             FileAction::MakeJournal
-            | FileAction::WriteJournal(_)
+            | FileAction::WriteJournal { .. }
             | FileAction::SyncJournal
             | FileAction::ReadJournal
             | FileAction::LockJournal
@@ -217,6 +242,39 @@ impl Session {
     }
 }
 
+/// The sidecar whose OS lock is held.
+///
+/// # Errors
+///
+/// Its path leads elsewhere: whoever comes next locks another one, and may have done so.
+fn own_sidecar<'a>(root: &Root, place: &Place, open: &'a Open) -> Result<&'a File> {
+    let sidecar = open
+        .sidecar
+        .as_ref()
+        .ok_or_else(|| out_of_order(&path_of(root, place)))?;
+    let name = sidecar::name(&place.file);
+    if root.leads_to(&place.folder, &name, sidecar) || cfg!(cachetx_without_last_look) {
+        return Ok(sidecar);
+    }
+    Err(Error::new(Kind::LockLost {
+        document: path_of(root, place).display().to_string(),
+        why: "the sidecar whose OS lock it is, or the run folder, was removed or replaced",
+    }))
+}
+
+/// The last look before a document is replaced or deleted: whether it is still what was checked.
+fn is_still(root: &Root, place: &Place, open: &Open, over: Option<Identity>) -> Result<bool> {
+    own_sidecar(root, place, open)?;
+    let (Some(dir), path) = (&open.folder, path_of(root, place)) else {
+        return Ok(false);
+    };
+    let now = match root.network {
+        true => read::stat_open(dir, &path, &place.file)?,
+        false => read::stat(dir, &path, &place.file)?,
+    };
+    Ok(now == Got::Identity(over) || cfg!(cachetx_without_last_look))
+}
+
 fn act_on_journal(
     dir: &File,
     path: &Path,
@@ -229,8 +287,9 @@ fn act_on_journal(
             *open = journal::make(dir, name).map_err(|e| io_error(path, "make the journal", e))?;
             Ok(open.as_ref().map_or(Got::Busy, |_| Got::Nothing))
         }
-        (FileAction::WriteJournal(content), Some(file)) => {
-            step(path, "write the journal", journal::write(file, content))
+        (FileAction::WriteJournal { journal, .. }, Some(file)) => {
+            let done = journal::write(dir, name, file, journal);
+            step(path, "write the journal", done)
         }
         (FileAction::SyncJournal, Some(file)) => step(path, "sync the journal", file.sync_all()),
         (FileAction::ReadJournal, _) => {
@@ -317,7 +376,7 @@ fn make_folder(root: &Root, place: &Place, open: &mut Open) -> Result<Got> {
 /// What reading actions see where the folder itself is missing; the others cannot go on.
 fn without_folder(root: &Root, place: &Place, action: &FileAction) -> Result<Got> {
     match action {
-        FileAction::Stat => Ok(Got::Stamp(None)),
+        FileAction::Stat => Ok(Got::Identity(None)),
         FileAction::Read => Ok(Got::Missing),
         FileAction::PeekSidecar => Ok(Got::Sidecar(super::Sidecar::default())),
         FileAction::DiscardTemp

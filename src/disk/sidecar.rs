@@ -6,11 +6,7 @@ use rustix::{
     fs::{Mode, OFlags},
     io::Errno,
 };
-use std::{
-    fs::File,
-    io,
-    os::unix::fs::{FileExt, MetadataExt},
-};
+use std::{fs::File, io, os::unix::fs::FileExt};
 use xxhash_rust::xxh3::xxh3_64;
 
 const MAGIC: &str = "cachetx 2";
@@ -106,7 +102,7 @@ pub(super) fn try_lock(dir: &File, file: &str) -> io::Result<Option<File>> {
     let new = Mode::from_raw_mode(0o666);
     let sidecar = folder::open_at(dir, &name, OFlags::RDWR | OFlags::CREATE, new)
         .map_err(|e| refused(e, &name))?;
-    if !os_lock::try_lock(&sidecar)? || !is_named(dir, file, &sidecar) {
+    if !os_lock::try_lock(&sidecar)? || !folder::leads_to(dir, &name, &sidecar)? {
         return Ok(None);
     }
     // Each time: the document's rights may have changed since, and its owner's next save mends the sidecar's.
@@ -122,15 +118,6 @@ fn refused(e: Errno, name: &str) -> io::Error {
     }
     let hint = "its owner's next save gives it the rights of the document and of their folder";
     io::Error::new(source.kind(), format!("{name}: {source}: {hint}"))
-}
-
-/// Whether the name still leads to this sidecar.
-pub(super) fn is_named(dir: &File, file: &str, sidecar: &File) -> bool {
-    let named = folder::stat_at(dir, &name(file)).ok().flatten();
-    let own = sidecar.metadata().ok();
-    named
-        .zip(own)
-        .is_some_and(|(named, own)| folder::stamp(&named).inode == own.ino())
 }
 
 #[cfg(test)]

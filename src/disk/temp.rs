@@ -23,58 +23,55 @@ pub(super) fn name(document: &str, token: &str) -> String {
     format!(".{document}.{token}{SUFFIX}")
 }
 
-/// Whether a name is that of one of the document's temporary files.
-pub(super) fn is_one_of(document: &str, name: &str) -> bool {
-    let token = name
-        .strip_prefix('.')
-        .and_then(|rest| rest.strip_prefix(document)?.strip_prefix('.'))
-        .and_then(|rest| rest.strip_suffix(SUFFIX));
-    token.is_some_and(crate::token::is_hex_64)
+/// The tokens that there are.
+pub(super) fn tokens() -> impl Iterator<Item = String> {
+    (0..limits::TEMP_NAMES).map(|n| format!("{n:016x}"))
 }
 
 impl Temp {
     /// Writes `bytes` to a new file that is like the document which it will replace, in rights and extended attributes, as far as
-    /// that is allowed. `path` is for messages.
+    /// that is allowed. `path` is for messages. `None` where every name is taken.
     pub(super) fn write(
         dir: &File,
         file: &str,
         document: Option<&File>,
         bytes: &[u8],
         path: &Path,
-    ) -> io::Result<Self> {
-        let temp = Self::make(dir, file, document.is_some())?;
+    ) -> io::Result<Option<Self>> {
+        let Some(temp) = Self::make(dir, file, document.is_some())? else {
+            return Ok(None);
+        };
         temp.fill(document, bytes, path).inspect_err(|_| {
             // Nothing was shown yet; what cannot be deleted now is swept by the next save.
             let _ = temp.discard(dir);
         })?;
-        Ok(temp)
+        Ok(Some(temp))
     }
 
     /// Makes an empty one, locked. Between its making and its locking another writer's sweep may take it for a dead
-    /// writer's: then another is made.
-    fn make(dir: &File, file: &str, narrow: bool) -> io::Result<Self> {
+    /// writer's, and removes it: then the next name is tried.
+    fn make(dir: &File, file: &str, narrow: bool) -> io::Result<Option<Self>> {
         let mode = Mode::from_raw_mode(if narrow { 0o600 } else { 0o666 });
-        for _ in 0..limits::TEMP_ATTEMPTS {
-            let token = crate::token::hex_64()?;
+        for token in tokens() {
             let name = name(file, &token);
             let new = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL;
-            let temp = Self {
-                file: folder::open_at(dir, &name, new, mode)?,
-                token,
-                name,
+            let temp = match folder::open_at(dir, &name, new, mode) {
+                Ok(file) => Self { token, name, file },
+                Err(Errno::EXIST) => continue,
+                Err(e) => return Err(e.into()),
             };
             match os_lock::try_lock(&temp.file) {
-                Ok(true) if folder::stat_at(dir, &temp.name)?.is_some() => return Ok(temp),
-                Ok(_) => {
-                    let _ = temp.discard(dir);
+                Ok(true) if folder::leads_to(dir, &temp.name, &temp.file)? => {
+                    return Ok(Some(temp));
                 }
+                Ok(_) => {}
                 Err(e) => {
                     let _ = temp.discard(dir);
                     return Err(e);
                 }
             }
         }
-        Err(io::Error::other("others removed it again and again"))
+        Ok(None)
     }
 
     /// One that a dead writer left; `None` where it is not there. No lock: whoever may sweep it has the sidecar's.
@@ -145,28 +142,25 @@ impl Temp {
     }
 }
 
-/// Deletes the document's temporary files that nobody holds locked: their writers are dead.
+/// Deletes the document's temporary files that nobody holds locked: their writers are dead. Under the sidecar's lock, so that
+/// nobody else does.
 pub(super) fn sweep(dir: &File, path: &Path, file: &str) -> Result<()> {
-    for name in folder::names(dir, path)? {
-        if !is_one_of(file, &name) {
-            continue;
-        }
+    for token in tokens() {
+        let name = name(file, &token);
         let Ok(left) = folder::open_at(dir, &name, OFlags::RDONLY, Mode::empty()) else {
             continue;
         };
-        if matches!(os_lock::try_lock(&left), Ok(true)) {
-            log::info!(
-                "{}: removing what a dead writer left",
-                path.join(&name).display()
-            );
-            match folder::unlink_at(dir, &name) {
-                // Its writer was alive after all, and is through with it.
-                Ok(()) | Err(Errno::NOENT) => {}
-                Err(e) => {
-                    let path = path.join(&name);
-                    return Err(io_error(&path, "remove a temporary file", e.into()));
-                }
-            }
+        // Where its writer was alive after all, and is through with it, the name may lead to another writer's by now.
+        if !matches!(os_lock::try_lock(&left), Ok(true))
+            || !folder::leads_to(dir, &name, &left).unwrap_or(false)
+        {
+            continue;
+        }
+        let path = path.join(&name);
+        log::info!("{}: removing what a dead writer left", path.display());
+        match folder::unlink_at(dir, &name) {
+            Ok(()) | Err(Errno::NOENT) => {}
+            Err(e) => return Err(io_error(&path, "remove a temporary file", e.into())),
         }
     }
     Ok(())
@@ -191,8 +185,12 @@ mod tests {
                 }
             });
             let written: io::Result<()> = (0..3_000).try_for_each(|_| {
-                let temp = Temp::write(&dir, "d", None, b"{}", &path)?;
-                temp.rename(&dir, "d")
+                // Every name may be at the sweep's hands just then.
+                loop {
+                    if let Some(temp) = Temp::write(&dir, "d", None, b"{}", &path)? {
+                        return temp.rename(&dir, "d");
+                    }
+                }
             });
             done.store(true, Relaxed);
             written.expect("every writer keeps its file");

@@ -4,7 +4,7 @@ use std::fmt;
 use xxhash_rust::xxh3::xxh3_64;
 
 /// The version of a document file. Every save moves the modification time forward, so no stamp comes back.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Stamp {
     /// Modification time in ns since 1970.
     pub(crate) mtime_ns: i64,

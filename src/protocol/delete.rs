@@ -5,7 +5,7 @@ use super::{
     intent::{Guarantee, Intent, Scope},
     outcome::Outcome,
     run::Run,
-    save::{Writer, admit, settle},
+    save::{Writer, admit, change, settle},
     spread::Spread,
 };
 use crate::{
@@ -78,9 +78,10 @@ async fn unlink(io: &super::Io, plan: &Plan, intent: &mut Option<Intent>) -> Res
         };
         *intent = Some(Intent::declare(io, scope).await?);
     }
-    let sidecar = admit(io, &plan.document, &plan.place, &plan.writer).await?;
+    let (sidecar, over) = admit(io, &plan.document, &plan.place, &plan.writer).await?;
     // The sidecar stays, so that a document made here later gets a later stamp and a higher fence.
-    let deleted = plan.writer.read.map_or(0, |stamp| stamp.mtime_ns);
+    let deleted = plan.writer.read.as_ref();
+    let deleted = deleted.map_or(0, |read| read.version.stamp.mtime_ns);
     let next = Sidecar {
         fence: plan.writer.fence,
         mtime_ns: sidecar.mtime_ns.max(deleted),
@@ -93,6 +94,7 @@ async fn unlink(io: &super::Io, plan: &Plan, intent: &mut Option<Intent>) -> Res
     // What the file's own time says is gone with it: the sidecar, and its name, have to outlive it through a power loss too.
     io.disk(&plan.place, FileAction::SyncSidecar).await?;
     io.disk(&plan.place, FileAction::SyncFolder).await?;
-    io.disk(&plan.place, FileAction::Unlink).await?;
-    Ok(())
+    let unlink = |over| FileAction::Unlink { over };
+    let (document, place) = (&plan.document, &plan.place);
+    change(io, document, place, &plan.writer, over, unlink).await
 }

@@ -3,10 +3,11 @@
 use super::{
     outcome::Durability,
     run::{Io, mismatch},
+    sidecars::busy,
 };
 use crate::{
     Error, Result,
-    disk::{FileAction, Folder, Got, Place, Sidecar},
+    disk::{FileAction, Folder, Got, Identity, Known, Place, Sidecar, Version},
     error::Kind,
     json, limits,
     op::{Bytes, Stamp},
@@ -15,10 +16,26 @@ use crate::{
 /// A document as its file had it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Found {
-    pub(crate) stamp: Stamp,
+    pub(crate) identity: Identity,
     pub(crate) bytes: Bytes,
-    /// Whether the stamp surely belongs to no other content: only then may a reader keep these bytes under it.
+    /// What tells this version from others from now on.
+    pub(crate) version: Version,
+    /// Whether its change time's tick was over, and its last writing so long ago that nobody is at it in place: only then may others
+    /// be given it.
     pub(crate) settled: bool,
+}
+
+impl Found {
+    pub(crate) fn stamp(&self) -> Stamp {
+        self.identity.stamp
+    }
+
+    pub(crate) fn known(&self) -> Known {
+        Known {
+            version: self.version,
+            bytes: self.bytes.clone(),
+        }
+    }
 }
 
 /// How to take it that a file is not there.
@@ -51,10 +68,10 @@ impl Io {
         }
     }
 
-    pub(super) async fn stat(&self, place: &Place) -> Result<Option<Stamp>> {
+    pub(super) async fn stat(&self, place: &Place) -> Result<Option<Identity>> {
         for attempt in 1..=limits::READ_ATTEMPTS {
             match self.disk(place, FileAction::Stat).await? {
-                Got::Stamp(stamp) => return Ok(stamp),
+                Got::Identity(identity) => return Ok(identity),
                 Got::Torn => self.sleep(limits::READ_PAUSE * attempt).await,
                 _ => return Err(mismatch("the disk")),
             }
@@ -71,23 +88,32 @@ impl Io {
 
     /// The document, whole: a file that changes while it is read, or that a writer in place has cut short just now, is
     /// read again, a bounded number of times.
-    pub(super) async fn read_file(&self, place: &Place, missing: Missing) -> Result<Option<Found>> {
+    ///
+    /// `saved_ns` is the time of the last save that the sidecar knew of before: a young file with it was not written in place.
+    pub(super) async fn read_file(
+        &self,
+        place: &Place,
+        missing: Missing,
+        saved_ns: i64,
+    ) -> Result<Option<Found>> {
         let mut missed = 0;
         for attempt in 1..=limits::READ_ATTEMPTS {
             // From before the file is opened: what is written to it after this reading is younger than that.
             let asked_at = self.now().wall_ns;
             match self.disk(place, FileAction::Read).await? {
-                Got::File(stamp, bytes) => {
+                Got::File(identity, bytes) => {
                     missed = 0;
-                    let settled = self.is_settled(place, stamp, asked_at).await;
-                    // A file that is being emptied shows its old time for a moment: it may seem settled.
-                    let doubtful = !settled || bytes.is_empty();
+                    let (over, old) = (identity.is_over(asked_at), is_old(&identity, asked_at));
+                    // A file that is being emptied shows its old time for a moment: it may seem old.
+                    let doubtful = !old || bytes.is_empty();
+                    let saved = identity.stamp.mtime_ns == saved_ns;
                     let last = attempt == limits::READ_ATTEMPTS;
                     if last || !(doubtful && json::is_cut_short(&bytes)) {
                         return Ok(Some(Found {
-                            stamp,
+                            version: Version::seen(&identity, over && (old || saved)),
+                            identity,
                             bytes,
-                            settled,
+                            settled: over && old,
                         }));
                     }
                 }
@@ -105,14 +131,25 @@ impl Io {
         Err(unsteady(place))
     }
 
-    /// Whether nothing that is written from now on can have this stamp too: the file's time is long past, or is the one
-    /// that the last save gave, and no later save gives that again.
-    async fn is_settled(&self, place: &Place, stamp: Stamp, asked_at: i64) -> bool {
-        if asked_at.saturating_sub(stamp.mtime_ns) >= limits::YOUNG_NS {
-            return true;
+    /// Writes a temporary file; its token. Where all names for one are taken, dead writers' are removed, and living ones waited
+    /// for. No sidecar's lock may be held.
+    pub(super) async fn write_temp(&self, place: &Place, bytes: &Bytes) -> Result<String> {
+        let until = self.now().boot + limits::SIDECAR_WAIT;
+        loop {
+            let write = FileAction::WriteTemp(bytes.clone());
+            match self.disk(place, write).await? {
+                Got::Temp(token) => return Ok(token),
+                Got::Busy if self.now().boot < until => {
+                    self.lock_sidecar(place).await?;
+                    let swept = self.disk(place, FileAction::Sweep).await;
+                    self.disk(place, FileAction::UnlockSidecar).await?;
+                    swept?;
+                    self.sleep(limits::SIDECAR_POLL).await;
+                }
+                Got::Busy => return Err(busy(place)),
+                _ => return Err(mismatch("the disk")),
+            }
         }
-        let sidecar = self.peek_sidecar(place).await;
-        sidecar.is_ok_and(|sidecar| sidecar.mtime_ns == stamp.mtime_ns)
     }
 
     /// Gives the temporary file a modification time above `previous`, however coarse the file system's times are.
@@ -134,10 +171,15 @@ impl Io {
     }
 }
 
-fn unsteady(place: &Place) -> Error {
+/// Whether the file was last written so long ago that nobody is at it any more.
+pub(super) fn is_old(identity: &Identity, now_ns: i64) -> bool {
+    now_ns.saturating_sub(identity.stamp.mtime_ns) >= limits::YOUNG_NS
+}
+
+pub(super) fn unsteady(place: &Place) -> Error {
     Error::new(Kind::Document {
         document: format!("{}/{}", place.folder, place.file),
-        message: "changed again and again while it was read: somebody writes it in place"
+        message: "changed again and again while it was looked at: somebody else writes it"
             .to_owned(),
     })
 }

@@ -2,7 +2,7 @@
 
 use super::{
     defer::record,
-    files::Missing,
+    files::{Found, Missing},
     recover::recover,
     run::{Io, Run, mismatch},
     tries::Tries,
@@ -13,9 +13,7 @@ use crate::{
     disk::{FileAction, Got, Place, Sidecar},
     error::Kind,
     limits,
-    op::{
-        Acquire, AcquireReply, Bytes, Lock, Release, ReleaseReply, Renew, RenewReply, Stamp, keys,
-    },
+    op::{Acquire, AcquireReply, Lock, Release, ReleaseReply, Renew, RenewReply, keys},
 };
 use backon::{BackoffBuilder, ExponentialBuilder};
 use std::time::Duration;
@@ -78,7 +76,7 @@ pub(crate) struct Held {
     pub(crate) fence: u64,
     /// By the driver's clock that counts suspended time too; the server's TTL began later, so this is on the safe side.
     pub(crate) expires: Duration,
-    pub(crate) read: Option<(Stamp, Bytes)>,
+    pub(crate) read: Option<Found>,
     /// What the sidecar said: a later stamp must be above it.
     pub(crate) last_mtime_ns: i64,
     /// The server did not give it: the OS lock that the files of this run hold is all there is.
@@ -237,16 +235,17 @@ fn as_expected(claim: &Claim, there: bool) -> Result<()> {
 }
 
 /// The document and its sidecar, once the lock is held.
-async fn look(io: &Io, claim: &Claim) -> Result<(Option<(Stamp, Bytes)>, Sidecar)> {
+async fn look(io: &Io, claim: &Claim) -> Result<(Option<Found>, Sidecar)> {
     let missing = match claim.expect {
         Expect::Document => Missing::Brief,
         Expect::Nothing => Missing::Final,
     };
     let sidecar = io.peek_sidecar_between_journals(&claim.place).await?;
-    let found = io.read_file(&claim.place, missing).await?;
+    let found = io
+        .read_file(&claim.place, missing, sidecar.mtime_ns)
+        .await?;
     as_expected(claim, found.is_some())?;
-    let read = found.map(|found| (found.stamp, found.bytes));
-    Ok((read, sidecar))
+    Ok((found, sidecar))
 }
 
 /// Asks until the lock is free or the wait is over; the lock, its fence, and when it was asked for.

@@ -1,28 +1,23 @@
-//! Reading a document: the server's copy where the file vouches for it, else the file.
+//! Reading a document: from its file, which is at hand, and filling its entry for those who have no file.
+//!
+//! A copy on the server is never taken in its place. It is vouched for by a stamp, which other programs can bring back: so it is
+//! right to the server, and only the file can tell a reader that it is.
 
 use super::{
-    files::{Found, Missing},
+    files::{Found, Missing, is_old},
     load,
     lock::millis,
     run::{Io, Run},
     tries::Tries,
 };
 use crate::{
-    Error,
+    Error, Result,
     disk::Place,
     error::Kind,
     limits,
-    op::{Bytes, Entry, Fault, Lease, LeaseReply, Read, ReadReply, Stamp, stamp::vouches},
+    op::{Entry, Fault, Lease, LeaseReply, stamp::vouches},
 };
 use std::time::Duration;
-
-/// Where the bytes came from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Source {
-    /// The server's copy, with the file's stamp and a digest that fits.
-    Server,
-    File,
-}
 
 /// What a reader brings along.
 #[derive(Clone, Debug)]
@@ -41,121 +36,109 @@ pub(crate) struct Reader {
 }
 
 /// What the server has to say.
-enum Sought {
-    Found(Bytes),
+enum Entered {
+    /// An entry that may be of this file.
+    There { voucher: Vec<u8>, value: Vec<u8> },
     /// The entry is not there, and this reader may fill it, with this token.
     Leased(String),
-    Nothing,
+    /// There is nothing to be done about it.
+    Left,
 }
 
-/// Two round trips at most: the lease, which gives the entry where that is there, and the fill.
-pub(crate) fn read(reader: Reader) -> Run<(Found, Source)> {
-    Run::new(|io| async move {
-        let mut leased = None;
-        io.finish_what_died(&reader.place).await;
-        if let Some(stamp) = io.stat(&reader.place).await? {
-            match ask(&io, &reader, stamp).await {
-                Sought::Found(bytes) => {
-                    let found = Found {
-                        stamp,
-                        bytes,
-                        // By the commit, or the settled read, that put the voucher there.
-                        settled: true,
-                    };
-                    return Ok((found, Source::Server));
-                }
-                Sought::Leased(token) => leased = Some(token),
-                Sought::Nothing => {}
+impl Entered {
+    /// Whether a reader of the file finds that the entry is not of it.
+    fn is_wrong(&self, found: &Found) -> bool {
+        match self {
+            Self::There { voucher, value } => {
+                let same = **value == *found.bytes;
+                !(same && vouches(voucher, &found.stamp(), &found.bytes))
             }
+            _ => false,
         }
-        let found = io.read_file(&reader.place, Missing::Brief).await;
-        if let Some(token) = leased {
-            let read = found.as_ref().ok().and_then(Option::as_ref);
-            end_lease(&io, &reader, token, read).await;
-        }
-        match found? {
-            Some(found) => Ok((found, Source::File)),
-            None => Err(Error::new(Kind::NotFound {
-                document: reader.document,
-            })),
+    }
+}
+
+/// Two round trips at most where nobody else sets the entry: the lease, and the fill.
+pub(crate) fn read(reader: Reader) -> Run<Found> {
+    Run::new(|io| async move {
+        let saved_ns = io.finish_what_died(&reader.place).await.mtime_ns;
+        let (mut refused, mut attempts) = (None, limits::UNFIT_ATTEMPTS);
+        let mut tries = Tries::new(reader.patience);
+        loop {
+            let entered = enter(&io, &reader, &mut tries, refused.take()).await?;
+            let found = io.read_file(&reader.place, Missing::Brief, saved_ns).await;
+            let there = found.as_ref().ok().and_then(Option::as_ref);
+            attempts -= 1;
+            let wrong = attempts > 0 && there.is_some_and(|found| entered.is_wrong(found));
+            match entered {
+                Entered::Leased(token) => end_lease(&io, &reader, token, there).await,
+                // A foreign program has set the value, or the file with an old stamp.
+                Entered::There { voucher, .. } if wrong => {
+                    refused = Some(voucher);
+                    continue;
+                }
+                _ => {}
+            }
+            return found?.ok_or_else(|| {
+                Error::new(Kind::NotFound {
+                    document: reader.document.clone(),
+                })
+            });
         }
     })
 }
 
-async fn ask(io: &Io, reader: &Reader, stamp: Stamp) -> Sought {
-    // What is read of a young file may be not fit to be filled, so no lease is asked for.
-    if io.now().wall_ns.saturating_sub(stamp.mtime_ns) < limits::YOUNG_NS {
-        return look(io, reader, stamp).await;
+/// Asks for the lease, where the file as it is now could be filled.
+async fn enter(
+    io: &Io,
+    reader: &Reader,
+    tries: &mut Tries,
+    mut refused: Option<Vec<u8>>,
+) -> Result<Entered> {
+    let Some(identity) = io.stat(&reader.place).await? else {
+        return Ok(Entered::Left);
+    };
+    let now_ns = io.now().wall_ns;
+    if !is_old(&identity, now_ns) || !identity.is_over(now_ns) {
+        return Ok(Entered::Left);
     }
-    let (mut refused, mut unfit) = (None, 0);
-    let mut tries = Tries::new(reader.patience);
-    while unfit < limits::UNFIT_ATTEMPTS {
+    loop {
         tries.begin(io);
         let token = tries.name(&reader.token);
         let asked = Lease {
             entry: reader.entry.clone(),
             token: token.clone(),
             ttl_ms: millis(reader.lease_ttl),
-            wanted: Some(stamp),
+            wanted: Some(identity.stamp),
             refused: refused.take(),
         };
-        match io.server(asked).await {
-            Ok(LeaseReply::Present { voucher, value }) if vouches(&voucher, &stamp, &value) => {
-                return Sought::Found(value.into());
-            }
-            // A foreign program has set the value alone.
-            Ok(LeaseReply::Present { voucher, .. }) => {
-                refused = Some(voucher);
-                unfit += 1;
-            }
-            Ok(LeaseReply::Leased) => return Sought::Leased(token),
+        return Ok(match io.server(asked).await {
+            Ok(LeaseReply::Present { voucher, value }) => Entered::There { voucher, value },
+            Ok(LeaseReply::Leased) => Entered::Leased(token),
             // The file is at hand, so nobody is waited for; it is newer than the one that was looked at, too.
-            Ok(LeaseReply::Busy { .. } | LeaseReply::Newer) => return Sought::Nothing,
+            Ok(LeaseReply::Busy { .. } | LeaseReply::Newer) => Entered::Left,
             Err(Fault::Unknown(e)) => {
                 load::renounce(io, reader.entry.clone(), token, &e).await;
-                if !tries.again(io).await {
-                    return Sought::Nothing;
+                if tries.again(io).await {
+                    continue;
                 }
+                Entered::Left
             }
-            // A full server gives no lease, nor does one on which this user may not write: but there may be an entry.
-            Err(Fault::NotDone(e)) if e.takes_reads() => return look(io, reader, stamp).await,
             Err(Fault::NotDone(e)) => {
-                log::debug!("{}: read from the file: {e}", reader.document);
-                return Sought::Nothing;
+                log::debug!("{}: not filled: {e}", reader.document);
+                Entered::Left
             }
-        }
+        });
     }
-    Sought::Nothing
 }
 
-async fn look(io: &Io, reader: &Reader, stamp: Stamp) -> Sought {
-    let asked = Read {
-        entry: reader.entry.clone(),
-        life: false,
-    };
-    match io.server(asked).await {
-        Ok(ReadReply::Found {
-            voucher: Some(voucher),
-            value: Some(value),
-            ..
-        }) if vouches(&voucher, &stamp, &value) => return Sought::Found(value.into()),
-        Ok(_) => {}
-        Err(fault) => log::debug!(
-            "{}: read from the file: {}",
-            reader.document,
-            fault.into_error()
-        ),
-    }
-    Sought::Nothing
-}
-
-/// Fills with what was read under the lease, if its stamp surely belongs to no other content; else gives the lease back. What
+/// Fills with what was read under the lease, where that may be given to others; else gives the lease back. What
 /// becomes of either is no concern of this reader's.
 async fn end_lease(io: &Io, reader: &Reader, token: String, found: Option<&Found>) {
     let entry = reader.entry.clone();
     match found.filter(|found| found.settled) {
         Some(found) => {
-            let (bytes, stamp) = (found.bytes.clone(), Some(found.stamp));
+            let (bytes, stamp) = (found.bytes.clone(), Some(found.stamp()));
             load::fill(io, entry, token, bytes, stamp, reader.ttl).await;
         }
         None => load::let_go(io, entry, token).await,
@@ -171,7 +154,8 @@ pub(crate) fn exists(place: Place) -> Run<bool> {
 mod tests {
     use super::*;
     use crate::{
-        disk::{Got, Sidecar},
+        disk::{Got, Identity, Sidecar},
+        op::Stamp,
         protocol::run::{Answer, Now, Step},
     };
 
@@ -181,8 +165,23 @@ mod tests {
         inode: 1,
     };
 
+    const IDENTITY: Identity = Identity {
+        stamp: STAMP,
+        changed_ns: STAMP.mtime_ns,
+        tick_ns: limits::FINE_TICK_NS,
+    };
+    const OLD_NS: i64 = limits::YOUNG_NS;
+
     /// Reads with these answers of the disk, at a time so long after the file's; what came out, and the actions.
-    fn read_with(got: Vec<Got>, age_ns: i64) -> (Result<(Found, Source), Error>, Vec<String>) {
+    fn read_with(got: Vec<Got>, age_ns: i64) -> (Result<Found, Error>, Vec<String>) {
+        read_after(Sidecar::default(), got, age_ns)
+    }
+
+    fn read_after(
+        sidecar: Sidecar,
+        got: Vec<Got>,
+        age_ns: i64,
+    ) -> (Result<Found, Error>, Vec<String>) {
         let place = Place {
             folder: "run".into(),
             file: "climate.nodb".into(),
@@ -204,8 +203,7 @@ mod tests {
             wall_ns: STAMP.mtime_ns + age_ns,
             ..Now::default()
         };
-        let no_transaction = Got::Sidecar(Sidecar::default());
-        let mut got = std::iter::once(no_transaction).chain(got);
+        let mut got = std::iter::once(Got::Sidecar(sidecar)).chain(got);
         let (mut actions, mut answer) = (Vec::new(), None);
         loop {
             let action = match run.resume(answer.take(), now) {
@@ -224,15 +222,15 @@ mod tests {
     }
 
     fn file() -> Got {
-        Got::File(STAMP, b"{}".to_vec().into())
+        Got::File(IDENTITY, b"{}".to_vec().into())
     }
 
     #[test]
     fn a_folder_that_went_stale_is_looked_into_again() {
-        let stamp = Got::Stamp(Some(STAMP));
-        let answers = vec![Got::Torn, Got::Torn, stamp, Got::Torn, file()];
-        let (found, actions) = read_with(answers, limits::YOUNG_NS);
-        assert!(found.is_ok_and(|(found, source)| found.settled && source == Source::File));
+        let there = Got::Identity(Some(IDENTITY));
+        let answers = vec![Got::Torn, Got::Torn, there, Got::Torn, file()];
+        let (found, actions) = read_with(answers, OLD_NS);
+        assert!(found.is_ok_and(|found| found.settled));
         assert_eq!(
             actions,
             [
@@ -255,29 +253,31 @@ mod tests {
     }
 
     #[test]
-    fn a_file_is_settled_by_its_age_or_by_the_sidecar() {
-        let settled = |age_ns, saved_ns| {
+    fn a_file_is_trusted_by_its_age_or_by_the_sidecar_and_never_within_its_tick() {
+        // Whether it may be filled, and whether its identity tells it from what comes later.
+        let trusted = |age_ns, saved_ns| {
             let sidecar = Sidecar {
-                fence: 1,
                 mtime_ns: saved_ns,
-                journal: None,
+                ..Sidecar::default()
             };
-            let answers = vec![Got::Stamp(Some(STAMP)), file(), Got::Sidecar(sidecar)];
-            let (found, actions) = read_with(answers, age_ns);
-            // After the file was read; once before that, for a transaction that died.
-            let peeked = actions.last().is_some_and(|it| it == "disk.peek-sidecar");
-            (found.expect("read").0.settled, peeked)
+            let answers = vec![Got::Identity(Some(IDENTITY)), file()];
+            let (found, _) = read_after(sidecar, answers, age_ns);
+            let found = found.expect("read");
+            (found.settled, found.version.is(&IDENTITY) == Some(true))
         };
-        assert_eq!(settled(limits::YOUNG_NS, 0), (true, false));
-        assert_eq!(settled(limits::YOUNG_NS - 1, 0), (false, true));
-        assert_eq!(settled(-limits::YOUNG_NS, 0), (false, true));
-        assert_eq!(settled(0, STAMP.mtime_ns), (true, true));
-        assert_eq!(settled(0, STAMP.mtime_ns + 1), (false, true));
+        let over_ns = limits::FINE_TICK_NS;
+        assert_eq!(trusted(OLD_NS, 0), (true, true));
+        assert_eq!(trusted(OLD_NS - 1, 0), (false, false));
+        assert_eq!(trusted(over_ns, STAMP.mtime_ns), (false, true));
+        assert_eq!(trusted(over_ns, STAMP.mtime_ns + 1), (false, false));
+        // Not even where a save vouches for it.
+        assert_eq!(trusted(over_ns - 1, STAMP.mtime_ns), (false, false));
+        assert_eq!(trusted(-OLD_NS, STAMP.mtime_ns), (false, false));
     }
 
     #[test]
     fn a_document_that_is_not_there_costs_no_round_trip_and_a_few_looks() {
-        let mut answers = vec![Got::Stamp(None)];
+        let mut answers = vec![Got::Identity(None)];
         answers.extend(vec![Got::Missing; limits::MISSING_ATTEMPTS as usize]);
         let (refused, actions) = read_with(answers, 0);
         assert!(refused.is_err_and(|e| e.is_not_found()));

@@ -6,6 +6,7 @@
 
 use super::{
     defer::delete_or_defer,
+    files::{Missing, unsteady},
     outcome::{CacheOutcome, Durability},
     run::{Io, Run, mismatch},
     sidecars::name,
@@ -13,7 +14,7 @@ use super::{
 use crate::{
     Error, Result,
     disk::{
-        FileAction, Got, Invalidation, Journal, JournalId, Place, Sidecar,
+        FileAction, Got, Identity, Invalidation, Journal, JournalId, Place, Sidecar, digest,
         journal::{self, Member},
     },
     error::io_error,
@@ -151,6 +152,7 @@ enum State {
 struct Found<'a> {
     member: &'a Member,
     state: State,
+    over: Option<Identity>,
     /// `None` where its whole folder is gone, or a link.
     sidecar: Option<Sidecar>,
 }
@@ -164,14 +166,15 @@ async fn finish_under_locks(io: &Io, id: JournalId, sidecars: &[Option<Sidecar>]
     io.disk(&id.place(), FileAction::SyncJournal).await?;
     let mut found = Vec::with_capacity(sidecars.len());
     for (member, sidecar) in journal.members.iter().zip(sidecars) {
-        let state = match sidecar {
+        let (state, over) = match sidecar {
             Some(_) => state(io, member).await?,
             // It may be back by now, and is not locked.
-            None => State::Other,
+            None => (State::Other, None),
         };
         found.push(Found {
             member,
             state,
+            over,
             sidecar: *sidecar,
         });
     }
@@ -218,13 +221,15 @@ async fn publish(io: &Io, found: &[Found<'_>]) -> Result<()> {
             others.join(", ")
         );
     }
-    for Found { member, .. } in of(State::Before) {
-        let token = member.temp.clone();
+    for Found { member, over, .. } in of(State::Before) {
+        let (token, over) = (member.temp.clone(), *over);
         let action = match void {
             true => FileAction::DiscardLeft { token },
-            false => FileAction::RenameLeft { token },
+            false => FileAction::RenameLeft { token, over },
         };
-        io.disk(&member.place, action).await?;
+        if io.disk(&member.place, action).await? == Got::Torn {
+            return Err(unsteady(&member.place));
+        }
     }
     let there = found.iter().filter(|it| it.sidecar.is_some());
     sync_folders(io, there.map(|it| &it.member.place))
@@ -232,21 +237,30 @@ async fn publish(io: &Io, found: &[Found<'_>]) -> Result<()> {
         .map(drop)
 }
 
-async fn state(io: &Io, member: &Member) -> Result<State> {
-    let stamp = io.stat(&member.place).await?;
+/// The document's state, and its identity.
+async fn state(io: &Io, member: &Member) -> Result<(State, Option<Identity>)> {
+    let mut now = io.stat(&member.place).await?;
+    let stamp = now.map(|now| now.stamp);
     if stamp == Some(member.after) {
-        return Ok(State::After);
+        return Ok((State::After, now));
     }
-    if cfg!(not(cachetx_without_image_check)) && stamp != Some(member.before) {
-        return Ok(State::Other);
+    let mut is_before = stamp == Some(member.before);
+    if let (true, Some(before)) = (is_before, member.digest) {
+        let found = io.read_file(&member.place, Missing::Final, 0).await?;
+        now = found.as_ref().map(|found| found.identity);
+        is_before =
+            found.is_some_and(|it| it.stamp() == member.before && digest(&it.bytes) == before);
+    }
+    if cfg!(not(cachetx_without_image_check)) && !is_before {
+        return Ok((State::Other, now));
     }
     let token = member.temp.clone();
     match io
         .disk(&member.place, FileAction::StatLeft { token })
         .await?
     {
-        Got::Stamp(temp) if temp == Some(member.after) => Ok(State::Before),
-        Got::Stamp(_) => Ok(State::Other),
+        Got::Stamp(temp) if temp == Some(member.after) => Ok((State::Before, now)),
+        Got::Stamp(_) => Ok((State::Other, now)),
         _ => Err(mismatch("the disk")),
     }
 }

@@ -3,6 +3,7 @@
 use super::{
     defer::defer,
     expires::Expires,
+    files::{Missing, unsteady},
     intent::{Guarantee, Intent, Scope},
     lock::let_go,
     outcome::{CacheOutcome, Durability, Outcome},
@@ -12,8 +13,9 @@ use super::{
 };
 use crate::{
     Error, Params, Result,
-    disk::{FileAction, Place, Sidecar},
+    disk::{FileAction, Got, Identity, Known, Place, Sidecar},
     error::Kind,
+    limits,
     op::{Bytes, Commit, CommitReply, Entry, Invalidate, InvalidateReply, Lock, Own, Stamp, Wait},
 };
 use std::time::Duration;
@@ -51,8 +53,8 @@ pub(crate) struct Writer {
     pub(crate) fence: u64,
     /// Renewals move it on while the save is on its way.
     pub(crate) expires: Expires,
-    /// The stamp that it read; `None` where it makes the document.
-    pub(crate) read: Option<Stamp>,
+    /// The version that it read; `None` where it makes the document.
+    pub(crate) read: Option<Known>,
     /// The highest modification time it knows of.
     pub(crate) last_mtime_ns: i64,
 }
@@ -116,8 +118,7 @@ pub(crate) fn save(plan: Plan) -> Run<Saved> {
 
 async fn publish(io: &Io, plan: &Plan, intent: &mut Option<Intent>) -> Result<Stamp> {
     let place = &plan.place;
-    let write = FileAction::WriteTemp(plan.bytes.clone());
-    io.disk(place, write).await?;
+    io.write_temp(place, &plan.bytes).await?;
     let mut stamp = io.stamp_temp(place, plan.writer.last_mtime_ns).await?;
     io.disk(place, FileAction::SyncTemp).await?;
 
@@ -125,7 +126,7 @@ async fn publish(io: &Io, plan: &Plan, intent: &mut Option<Intent>) -> Result<St
     if plan.guarantee == Guarantee::CrashSafe {
         *intent = Some(Intent::declare(io, scope(plan)).await?);
     }
-    let sidecar = admit(io, &plan.document, place, &plan.writer).await?;
+    let (sidecar, over) = admit(io, &plan.document, place, &plan.writer).await?;
     if sidecar.mtime_ns >= stamp.mtime_ns {
         // A document was made and deleted here since this writer looked.
         stamp = io.stamp_temp(place, sidecar.mtime_ns).await?;
@@ -140,7 +141,8 @@ async fn publish(io: &Io, plan: &Plan, intent: &mut Option<Intent>) -> Result<St
         intent.refresh(io).await;
     }
     io.disk(place, FileAction::WriteSidecar(next)).await?;
-    io.disk(place, FileAction::Rename).await?;
+    let rename = |over| FileAction::Rename { over };
+    change(io, &plan.document, place, &plan.writer, over, rename).await?;
     Ok(stamp)
 }
 
@@ -156,27 +158,28 @@ fn scope(plan: &Plan) -> Scope {
     }
 }
 
-/// Takes the sidecar's OS lock and checks that this writer may still write.
+/// Takes the sidecar's OS lock and checks that this writer may still write; what the sidecar says, and the document that was found.
 pub(super) async fn admit(
     io: &Io,
     document: &str,
     place: &Place,
     writer: &Writer,
-) -> Result<Sidecar> {
+) -> Result<(Sidecar, Option<Identity>)> {
     let sidecar = io.lock_sidecar(place).await?;
-    may_write(io, document, place, writer, &sidecar).await?;
-    Ok(sidecar)
+    let over = may_write(io, document, place, writer, &sidecar).await?;
+    Ok((sidecar, over))
 }
 
 /// Under the sidecar's OS lock. The order of the checks is the order of what the caller would want to know: who was faster,
-/// then that the file is another one, then that time is over.
+/// then that the file is another one, then that time is over. The document as it was found.
 pub(super) async fn may_write(
     io: &Io,
     document: &str,
     place: &Place,
     writer: &Writer,
     sidecar: &Sidecar,
-) -> Result<()> {
+) -> Result<Option<Identity>> {
+    let name = document;
     let document = || document.to_owned();
     io.writable_folder(place).await?;
     if sidecar.fence > writer.fence {
@@ -186,19 +189,61 @@ pub(super) async fn may_write(
             stored: sidecar.fence,
         }));
     }
-    let stamp = io.stat(place).await?;
-    if cfg!(not(cachetx_without_stamp_check)) && stamp != writer.read {
-        return Err(Error::new(Kind::Conflict {
-            document: document(),
-        }));
-    }
+    let over = still_read(io, name, place, writer).await?;
     if io.now().boot >= writer.expires.get() {
         return Err(Error::new(Kind::LockLost {
             document: document(),
             why: "its time to live is over",
         }));
     }
-    Ok(())
+    Ok(over)
+}
+
+/// The document as it is now, where it is still the version that this writer has read. Where the file was only touched (renamed,
+/// linked, given another mode or owner), or its change time's tick was not over, its content decides.
+async fn still_read(
+    io: &Io,
+    document: &str,
+    place: &Place,
+    writer: &Writer,
+) -> Result<Option<Identity>> {
+    let mut now = io.stat(place).await?;
+    let is_read = match (&now, &writer.read) {
+        (None, None) => true,
+        (Some(identity), Some(read)) => match read.version.is(identity) {
+            Some(is) => is,
+            None => {
+                let found = io.read_file(place, Missing::Final, 0).await?;
+                now = found.as_ref().map(|found| found.identity);
+                found.is_some_and(|it| it.stamp() == read.version.stamp && it.bytes == read.bytes)
+            }
+        },
+        _ => false,
+    };
+    if is_read || cfg!(cachetx_without_stamp_check) {
+        return Ok(now);
+    }
+    Err(Error::new(Kind::Conflict {
+        document: document.to_owned(),
+    }))
+}
+
+/// Renames, or deletes: as long as the document is `over`, which was checked. Where it was touched since, it is checked again.
+pub(super) async fn change(
+    io: &Io,
+    document: &str,
+    place: &Place,
+    writer: &Writer,
+    mut over: Option<Identity>,
+    action: impl Fn(Option<Identity>) -> FileAction,
+) -> Result<()> {
+    for _ in 0..limits::READ_ATTEMPTS {
+        if io.disk(place, action(over)).await? != Got::Torn {
+            return Ok(());
+        }
+        over = still_read(io, document, place, writer).await?;
+    }
+    Err(unsteady(place))
 }
 
 async fn discard(io: &Io, plan: &Plan) {

@@ -70,30 +70,32 @@ impl Io {
 
     /// Finishes a transaction that has this document among its own and is dead. One that is at work is not waited for, and what
     /// cannot be finished now is left: nobody is kept from reading, or from asking for a lock.
-    pub(super) async fn finish_what_died(&self, place: &Place) {
+    /// What the sidecar said where there was none; nothing is known else.
+    pub(super) async fn finish_what_died(&self, place: &Place) -> Sidecar {
         match self.try_to_finish(place).await {
+            Ok(sidecar) => return sidecar,
             Err(e) if !e.is_busy() => {
                 log::warn!("{}: a transaction is left half done: {e}", name(place));
             }
-            _ => {}
+            Err(_) => {}
         }
+        Sidecar::default()
     }
 
-    async fn try_to_finish(&self, place: &Place) -> Result<()> {
-        if self.peek_sidecar(place).await?.journal.is_none() {
-            return Ok(());
+    async fn try_to_finish(&self, place: &Place) -> Result<Sidecar> {
+        let peeked = self.peek_sidecar(place).await?;
+        if peeked.journal.is_none() {
+            return Ok(peeked);
         }
         let Got::Sidecar(sidecar) = self.disk(place, FileAction::LockSidecar).await? else {
-            return Ok(());
+            return Ok(Sidecar::default());
         };
         self.disk(place, FileAction::UnlockSidecar).await?;
-        match sidecar.journal {
-            Some(id) => {
-                let until = self.now().boot + limits::FINISH_WAIT;
-                recover(self, place, id, until).await
-            }
-            None => Ok(()),
+        if let Some(id) = sidecar.journal {
+            let until = self.now().boot + limits::FINISH_WAIT;
+            recover(self, place, id, until).await?;
         }
+        Ok(Sidecar::default())
     }
 
     /// What the sidecar says while no transaction has this document among its own: one that is at work is waited for, a
@@ -113,7 +115,7 @@ pub(super) fn name(place: &Place) -> String {
     format!("{}/{}", place.folder, place.file)
 }
 
-fn busy(place: &Place) -> Error {
+pub(super) fn busy(place: &Place) -> Error {
     Error::new(Kind::SidecarBusy {
         document: name(place),
         waited: limits::SIDECAR_WAIT,

@@ -2,8 +2,8 @@
 
 use crate::{
     Result,
-    disk::{FileAction, Got, Place},
-    op::{Ask, Fault, Stamp},
+    disk::{FileAction, Got, Identity, Place},
+    op::{Ask, Fault},
     protocol::{Action, Answer, Now, Run, Step},
 };
 use std::{
@@ -54,13 +54,13 @@ impl Hand {
         }
     }
 
-    /// The document's stamp by one system call, as a reader with a snapshot asks for it.
-    pub(crate) async fn glance(&self, place: &Place) -> Option<Stamp> {
+    /// The document's identity by one system call, as a reader with a snapshot asks for it.
+    pub(crate) async fn glance(&self, place: &Place) -> Option<Identity> {
         let action = Action::Disk(place.clone(), FileAction::Stat);
         let answer = self.wait_for(Wish::Act(action)).await;
         self.wait_for(Wish::Close).await;
         match answer {
-            Answer::Disk(Ok(Got::Stamp(stamp))) => stamp,
+            Answer::Disk(Ok(Got::Identity(identity))) => identity,
             _ => None,
         }
     }

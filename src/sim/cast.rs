@@ -16,7 +16,7 @@ use crate::{
         group::{self, Member},
         load::{self, Begun, Filled},
         lock::{self, Expect, WhileAway},
-        read::{Reader, Source, read},
+        read::{Reader, read},
         recover,
         replay::{How, replay},
         save::{Plan, Saved, Writer, save},
@@ -160,12 +160,11 @@ impl Paper {
         deleted
     }
 
-    pub(crate) async fn read(&self, hand: &Hand) -> Result<(Saves, Source)> {
-        let (found, source) = self.find(hand).await?;
-        Ok((parse(&found.bytes)?, source))
+    pub(crate) async fn read(&self, hand: &Hand) -> Result<Saves> {
+        parse(&self.find(hand).await?.bytes)
     }
 
-    async fn find(&self, hand: &Hand) -> Result<(Found, Source)> {
+    async fn find(&self, hand: &Hand) -> Result<Found> {
         let reader = Reader {
             document: self.name.to_owned(),
             place: self.place.clone(),
@@ -180,7 +179,7 @@ impl Paper {
 
     /// With what a snapshot keeps.
     pub(crate) async fn read_whole(&self, hand: &Hand) -> Result<(Found, Saves)> {
-        let (found, _) = self.find(hand).await?;
+        let found = self.find(hand).await?;
         let saves = parse(&found.bytes)?;
         Ok((found, saves))
     }
@@ -257,21 +256,21 @@ pub(crate) async fn mend(hand: &Hand) -> Result<()> {
 /// What was read under a lock, with one number more.
 fn with(held: &Held, number: u64) -> Result<Bytes> {
     let read = held.read.as_ref();
-    let mut saves = read.map_or(Ok(Vec::new()), |(_, bytes)| parse(bytes))?;
+    let mut saves = read.map_or(Ok(Vec::new()), |found| parse(&found.bytes))?;
     saves.push(number);
     Ok(text(&saves))
 }
 
 fn writer(held: &Held) -> Writer {
-    let read = held.read.as_ref().map(|(stamp, _)| *stamp);
+    let read = held.read.as_ref().map(Found::known);
     Writer {
         lock: held.lock.clone(),
         fence: held.fence,
         expires: Expires::at(held.expires),
-        read,
         last_mtime_ns: held
             .last_mtime_ns
-            .max(read.map_or(0, |stamp| stamp.mtime_ns)),
+            .max(read.as_ref().map_or(0, |read| read.version.stamp.mtime_ns)),
+        read,
     }
 }
 
@@ -308,7 +307,7 @@ pub(crate) async fn derive(hand: &Hand, entry: &Entry, from: &[Paper]) -> Result
     let load = async || {
         let mut saves = Vec::new();
         for paper in from {
-            saves.extend(paper.read(hand).await?.0);
+            saves.extend(paper.read(hand).await?);
         }
         Ok(saves)
     };

@@ -1,16 +1,18 @@
-use super::{HeldLock, Save, Store, hold::Hold, locked::Locked, names::Names, snapshots::Loaded};
+use super::{
+    HeldLock, Save, Store,
+    hold::Hold,
+    locked::Locked,
+    names::Names,
+    snapshots::{Kept, Loaded},
+};
 use crate::{
     BoxError, Error, Outcome, Params, Result, WhileAway,
-    disk::Session,
+    disk::{Session, digest},
     error::Kind,
     json,
     nested::Load,
     op::Bytes,
-    protocol::{
-        self, Claim,
-        lock::Expect,
-        read::{Reader, Source},
-    },
+    protocol::{self, Claim, lock::Expect, read::Reader},
     token,
 };
 use serde::{Serialize, de::DeserializeOwned};
@@ -256,19 +258,19 @@ impl<T: Serialize + DeserializeOwned> Document<T> {
 }
 
 impl<T: DeserializeOwned + Send + Sync + 'static> Document<T> {
-    /// The document as its file has it. What was read before is returned again, the same `Arc`, where the file's stamp
-    /// (modification time, size and inode) is still the same: one system call, no server, no parsing. Else it comes from
-    /// the server's copy where that carries the file's stamp and its digest fits, else from the file. So a reader that can
-    /// see the file is right whatever the server holds. Threads that read the same document share one load.
+    /// The document as its file has it, whatever the server holds. What was read before is returned again, the same `Arc`, where
+    /// the file is still the same by its change time, modification time, size and inode: one system call, no server, no
+    /// parsing. Else the file is read; the same bytes are not parsed again, and give the same `Arc`. So it is for the first 0.1 s
+    /// after a change of the file (2.1 s on file systems that keep whole seconds, and on network file systems), since a second
+    /// change could leave the same times. Threads that read the same document share one load.
     ///
-    /// What was read from the file is set on the server for the next reader, under a lease that every save drops; not where
+    /// What was read is set on the server for others, under a lease that every save drops, where it is not there; not where
     /// the file is younger than two seconds, and not where somebody else has the lease.
     ///
     /// A [`Transaction`](crate::Transaction) whose process died in the middle is finished before anything is read from the server or
     /// the file; what was read before that may be returned once more, until somebody has finished it.
     ///
-    /// A program that writes the file in place, keeps its size and sets its modification time back is not noticed. A
-    /// file that is missing, or cut short just now, is looked at again for some ms, since other programs replace files so.
+    /// A file that is missing, or cut short just now, is looked at again for some ms, since other programs replace files so.
     ///
     /// # Errors
     ///
@@ -278,23 +280,23 @@ impl<T: DeserializeOwned + Send + Sync + 'static> Document<T> {
         let (store, place) = (&self.store.0, &self.names.place);
         let (owner, kind) = (Arc::as_ptr(store) as usize, TypeId::of::<T>());
         Load::refuse_nested(owner, kind, &self.names.document)?;
-        let stamp_now = || {
+        let now = || {
             if let Some(trace) = &store.trace {
                 trace("disk.stat");
             }
             store.root.glance(place)
         };
-        let got = store.snapshots.read(place, stamp_now, || self.load())?;
+        let got = store.snapshots.read(place, now, |kept| self.load(kept))?;
         if got.kept {
             store.cache.counters().reads_from_snapshot.add();
         }
         Ok(got.value)
     }
 
-    fn load(&self) -> Result<Loaded<T>> {
+    fn load(&self, kept: Option<Kept<T>>) -> Result<Loaded<T>> {
         let names = &self.names;
         let cache = self.store.cache();
-        let (found, source) = self.store.drive(protocol::read::read(Reader {
+        let found = self.store.drive(protocol::read::read(Reader {
             document: names.document.clone(),
             place: names.place.clone(),
             entry: names.entry.clone(),
@@ -303,23 +305,25 @@ impl<T: DeserializeOwned + Send + Sync + 'static> Document<T> {
             lease_ttl: cache.lease_ttl(),
             patience: cache.response_timeout(),
         }))?;
-        let counters = cache.counters();
-        match source {
-            Source::Server => counters.reads_from_server.add(),
-            Source::File => counters.reads_from_file.add(),
-        }
-        let load = Load {
-            owner: Arc::as_ptr(&self.store.0) as usize,
-            kind: TypeId::of::<T>(),
-            name: names.document.clone(),
+        cache.counters().reads_from_file.add();
+        let digest = digest(&found.bytes);
+        let value = match kept.filter(|kept| kept.digest == digest) {
+            Some(kept) => kept.value,
+            None => {
+                let load = Load {
+                    owner: Arc::as_ptr(&self.store.0) as usize,
+                    kind: TypeId::of::<T>(),
+                    name: names.document.clone(),
+                };
+                let _begun = load.begin();
+                Arc::new(json::parse(&names.document, &found.bytes)?)
+            }
         };
-        let begun = load.begin();
-        let value = json::parse(&names.document, &found.bytes)?;
-        drop(begun);
         Ok(Loaded {
-            value: Arc::new(value),
+            value,
             bytes: found.bytes.len() as u64,
-            stamp: found.settled.then_some(found.stamp),
+            version: found.version,
+            digest,
         })
     }
 }

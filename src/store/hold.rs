@@ -8,10 +8,10 @@ use super::{
 use crate::{
     Error, Outcome, Params, Result,
     cache::{Task, now},
-    disk::Session,
+    disk::{Known, Session},
     error::Kind,
     json::{self, Outer},
-    op::{Bytes, Entry, Lock, Stamp},
+    op::{Bytes, Entry, Lock},
     protocol::{
         self, Held, Run,
         group::Member,
@@ -39,7 +39,7 @@ pub struct Hold {
     /// Of a lock that the server did not give ([`WhileAway::OsLock`](crate::WhileAway::OsLock)): they hold the OS lock in its
     /// place, for which a save of its own would wait in vain.
     files: Option<Session>,
-    read: Option<Stamp>,
+    read: Option<Known>,
     last_mtime_ns: i64,
     outer: Outer,
 }
@@ -51,7 +51,7 @@ impl Hold {
         held: Held,
         files: Option<Session>,
     ) -> (Self, Option<Bytes>) {
-        let (read, bytes) = held.read.unzip();
+        let (read, bytes) = held.read.map(|found| (found.known(), found.bytes)).unzip();
         let life = Life::new(&store, &names.place.folder, &names.controller, held.expires);
         let keeper = match store.0.keep_alive {
             _ if files.is_some() => None,
@@ -74,7 +74,7 @@ impl Hold {
             files,
             last_mtime_ns: held
                 .last_mtime_ns
-                .max(read.map_or(0, |stamp| stamp.mtime_ns)),
+                .max(read.as_ref().map_or(0, |read| read.version.stamp.mtime_ns)),
             read,
             outer: Outer::default(),
         };
@@ -92,7 +92,7 @@ impl Hold {
             lock: self.lock.clone().ok_or_else(|| self.lost(GONE))?,
             fence: self.fence,
             expires: self.life.expires().clone(),
-            read: self.read,
+            read: self.read.clone(),
             last_mtime_ns: self.last_mtime_ns,
         })
     }
@@ -144,6 +144,7 @@ impl Hold {
             mark_ttl: cache.mark_ttl(),
             patience: cache.response_timeout(),
         };
+        let bytes = plan.bytes.clone();
         self.begin_save();
         let on_server = self.files.is_none();
         let saved = self.drive(protocol::save::save(plan));
@@ -157,7 +158,7 @@ impl Hold {
                 false => self.life.lose("it ran out or was cleared", cache),
             }
         }
-        self.read = Some(saved.stamp);
+        self.read = Some(Known::saved(saved.stamp, bytes));
         self.last_mtime_ns = saved.stamp.mtime_ns;
         Ok(saved.outcome)
     }

@@ -1,9 +1,14 @@
 //! What this process has read: for each document and each type it was read as, the `Arc<T>` that its readers share.
 //!
-//! A snapshot is returned only beside a stamp that was taken after the read began and that equals its own, so a reader never
-//! gets anything older than the file was at its call. Of a document whose stamp may come back nothing is kept.
+//! A snapshot is returned only beside an identity that was taken after the read began and that is its own, so a reader never gets
+//! anything older than the file was at its call. Where the identity may be another version's too, the file is read, and what was
+//! parsed before is returned only for the same bytes.
 
-use crate::{Result, disk::Place, limits, op::Stamp};
+use crate::{
+    Result,
+    disk::{Identity, Place, Version},
+    limits,
+};
 use quick_cache::{
     DefaultHashBuilder, Equivalent, OptionsBuilder, Weighter,
     sync::{Cache, DefaultLifecycle, GuardResult},
@@ -22,8 +27,15 @@ pub(super) struct Loaded<T> {
     pub(super) value: Arc<T>,
     /// Of JSON text.
     pub(super) bytes: u64,
-    /// `None` where the value may not be kept.
-    pub(super) stamp: Option<Stamp>,
+    pub(super) version: Version,
+    /// Of the text.
+    pub(super) digest: u64,
+}
+
+/// What was parsed of bytes with this digest.
+pub(super) struct Kept<T> {
+    pub(super) value: Arc<T>,
+    pub(super) digest: u64,
 }
 
 /// What a reader gets.
@@ -59,21 +71,22 @@ impl Snapshots {
         )))
     }
 
-    /// The snapshot where `stamp_now` says that it is the file's, else what `load` gives. Readers that come while another
-    /// one loads wait for that, a bounded time; where it is not theirs to use they load for themselves, side by side.
+    /// The snapshot where `now` says that it is the file's, else what `load` gives, which gets the snapshot that there was: it
+    /// need not parse the same bytes again. Readers that come while another one loads wait for that, a bounded time; where it
+    /// is not theirs to use they load for themselves, side by side.
     pub(super) fn read<T: Send + Sync + 'static>(
         &self,
         place: &Place,
-        stamp_now: impl Fn() -> Option<Stamp>,
-        load: impl FnOnce() -> Result<Loaded<T>>,
+        now: impl Fn() -> Option<Identity>,
+        load: impl FnOnce(Option<Kept<T>>) -> Result<Loaded<T>>,
     ) -> Result<Got<T>> {
         let Some(kept) = &self.0 else {
-            return load().map(Got::loaded);
+            return load(None).map(Got::loaded);
         };
         let kind = TypeId::of::<T>();
         let seen = kept.get(&Asked { place, kind }).flatten();
         if let Some(snapshot) = &seen
-            && let Some(got) = snapshot.if_current(&stamp_now)
+            && let Some(got) = snapshot.if_current(&now)
         {
             return Ok(got);
         }
@@ -81,32 +94,36 @@ impl Snapshots {
             place: place.clone(),
             kind,
         };
-        if let Some(old) = seen {
+        if let Some(old) = &seen {
             // A newer one that somebody put there meanwhile stays.
-            let is_old = |slot: &Slot| slot.as_ref().is_some_and(|it| it.stamp == old.stamp);
+            let is_old = |slot: &Slot| {
+                slot.as_ref()
+                    .is_some_and(|it| (it.version, it.digest) == (old.version, old.digest))
+            };
             kept.remove_if(&key, is_old);
         }
         match kept.get_value_or_guard(&key, Some(limits::SNAPSHOT_WAIT)) {
             GuardResult::Guard(guard) => {
-                let loaded = load();
-                let slot = loaded.as_ref().ok().and_then(Snapshot::of);
+                let loaded = load(seen.as_ref().and_then(Snapshot::kept));
+                let slot = loaded.as_ref().ok().map(Snapshot::of);
                 let keep = slot.is_some();
-                // Also where nothing is kept, so that those who wait go on all at once. An error means that it was evicted.
+                // Also where nothing was loaded, so that those who wait go on all at once. An error means that it was evicted.
                 let _ = guard.insert(slot);
                 if !keep {
                     kept.remove_if(&key, Option::is_none);
                 }
                 return loaded.map(Got::loaded);
             }
-            // That load began before this read, perhaps: only the stamp of now makes it this reader's.
+            // That load began before this read, perhaps: only the identity of now makes it this reader's, or the same bytes.
             GuardResult::Value(Some(snapshot)) => {
-                if let Some(got) = snapshot.if_current(&stamp_now) {
+                if let Some(got) = snapshot.if_current(&now) {
                     return Ok(got);
                 }
+                return load(snapshot.kept()).map(Got::loaded);
             }
             GuardResult::Value(None) | GuardResult::Timeout => {}
         }
-        load().map(Got::loaded)
+        load(None).map(Got::loaded)
     }
 }
 
@@ -119,30 +136,39 @@ impl<T> Got<T> {
     }
 }
 
-/// `None` for a moment only: a load that gave nothing to keep.
+/// `None` for a moment only: a load that failed.
 type Slot = Option<Snapshot>;
 
 #[derive(Clone)]
 struct Snapshot {
     value: Arc<dyn Any + Send + Sync>,
     bytes: u64,
-    stamp: Stamp,
+    version: Version,
+    digest: u64,
 }
 
 impl Snapshot {
-    fn of<T: Send + Sync + 'static>(loaded: &Loaded<T>) -> Option<Self> {
-        Some(Self {
+    fn of<T: Send + Sync + 'static>(loaded: &Loaded<T>) -> Self {
+        Self {
             value: loaded.value.clone(),
             bytes: loaded.bytes,
-            stamp: loaded.stamp?,
-        })
+            version: loaded.version,
+            digest: loaded.digest,
+        }
+    }
+
+    fn kept<T: Send + Sync + 'static>(&self) -> Option<Kept<T>> {
+        let value = self.value.clone().downcast().ok()?;
+        let digest = self.digest;
+        Some(Kept { value, digest })
     }
 
     fn if_current<T: Send + Sync + 'static>(
         &self,
-        stamp_now: impl Fn() -> Option<Stamp>,
+        now: impl Fn() -> Option<Identity>,
     ) -> Option<Got<T>> {
-        if stamp_now() != Some(self.stamp) && cfg!(not(cachetx_without_snapshot_check)) {
+        let current = now().and_then(|now| self.version.is(&now)) == Some(true);
+        if !current && cfg!(not(cachetx_without_snapshot_check)) {
             return None;
         }
         let value = self.value.clone().downcast().ok()?;

@@ -3,7 +3,7 @@
 use crate::{
     Cache, CacheOutcome, Error, Guarantee, Params, Result,
     cache::now,
-    disk::{FileAction, Folder, Got, Place, Sidecar},
+    disk::{FileAction, Folder, Got, Identity, Place, Sidecar},
     error::Kind,
     limits,
     op::{Bytes, Entry, Stamp, keys},
@@ -96,7 +96,7 @@ impl FilelessDocument {
                 lock: held.lock,
                 fence: held.fence,
                 expires: Expires::at(held.expires),
-                read: held.read.map(|(stamp, _)| stamp),
+                read: held.read.map(|found| found.known()),
                 last_mtime_ns: held.last_mtime_ns,
             },
             release: true,
@@ -161,11 +161,16 @@ impl Default for Memory {
 }
 
 impl Memory {
+    /// Its change time is long past: nobody else writes it.
+    fn identity(&self) -> Identity {
+        Identity::local(self.document.0, 0)
+    }
+
     fn perform(&mut self, action: &FileAction) -> Got {
         match action {
             FileAction::LookAtFolder => return Got::Folder(Folder::Writable),
-            FileAction::Stat => return Got::Stamp(Some(self.document.0)),
-            FileAction::Read => return Got::File(self.document.0, self.document.1.clone()),
+            FileAction::Stat => return Got::Identity(Some(self.identity())),
+            FileAction::Read => return Got::File(self.identity(), self.document.1.clone()),
             FileAction::PeekSidecar | FileAction::LockSidecar => return Got::Sidecar(self.sidecar),
             FileAction::StampTemp { mtime_ns } => {
                 self.temp.0.mtime_ns = *mtime_ns;
@@ -176,7 +181,7 @@ impl Memory {
                 self.temp.1 = bytes.clone();
             }
             FileAction::WriteSidecar(content) => self.sidecar = *content,
-            FileAction::Rename => self.document = self.temp.clone(),
+            FileAction::Rename { .. } => self.document = self.temp.clone(),
             _ => {}
         }
         Got::Nothing

@@ -5,6 +5,7 @@ mod file_attributes;
 mod hostile;
 #[cfg(target_os = "linux")]
 mod hot_read;
+mod identity;
 mod numbers;
 mod raw_object;
 #[cfg(target_os = "linux")]

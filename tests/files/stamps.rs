@@ -98,13 +98,13 @@ fn negative_control_without_setting_the_time_stamps_repeat() {
 }
 
 /// A small ext4 on a loop device, with inodes too small for more than whole seconds.
-struct Mount {
-    point: PathBuf,
+pub struct Mount {
+    pub point: PathBuf,
     _dir: TempDir,
 }
 
 impl Mount {
-    fn ext4_with_small_inodes() -> Option<Self> {
+    pub fn ext4_with_small_inodes() -> Option<Self> {
         if !rustix::process::geteuid().is_root() {
             return None;
         }

@@ -47,7 +47,7 @@ fn clones_of_a_builder_share_a_server() {
         .expect("saved");
     assert_eq!(ours.read().expect("read").years, 2);
     let stats = one.cache().stats();
-    assert_eq!((stats.reads_from_server, stats.reads_from_file), (1, 0));
+    assert_eq!((stats.commits, stats.reads_from_file), (1, 1));
 
     let report = one.cache().report().expect("it is there");
     assert_eq!(report.engine, "memory");

@@ -3,9 +3,13 @@
 //! Negative control: built with `--cfg cachetx_without_stamp_check` this test fails (`make negative-controls`).
 
 use crate::support::{self, Climate, RUN, World, child, given, until};
-use cachetx::{Document, KeepAlive, Locked, Result, testing::Server};
+use cachetx::{Document, KeepAlive, Locked, Result, Store, testing::Server};
 use std::{
     io::{BufRead, BufReader, Write},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::SeqCst},
+    },
     time::Duration,
 };
 
@@ -232,4 +236,140 @@ fn suspended_holder() {
         }
         other => println!("\nSAVED {other:?}"),
     }
+}
+
+/// Before each of its steps somebody takes the sidecar away and clears the lock, and a second holder saves: how many steps there
+/// were. `act` says how many years it has acknowledged, if it was not refused.
+fn paused_at_every_step(
+    prepare: impl Fn(&Document<Climate>, u64),
+    act: impl Fn(&Document<Climate>) -> Result<Option<u64>>,
+) -> usize {
+    let world = World::start();
+    let store = world.store();
+    let (plain, other) = (world.climate(&store), world.climate(&store));
+    let mut refused = 0;
+    for step in 0.. {
+        let old = 100 + 10 * step;
+        if world.file().exists() {
+            plain.delete(cachetx::NO_TASKS).expect("deleted");
+        }
+        prepare(&plain, old);
+        let (second, sidecar) = (
+            other.clone(),
+            world.run_folder().join(".climate.nodb.cachetx"),
+        );
+        let (reached, saved) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
+        let (steps, ends) = (reached.clone(), saved.clone());
+        let paused: Store = world
+            .store_builder()
+            .keep_alive(KeepAlive::Off)
+            .trace(move |_| {
+                if steps.fetch_add(1, SeqCst) != step {
+                    return;
+                }
+                let _ = std::fs::remove_file(&sidecar);
+                second.clear_lock().expect("cleared");
+                let more = |climate: &mut Climate| {
+                    climate.years += 5;
+                    Ok(climate.years)
+                };
+                let years = match second.exists().expect("looked") {
+                    true => second.locked(more).expect("the second holder saves"),
+                    false => second.create(&Climate::of(5)).map(|_| 5).expect("created"),
+                };
+                ends.store(years, SeqCst);
+            })
+            .open()
+            .expect("a store");
+        let done = act(&world.climate(&paused));
+        let second = saved.load(SeqCst);
+        if second == 0 {
+            assert!(refused > 1, "{refused} of {step}");
+            return usize::try_from(step).expect("few");
+        }
+        // What is there now, none where it was deleted.
+        let there = plain
+            .exists()
+            .expect("looked")
+            .then(|| world.on_disk().years);
+        match done {
+            // It came first, or has seen what the second one saved.
+            Ok(years) => assert!(
+                years == there || there == Some(second),
+                "step {step}: {years:?} and {second} were acknowledged, there is {there:?}"
+            ),
+            Err(e) => {
+                refused += 1;
+                assert_eq!(
+                    there,
+                    Some(second),
+                    "an acknowledged save was overwritten: {e}"
+                );
+                let known =
+                    e.is_conflict() || e.is_fenced() || e.is_lock_lost() || e.is_not_found();
+                assert!(known || e.is_already_exists(), "step {step}: {e}");
+            }
+        }
+        assert!(world.temporary_files().is_empty(), "step {step}");
+    }
+    unreachable!("it has an end")
+}
+
+#[test]
+fn a_sidecar_is_deleted_during_a_save() {
+    let steps = paused_at_every_step(
+        |document, old| drop(document.create(&Climate::of(old)).expect("created")),
+        |document| {
+            let saved = document.locked(|climate| {
+                climate.years += 1;
+                Ok(climate.years)
+            });
+            saved.map(Some)
+        },
+    );
+    assert!(steps > 10, "{steps}");
+}
+
+#[test]
+fn a_sidecar_is_deleted_during_a_deletion() {
+    let steps = paused_at_every_step(
+        |document, old| drop(document.create(&Climate::of(old)).expect("created")),
+        |document| document.delete(cachetx::NO_TASKS).map(|_| None),
+    );
+    assert!(steps > 10, "{steps}");
+}
+
+#[test]
+fn a_sidecar_is_deleted_during_a_creation() {
+    let steps = paused_at_every_step(
+        |_, _| {},
+        |document| document.create(&Climate::of(77)).map(|_| Some(77)),
+    );
+    assert!(steps > 10, "{steps}");
+}
+
+#[test]
+fn a_run_folder_is_replaced_during_a_save() {
+    let world = World::start();
+    let store = world.store();
+    world
+        .climate(&store)
+        .create(&Climate::of(1))
+        .expect("created");
+    let (folder, aside) = (world.run_folder(), world.root.path().join("aside"));
+    let copy = Climate::of(2).bytes();
+    let store = world.store_builder().trace(move |step| {
+        if step == "disk.rename" {
+            std::fs::rename(&folder, &aside).expect("moved");
+            std::fs::create_dir(&folder).expect("made");
+            std::fs::write(folder.join("climate.nodb"), &copy).expect("written");
+        }
+    });
+    let document = world.climate(&store.open().expect("a store"));
+    let refused = document.locked(|climate| {
+        climate.years = 3;
+        Ok(())
+    });
+    assert!(refused.expect_err("another folder").is_lock_lost());
+    assert_eq!(world.on_disk().years, 2);
 }

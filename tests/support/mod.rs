@@ -126,6 +126,11 @@ impl World {
         on_disk(self.root.path())
     }
 
+    /// Waits until the change time of the document's file tells it from what comes later.
+    pub fn settle(&self) {
+        settle(&self.file());
+    }
+
     /// What dead writers left.
     pub fn temporary_files(&self) -> Vec<String> {
         std::fs::read_dir(self.run_folder())
@@ -149,6 +154,22 @@ impl World {
     pub fn dependents(&self) -> usize {
         dependents(&mut self.redis())
     }
+}
+
+/// Waits until a file's change time tells it from what comes later.
+pub fn settle(file: &Path) {
+    until("the tick of its change time is over", || {
+        let file = std::fs::metadata(file).expect("it is there");
+        let changed = std::os::unix::fs::MetadataExt::ctime(&file);
+        let ns = std::os::unix::fs::MetadataExt::ctime_nsec(&file);
+        let tick = Duration::from_millis(if ns == 0 { 2_100 } else { 100 });
+        let changed = Duration::new(
+            changed.unsigned_abs(),
+            u32::try_from(ns).expect("below 10^9"),
+        );
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+        now.expect("after 1970") >= changed + tick
+    });
 }
 
 /// A plain client of a server.

@@ -5,7 +5,7 @@ use crate::{
         self, MEMBERS, all_or_none, dependents, document, left_over, on_disk, set_all,
         store_builder, warm,
     },
-    support::{RUN, World, child, get, given, key},
+    support::{self, RUN, World, child, get, given, key},
 };
 use cachetx::{Guarantee, Save, Store};
 use std::{
@@ -53,6 +53,13 @@ pub fn save(guarantee: Guarantee) -> Save {
     Save::new().tasks(["build"]).guarantee(guarantee)
 }
 
+/// Within a tick of a file's change time a save reads the file once more, which is a step.
+fn settle(world: &World) {
+    for name in MEMBERS {
+        support::settle(&world.run_folder().join(format!("{name}.nodb")));
+    }
+}
+
 /// The steps of a transaction, as the library names them.
 pub fn steps(world: &World, guarantee: Guarantee) -> Vec<String> {
     let seen = Arc::new(Mutex::new(Vec::new()));
@@ -60,6 +67,7 @@ pub fn steps(world: &World, guarantee: Guarantee) -> Vec<String> {
     let (store, armed) = traced(world, move |_, step| {
         log.lock().expect("not poisoned").push(step.to_owned());
     });
+    settle(world);
     armed.store(true, SeqCst);
     set_all(&store, RUN, 2, save(guarantee)).expect("saved");
     std::mem::take(&mut *seen.lock().expect("not poisoned"))
@@ -81,6 +89,7 @@ pub struct Victim {
 
 impl Victim {
     pub fn new(world: &World, what: &str, guarantee: Guarantee, step: usize, n: u64) -> Self {
+        settle(world);
         let safe = guarantee == Guarantee::CrashSafe;
         let variables = [
             ("CACHETX_TEST_URL", world.server.url()),

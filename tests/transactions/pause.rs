@@ -43,11 +43,12 @@ impl Stop {
     }
 }
 
-/// Pauses `act` before each of its steps while somebody else, who does not mind locks, adds 5 to `ash` and saves it. `check` gets
-/// the value before, what `act` came to, and whether the other one has saved. How many steps there were.
+/// Pauses `act` before each of its steps while somebody else, who does not mind locks, adds 5 to `ash` and saves it, after `meddle`.
+/// `check` gets the value before, what `act` came to, and whether the other one has saved. How many steps there were.
 fn pause_at_every_step<R: Send>(
     world: &World,
     prepare: impl Fn(u64),
+    meddle: impl Fn() + Sync,
     act: impl Fn(&Store) -> R + Sync,
     check: impl Fn(u64, R, bool, &str),
 ) -> usize {
@@ -74,6 +75,7 @@ fn pause_at_every_step<R: Send>(
             until("it has stopped", || {
                 stop.at().is_some() || acting.is_finished()
             });
+            meddle();
             operator.clear_locks(RUN).expect("cleared");
             let saving = scope.spawn(|| {
                 let mut guard = document(&other, RUN, "ash").lock()?;
@@ -115,6 +117,7 @@ fn a_paused_transaction_overwrites_nothing_newer() {
             store.clear_locks(RUN).expect("cleared");
             set_all(&store, RUN, old, Save::new()).expect("saved");
         },
+        || {},
         |store| {
             let mut transaction = begin(store, RUN)?;
             let (a, b, c) = &mut *transaction;
@@ -146,6 +149,47 @@ fn a_paused_transaction_overwrites_nothing_newer() {
     assert!(refused.load(SeqCst) > 0 && both.load(SeqCst) > 0);
 }
 
+/// With the sidecars gone nobody is kept out: what somebody else saves meanwhile is not overwritten all the same, by the transaction
+/// or by its recovery.
+#[test]
+fn a_paused_transaction_whose_sidecars_are_deleted_overwrites_nothing_newer() {
+    let world = World::start();
+    let store = idle_store(&world);
+    create(&store, RUN, 1);
+    let sidecars = ["ash", "climate", "soils"]
+        .map(|name| world.run_folder().join(format!(".{name}.nodb.cachetx")));
+    let refused = AtomicUsize::new(0);
+    let steps = pause_at_every_step(
+        &world,
+        |old| {
+            store.clear_locks(RUN).expect("cleared");
+            set_all(&store, RUN, old, Save::new()).expect("saved");
+        },
+        || sidecars.iter().for_each(|it| drop(fs::remove_file(it))),
+        |store| {
+            let mut transaction = begin(store, RUN)?;
+            let (a, b, c) = &mut *transaction;
+            a.n += 1;
+            b.n += 1;
+            c.n += 1;
+            transaction.commit(["build"]).map_err(cachetx::Error::from)
+        },
+        |old, committed, saved, at| {
+            // What was left half done is finished.
+            drop(idle_store(&world));
+            let files = on_disk(world.root.path(), RUN);
+            assert!(saved, "{at}: nobody keeps the other one out");
+            let others = [old + 5, old + 6];
+            assert!(others.contains(&files[1]), "{at}: overwritten: {files:?}");
+            if let Err(e) = committed {
+                assert_eq!(files, [old, old + 5, old], "{at}: {e}");
+                refused.fetch_add(1, SeqCst);
+            }
+        },
+    );
+    assert!(steps > 40 && refused.load(SeqCst) > 10, "{steps} steps");
+}
+
 #[test]
 fn a_paused_recovery_overwrites_nothing_newer() {
     let world = World::start();
@@ -155,6 +199,7 @@ fn a_paused_recovery_overwrites_nothing_newer() {
     let steps = pause_at_every_step(
         &world,
         |old| die_in_the_middle(&world, &store, first, old),
+        || {},
         |store| document(store, RUN, "soils").read().expect("read").n,
         |old, _, saved, at| {
             let new = old + 1;

@@ -1,6 +1,6 @@
 //! A file's content and time: what everybody reads, and what the platter may have.
 
-use crate::op::Stamp;
+use crate::{disk::Identity, op::Stamp};
 
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Version {
@@ -12,6 +12,8 @@ struct Version {
 pub(super) struct File {
     /// The inode's.
     pub(super) number: u64,
+    /// The change time: whoever could hold it against a later one dies with the power.
+    changed_ns: i64,
     now: Version,
     /// As of the last sync; of a file that was never synced, an empty one.
     synced: Version,
@@ -28,6 +30,7 @@ impl File {
         };
         Self {
             number,
+            changed_ns: mtime_ns,
             now: made.clone(),
             synced: Version {
                 mtime_ns: 0,
@@ -49,6 +52,15 @@ impl File {
         }
     }
 
+    pub(super) fn identity(&self) -> Identity {
+        Identity::local(self.stamp(), self.changed_ns)
+    }
+
+    /// Its name, or something else about it, was changed.
+    pub(super) fn touch(&mut self, now_ns: i64) {
+        self.changed_ns = now_ns;
+    }
+
     /// Writes it over from its beginning; what is longer stays.
     pub(super) fn write(&mut self, bytes: &[u8], mtime_ns: i64) {
         let rest = self
@@ -57,12 +69,14 @@ impl File {
             .split_off(bytes.len().min(self.now.bytes.len()));
         self.now.bytes = [bytes, &rest].concat();
         self.set_mtime(mtime_ns);
+        self.touch(mtime_ns);
     }
 
     /// Writes at its end.
     pub(super) fn append(&mut self, bytes: &[u8], mtime_ns: i64) {
         self.now.bytes.extend_from_slice(bytes);
         self.set_mtime(mtime_ns);
+        self.touch(mtime_ns);
     }
 
     pub(super) fn set_mtime(&mut self, mtime_ns: i64) {
@@ -82,6 +96,7 @@ impl File {
         let left = Version { bytes, mtime_ns };
         Self {
             number: self.number,
+            changed_ns: self.changed_ns,
             now: left.clone(),
             synced: left,
             since: Vec::new(),

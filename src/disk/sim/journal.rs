@@ -33,9 +33,12 @@ impl Step<'_> {
                 Got::Nothing
             }
             // Its maker's alone: others have it open for reading.
-            (FileAction::WriteJournal(content), Some(file)) if self.open.made_journal => {
+            (FileAction::WriteJournal { .. }, Some(file)) if there != Some(file) => {
+                return Err(self.failed("write", io::ErrorKind::NotFound));
+            }
+            (FileAction::WriteJournal { journal, .. }, Some(file)) if self.open.made_journal => {
                 let now = self.disk.kept_of(self.wall_ns);
-                self.file(file).append(content.line().as_bytes(), now);
+                self.file(file).append(journal.line().as_bytes(), now);
                 Got::Nothing
             }
             (FileAction::SyncJournal, Some(file)) => {

@@ -47,11 +47,14 @@ pub(crate) enum Weakness {
     NoSidecarSync,
     /// `SyncRoot` says yes and does nothing.
     NoRootSync,
-    /// The OS lock on a sidecar is given to whoever asks.
+    /// The OS lock on a sidecar is given to whoever asks, and the last look is missing: on a real disk somebody else's rename fits
+    /// between that look and its own.
     NoSidecarLock,
     /// `Sweep` finds nothing.
     NoSweep,
-    /// Every temporary file is of 1970, whatever was asked for, and the answer does not tell.
+    /// A rename or deletion does not look whether its sidecar and document are still what they were.
+    NoLastLook,
+    /// Every temporary file is of 1970, whatever was asked for, and so is every change; the answer does not tell.
     DeafToTimes,
 }
 
@@ -66,7 +69,6 @@ pub(crate) struct SimDisk {
     locks: BTreeMap<FileId, u64>,
     next_file: FileId,
     next_session: u64,
-    next_token: u64,
     /// What is kept of a modification time: multiples of so many ns.
     time_step_ns: i64,
     weakness: Option<Weakness>,
@@ -91,7 +93,6 @@ impl SimDisk {
             locks: BTreeMap::new(),
             next_file: 1,
             next_session: 1,
-            next_token: 1,
             time_step_ns: 1,
             weakness: None,
         }
@@ -161,6 +162,10 @@ impl SimDisk {
 
     fn is(&self, weakness: Weakness) -> bool {
         self.weakness == Some(weakness)
+    }
+
+    fn looks(&self) -> bool {
+        !self.is(Weakness::NoLastLook) && !self.is(Weakness::NoSidecarLock)
     }
 
     fn lookup(&self, folder: &str, name: &str) -> Option<FileId> {

@@ -1,8 +1,8 @@
 use super::{FileId, SimDisk, Weakness};
 use crate::{
-    Result,
-    disk::{FileAction, Folder, Got, Place, READ_ONLY_MARKER, Sidecar, sidecar, temp},
-    error::io_error,
+    Error, Result,
+    disk::{FileAction, Folder, Got, Identity, Place, READ_ONLY_MARKER, Sidecar, sidecar, temp},
+    error::{Kind, io_error},
 };
 use std::{collections::BTreeMap, io, path::Path};
 
@@ -46,15 +46,24 @@ impl SimSession {
         action: &FileAction,
         wall_ns: i64,
     ) -> Result<Got> {
-        let open = self.open.entry(place.path()).or_default();
-        let step = Step {
+        if let FileAction::WriteJournal { journal, over } = action {
+            for (member, over) in journal.members.iter().zip(over) {
+                if !self.step(disk, &member.place, wall_ns).is_still(*over)? {
+                    return Ok(Got::Torn);
+                }
+            }
+        }
+        self.step(disk, place, wall_ns).perform(action)
+    }
+
+    fn step<'a>(&'a mut self, disk: &'a mut SimDisk, place: &'a Place, wall_ns: i64) -> Step<'a> {
+        Step {
             session: self.id,
             disk,
-            open,
+            open: self.open.entry(place.path()).or_default(),
             place,
             wall_ns,
-        };
-        step.perform(action)
+        }
     }
 }
 
@@ -85,11 +94,9 @@ impl Step<'_> {
                 }
                 Ok(Got::Nothing)
             }
-            FileAction::Stat => Ok(Got::Stamp(
-                self.document().map(|id| self.disk.files[&id].stamp()),
-            )),
+            FileAction::Stat => Ok(Got::Identity(self.identity())),
             FileAction::Read => Ok(match self.document().map(|id| &self.disk.files[&id]) {
-                Some(file) => Got::File(file.stamp(), file.bytes().into()),
+                Some(file) => Got::File(file.identity(), file.bytes().into()),
                 None => Got::Missing,
             }),
             FileAction::PeekSidecar => Ok(Got::Sidecar(self.peek_sidecar())),
@@ -121,7 +128,10 @@ impl Step<'_> {
                 Ok(self.without_journals(action))
             }
             _ if !there => Err(self.failed("find the folder of", io::ErrorKind::NotFound)),
-            FileAction::LockSidecar if self.open.held => Ok(Got::Sidecar(self.peek_sidecar())),
+            FileAction::LockSidecar if self.open.held => {
+                self.own_sidecar()?;
+                Ok(Got::Sidecar(self.peek_sidecar()))
+            }
             FileAction::LockSidecar => Ok(self.lock_sidecar()),
             FileAction::HoldSidecar => {
                 if self.open.sidecar.is_none() {
@@ -140,7 +150,7 @@ impl Step<'_> {
                 }
                 Ok(Got::Nothing)
             }
-            FileAction::WriteTemp(bytes) => Ok(Got::Temp(self.write_temp(bytes))),
+            FileAction::WriteTemp(bytes) => Ok(self.write_temp(bytes).map_or(Got::Busy, Got::Temp)),
             FileAction::StampTemp { mtime_ns } => self.stamp_temp(*mtime_ns),
             FileAction::SyncTemp => {
                 let file = self.temp()?.1;
@@ -153,17 +163,24 @@ impl Step<'_> {
             }
             // Nothing is in the way of anybody's renames here.
             FileAction::AskRename => Ok(Got::Nothing),
-            FileAction::Rename => {
+            FileAction::Rename { over } => {
                 let (from, file) = self.temp()?;
+                if !self.is_still(*over)? {
+                    return Ok(Got::Torn);
+                }
                 let to = self.place.file.to_string();
                 if !self.names().rename(&from, &to) {
                     return Err(self.failed("rename", io::ErrorKind::NotFound));
                 }
                 self.open.temp = None;
                 self.disk.unlock(file, self.session);
+                self.touch(file);
                 Ok(Got::Nothing)
             }
-            FileAction::Unlink => {
+            FileAction::Unlink { over } => {
+                if !self.is_still(*over)? {
+                    return Ok(Got::Torn);
+                }
                 let name = self.place.file.to_string();
                 match self.names().unlink(&name) {
                     true => Ok(Got::Nothing),
@@ -174,22 +191,27 @@ impl Step<'_> {
                 let left = self.left(token).map(|(_, id)| self.disk.files[&id].stamp());
                 Ok(Got::Stamp(left))
             }
-            FileAction::RenameLeft { token } => {
+            FileAction::RenameLeft { token, over } => {
+                if !self.is_still(*over)? {
+                    return Ok(Got::Torn);
+                }
                 let to = self.place.file.to_string();
-                let (from, _) = self
+                let (from, file) = self
                     .left(token)
                     .ok_or_else(|| self.failed("rename", io::ErrorKind::NotFound))?;
                 self.names().rename(&from, &to);
+                self.touch(file);
                 Ok(Got::Nothing)
             }
             FileAction::DiscardLeft { token } => {
+                self.own_sidecar()?;
                 if let Some((name, _)) = self.left(token) {
                     self.names().unlink(&name);
                 }
                 Ok(Got::Nothing)
             }
             FileAction::MakeJournal
-            | FileAction::WriteJournal(_)
+            | FileAction::WriteJournal { .. }
             | FileAction::SyncJournal
             | FileAction::ReadJournal
             | FileAction::LockJournal
@@ -220,6 +242,36 @@ impl Step<'_> {
 
     pub(super) fn document(&self) -> Option<FileId> {
         self.disk.lookup(&self.place.folder, &self.place.file)
+    }
+
+    fn identity(&self) -> Option<Identity> {
+        self.document().map(|id| self.disk.files[&id].identity())
+    }
+
+    fn touch(&mut self, file: FileId) {
+        let now = match self.disk.is(Weakness::DeafToTimes) {
+            true => 1,
+            false => self.disk.kept_of(self.wall_ns),
+        };
+        self.file(file).touch(now);
+    }
+
+    /// Fails where the sidecar whose lock is held is no longer what its name leads to.
+    fn own_sidecar(&self) -> Result<()> {
+        match self.open.sidecar {
+            None => Err(self.failed("go on with", io::ErrorKind::Other)),
+            own if own == self.sidecar() || !self.disk.looks() => Ok(()),
+            _ => Err(Error::new(Kind::LockLost {
+                document: self.place.path(),
+                why: "its sidecar was removed or replaced",
+            })),
+        }
+    }
+
+    /// The last look: whether the document is still what was checked.
+    fn is_still(&self, over: Option<Identity>) -> Result<bool> {
+        self.own_sidecar()?;
+        Ok(self.identity() == over || !self.disk.looks())
     }
 
     fn temp(&self) -> Result<(String, FileId)> {
@@ -287,21 +339,22 @@ impl Step<'_> {
         Ok(Got::Nothing)
     }
 
-    fn write_temp(&mut self, bytes: &[u8]) -> String {
+    fn write_temp(&mut self, bytes: &[u8]) -> Option<String> {
         if let Some((_, before)) = self.open.temp.take() {
             self.disk.unlock(before, self.session);
         }
-        let token = self.disk.next_token;
-        self.disk.next_token += 1;
-        let token = format!("{token:016x}");
-        let name = temp::name(&self.place.file, &token);
+        let (folder, document) = (self.place.folder.clone(), self.place.file.clone());
+        let names = temp::tokens().map(|token| (temp::name(&document, &token), token));
+        let mut free = names.filter(|(name, _)| self.disk.lookup(&folder, name).is_none());
+        let (name, token) = free.next()?;
+        drop(free);
         let file = self.disk.new_file(self.wall_ns);
         self.names().link(&name, file);
         self.disk.lock(file, self.session);
         let now = self.disk.kept_of(self.wall_ns);
         self.file(file).write(bytes, now);
         self.open.temp = Some((name, file));
-        token
+        Some(token)
     }
 
     /// A temporary file that somebody left.
@@ -321,6 +374,7 @@ impl Step<'_> {
             return Ok(Got::Stamp(Some(told)));
         }
         self.file(file).set_mtime(kept);
+        self.touch(file);
         Ok(Got::Stamp(Some(self.file(file).stamp())))
     }
 
@@ -333,13 +387,10 @@ impl Step<'_> {
         {
             self.file(document).sync();
         }
-        let document = self.place.file.clone();
-        let names: Vec<(String, FileId)> = match self.disk.folders.get(&self.place.folder) {
-            Some(folder) => folder.now().clone().into_iter().collect(),
-            None => Vec::new(),
-        };
-        for (name, file) in names {
-            if temp::is_one_of(&document, &name) && !self.disk.locks.contains_key(&file) {
+        for token in temp::tokens() {
+            if let Some((name, file)) = self.left(&token)
+                && !self.disk.locks.contains_key(&file)
+            {
                 self.names().unlink(&name);
             }
         }

@@ -4,8 +4,8 @@ use super::{SimDisk, SimSession};
 use crate::{
     Result,
     disk::{
-        FileAction, FileSystem, Got, Journal, JournalId, Place, READ_ONLY_MARKER, Root, Session,
-        Sidecar, journal::Member,
+        FileAction, FileSystem, Got, Identity, Journal, JournalId, Place, READ_ONLY_MARKER, Root,
+        Session, Sidecar, journal::Member, sidecar,
     },
     op::Stamp,
 };
@@ -25,6 +25,11 @@ enum Step {
     Act(usize, Place, FileAction),
     /// A writer's first two actions: without the second, the file's time is the machine's.
     Write(usize, Place, Vec<u8>, i64),
+    /// Over what is there now, or over nothing.
+    Rename(usize, Place, bool),
+    Unlink(usize, Place, bool),
+    /// Somebody takes the sidecar away.
+    LoseSidecar(Place),
     Close(usize),
     MakeReadOnly,
 }
@@ -57,7 +62,6 @@ fn step() -> impl Strategy<Value = Step> {
             FileAction::SyncTemp,
             FileAction::DiscardTemp,
             FileAction::AskRename,
-            FileAction::Unlink,
             FileAction::SyncFolder,
             FileAction::Sweep,
         ]),
@@ -65,8 +69,6 @@ fn step() -> impl Strategy<Value = Step> {
             FileAction::LockSidecar,
             FileAction::LockSidecar,
             FileAction::HoldSidecar,
-            FileAction::Rename,
-            FileAction::Rename,
         ]),
         2 => content().prop_map(FileAction::WriteSidecar),
         1 => (1..9_i64).prop_map(|mtime_ns| FileAction::StampTemp { mtime_ns }),
@@ -75,18 +77,22 @@ fn step() -> impl Strategy<Value = Step> {
         FileAction::MakeFolder,
         FileAction::MakeJournal,
         FileAction::MakeJournal,
-        FileAction::WriteJournal(Journal {
-            members: vec![Member {
-                place: Place {
-                    folder: FOLDER.into(),
-                    file: "a.nodb".into(),
-                },
-                temp: "00000000000000aa".to_owned(),
-                before: STAMP,
-                after: STAMP,
-            }],
-            invalidations: Vec::new(),
-        }),
+        FileAction::WriteJournal {
+            over: Vec::new(),
+            journal: Journal {
+                members: vec![Member {
+                    place: Place {
+                        folder: FOLDER.into(),
+                        file: "a.nodb".into(),
+                    },
+                    temp: "00000000000000aa".to_owned(),
+                    before: STAMP,
+                    after: STAMP,
+                    digest: Some(4),
+                }],
+                invalidations: Vec::new(),
+            },
+        },
         FileAction::SyncJournal,
         FileAction::ReadJournal,
         FileAction::LockJournal,
@@ -101,6 +107,11 @@ fn step() -> impl Strategy<Value = Step> {
         10 => (session(), id, journal).prop_map(|(who, at, what)| Step::Act(who, at, what)),
         10 => (session(), place(), bytes, 1..9_i64)
             .prop_map(|(who, at, bytes, time)| Step::Write(who, at, bytes, time)),
+        4 => (session(), place(), prop::bool::weighted(0.8))
+            .prop_map(|(who, at, over)| Step::Rename(who, at, over)),
+        2 => (session(), place(), prop::bool::weighted(0.8))
+            .prop_map(|(who, at, over)| Step::Unlink(who, at, over)),
+        1 => place().prop_map(Step::LoseSidecar),
         4 => session().prop_map(Step::Close),
         1 => Just(Step::MakeReadOnly),
     ]
@@ -135,8 +146,40 @@ impl Pair {
         (told(real), told(simulated))
     }
 
+    /// An action over what each disk has there now.
+    fn over(
+        &mut self,
+        who: usize,
+        place: &Place,
+        now: bool,
+        action: fn(Option<Identity>) -> FileAction,
+    ) -> (String, String) {
+        let identity = |got| match got {
+            Ok(Got::Identity(identity)) if now => identity,
+            _ => None,
+        };
+        let real = action(identity(self.real[who].perform(place, &FileAction::Stat)));
+        let sessions = &mut self.simulated;
+        let mut simulated = |action| sessions[who].perform(&mut self.disk, place, action, 0);
+        let seen = action(identity(simulated(&FileAction::Stat)));
+        let simulated = told(simulated(&seen));
+        (told(self.real[who].perform(place, &real)), simulated)
+    }
+
     fn take(&mut self, step: &Step) -> (String, String) {
         match step {
+            Step::Rename(who, place, now) => {
+                self.over(*who, place, *now, |over| FileAction::Rename { over })
+            }
+            Step::Unlink(who, place, now) => {
+                self.over(*who, place, *now, |over| FileAction::Unlink { over })
+            }
+            Step::LoseSidecar(place) => {
+                let path = self.home.path().join(&*place.folder);
+                let _ = std::fs::remove_file(path.join(sidecar::name(&place.file)));
+                self.disk.lose_sidecar(&place.folder, &place.file);
+                Default::default()
+            }
             Step::Act(who, place, action) => self.act(*who, place, action),
             Step::Write(who, place, bytes, mtime_ns) => {
                 let write = FileAction::WriteTemp(bytes.as_slice().into());
@@ -180,7 +223,8 @@ fn told(got: Result<Got>) -> String {
     let numberless = |stamp: Stamp| Stamp { inode: 0, ..stamp };
     match got {
         Ok(Got::Stamp(stamp)) => format!("{:?}", stamp.map(numberless)),
-        Ok(Got::File(stamp, bytes)) => format!("{:?} {bytes:?}", numberless(stamp)),
+        Ok(Got::Identity(it)) => format!("{:?}", it.map(|it| numberless(it.stamp))),
+        Ok(Got::File(it, bytes)) => format!("{:?} {bytes:?}", numberless(it.stamp)),
         Ok(Got::Temp(_)) => "a temporary file".to_owned(),
         Ok(other) => format!("{other:?}"),
         Err(_) => "an error".to_owned(),
@@ -230,7 +274,8 @@ fn outcomes(sync_file: bool, sync_folder: bool) -> BTreeMap<String, u32> {
     if sync_file {
         act(&mut disk, FileAction::SyncTemp);
     }
-    act(&mut disk, FileAction::Rename);
+    act(&mut disk, FileAction::LockSidecar);
+    act(&mut disk, FileAction::Rename { over: None });
     if sync_folder {
         act(&mut disk, FileAction::SyncFolder);
     }

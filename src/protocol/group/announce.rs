@@ -3,11 +3,12 @@
 use super::{Plan, Way, after, commit::scope, places};
 use crate::{
     Error, Result,
-    disk::{FileAction, Got, Journal, JournalId, Sidecar, journal},
+    disk::{FileAction, Got, Journal, JournalId, Sidecar, digest, journal},
     error::{Effect, Kind},
     limits,
     protocol::{
         Io,
+        files::unsteady,
         intent::{Guarantee, Intent},
         mismatch,
         outcome::Durability,
@@ -21,11 +22,7 @@ use crate::{
 pub(super) async fn announce(io: &Io, plan: &Plan, way: &mut Way) -> Result<Durability> {
     let mut temps = Vec::with_capacity(plan.members.len());
     for member in &plan.members {
-        let write = FileAction::WriteTemp(member.bytes.clone());
-        match io.disk(&member.place, write).await? {
-            Got::Temp(token) => temps.push(token),
-            _ => return Err(mismatch("the disk")),
-        }
+        temps.push(io.write_temp(&member.place, &member.bytes).await?);
         let stamp = io
             .stamp_temp(&member.place, member.writer.last_mtime_ns)
             .await?;
@@ -40,8 +37,8 @@ pub(super) async fn announce(io: &Io, plan: &Plan, way: &mut Way) -> Result<Dura
         }
     }
     way.sidecars = io.lock_sidecars(&places(plan)).await?;
+    check(io, plan, way).await?;
     for (n, (member, sidecar)) in plan.members.iter().zip(&way.sidecars).enumerate() {
-        may_write(io, &member.document, &member.place, &member.writer, sidecar).await?;
         // A rename that fails after the commit point leaves the transaction half done for as long as the obstacle is there.
         io.disk(&member.place, FileAction::AskRename).await?;
         if sidecar.mtime_ns >= way.stamps[n].mtime_ns {
@@ -54,6 +51,17 @@ pub(super) async fn announce(io: &Io, plan: &Plan, way: &mut Way) -> Result<Dura
         return Ok(Durability::Synced);
     }
     write_journal(io, plan, temps, way).await
+}
+
+/// Whether each document may be written, under its sidecar's lock.
+async fn check(io: &Io, plan: &Plan, way: &mut Way) -> Result<()> {
+    way.over.clear();
+    for (member, sidecar) in plan.members.iter().zip(&way.sidecars) {
+        let (document, place) = (&member.document, &member.place);
+        let over = may_write(io, document, place, &member.writer, sidecar).await?;
+        way.over.push(over);
+    }
+    Ok(())
 }
 
 /// The order: names, then content. So a journal that is whole is found by whoever comes to any of the documents.
@@ -84,20 +92,45 @@ async fn write_journal(
         invalidations: Vec::with_capacity(plan.members.len()),
     };
     for ((member, temp), stamp) in plan.members.iter().zip(temps).zip(&way.stamps) {
+        let read = member.writer.read.as_ref();
+        let read = read.ok_or_else(|| mismatch("a guard"))?;
         content.members.push(journal::Member {
             place: member.place.clone(),
             temp,
-            before: member.writer.read.ok_or_else(|| mismatch("a guard"))?,
+            before: read.version.stamp,
             after: *stamp,
+            digest: Some(digest(&read.bytes)),
         });
         let at_ns = io.now().wall_ns;
         content.invalidations.extend(member.invalidations(at_ns));
     }
-    way.written = true;
-    io.disk(&id.place(), FileAction::WriteJournal(content))
-        .await?;
+    write_content(io, plan, id, content, way).await?;
     io.disk(&id.place(), FileAction::SyncJournal).await?;
     Ok(folder.and(journal).and(documents))
+}
+
+/// As long as all documents are what was checked. Where one was touched since, all are checked again.
+async fn write_content(
+    io: &Io,
+    plan: &Plan,
+    id: JournalId,
+    journal: Journal,
+    way: &mut Way,
+) -> Result<()> {
+    for _ in 0..limits::READ_ATTEMPTS {
+        let write = FileAction::WriteJournal {
+            journal: journal.clone(),
+            over: way.over.clone(),
+        };
+        way.written = true;
+        if io.disk(&id.place(), write).await? != Got::Torn {
+            return Ok(());
+        }
+        way.written = false;
+        check(io, plan, way).await?;
+    }
+    let last = plan.members.last().ok_or_else(|| mismatch("a guard"))?;
+    Err(unsteady(&last.place))
 }
 
 /// The journal, and whether its folder is durable.

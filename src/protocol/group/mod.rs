@@ -19,13 +19,13 @@ use super::{
     outcome::{CacheOutcome, Durability, Outcome, Reach},
     recover::sync_folders,
     run::{Io, Run},
-    save::{Step, Writer},
+    save::{Step, Writer, change},
     sidecars::name,
     spread::Spread,
 };
 use crate::{
-    Error, Params,
-    disk::{FileAction, Invalidation, JournalId, Place, Sidecar},
+    Error, Params, Result,
+    disk::{FileAction, Identity, Invalidation, JournalId, Place, Sidecar},
     op::{Bytes, Entry, Stamp, Wait},
 };
 use announce::{announce, undo};
@@ -89,12 +89,12 @@ pub(crate) struct Grouped {
     pub(crate) lock_lost: bool,
 }
 
-/// An error means that nothing was changed; once the journal is synced there is none.
+/// An error means that nothing was changed; once the first file is renamed there is none.
 pub(crate) fn group(plan: Plan) -> Run<Grouped> {
     Run::new(|io| async move {
         let mut way = Way::default();
         match announce(&io, &plan, &mut way).await {
-            Ok(names) => Ok(publish(&io, plan, way, names).await),
+            Ok(names) => publish(&io, plan, way, names).await,
             Err(e) => Err(undo(&io, &plan, way, e).await),
         }
     })
@@ -104,6 +104,8 @@ pub(crate) fn group(plan: Plan) -> Run<Grouped> {
 #[derive(Default)]
 struct Way {
     stamps: Vec<Stamp>,
+    /// The documents as they were checked.
+    over: Vec<Option<Identity>>,
     /// The sidecars that are locked, as they were.
     sidecars: Vec<Sidecar>,
     journal: Option<JournalId>,
@@ -125,12 +127,16 @@ fn after(member: &Member, stamp: &Stamp) -> Sidecar {
     }
 }
 
-/// Everything after the commit point: nothing fails it any more. `names` says whether those that it hangs on are durable.
-async fn publish(io: &Io, plan: Plan, mut way: Way, names: Durability) -> Grouped {
+/// Everything after the commit point: nothing fails it any more, but for a first document that turns out to be somebody else's.
+/// `names` says whether those that it hangs on are durable.
+async fn publish(io: &Io, plan: Plan, mut way: Way, names: Durability) -> Result<Grouped> {
     for marks in &mut way.marks {
         marks.refresh(io).await;
     }
-    let shown = rename(io, &plan, &way).await;
+    let shown = match rename(io, &plan, &way).await {
+        Ok(shown) => shown,
+        Err(e) => return Err(undo(io, &plan, way, e).await),
+    };
     let durability = shown.durability.and(names);
     let Step {
         cache,
@@ -145,7 +151,7 @@ async fn publish(io: &Io, plan: Plan, mut way: Way, names: Durability) -> Groupe
     tidy(io, &plan, &way, done).await;
     let spread = |member: &Member| member.dependents.reach() == Reach::Split;
     let split = plan.steps.len() > 1 || plan.members.iter().any(spread);
-    Grouped {
+    Ok(Grouped {
         outcome: Outcome {
             cache,
             durability,
@@ -153,7 +159,7 @@ async fn publish(io: &Io, plan: Plan, mut way: Way, names: Durability) -> Groupe
             replicas,
         },
         lock_lost,
-    }
+    })
 }
 
 /// What became of a transaction's files.
@@ -163,31 +169,41 @@ struct Shown {
     for_good: bool,
 }
 
-async fn rename(io: &Io, plan: &Plan, way: &Way) -> Shown {
+/// # Errors
+///
+/// The first document is no longer what was checked, or its sidecar is not: nothing was renamed, and whoever finished it would
+/// give it up.
+async fn rename(io: &Io, plan: &Plan, way: &Way) -> Result<Shown> {
     let kept = |durability| Shown {
         durability,
         for_good: false,
     };
     let journal = way.journal.map(|id| name(&id.place())).unwrap_or_default();
-    for member in &plan.members {
-        if let Err(e) = io.disk(&member.place, FileAction::Rename).await {
+    let rename = |over| FileAction::Rename { over };
+    for (n, member) in plan.members.iter().enumerate() {
+        let (document, place) = (&member.document, &member.place);
+        let over = way.over.get(n).copied().flatten();
+        if let Err(e) = change(io, document, place, &member.writer, over, rename).await {
+            if n == 0 && (e.is_lock_lost() || e.is_conflict()) {
+                return Err(e);
+            }
             log::error!(
                 "{}: committed with its transaction, but not shown yet; whoever comes next tries again, as the journal {journal} says: {e}",
                 member.document
             );
-            return kept(Durability::Journalled);
+            return Ok(kept(Durability::Journalled));
         }
     }
     match sync_folders(io, plan.members.iter().map(|it| &it.place)).await {
-        Ok(durability) => Shown {
+        Ok(durability) => Ok(Shown {
             durability,
             for_good: true,
-        },
+        }),
         Err(e) => {
             log::error!(
                 "a transaction is committed and visible, and its journal {journal} is kept: {e}"
             );
-            kept(Durability::Unknown)
+            Ok(kept(Durability::Unknown))
         }
     }
 }

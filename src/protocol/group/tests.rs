@@ -2,8 +2,9 @@
 
 use super::*;
 use crate::{
-    disk::{Folder, Got, Journal},
+    disk::{Folder, Got, Journal, Known, Version},
     error::{Effect, io_error},
+    limits,
     op::{CommitReply, InvalidateReply, Lock, Op, PrepareReply, Reply},
     protocol::{Action, Answer, Expires, Now, Run, run},
 };
@@ -18,6 +19,12 @@ const BEFORE: Stamp = Stamp {
     mtime_ns: 1,
     size: 2,
     inode: 3,
+};
+
+const IDENTITY: Identity = Identity {
+    stamp: BEFORE,
+    changed_ns: 0,
+    tick_ns: limits::COARSE_TICK_NS,
 };
 
 #[derive(Default)]
@@ -40,7 +47,7 @@ impl Disk {
                 return Got::NotSyncable;
             }
             FileAction::LookAtFolder => return Got::Folder(Folder::Writable),
-            FileAction::Stat => return Got::Stamp(Some(BEFORE)),
+            FileAction::Stat => return Got::Identity(Some(IDENTITY)),
             FileAction::StampTemp { mtime_ns } => {
                 return Got::Stamp(Some(Stamp {
                     mtime_ns: *mtime_ns,
@@ -63,9 +70,9 @@ impl Disk {
                 self.sidecars.insert(place.clone(), *content);
             }
             FileAction::MakeJournal => self.journal = Some(None),
-            FileAction::WriteJournal(content) => self.journal = Some(Some(content.clone())),
+            FileAction::WriteJournal { journal, .. } => self.journal = Some(Some(journal.clone())),
             FileAction::RemoveJournal => self.journal = None,
-            FileAction::Rename => {
+            FileAction::Rename { .. } => {
                 self.temps.remove(place);
                 self.renamed.insert(place.clone());
             }
@@ -102,7 +109,10 @@ fn plan(guarantee: Guarantee) -> Plan {
             },
             fence: 7,
             expires: Expires::at(Duration::from_secs(1)),
-            read: Some(BEFORE),
+            read: Some(Known {
+                version: Version::seen(&IDENTITY, true),
+                bytes: Arc::from(*b"{}"),
+            }),
             last_mtime_ns: BEFORE.mtime_ns,
         },
     };

@@ -27,7 +27,7 @@ fn is_point(action: &Action) -> bool {
     matches!(
         action,
         Action::Server(Op::Prepare(_) | Op::Commit(_) | Op::Lease(_) | Op::Fill(_))
-            | Action::Disk(_, FileAction::Rename | FileAction::Read)
+            | Action::Disk(_, FileAction::Rename { .. } | FileAction::Read)
     )
 }
 
@@ -104,7 +104,7 @@ impl Stage {
         let from = [self.paper.clone()];
         let (got, file) = world.do_now("last reader", |hand| async move {
             let (got, _) = derive(&hand, &entry("wepp"), &from).await.expect("derived");
-            (got, from[0].read(&hand).await.expect("read").0)
+            (got, from[0].read(&hand).await.expect("read"))
         });
         match got == file {
             true => Ok(()),

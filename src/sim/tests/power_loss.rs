@@ -159,7 +159,7 @@ impl Scene {
             .world
             .do_now("reader", |hand| async move { paper.read(&hand).await })
         {
-            Ok((saves, _)) => Ok(Some(saves)),
+            Ok(saves) => Ok(Some(saves)),
             Err(e) if e.is_not_found() => Ok(None),
             Err(e) => Err(format!("a reader: {e}")),
         }

@@ -70,7 +70,7 @@ impl Setting {
             Action::Server(Op::Prepare(_) | Op::Invalidate(_) | Op::Fill(_)) => true,
             Action::Server(Op::Commit(_)) => fine || who != SECOND,
             Action::Server(Op::Lease(lease)) => lease.entry == entry("totals"),
-            Action::Disk(_, FileAction::Rename) => true,
+            Action::Disk(_, FileAction::Rename { .. }) => true,
             Action::Disk(_, FileAction::Stat) => fine && who == READER,
             _ => false,
         }
@@ -190,7 +190,7 @@ impl Play {
     /// Whether the first writer has marked, and has not renamed yet.
     fn is_marked(&self) -> bool {
         let next = self.world.next(self.cast[FIRST]);
-        matches!(next, Some(Action::Disk(_, FileAction::Rename)))
+        matches!(next, Some(Action::Disk(_, FileAction::Rename { .. })))
     }
 
     fn die(&mut self, first: Who) {
@@ -219,7 +219,7 @@ impl Play {
             let (got, _) = derive(&hand, &entry, &from).await.expect("derived");
             let mut files = Vec::new();
             for paper in &from {
-                files.extend(paper.read(&hand).await.expect("read").0);
+                files.extend(paper.read(&hand).await.expect("read"));
             }
             (got, files)
         });

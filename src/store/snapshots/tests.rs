@@ -1,5 +1,5 @@
 use super::*;
-use crate::{Error, error::Kind};
+use crate::{Error, error::Kind, op::Stamp};
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{
@@ -19,43 +19,47 @@ fn place(file: &str) -> Place {
     }
 }
 
-fn stamp(mtime_ns: i64) -> Stamp {
-    Stamp {
-        mtime_ns,
+fn identity(changed_ns: i64) -> Identity {
+    let stamp = Stamp {
+        mtime_ns: 1,
         size: 1,
         inode: 1,
-    }
+    };
+    Identity::local(stamp, changed_ns)
 }
 
-/// A file that is its stamp, and how often it was loaded.
+/// A file that is its change time, and how often it was loaded.
 struct File {
-    stamp: Mutex<Stamp>,
+    changed_ns: Mutex<i64>,
     loads: AtomicU64,
 }
 
 impl File {
     fn new() -> Self {
         Self {
-            stamp: Mutex::new(stamp(1)),
+            changed_ns: Mutex::new(1),
             loads: AtomicU64::new(0),
         }
     }
 
-    fn stamp(&self) -> Stamp {
-        *self.stamp.lock().expect("not poisoned")
+    fn now(&self) -> Option<Identity> {
+        Some(identity(*self.changed_ns.lock().expect("not poisoned")))
     }
 
-    fn save(&self, mtime_ns: i64) {
-        *self.stamp.lock().expect("not poisoned") = stamp(mtime_ns);
+    fn save(&self, changed_ns: i64) {
+        *self.changed_ns.lock().expect("not poisoned") = changed_ns;
     }
 
-    fn load(&self, settled: bool, bytes: u64) -> Loaded<i64> {
+    /// With its tick over, or not.
+    fn load(&self, over: bool, bytes: u64) -> Loaded<i64> {
         self.loads.fetch_add(1, Ordering::Relaxed);
-        let stamp = self.stamp();
+        let identity = self.now().expect("there");
+        let content = identity.changed_ns;
         Loaded {
-            value: Arc::new(stamp.mtime_ns),
+            value: Arc::new(content),
             bytes,
-            stamp: settled.then_some(stamp),
+            version: Version::seen(&identity, over),
+            digest: content.unsigned_abs(),
         }
     }
 
@@ -64,8 +68,8 @@ impl File {
     }
 
     fn read(&self, snapshots: &Snapshots, file: &str, bytes: u64) -> Got<i64> {
-        let load = || Ok(self.load(true, bytes));
-        let got = snapshots.read(&place(file), || Some(self.stamp()), load);
+        let load = |_: Option<Kept<i64>>| Ok(self.load(true, bytes));
+        let got = snapshots.read(&place(file), || self.now(), load);
         got.expect("loaded")
     }
 }
@@ -88,7 +92,7 @@ fn the_same_while_the_stamp_is_and_never_an_older_one() {
     let gone = snapshots.read::<i64>(
         &place("a"),
         || None,
-        || {
+        |_| {
             Err(Error::new(Kind::NotFound {
                 document: "a".to_owned(),
             }))
@@ -102,28 +106,35 @@ fn the_same_while_the_stamp_is_and_never_an_older_one() {
 fn another_type_is_another_snapshot() {
     let (snapshots, file) = (Snapshots::new(16, MIB), File::new());
     file.read(&snapshots, "a", 1);
-    let text = || {
+    let text = |_: Option<Kept<String>>| {
         Ok(Loaded {
             value: Arc::new("text".to_owned()),
             bytes: 1,
-            stamp: Some(file.stamp()),
+            version: file.load(true, 1).version,
+            digest: 1,
         })
     };
-    let read = || snapshots.read::<String>(&place("a"), || Some(file.stamp()), text);
+    let read = || snapshots.read::<String>(&place("a"), || file.now(), text);
     assert!(!read().expect("loaded").kept);
     assert!(read().expect("there").kept);
     assert!(file.read(&snapshots, "a", 1).kept);
 }
 
 #[test]
-fn what_is_not_settled_is_returned_and_not_kept() {
+fn what_may_have_changed_within_a_tick_is_loaded_and_handed_to_the_load() {
     let (snapshots, file) = (Snapshots::new(16, MIB), File::new());
-    for _ in 0..3 {
-        let load = || Ok(file.load(false, 1));
-        let got = snapshots.read(&place("a"), || Some(file.stamp()), load);
+    let mut handed = Vec::new();
+    for over in [false, false, true] {
+        let load = |kept: Option<Kept<i64>>| {
+            handed.push(kept.map(|kept| kept.digest));
+            Ok(file.load(over, 1))
+        };
+        let got = snapshots.read(&place("a"), || file.now(), load);
         assert!(!got.expect("loaded").kept);
     }
-    assert_eq!(file.loads(), 3);
+    let digest = file.load(true, 1).digest;
+    assert_eq!(handed, [None, Some(digest), Some(digest)]);
+    assert!(file.read(&snapshots, "a", 1).kept);
 }
 
 #[test]
@@ -185,21 +196,21 @@ fn readers_share_a_load_that_is_still_current() {
 }
 
 /// One reader loads; before it is done the file is saved, and a second reader comes.
-fn late_reader(settled: bool) -> (i64, u64) {
+fn late_reader(over: bool) -> (i64, u64) {
     let (snapshots, file) = (Snapshots::new(16, MIB), File::new());
     let (loading, is_loading) = mpsc::channel();
     let (go_on, may_go_on) = mpsc::channel::<()>();
     let late = thread::scope(|scope| {
         let (snapshots, file) = (&snapshots, &file);
         scope.spawn(move || {
-            let load = || {
-                let loaded = file.load(settled, 1);
+            let load = |_: Option<Kept<i64>>| {
+                let loaded = file.load(over, 1);
                 loading.send(()).expect("awaited");
                 may_go_on.recv().expect("sent");
                 Ok(loaded)
             };
             snapshots
-                .read(&place("a"), || Some(file.stamp()), load)
+                .read(&place("a"), || file.now(), load)
                 .expect("loaded");
         });
         is_loading.recv().expect("sent");
@@ -220,17 +231,17 @@ fn a_load_that_began_before_a_save_is_not_for_a_reader_that_came_after() {
 #[test]
 fn a_load_that_fails_or_panics_leaves_the_way_free() {
     let (snapshots, file) = (Snapshots::new(16, MIB), File::new());
-    let stamp_now = || Some(file.stamp());
+    let now = || file.now();
     let panicked = catch_unwind(AssertUnwindSafe(|| {
-        snapshots.read::<i64>(&place("a"), stamp_now, || panic!("on purpose"))
+        snapshots.read::<i64>(&place("a"), now, |_| panic!("on purpose"))
     }));
     assert!(panicked.is_err());
-    let refuse = || {
+    let refuse = |_: Option<Kept<i64>>| {
         Err(Error::new(Kind::NotFound {
             document: "a".to_owned(),
         }))
     };
-    let failed = snapshots.read::<i64>(&place("a"), stamp_now, refuse);
+    let failed = snapshots.read::<i64>(&place("a"), now, refuse);
     assert!(failed.is_err());
     assert!(!file.read(&snapshots, "a", 1).kept);
     assert!(file.read(&snapshots, "a", 1).kept);

@@ -21,6 +21,7 @@ fn prepare(world: &World) {
     let then = SystemTime::now() - Duration::from_secs(60);
     let file = File::options().write(true).open(world.file());
     file.and_then(|file| file.set_modified(then)).expect("set");
+    world.settle();
     redis::cmd("FLUSHALL")
         .exec(&mut world.redis())
         .expect("FLUSHALL");

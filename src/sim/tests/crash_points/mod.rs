@@ -4,7 +4,7 @@
 mod scene;
 
 use crate::{
-    protocol::{Guarantee, read::Source},
+    protocol::Guarantee,
     sim::{
         cast::{ENTRY_TTL, LOCK_TTL, Saves},
         server::ServerWeakness,
@@ -17,7 +17,7 @@ use std::fmt::Write as _;
 struct Row {
     /// `None` where it was done.
     before: Option<String>,
-    document: String,
+    document: &'static str,
     cached: String,
     late: String,
     replayed: String,
@@ -35,7 +35,7 @@ impl Row {
 
     fn cells(&self) -> String {
         [
-            &self.document,
+            self.document,
             &self.cached,
             &self.late,
             &self.replayed,
@@ -62,9 +62,8 @@ fn row(
         return Ok(None);
     };
     let document = match cached.read()? {
-        (saves, _) if saves.is_empty() => "gone".to_owned(),
-        (saves, Source::Server) => format!("{}, from the server", age(&saves)?),
-        (saves, Source::File) => format!("{}, from its file", age(&saves)?),
+        saves if saves.is_empty() => "gone",
+        saves => age(&saves)?,
     };
     let before = late.derive()?;
     late.replay()?;

@@ -3,7 +3,7 @@
 use crate::{
     disk::sim::SimDisk,
     op::Op,
-    protocol::{Action, Guarantee, lock::Expect, read::Source},
+    protocol::{Action, Guarantee, lock::Expect},
     sim::{
         actor::Hand,
         cast::{Paper, Saves, Way, bring, derive, entry},
@@ -120,18 +120,19 @@ impl Scene {
         Some(scene)
     }
 
-    pub(super) fn read(&mut self) -> Result<(Saves, Source), String> {
+    /// No saves where it is gone.
+    pub(super) fn read(&mut self) -> Result<Saves, String> {
         let paper = self.paper.clone();
         let read = |hand| async move { paper.read(&hand).await };
         match self.world.do_now("reader", read) {
-            Err(e) if e.is_not_found() => Ok((Saves::new(), Source::File)),
+            Err(e) if e.is_not_found() => Ok(Saves::new()),
             got => got.map_err(|e| e.to_string()),
         }
     }
 
     /// What a reader of the dependent gets, beside what the document is.
     pub(super) fn derive(&mut self) -> Result<String, String> {
-        let (now, _) = self.read()?;
+        let now = self.read()?;
         let from = [self.paper.clone()];
         let derived = |hand| async move { derive(&hand, &entry("wepp"), &from).await };
         let (got, way) = match self.world.do_now("reader", derived) {
@@ -159,7 +160,7 @@ impl Scene {
 
     /// Whether the next writer is kept out.
     pub(super) fn is_locked(&mut self) -> Result<bool, String> {
-        let (paper, (now, _)) = (self.paper.clone(), self.read()?);
+        let (paper, now) = (self.paper.clone(), self.read()?);
         let expect = match now.is_empty() {
             true => Expect::Nothing,
             false => Expect::Document,

@@ -2,9 +2,9 @@
 
 use super::{Setting, record::Record};
 use crate::{
-    disk::sim::SimDisk,
+    disk::{Version, sim::SimDisk},
     engine::MemoryServer,
-    op::{Stamp, keys::sibling},
+    op::keys::sibling,
     protocol::lock::Expect,
     sim::{
         actor::Hand,
@@ -249,18 +249,18 @@ impl<'a> History<'a> {
         let paper = self.paper.clone();
         let read = |hand| async move { paper.read(&hand).await };
         let got = self.world.do_now("last reader", read);
-        got.map(|(saves, _)| saves).map_err(|e| e.to_string())
+        got.map_err(|e| e.to_string())
     }
 }
 
-/// Reads again and again, and keeps what it read under its stamp where nothing else can have that stamp.
+/// Reads again and again, and keeps what it read with what tells that from other versions.
 async fn reader(hand: Hand, paper: Paper, record: Rc<RefCell<Record>>) {
-    let mut kept: Option<(Stamp, Saves)> = None;
+    let mut kept: Option<(Version, Saves)> = None;
     for _ in 0..READS {
         hand.begin();
-        let stamp = hand.glance(&paper.place).await;
-        if let Some((of, saves)) = &kept
-            && stamp == Some(*of)
+        let now = hand.glance(&paper.place).await;
+        if let Some((known, saves)) = &kept
+            && now.and_then(|now| known.is(&now)) == Some(true)
         {
             let mut record = record.borrow_mut();
             record.count("a snapshot was read");
@@ -270,7 +270,7 @@ async fn reader(hand: Hand, paper: Paper, record: Rc<RefCell<Record>>) {
         match paper.read_whole(&hand).await {
             Ok((found, saves)) => {
                 record.borrow_mut().read(hand.began(), &saves);
-                kept = found.settled.then_some((found.stamp, saves));
+                kept = Some((found.version, saves));
             }
             Err(e) => {
                 record.borrow_mut().wrong = Some(format!("a reader: {e}"));

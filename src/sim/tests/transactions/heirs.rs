@@ -50,7 +50,7 @@ fn die(actions: usize) -> Result<bool, String> {
         let Some(action) = world.next(second) else {
             return Ok(false);
         };
-        committed |= matches!(action, Action::Disk(_, FileAction::WriteJournal(_)));
+        committed |= matches!(action, Action::Disk(_, FileAction::WriteJournal { .. }));
         world.turn(second, Fate::Answered);
     }
     world.crash(second);

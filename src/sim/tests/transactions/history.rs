@@ -125,7 +125,7 @@ impl<'a> History<'a> {
                     let got = papers[n].read(&hand).await;
                     let mut record = record.borrow_mut();
                     match got {
-                        Ok((saves, _)) => record.seen.push((n, saves)),
+                        Ok(saves) => record.seen.push((n, saves)),
                         Err(e) => record.wrong = Some(format!("a reader: {e}")),
                     }
                 });

@@ -59,7 +59,7 @@ fn read(world: &mut World, papers: &[Paper]) -> Result<Vec<Saves>, String> {
     let read = world.do_now("reader", |hand| async move {
         let mut all = Vec::new();
         for paper in &papers {
-            all.push(paper.read(&hand).await?.0);
+            all.push(paper.read(&hand).await?);
         }
         Ok::<_, crate::Error>(all)
     });
@@ -316,7 +316,8 @@ fn before_the_journal() -> usize {
     let writer = world.start("writer", |hand| async move {
         drop(transact(&hand, &papers, 2).await);
     });
-    let is_it = |action: &Action| matches!(action, Action::Disk(_, FileAction::WriteJournal(_)));
+    let is_it =
+        |action: &Action| matches!(action, Action::Disk(_, FileAction::WriteJournal { .. }));
     (0..100)
         .find(|_| {
             let found = world.next(writer).is_some_and(is_it);
