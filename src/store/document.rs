@@ -260,9 +260,10 @@ impl<T: Serialize + DeserializeOwned> Document<T> {
 impl<T: DeserializeOwned + Send + Sync + 'static> Document<T> {
     /// The document as its file has it, whatever the server holds. What was read before is returned again, the same `Arc`, where
     /// the file is still the same by its change time, modification time, size and inode: one system call, no server, no
-    /// parsing. Else the file is read; the same bytes are not parsed again, and give the same `Arc`. So it is for the first 0.1 s
-    /// after a change of the file (2.1 s on file systems that keep whole seconds, and on network file systems), since a second
-    /// change could leave the same times. Threads that read the same document share one load.
+    /// parsing. Else the file is read; the same bytes are not parsed again, and give the same `Arc`. The file is read at each
+    /// call for the first 0.1 s after a save, and for 2 s after another program's change, since a second change could leave the
+    /// same times; for 2.1 s after either on file systems that keep whole seconds, and on network file systems. Threads that
+    /// read the same document share one load.
     ///
     /// What was read is set on the server for others, under a lease that every save drops, where it is not there; not where
     /// the file is younger than two seconds, and not where somebody else has the lease.

@@ -196,9 +196,9 @@ impl<V: Values> Transaction<V> {
     ///
     /// # Errors
     ///
-    /// Only before the commit point, which is the synced journal: an unknown task, data that JSON cannot hold (`NaN`), a full
-    /// disk, keys that a Cluster has in several hash slots, a `READONLY` marker, a file that cannot be replaced (it is immutable or a
-    /// mount point, say: [`Error::is_io`]), or a guard that may no longer write
+    /// Only before the first file is shown, which follows the commit point, the synced journal: an unknown task, data that JSON
+    /// cannot hold (`NaN`), a full disk, keys that a Cluster has in several hash slots, a `READONLY` marker, a file that cannot be
+    /// replaced (it is immutable or a mount point, say: [`Error::is_io`]), or a guard that may no longer write
     /// ([`Error::is_conflict`], [`Error::is_fenced`], [`Error::is_lock_lost`]) for any one of the documents. Nothing was changed,
     /// and the error gives the guard back; [`Error::effect`] is [`Effect::Unknown`](crate::Effect::Unknown) only where the disk
     /// failed so that not even that is known after a crash. Later trouble makes no commit fail: [`Outcome::cache`] and
