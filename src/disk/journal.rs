@@ -4,7 +4,8 @@
 //! lock. It has one line, `<version> <digest> <JSON>`, or nothing yet: a transaction whose journal is not whole is none.
 
 use super::{
-    Invalidation, Place, folder, os_lock,
+    Invalidation, Place, folder,
+    os_lock::Lockable,
     outbox::line::{self, Keys, Sealed},
     rights,
 };
@@ -189,7 +190,7 @@ impl Journal {
 
 /// Makes an empty one, locked; `None` where the name is taken. Between its making and its locking somebody may take it for a
 /// dead owner's: that one removes it, and whatever has its name then, so the name is not used again.
-pub(super) fn make(dir: &File, name: &str) -> io::Result<Option<File>> {
+pub(super) fn make(dir: &File, name: &str) -> io::Result<Option<Lockable>> {
     let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL;
     match folder::open_at(dir, name, flags, Mode::from_raw_mode(0o666)) {
         Ok(file) => {
@@ -240,8 +241,9 @@ pub(super) fn read(file: &File) -> io::Result<Option<Journal>> {
 }
 
 /// Takes the lock; `None` where somebody else has it, or where the name no longer leads there.
-pub(super) fn try_lock(dir: &File, name: &str, file: File) -> io::Result<Option<File>> {
-    let locked = os_lock::try_lock(&file)? && folder::leads_to(dir, name, &file)?;
+pub(super) fn try_lock(dir: &File, name: &str, file: File) -> io::Result<Option<Lockable>> {
+    let file = Lockable::from(file);
+    let locked = file.try_lock()? && folder::leads_to(dir, name, &file)?;
     Ok(locked.then_some(file))
 }
 

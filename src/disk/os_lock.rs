@@ -4,14 +4,44 @@ use rustix::{
     fs::{FlockOperation, flock},
     io::{Errno, retry_on_intr},
 };
-use std::{fs::File, io};
+use std::{fs::File, io, ops::Deref};
 
-/// Takes the lock; `false` where somebody else has it. It ends with the file.
-pub(super) fn try_lock(file: &File) -> io::Result<bool> {
-    run(file, FlockOperation::NonBlockingLockExclusive)
+/// A file whose OS lock is released when it is dropped.
+///
+/// Closing alone would not do: a child process that this program has just started shares the open file until it runs
+/// another program, and would keep the lock for so long.
+#[derive(Debug)]
+pub(super) struct Lockable(File);
+
+impl Lockable {
+    /// Takes the lock; `false` where another open file has it.
+    pub(super) fn try_lock(&self) -> io::Result<bool> {
+        run(&self.0, FlockOperation::NonBlockingLockExclusive)
+    }
 }
 
-/// The same beside others that share it.
+impl From<File> for Lockable {
+    fn from(file: File) -> Self {
+        Self(file)
+    }
+}
+
+impl Deref for Lockable {
+    type Target = File;
+
+    fn deref(&self) -> &File {
+        &self.0
+    }
+}
+
+impl Drop for Lockable {
+    fn drop(&mut self) {
+        // Without a lock nothing is done. What cannot be unlocked is unlocked by the close.
+        let _ = retry_on_intr(|| flock(&self.0, FlockOperation::Unlock));
+    }
+}
+
+/// Takes a lock that others may share, until the file is closed; `false` where another open file has it alone.
 pub(super) fn try_lock_shared(file: &File) -> io::Result<bool> {
     run(file, FlockOperation::NonBlockingLockShared)
 }
@@ -21,5 +51,23 @@ fn run(file: &File, operation: FlockOperation) -> io::Result<bool> {
         Ok(()) => Ok(true),
         Err(Errno::WOULDBLOCK) => Ok(false),
         Err(e) => Err(e.into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Another descriptor of the same open file, as a child process has it between `fork` and `exec`.
+    #[test]
+    fn a_lock_ends_with_its_owner_whoever_else_has_the_open_file() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let owner = Lockable::from(file.reopen().unwrap());
+        assert!(owner.try_lock().unwrap());
+        let _child_s = owner.try_clone().unwrap();
+        let next = Lockable::from(file.reopen().unwrap());
+        assert!(!next.try_lock().unwrap());
+        drop(owner);
+        assert!(next.try_lock().unwrap());
     }
 }

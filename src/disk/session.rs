@@ -1,7 +1,9 @@
 use super::{
     FileAction, Folder, Got, Identity, Journal, Place, READ_ONLY_MARKER, Root,
     folder::{self, Names},
-    journal, obstacle, read, rights, sidecar,
+    journal, obstacle,
+    os_lock::Lockable,
+    read, rights, sidecar,
     temp::{self, Temp},
 };
 use crate::{
@@ -32,11 +34,18 @@ pub(crate) struct Session {
 struct Open {
     folder: Option<File>,
     temp: Option<Temp>,
-    sidecar: Option<File>,
+    sidecar: Option<Lockable>,
     /// The session holds its OS lock to its end.
     held: bool,
     /// Where the place is a journal's.
-    journal: Option<File>,
+    journal: OpenJournal,
+}
+
+#[derive(Debug, Default)]
+struct OpenJournal {
+    file: Option<Lockable>,
+    /// Whether the session made it, and may write it.
+    made: bool,
 }
 
 impl Session {
@@ -247,7 +256,7 @@ impl Session {
 /// # Errors
 ///
 /// Its path leads elsewhere: whoever comes next locks another one, and may have done so.
-fn own_sidecar<'a>(root: &Root, place: &Place, open: &'a Open) -> Result<&'a File> {
+fn own_sidecar<'a>(root: &Root, place: &Place, open: &'a Open) -> Result<&'a Lockable> {
     let sidecar = open
         .sidecar
         .as_ref()
@@ -279,15 +288,17 @@ fn act_on_journal(
     dir: &File,
     path: &Path,
     name: &str,
-    open: &mut Option<File>,
+    open: &mut OpenJournal,
     action: &FileAction,
 ) -> Result<Got> {
-    match (action, &*open) {
+    match (action, &open.file) {
         (FileAction::MakeJournal, _) => {
-            *open = journal::make(dir, name).map_err(|e| io_error(path, "make the journal", e))?;
-            Ok(open.as_ref().map_or(Got::Busy, |_| Got::Nothing))
+            let made = journal::make(dir, name);
+            open.file = made.map_err(|e| io_error(path, "make the journal", e))?;
+            open.made = open.file.is_some();
+            Ok(busy_unless(open.made))
         }
-        (FileAction::WriteJournal { journal, .. }, Some(file)) => {
+        (FileAction::WriteJournal { journal, .. }, Some(file)) if open.made => {
             let done = journal::write(dir, name, file, journal);
             step(path, "write the journal", done)
         }
@@ -299,7 +310,7 @@ fn act_on_journal(
             };
             let content = journal::read(&file).map_err(failed)?;
             // One that is locked stays so.
-            open.get_or_insert(file);
+            open.file.get_or_insert(file.into());
             Ok(Got::Journal(content))
         }
         (FileAction::LockJournal, _) => {
@@ -307,8 +318,9 @@ fn act_on_journal(
             let Some(file) = journal::open(dir, name, OFlags::RDWR).map_err(failed)? else {
                 return Ok(Got::Missing);
             };
-            *open = journal::try_lock(dir, name, file).map_err(failed)?;
-            Ok(open.as_ref().map_or(Got::Busy, |_| Got::Nothing))
+            open.file = journal::try_lock(dir, name, file).map_err(failed)?;
+            open.made = false;
+            Ok(busy_unless(open.file.is_some()))
         }
         (FileAction::RemoveJournal, _) => {
             step(path, "remove the journal", journal::remove(dir, name))
@@ -316,6 +328,10 @@ fn act_on_journal(
         (FileAction::ListJournals, _) => journal::list(dir, path).map(Got::Journals),
         _ => Err(out_of_order(path)),
     }
+}
+
+fn busy_unless(done: bool) -> Got {
+    if done { Got::Nothing } else { Got::Busy }
 }
 
 fn step(path: &Path, action: &'static str, done: io::Result<()>) -> Result<Got> {

@@ -1,6 +1,6 @@
 //! The sidecar's content: one line of fixed length, so that writing it over leaves nothing of the old one.
 
-use super::{JournalId, Sidecar, folder, os_lock, rights};
+use super::{JournalId, Sidecar, folder, os_lock::Lockable, rights};
 use crate::limits::MAX_FENCE;
 use rustix::{
     fs::{Mode, OFlags},
@@ -97,12 +97,12 @@ pub(super) fn peek(dir: &File, file: &str) -> Result<Option<Sidecar>, io::Error>
 
 /// The sidecar with its OS lock, or `None` where somebody else has it, or where the file that was locked is no longer
 /// the one that the name leads to: whoever comes next would lock another one.
-pub(super) fn try_lock(dir: &File, file: &str) -> io::Result<Option<File>> {
+pub(super) fn try_lock(dir: &File, file: &str) -> io::Result<Option<Lockable>> {
     let name = name(file);
     let new = Mode::from_raw_mode(0o666);
-    let sidecar = folder::open_at(dir, &name, OFlags::RDWR | OFlags::CREATE, new)
-        .map_err(|e| refused(e, &name))?;
-    if !os_lock::try_lock(&sidecar)? || !folder::leads_to(dir, &name, &sidecar)? {
+    let opened = folder::open_at(dir, &name, OFlags::RDWR | OFlags::CREATE, new);
+    let sidecar = Lockable::from(opened.map_err(|e| refused(e, &name))?);
+    if !sidecar.try_lock()? || !folder::leads_to(dir, &name, &sidecar)? {
         return Ok(None);
     }
     // Each time: the document's rights may have changed since, and its owner's next save mends the sidecar's.

@@ -1,6 +1,6 @@
 //! Temporary files: written beside the document, locked by their writer while it lives.
 
-use super::{attributes, folder, os_lock, rights};
+use super::{attributes, folder, os_lock::Lockable, rights};
 use crate::{Result, error::io_error, limits, op::Stamp};
 use rustix::{
     fs::{Mode, OFlags, Timespec, Timestamps, UTIME_OMIT},
@@ -15,7 +15,7 @@ pub(super) struct Temp {
     /// What tells its name from those of the document's other temporary files.
     pub(super) token: String,
     name: String,
-    file: File,
+    file: Lockable,
 }
 
 /// The name of a document's temporary file; `token` is 16 hex digits.
@@ -56,11 +56,15 @@ impl Temp {
             let name = name(file, &token);
             let new = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL;
             let temp = match folder::open_at(dir, &name, new, mode) {
-                Ok(file) => Self { token, name, file },
+                Ok(file) => Self {
+                    token,
+                    name,
+                    file: file.into(),
+                },
                 Err(Errno::EXIST) => continue,
                 Err(e) => return Err(e.into()),
             };
-            match os_lock::try_lock(&temp.file) {
+            match temp.file.try_lock() {
                 Ok(true) if folder::leads_to(dir, &temp.name, &temp.file)? => {
                     return Ok(Some(temp));
                 }
@@ -81,7 +85,7 @@ impl Temp {
             Ok(file) => Ok(Some(Self {
                 token: token.to_owned(),
                 name,
-                file,
+                file: file.into(),
             })),
             Err(Errno::NOENT) => Ok(None),
             Err(e) => Err(e.into()),
@@ -89,12 +93,12 @@ impl Temp {
     }
 
     pub(super) fn stamp(&self) -> io::Result<Stamp> {
-        Ok(folder::stamp(&rustix::fs::fstat(&self.file)?))
+        Ok(folder::stamp(&rustix::fs::fstat(&*self.file)?))
     }
 
     /// The content first, which takes capabilities and set-user-id bits away; the rights last, which may let others in.
     fn fill(&self, document: Option<&File>, bytes: &[u8], path: &Path) -> io::Result<()> {
-        (&self.file).write_all(bytes)?;
+        (&*self.file).write_all(bytes)?;
         let Some(document) = document else {
             return Ok(());
         };
@@ -116,7 +120,7 @@ impl Temp {
                 tv_nsec: mtime_ns.rem_euclid(1_000_000_000) as _,
             },
         };
-        retry_on_intr(|| rustix::fs::futimens(&self.file, &times))?;
+        retry_on_intr(|| rustix::fs::futimens(&*self.file, &times))?;
         self.stamp()
     }
 
@@ -150,8 +154,9 @@ pub(super) fn sweep(dir: &File, path: &Path, file: &str) -> Result<()> {
         let Ok(left) = folder::open_at(dir, &name, OFlags::RDONLY, Mode::empty()) else {
             continue;
         };
+        let left = Lockable::from(left);
         // Where its writer was alive after all, and is through with it, the name may lead to another writer's by now.
-        if !matches!(os_lock::try_lock(&left), Ok(true))
+        if !matches!(left.try_lock(), Ok(true))
             || !folder::leads_to(dir, &name, &left).unwrap_or(false)
         {
             continue;

@@ -184,7 +184,6 @@ fn a_node_of_a_cluster_is_no_single_server_and_the_other_way_round() {
         assert!(refused.contains("cluster support disabled"), "{refused}");
         for (urls, why) in [
             (vec![], "at least one URL"),
-            (vec![format!("{}3", nodes[0])], "no database numbers"),
             (vec![single.unix_url()], "not by Unix sockets"),
         ] {
             let refused = Cache::builder(support::rules())

@@ -212,7 +212,8 @@ fn replaced(replace: impl Fn(&mut SentinelTrio)) {
         replaced_under_load(&store, &mut nodes, &hot, series, 2, || replace(&mut trio));
         let stats = store.cache().stats();
         eprintln!("{stats:?}");
-        assert!(stats.redirects > 0);
+        // Operations are sent on, or the connection for messages had found the new primary before them.
+        assert!(stats.redirects + stats.echoes > 0, "nobody noticed");
     });
 }
 

@@ -1,6 +1,6 @@
 //! The own file: locked before it has its name, appended to, never mended.
 
-use crate::disk::{folder, os_lock, rights, root::make_durably};
+use crate::disk::{folder, os_lock::Lockable, rights, root::make_durably};
 use rustix::fs::{Mode, OFlags};
 use std::{
     fs::File,
@@ -91,7 +91,7 @@ pub(super) struct OwnFile {
     folder: Folder,
     name: String,
     /// Locked.
-    file: File,
+    file: Lockable,
     len: u64,
     /// Whether an append failed: what stands at the end is not known, nor whether a sync would still say the truth.
     broken: bool,
@@ -107,7 +107,7 @@ impl OwnFile {
         let mut own = Self {
             folder,
             name,
-            file,
+            file: file.into(),
             len: 0,
             broken: false,
         };
@@ -121,7 +121,7 @@ impl OwnFile {
     }
 
     fn publish(&mut self, new: &str, lines: &str) -> io::Result<()> {
-        if !os_lock::try_lock(&self.file)? {
+        if !self.file.try_lock()? {
             return Err(io::ErrorKind::WouldBlock.into());
         }
         self.append(lines, Sync::Now)?;
@@ -147,7 +147,7 @@ impl OwnFile {
             return Err(io::Error::other("an earlier append failed"));
         }
         self.broken = true;
-        (&self.file).write_all(line.as_bytes())?;
+        (&*self.file).write_all(line.as_bytes())?;
         if sync == Sync::Now {
             self.file.sync_data()?;
             // Somebody removed it: what is in it will be found by nobody.

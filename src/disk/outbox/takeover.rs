@@ -6,7 +6,7 @@ use super::{
     line,
 };
 use crate::{
-    disk::{folder, os_lock, rights},
+    disk::{folder, os_lock::Lockable, rights},
     limits,
 };
 use rustix::fs::{Mode, OFlags};
@@ -26,7 +26,7 @@ pub(super) struct Adopted {
     folder: Arc<Folder>,
     name: String,
     /// Held for its lock.
-    _file: File,
+    _file: Lockable,
 }
 
 impl Adopted {
@@ -99,7 +99,7 @@ impl State {
 }
 
 /// The file under its lock, and what it says; `None` where its owner lives, or where it is no outbox.
-fn take(folder: &Folder, name: &str) -> io::Result<Option<(File, line::Content)>> {
+fn take(folder: &Folder, name: &str) -> io::Result<Option<(Lockable, line::Content)>> {
     let kind = match named(name) {
         Some(kind @ (Named::Outbox | Named::New)) => kind,
         _ => return Ok(None),
@@ -146,13 +146,13 @@ pub(super) fn read(mut file: &File) -> io::Result<Vec<u8>> {
 }
 
 /// `None` where somebody else has the lock, or where the name no longer leads to what was locked.
-fn lock(folder: &Folder, name: &str) -> io::Result<Option<File>> {
+fn lock(folder: &Folder, name: &str) -> io::Result<Option<Lockable>> {
     let file = match folder::open_at(&folder.dir, name, OFlags::RDONLY, Mode::empty()) {
-        Ok(file) => file,
+        Ok(file) => Lockable::from(file),
         Err(rustix::io::Errno::NOENT) => return Ok(None),
         Err(e) => return Err(e.into()),
     };
-    if !os_lock::try_lock(&file)? {
+    if !file.try_lock()? {
         return Ok(None);
     }
     let there = folder::stat_at(&folder.dir, name)?.map(|stat| folder::stamp(&stat).inode);
