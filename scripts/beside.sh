@@ -29,7 +29,7 @@ edition = "2024"
 tokio-comp = ["redis/tokio-comp"]
 tokio-rustls-comp = ["redis/tokio-rustls-comp"]
 tls-rustls = ["redis/tls-rustls"]
-cluster-async = ["redis/cluster-async"]
+cluster-async = ["redis/cluster-async", "redis/tokio-comp"]
 tls = ["cachetx/tls"]
 
 [dependencies]

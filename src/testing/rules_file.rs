@@ -75,7 +75,7 @@ impl RulesFile {
     /// Compiles the text.
     ///
     /// # Errors
-    /// The text has problems; never for what [`strategies::rules`](super::strategies::rules) makes.
+    /// The text has problems; never for what `strategies::rules` makes.
     pub fn compile(&self) -> Result<Rules> {
         Rules::from_json(&self.to_json())
     }
