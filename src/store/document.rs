@@ -4,7 +4,7 @@ use crate::{
     disk::Session,
     error::Kind,
     json,
-    nested::Load,
+    nested::{self, Load},
     op::Bytes,
     protocol::{
         self, Claim,
@@ -276,7 +276,9 @@ impl<T: DeserializeOwned + Send + Sync + 'static> Document<T> {
     pub fn read(&self) -> Result<Arc<T>> {
         let (store, place) = (&self.store.0, &self.names.place);
         let (owner, kind) = (Arc::as_ptr(store) as usize, TypeId::of::<T>());
-        Load::refuse_nested(owner, kind, &self.names.document)?;
+        if Load::is_under_way(owner, kind, &self.names.document) {
+            return Err(nested::refused(&self.names.document));
+        }
         let stamp_now = || {
             if let Some(trace) = &store.trace {
                 trace("disk.stat");
