@@ -1,6 +1,6 @@
 //! Loads that this thread has begun and not ended. One that is begun again in itself would wait for its own end.
 
-use crate::{Error, Result, error::Kind};
+use crate::{Error, error::Kind};
 use std::{any::TypeId, cell::RefCell};
 
 thread_local! {
@@ -22,21 +22,22 @@ pub(crate) struct Load {
 pub(crate) struct Begun(());
 
 impl Load {
-    /// Refuses what this thread is loading already.
-    pub(crate) fn refuse_nested(owner: usize, kind: TypeId, name: &str) -> Result<()> {
+    /// Whether this thread is loading it already.
+    pub(crate) fn is_under_way(owner: usize, kind: TypeId, name: &str) -> bool {
         let is_same = |load: &Load| (load.owner, load.kind, &*load.name) == (owner, kind, name);
-        match BEGUN.with_borrow(|begun| begun.iter().any(is_same)) {
-            true => Err(Error::new(Kind::Nested {
-                name: name.to_owned(),
-            })),
-            false => Ok(()),
-        }
+        BEGUN.with_borrow(|begun| begun.iter().any(is_same))
     }
 
     pub(crate) fn begin(self) -> Begun {
         BEGUN.with_borrow_mut(|begun| begun.push(self));
         Begun(())
     }
+}
+
+pub(crate) fn refused(name: &str) -> Error {
+    Error::new(Kind::Nested {
+        name: name.to_owned(),
+    })
 }
 
 impl Drop for Begun {

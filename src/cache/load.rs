@@ -5,7 +5,7 @@ use crate::{
     BoxError, Error, JsonStyle, Params, Result,
     error::Kind,
     json,
-    nested::Load,
+    nested::{self, Load},
     op::{Entry, Invalidate, keys},
     protocol::{Action, Answer, Run, Step, load, mismatch},
     token,
@@ -70,7 +70,7 @@ impl Cache {
     /// refresh that fails is none while the entry is there). A controller that the rules do not have, or a param that is
     /// missing or may not stand in a key. A server that is away is none.
     ///
-    /// [`Error::is_nested`] where `load`, in the same thread, asks the same cache for the same entry: it would wait for itself.
+    /// [`Error::is_nested`] where `load`, in the same thread, asks the same cache for the same entry, and would wait for itself.
     ///
     /// # Examples
     ///
@@ -94,10 +94,11 @@ impl Cache {
     ) -> Result<Arc<[u8]>> {
         let place = self.place(controller, params)?;
         let (owner, kind) = (Arc::as_ptr(&self.0) as usize, TypeId::of::<Self>());
-        Load::refuse_nested(owner, kind, &place.entry.value)?;
+        let would_wait = matches!(self.0.on_busy, OnBusy::Wait(_));
+        let for_itself = would_wait && Load::is_under_way(owner, kind, &place.entry.value);
         let wait = match self.0.on_busy {
-            OnBusy::Wait(wait) => wait,
-            OnBusy::LoadWithoutFilling => Duration::ZERO,
+            OnBusy::Wait(wait) if !for_itself => wait,
+            OnBusy::Wait(_) | OnBusy::LoadWithoutFilling => Duration::ZERO,
         };
         let early = self.0.lives.early(place.ttl);
         let claim = self.claim(place.entry.clone(), wait, early)?;
@@ -110,6 +111,9 @@ impl Cache {
             }
             load::Begun::Leased(token) | load::Begun::Early(token) => {
                 Some(Held::new(self, place.entry.clone(), token))
+            }
+            load::Begun::Unleased if for_itself => {
+                return Err(nested::refused(&place.entry.value));
             }
             load::Begun::Unleased => None,
         };

@@ -10,7 +10,7 @@ use crate::{
     disk::{Session, digest},
     error::Kind,
     json,
-    nested::Load,
+    nested::{self, Load},
     op::Bytes,
     protocol::{self, Claim, lock::Expect, read::Reader},
     token,
@@ -280,7 +280,9 @@ impl<T: DeserializeOwned + Send + Sync + 'static> Document<T> {
     pub fn read(&self) -> Result<Arc<T>> {
         let (store, place) = (&self.store.0, &self.names.place);
         let (owner, kind) = (Arc::as_ptr(store) as usize, TypeId::of::<T>());
-        Load::refuse_nested(owner, kind, &self.names.document)?;
+        if Load::is_under_way(owner, kind, &self.names.document) {
+            return Err(nested::refused(&self.names.document));
+        }
         let now = || {
             if let Some(trace) = &store.trace {
                 trace("disk.stat");
