@@ -12,6 +12,9 @@ trap 'rm -rf "$work"' EXIT
 cores=$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2)
 RUST_TEST_THREADS=${RUST_TEST_THREADS:-$((2 * cores))}
 export RUST_TEST_THREADS
+# Tests panic on purpose, and a backtrace of a debug build stands still for seconds on a busy machine.
+RUST_BACKTRACE=0
+export RUST_BACKTRACE
 
 # run <command …>: its output is shown and kept.
 run() {

@@ -4,7 +4,7 @@
 
 use crate::support::{self, Climate, any_binary, child, given, skipped};
 use cachetx::{
-    Cache, Params, Store,
+    Params, Store,
     testing::{Cluster, SentinelTrio},
 };
 use rustix::process::{Resource, Rlimit};
@@ -208,7 +208,7 @@ fn in_a_cluster_nothing_grows_while_all_are_dead() {
 fn store(root: &TempDir) -> Store {
     let (way, urls) = (given("CACHETX_WAY"), given("CACHETX_URLS").expect("given"));
     let urls: Vec<&str> = urls.split(' ').collect();
-    let builder = Cache::builder(support::rules());
+    let builder = support::cache_builder();
     let builder = match way.as_deref().expect("given") {
         "single" => builder.url(urls[0]),
         "cluster" => builder.cluster(urls),

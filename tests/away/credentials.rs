@@ -1,14 +1,14 @@
 //! User and password from a callback: rotated under load, wrong, and not there.
 
 use crate::support::{self, World, rotation::Rotation};
-use cachetx::{BoxError, Cache, CacheBuilder, Credentials, Effect, Params, Store};
+use cachetx::{BoxError, CacheBuilder, Credentials, Effect, Params, Store};
 use std::{
     sync::atomic::{AtomicU64, Ordering::SeqCst},
     time::Duration,
 };
 
 fn at(world: &World) -> CacheBuilder {
-    Cache::builder(support::rules())
+    support::cache_builder()
         .url(world.server.url())
         .response_timeout(Duration::from_secs(10))
 }
@@ -63,7 +63,7 @@ fn what_the_callback_does_wrong_is_said_and_changes_nothing() {
         "CacheBuilder::credentials",
     );
 
-    let both = Cache::builder(support::rules()).url("redis://:wrong!@127.0.0.1/");
+    let both = support::cache_builder().url("redis://:wrong!@127.0.0.1/");
     let both = both.credentials(rotation.credentials());
     assert!(!format!("{both:?}").contains("wrong!"));
     let error = both.open_lazy().map(drop).unwrap_err();

@@ -1,7 +1,7 @@
 //! A request whose connection was closed under it, and that reaches the server later, after all that its sender has done since; and
 //! connections that a restarted server has left closed.
 
-use crate::support::{self, Climate, RUN, World, committed, get, key, rules};
+use crate::support::{self, Climate, RUN, World, committed, get, key};
 use cachetx::{
     Cache, CacheOutcome, Effect, Engine, Guarantee, Params, Save, Store,
     testing::{Proxy, ServerBinary, WireFault},
@@ -22,7 +22,7 @@ fn needle(engine: Engine) -> &'static [u8] {
 /// A cache behind a proxy, with a connection that was used before.
 fn behind_proxy(world: &World, engine: Engine) -> (Proxy, Cache) {
     let proxy = Proxy::start(world.server.port()).expect("a proxy");
-    let cache = Cache::builder(rules())
+    let cache = support::cache_builder()
         .url(proxy.url())
         .engine(engine)
         // A machine under load is no outage.

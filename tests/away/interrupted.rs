@@ -4,7 +4,7 @@
 
 use crate::support::{self, Climate, World, child, given};
 use cachetx::{
-    Cache, CacheOutcome, Save, Store,
+    CacheOutcome, Save, Store,
     testing::{Cluster, Proxy, SentinelTrio, ServerOptions},
 };
 use nix::sys::{
@@ -87,7 +87,7 @@ fn saves_behind_sentinel_are_committed_under_signals() {
 fn store(way: &str) -> Store {
     let urls = given("CACHETX_URLS").expect("given");
     let urls: Vec<&str> = urls.split(' ').collect();
-    let builder = Cache::builder(support::rules());
+    let builder = support::cache_builder();
     let builder = match way {
         "single" => builder.url(urls[0]),
         "cluster" => builder.cluster(urls),

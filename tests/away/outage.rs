@@ -29,7 +29,7 @@ type Hook = Arc<Mutex<Option<Box<dyn FnOnce() + Send>>>>;
 fn store_with_hook(world: &World, url: &str) -> (Store, Hook) {
     let hook: Hook = Arc::default();
     let before_commit = hook.clone();
-    let cache = cachetx::Cache::builder(support::rules())
+    let cache = support::cache_builder()
         .url(url)
         .connect_timeout(TIMEOUT)
         .response_timeout(TIMEOUT)
@@ -173,7 +173,7 @@ fn a_commit_that_fails_midway_each_time_is_not_sent_all_the_time() {
             .user("bob on >pw ~* +@all -pexpire");
         let server = options.start(binary).expect("a server");
         let root = tempfile::tempdir().expect("a folder");
-        let cache = cachetx::Cache::builder(support::rules())
+        let cache = support::cache_builder()
             .url(server.url_as("bob", "pw"))
             .open()
             .expect("a cache");

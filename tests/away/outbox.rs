@@ -39,7 +39,7 @@ impl Scene {
     }
 
     fn cache(&self) -> Cache {
-        Cache::builder(support::rules())
+        support::cache_builder()
             .url(self.gate.url())
             .outbox(self.outbox())
             .open_lazy()
@@ -80,7 +80,7 @@ fn a_save_while_the_server_is_away_is_done_once_it_is_back() {
         eprintln!("on {binary}");
         let scene = Scene::on(binary);
         let world = &scene.world;
-        let cache = Cache::builder(support::rules())
+        let cache = support::cache_builder()
             .url(scene.gate.url())
             .open()
             .expect("a cache");
@@ -130,7 +130,7 @@ fn a_deletion_is_recorded_too() {
     let world = &scene.world;
     let closing = scene.clone();
     let closed = Mutex::new(false);
-    let cache = Cache::builder(support::rules()).url(scene.gate.url());
+    let cache = support::cache_builder().url(scene.gate.url());
     let store = Store::builder(cache.open().expect("a cache"))
         .root(world.root.path())
         .trace(move |step| {
@@ -182,7 +182,7 @@ fn a_process_that_waits_for_nothing_takes_over_too() {
     let scene = Scene::start();
     scene.warm();
     let idle = scene.cache();
-    let lost = Cache::builder(support::rules())
+    let lost = support::cache_builder()
         .url("redis://127.0.0.1:1/")
         .outbox(scene.outbox())
         .open_lazy()
@@ -198,7 +198,7 @@ fn two_that_want_a_dead_process_file_replay_it_once() {
     const RECORDS: u64 = 50;
     for _ in 0..5 {
         let scene = Scene::start();
-        let lost = Cache::builder(support::rules())
+        let lost = support::cache_builder()
             .url("redis://127.0.0.1:1/")
             .outbox(scene.outbox())
             .open_lazy()
@@ -294,7 +294,7 @@ fn a_writer_on_a_full_disk() {
     let Some(outbox) = given("CACHETX_TEST_OUTBOX") else {
         return;
     };
-    let cache = Cache::builder(support::rules())
+    let cache = support::cache_builder()
         .url("redis://127.0.0.1:1/")
         .outbox(outbox)
         .open_lazy()
@@ -312,7 +312,7 @@ fn a_writer_on_a_full_disk() {
 fn a_server_in_memory_has_its_outbox_beside_it() {
     let server = MemoryServer::new();
     let root = TempDir::new().expect("a folder");
-    let cache = Cache::builder(support::rules())
+    let cache = support::cache_builder()
         .memory_server(&server)
         .open()
         .expect("a cache");
@@ -339,7 +339,7 @@ fn a_server_in_memory_has_its_outbox_beside_it() {
 fn the_command_line_lists_and_replays() {
     let scene = Scene::start();
     scene.warm();
-    let lost = Cache::builder(support::rules())
+    let lost = support::cache_builder()
         .url("redis://127.0.0.1:1/")
         .outbox(scene.outbox())
         .open_lazy()

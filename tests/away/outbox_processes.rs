@@ -4,7 +4,7 @@
 
 use crate::support::gate::Gate;
 use crate::support::{self, Climate, World, child, given, until};
-use cachetx::{Cache, CacheOutcome, Document, Guarantee, OutboxFile, Params, Store};
+use cachetx::{CacheOutcome, Document, Guarantee, OutboxFile, Params, Store};
 use std::{
     collections::BTreeSet,
     fs::{self, File, OpenOptions},
@@ -208,7 +208,7 @@ fn no_record_is_lost_while_processes_record_replay_and_die() {
     assert_eq!(acknowledged.len(), all.len());
     assert!(killed >= PROCESSES && torn > 0);
 
-    let cache = Cache::builder(support::rules())
+    let cache = support::cache_builder()
         .url(world.server.url())
         .outbox(&folder)
         .open()
@@ -231,7 +231,7 @@ fn records() {
         return;
     };
     let process = number("CACHETX_TEST_PROCESS", 0);
-    let cache = Cache::builder(support::rules())
+    let cache = support::cache_builder()
         .url("redis://127.0.0.1:1/")
         .outbox(outbox)
         .open_lazy()
@@ -257,7 +257,7 @@ fn replays() {
     else {
         return;
     };
-    let cache = Cache::builder(support::rules())
+    let cache = support::cache_builder()
         .url(url)
         .outbox(outbox)
         .open()
@@ -378,7 +378,7 @@ fn saves() {
         _ => Guarantee::BestEffort,
     };
     let process = number("CACHETX_TEST_PROCESS", 0);
-    let cache = Cache::builder(support::rules())
+    let cache = support::cache_builder()
         .url(url)
         .open_lazy()
         .expect("a cache");
@@ -414,7 +414,7 @@ fn saves() {
 #[test]
 fn a_live_process_file_is_nobody_elses() {
     let dir = TempDir::new().expect("a folder");
-    let cache = Cache::builder(support::rules())
+    let cache = support::cache_builder()
         .url("redis://127.0.0.1:1/")
         .outbox(dir.path())
         .open_lazy()

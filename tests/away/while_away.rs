@@ -1,7 +1,7 @@
 //! While the server is away: locks fail, or the sidecar's OS lock takes their place.
 
 use crate::support::{self, Climate, RUN, World, child, given, key, until};
-use cachetx::{Cache, CacheOutcome, Guarantee, Locked, Save, Store, WhileAway};
+use cachetx::{CacheOutcome, Guarantee, Locked, Save, Store, WhileAway};
 use std::{
     fs::OpenOptions, path::Path, process::Child, sync::mpsc::channel, thread, time::Duration,
 };
@@ -11,7 +11,7 @@ const THREADS: u64 = 4;
 const INCREMENTS: u64 = 10;
 
 fn open(url: &str, root: &Path, while_away: WhileAway) -> Store {
-    let cache = Cache::builder(support::rules())
+    let cache = support::cache_builder()
         .url(url)
         .open_lazy()
         .expect("a cache");

@@ -160,10 +160,7 @@ fn group_member() {
     ) else {
         return;
     };
-    let cache = cachetx::Cache::builder(support::rules())
-        .url(url)
-        .open()
-        .expect("a cache");
+    let cache = support::cache_builder().url(url).open().expect("a cache");
     let store = cachetx::Store::builder(cache)
         .root(root)
         .open()

@@ -1,7 +1,7 @@
 //! What a hot read costs: one system call, no round trip. Counted by the library's own steps, and by `strace` where there is one.
 
 use crate::support::{self, Climate, RUN, World, given};
-use cachetx::{Cache, Document, FileSystem, Store};
+use cachetx::{Document, FileSystem, Store};
 use std::{
     fs,
     process::Command,
@@ -119,7 +119,7 @@ fn hot_reader() {
     ) else {
         return;
     };
-    let cache = Cache::builder(support::rules()).url(url).open();
+    let cache = support::cache_builder().url(url).open();
     let store = Store::builder(cache.expect("a cache"))
         .root(root)
         .file_system(match &*file_system {

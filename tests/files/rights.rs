@@ -143,7 +143,7 @@ fn saver() {
     ) else {
         return;
     };
-    let cache = cachetx::Cache::builder(support::rules()).url(url);
+    let cache = support::cache_builder().url(url);
     let store = cachetx::Store::builder(cache.open().expect("a cache"))
         .root(root)
         .guarantee(Guarantee::CrashSafe)

@@ -1,7 +1,7 @@
 //! Snapshots: a hot read returns what was read before, and never anything older than the file.
 
 use crate::support::{self, Climate, RUN, World, child, given};
-use cachetx::{Cache, Document, FileSystem, Store, StoreBuilder};
+use cachetx::{Document, FileSystem, Store, StoreBuilder};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::{
     fs,
@@ -215,7 +215,7 @@ fn writer() {
     let (Some(url), Some(root)) = (given("CACHETX_TEST_URL"), given("CACHETX_TEST_ROOT")) else {
         return;
     };
-    let cache = Cache::builder(support::rules()).url(url).open();
+    let cache = support::cache_builder().url(url).open();
     let store = Store::builder(cache.expect("a cache")).root(root).open();
     let document = store.expect("a store").document(RUN, "climate");
     let document = document.expect("a document");

@@ -58,7 +58,7 @@ fn run(test: &str, world: &World, child: &str, errno: i32) {
 fn store(guarantee: Guarantee) -> Option<cachetx::Store> {
     let url = support::given("CACHETX_TEST_URL")?;
     let root = support::given("CACHETX_TEST_ROOT")?;
-    let cache = cachetx::Cache::builder(support::rules()).url(url);
+    let cache = support::cache_builder().url(url);
     let store = cachetx::Store::builder(cache.open().expect("a cache"))
         .root(root + "/store")
         .guarantee(guarantee)

@@ -3,7 +3,7 @@
 //! invalidate) is caught by the same check.
 
 use crate::support::gate::Gate;
-use crate::support::{RUN, World, child, given, key, rules, until};
+use crate::support::{self, RUN, World, child, given, key, until};
 use cachetx::{
     Cache, CacheOutcome, Engine, OnBusy, OutboxFile, Params,
     testing::{MemoryServer, ServerBinary},
@@ -69,7 +69,7 @@ fn everywhere(test: impl Fn(&Cache, &Truth)) {
             &Truth::new(folder.path()),
         );
     };
-    on(Cache::builder(rules()).memory_server(&MemoryServer::new()));
+    on(support::cache_builder().memory_server(&MemoryServer::new()));
     for binary in ServerBinary::all() {
         for engine in [Engine::Script, Engine::Watch] {
             eprintln!("on {binary}, {engine:?}");
@@ -239,7 +239,7 @@ fn a_cache_that_is_closed_in_the_change_keeps_its_record() {
         world.root.path().join("outbox"),
     );
     let gate = Gate::new(&world, world.root.path());
-    let cache = Cache::builder(rules()).url(gate.url()).outbox(&outbox);
+    let cache = support::cache_builder().url(gate.url()).outbox(&outbox);
     let cache = cache.open().expect("a cache");
     let other = world.cache_builder().outbox(&outbox);
     let other = other.open().expect("a cache");
@@ -266,7 +266,7 @@ fn what_a_server_that_is_away_did_not_take_is_done_when_it_is_back() {
         eprintln!("on {binary}");
         let (world, dir) = (World::on(binary), TempDir::new().expect("a folder"));
         let (gate, truth) = (Gate::new(&world, dir.path()), Truth::new(dir.path()));
-        let cache = Cache::builder(rules())
+        let cache = support::cache_builder()
             .url(gate.url())
             .outbox(dir.path().join("outbox"))
             .open()
@@ -300,7 +300,7 @@ fn killed_in_the_change() {
     };
     let folder = PathBuf::from(folder);
     let truth = Truth(folder.join("truth"));
-    let cache = Cache::builder(rules())
+    let cache = support::cache_builder()
         .url(url)
         .outbox(folder.join("outbox"));
     let cache = cache.open().expect("a cache");

@@ -117,7 +117,7 @@ fn what_this_process_has_saved_on_the_new_server_stays_there() {
 fn a_deletion_whose_reply_was_on_its_way_is_sent_again_too() {
     let mut world = World::start();
     let proxy = Proxy::start(world.server.port()).expect("a proxy");
-    let cache = Cache::builder(support::rules())
+    let cache = support::cache_builder()
         .url(proxy.url())
         .response_timeout(Duration::from_secs(30))
         .open()
@@ -215,7 +215,7 @@ fn a_new_primary_that_missed_the_last_deletions_gets_them_again() {
     let binary = support::any_binary();
     let trio = SentinelTrio::start(binary).expect("a primary, replicas and sentinels");
     let root = TempDir::new().expect("a folder");
-    let cache = Cache::builder(support::rules())
+    let cache = support::cache_builder()
         .sentinel(trio.name(), trio.urls())
         .open()
         .expect("a cache");

@@ -1,7 +1,7 @@
 //! Values that are loaded on a miss: one loader at a time, its lease given back or kept, and nothing foreign taken for
 //! current.
 
-use crate::support::{self, RUN, key, rules, until};
+use crate::support::{self, RUN, key, until};
 use cachetx::{
     Cache, Effect, OnBusy, Params, PutOutcome,
     testing::{MemoryServer, Server, ServerBinary},
@@ -24,7 +24,7 @@ fn params() -> Params {
 }
 
 fn in_memory(server: &MemoryServer, on_busy: OnBusy) -> Cache {
-    let builder = Cache::builder(rules()).memory_server(server);
+    let builder = support::cache_builder().memory_server(server);
     builder.on_busy(on_busy).open().expect("it opens")
 }
 
@@ -32,7 +32,7 @@ fn in_memory(server: &MemoryServer, on_busy: OnBusy) -> Cache {
 fn on_every_server(on_busy: OnBusy, test: impl Fn(&Cache, &Server)) {
     for binary in ServerBinary::all() {
         let server = Server::start(binary).expect("the server starts");
-        let builder = Cache::builder(rules()).url(server.url()).on_busy(on_busy);
+        let builder = support::cache_builder().url(server.url()).on_busy(on_busy);
         eprintln!("on {binary}");
         test(&builder.open().expect("the cache opens"), &server);
     }
@@ -165,7 +165,7 @@ fn a_loader_that_fails_or_panics_gives_its_lease_back() {
 #[test]
 fn a_lease_is_renewed_while_its_loader_runs() {
     let server = Server::start(support::any_binary()).expect("the server starts");
-    let cache = Cache::builder(rules())
+    let cache = support::cache_builder()
         .url(server.url())
         .lease_ttl(Duration::from_millis(300))
         .on_busy(OnBusy::LoadWithoutFilling)
@@ -303,7 +303,7 @@ fn what_cannot_be_a_key_or_an_option_is_refused_before_the_loader_is_called() {
     let none = cache.get_or_load("no-such", &params(), never);
     assert!(none.expect_err("no controller").is_params());
     for ttl in [Duration::ZERO, Duration::MAX] {
-        let builder = Cache::builder(rules()).in_memory().lease_ttl(ttl);
+        let builder = support::cache_builder().in_memory().lease_ttl(ttl);
         assert!(builder.clone().open().expect_err("no life").is_config());
         assert!(builder.open_lazy().expect_err("no life").is_config());
     }

@@ -1,7 +1,7 @@
 //! Readers that load late: every interleaving of two of them and one writer, in memory and on each engine of each server.
 //! Nobody fills what the writer has made out of date. The naive ways are caught by the same check.
 
-use crate::support::{self, Climate, RUN, key, rules};
+use crate::support::{self, Climate, RUN, key};
 use cachetx::{
     Cache, CacheBuilder, Document, Engine, OnBusy, Params, Store,
     testing::{Server, ServerBinary},
@@ -232,7 +232,7 @@ fn holds_on(builder: CacheBuilder, name: &str) {
 
 #[test]
 fn no_interleaving_fills_what_is_out_of_date_in_memory() {
-    holds_on(Cache::builder(rules()).in_memory(), "in memory");
+    holds_on(support::cache_builder().in_memory(), "in memory");
 }
 
 #[test]
@@ -244,7 +244,7 @@ fn no_interleaving_fills_what_is_out_of_date_on_any_server() {
                 support::skipped("late loaders by Function", &format!("{binary} has none"));
                 continue;
             }
-            let builder = Cache::builder(rules())
+            let builder = support::cache_builder()
                 .url(server.unix_url())
                 .engine(engine);
             holds_on(builder, &format!("{engine:?} on {binary}"));
@@ -302,7 +302,7 @@ impl Way for ByHand {
 fn the_check_catches_loads_without_a_lease_and_fills_that_do_not_look_at_it() {
     for leases in [false, true] {
         let server = Server::start(support::any_binary()).expect("the server starts");
-        let cache = Cache::builder(rules()).url(server.unix_url());
+        let cache = support::cache_builder().url(server.unix_url());
         let cache = cache.open().expect("the cache opens");
         let by_hand = ByHand {
             cache,

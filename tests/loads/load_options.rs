@@ -1,6 +1,6 @@
 //! Entries that are loaded anew before they end, and lives that differ: off unless a cache asks for them.
 
-use crate::support::{self, Climate, RUN, key, pttl, rules, until};
+use crate::support::{self, Climate, RUN, key, pttl, until};
 use cachetx::{
     Cache, CacheBuilder, Document, Engine, Params, PutOutcome, Store,
     testing::{MemoryServer, Server, ServerBinary},
@@ -42,7 +42,7 @@ fn on_every_engine(
                 continue;
             }
             eprintln!("on {binary}, {engine:?}");
-            let builder = Cache::builder(rules()).url(server.url()).engine(engine);
+            let builder = support::cache_builder().url(server.url()).engine(engine);
             let cache = options(builder).open().expect("the cache opens");
             empty(&cache);
             test(&cache, &server, engine);
@@ -392,7 +392,7 @@ fn without_the_lease_a_reader_is_content_with_the_present_value() {
 fn in_memory_the_options_do_the_same() {
     let server = MemoryServer::with_manual_clock();
     let whole = Duration::from_millis(TTL_MS as u64);
-    let cache = Cache::builder(rules()).memory_server(&server);
+    let cache = support::cache_builder().memory_server(&server);
     let cache = cache.early_refresh(EARLY).open().expect("it opens");
     load(&cache, "first");
     server.advance(whole - EARLY - Duration::from_millis(1));
@@ -415,7 +415,7 @@ fn in_memory_the_options_do_the_same() {
     assert_eq!(away, Err("no such luck".to_owned()), "nobody knows");
 
     // At most half of a life is early, however long the option is.
-    let cache = Cache::builder(rules()).in_memory();
+    let cache = support::cache_builder().in_memory();
     let cache = cache.early_refresh(Duration::MAX).open().expect("it opens");
     load(&cache, "first");
     assert_eq!(found(&cache), "first");
@@ -457,7 +457,7 @@ fn entries_that_are_set_together_do_not_end_together() {
     for (part, is_spread) in [(0.5, true), (0.0, false)] {
         let server = Server::start(support::any_binary()).expect("the server starts");
         let root = TempDir::new().expect("a folder");
-        let cache = Cache::builder(rules()).url(server.url()).ttl_jitter(part);
+        let cache = support::cache_builder().url(server.url()).ttl_jitter(part);
         let cache = cache.open().expect("the cache opens");
         let store = Store::builder(&cache)
             .root(root.path())
@@ -487,14 +487,21 @@ fn entries_that_are_set_together_do_not_end_together() {
         redis::cmd("FLUSHALL")
             .exec(&mut support::connect(&server))
             .expect("FLUSHALL");
-        let read = lives("climate", &server, |run| {
-            // Another program writes the file, too long ago for its stamp to come back.
+        // Another program writes the files, too long ago for their stamps to come back.
+        let then = std::time::SystemTime::now() - Duration::from_secs(60);
+        for run in (0..SET_TOGETHER).map(|n| format!("run-{n}")) {
             let file = root.path().join(run).join("climate.nodb");
             std::fs::write(&file, Climate::of(2).bytes()).expect("written");
-            let then = std::time::SystemTime::now() - Duration::from_secs(60);
             let file = std::fs::File::options().write(true).open(file);
             file.and_then(|file| file.set_modified(then)).expect("set");
-            assert_eq!(document(run).read().expect("it is there").years, 2);
+        }
+        let read = lives("climate", &server, |run| {
+            // No entry is filled before the tick of its file's change is over.
+            until("it is filled", || {
+                assert_eq!(document(run).read().expect("it is there").years, 2);
+                let key = key("climate").replace(RUN, run);
+                support::get(&mut support::connect(&server), &key).is_some()
+            });
         });
 
         for (what, lives, ttl_ms) in [
@@ -518,7 +525,7 @@ fn entries_that_are_set_together_do_not_end_together() {
 #[test]
 fn a_jitter_that_is_no_part_of_a_life_is_refused() {
     for part in [-0.1, 0.6, 1.0, f64::NAN, f64::INFINITY] {
-        let builder = Cache::builder(rules()).in_memory().ttl_jitter(part);
+        let builder = support::cache_builder().in_memory().ttl_jitter(part);
         let error = builder.clone().open().expect_err("no part");
         assert!(error.is_config() && error.to_string().contains("ttl_jitter"));
         assert!(builder.open_lazy().expect_err("no part").is_config());

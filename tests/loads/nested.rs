@@ -1,6 +1,6 @@
 //! A load that asks for itself, in the same thread, is refused at once.
 
-use crate::support::{RUN, World, rules};
+use crate::support::{self, RUN, World};
 use cachetx::{Cache, Document, Error, OnBusy, Params};
 use serde::{Deserialize, Deserializer, de::Error as _};
 use std::{
@@ -16,7 +16,7 @@ fn params() -> Params {
 }
 
 fn cache() -> Cache {
-    let builder = Cache::builder(rules()).in_memory();
+    let builder = support::cache_builder().in_memory();
     builder
         .on_busy(OnBusy::Wait(AGES))
         .open()

@@ -2,7 +2,7 @@
 
 use crate::support::{self, Climate, World, child, committed, given, key, on_every_server, until};
 use cachetx::{
-    Cache, CacheOutcome, Engine, Guarantee, KeepAlive, Locked, Save, Store, StoreBuilder,
+    CacheOutcome, Engine, Guarantee, KeepAlive, Locked, Save, Store, StoreBuilder,
     testing::{MemoryServer, Proxy},
 };
 use rustix::process::Signal;
@@ -19,7 +19,7 @@ use std::{
 };
 
 /// Of the locks here; a third of it is long enough for a busy machine to renew.
-const TTL: Duration = Duration::from_millis(1_500);
+const TTL: Duration = Duration::from_secs(3);
 
 fn lock_key() -> String {
     key("climate") + ":lock"
@@ -194,7 +194,7 @@ fn a_deletion_that_lets_its_lock_go_has_not_lost_it() {
 #[test]
 fn a_hook_that_waits_or_panics_stops_no_other_renewal() {
     let root = tempfile::TempDir::new().expect("a folder");
-    let cache = Cache::builder(support::rules())
+    let cache = support::cache_builder()
         .in_memory()
         .open()
         .expect("a cache");
@@ -236,7 +236,7 @@ fn a_hook_that_waits_or_panics_stops_no_other_renewal() {
 fn a_lock_that_ran_out_by_the_clock_only_is_let_go_of() {
     let world = World::start();
     let proxy = Proxy::start(world.server.port()).expect("a proxy");
-    let cache = Cache::builder(support::rules())
+    let cache = support::cache_builder()
         .url(proxy.url())
         .response_timeout(Duration::from_millis(200))
         .open()
@@ -338,7 +338,7 @@ fn clear_locks_is_noticed_long_before_a_renewal() {
 fn in_memory_too() {
     let root = tempfile::TempDir::new().expect("a folder");
     let server = MemoryServer::new();
-    let cache = Cache::builder(support::rules())
+    let cache = support::cache_builder()
         .memory_server(&server)
         .open()
         .expect("a cache");
@@ -360,7 +360,7 @@ fn in_memory_too() {
 fn while_the_server_is_away_a_lock_runs_out_by_the_clock() {
     let root = tempfile::TempDir::new().expect("a folder");
     let server = MemoryServer::new();
-    let cache = Cache::builder(support::rules())
+    let cache = support::cache_builder()
         .memory_server(&server)
         .open()
         .expect("a cache");
@@ -446,10 +446,7 @@ fn a_holder() {
     let (Some(url), Some(root)) = (given("CACHETX_TEST_URL"), given("CACHETX_TEST_ROOT")) else {
         return;
     };
-    let cache = Cache::builder(support::rules())
-        .url(url)
-        .open()
-        .expect("a cache");
+    let cache = support::cache_builder().url(url).open().expect("a cache");
     let (store, told) = telling(Store::builder(&cache).root(root).lock_ttl(TTL));
     let document = store
         .document::<Climate>(crate::support::RUN, "climate")
@@ -559,7 +556,7 @@ fn threads_of_a_cache() {
     let proxy = Proxy::start(world.server.port()).expect("a proxy");
     let lost = Arc::new(AtomicU64::new(0));
     for _ in 0..3 {
-        let cache = Cache::builder(support::rules())
+        let cache = support::cache_builder()
             .url(proxy.url())
             .open()
             .expect("a cache");

@@ -143,10 +143,7 @@ fn a_process() {
         return;
     };
     let root = Path::new(&root);
-    let cache = Cache::builder(support::rules())
-        .url(url)
-        .open()
-        .expect("a cache");
+    let cache = support::cache_builder().url(url).open().expect("a cache");
     let (store, asked) = counting(cache, root);
     match role.as_str() {
         "load" => load(
@@ -318,7 +315,7 @@ fn a_lock_that_is_deleted_without_a_message_is_found_free() {
 fn a_connection_that_has_gone_silent_is_given_up() {
     let world = World::start();
     let proxy = Proxy::start(world.server.port()).expect("a proxy");
-    let cache = Cache::builder(support::rules()).url(proxy.url()).open();
+    let cache = support::cache_builder().url(proxy.url()).open();
     let (store, _) = counting(cache.expect("a cache"), world.root.path());
     let document = world.climate(&store);
     document.create(&Climate::of(1)).expect("made");
@@ -357,7 +354,7 @@ fn a_connection_that_has_gone_silent_is_given_up() {
 fn waiters_share_one_connection_which_the_first_of_them_makes() {
     let world = World::start();
     let proxy = Proxy::start(world.server.port()).expect("a proxy");
-    let cache = Cache::builder(support::rules())
+    let cache = support::cache_builder()
         .url(proxy.url())
         .open()
         .expect("a cache");

@@ -2,7 +2,7 @@
 //! no update lost. The naive way, without the lock, loses some.
 
 use crate::support::{self, Climate, RUN, World, child, given};
-use cachetx::{Cache, Store};
+use cachetx::Store;
 use std::{
     fs::{File, OpenOptions},
     path::Path,
@@ -76,7 +76,7 @@ fn counting_process() {
     ) else {
         return;
     };
-    let cache = Cache::builder(support::rules())
+    let cache = support::cache_builder()
         .url(url)
         .response_timeout(Duration::from_secs(20))
         .open()

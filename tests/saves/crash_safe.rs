@@ -58,7 +58,7 @@ fn dying_writer() {
         "Watch" => Engine::Watch,
         _ => Engine::Script,
     };
-    let cache = Cache::builder(support::rules()).url(url).engine(engine);
+    let cache = support::cache_builder().url(url).engine(engine);
     let store = Store::builder(cache.open().expect("a cache"))
         .root(root)
         .guarantee(Guarantee::CrashSafe)

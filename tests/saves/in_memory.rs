@@ -1,8 +1,8 @@
 //! Caches on the server inside the process: they share what clones share, and it behaves as a server does.
 
-use crate::support::{Climate, RUN, key, rules};
+use crate::support::{self, Climate, RUN, key};
 use cachetx::{
-    Cache, CacheBuilder, CacheOutcome, Document, NO_TASKS, Params, Store, testing::MemoryServer,
+    CacheBuilder, CacheOutcome, Document, NO_TASKS, Params, Store, testing::MemoryServer,
 };
 use std::time::Duration;
 use tempfile::TempDir;
@@ -27,7 +27,7 @@ fn root() -> TempDir {
 #[test]
 fn clones_of_a_builder_share_a_server() {
     let root = root();
-    let builder = Cache::builder(rules()).in_memory();
+    let builder = support::cache_builder().in_memory();
     let (one, other) = (store(builder.clone(), &root), store(builder, &root));
     let (ours, theirs) = (climate(&one), climate(&other));
     ours.create(&Climate::of(1)).expect("created");
@@ -56,15 +56,15 @@ fn clones_of_a_builder_share_a_server() {
 #[test]
 fn builders_apart_share_nothing_and_a_url_goes_back() {
     let root = root();
-    let one = store(Cache::builder(rules()).in_memory(), &root);
-    let other = store(Cache::builder(rules()).in_memory(), &root);
+    let one = store(support::cache_builder().in_memory(), &root);
+    let other = store(support::cache_builder().in_memory(), &root);
     climate(&one).create(&Climate::of(1)).expect("created");
     assert_eq!(climate(&other).read().expect("read").years, 1);
     assert_eq!(other.cache().stats().reads_from_file, 1);
 
-    let nowhere = Cache::builder(rules()).in_memory().url("redis://[");
+    let nowhere = support::cache_builder().in_memory().url("redis://[");
     assert!(nowhere.open().expect_err("no URL").is_config());
-    let lazy = Cache::builder(rules()).in_memory().open_lazy();
+    let lazy = support::cache_builder().in_memory().open_lazy();
     assert!(lazy.expect("nothing to wait for").report().is_some());
 }
 
@@ -72,7 +72,7 @@ fn builders_apart_share_nothing_and_a_url_goes_back() {
 fn a_lock_that_ran_out_meanwhile_cannot_save() {
     let root = root();
     let server = MemoryServer::with_manual_clock();
-    let store = store(Cache::builder(rules()).memory_server(&server), &root);
+    let store = store(support::cache_builder().memory_server(&server), &root);
     let document = climate(&store);
     document.create(&Climate::of(1)).expect("created");
 
@@ -98,7 +98,7 @@ fn a_lock_that_ran_out_meanwhile_cannot_save() {
 fn a_save_while_it_is_stopped_is_deferred() {
     let root = root();
     let server = MemoryServer::new();
-    let store = store(Cache::builder(rules()).memory_server(&server), &root);
+    let store = store(support::cache_builder().memory_server(&server), &root);
     let document = climate(&store);
     document.create(&Climate::of(1)).expect("created");
     let held = document.lock().expect("locked");

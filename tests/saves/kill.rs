@@ -218,10 +218,7 @@ fn killed_writer() {
     };
     let last: usize = step.parse().expect("a number");
     let reached = Mutex::new(0);
-    let cache = Cache::builder(support::rules())
-        .url(url)
-        .open()
-        .expect("a cache");
+    let cache = support::cache_builder().url(url).open().expect("a cache");
     let store = Store::builder(cache)
         .root(root)
         .lock_ttl(LOCK_TTL)

@@ -216,7 +216,7 @@ fn suspended_holder() {
         return;
     };
     let held: Result<Locked<Climate>> = (|| {
-        let cache = cachetx::Cache::builder(support::rules()).url(url).open()?;
+        let cache = support::cache_builder().url(url).open()?;
         let store = cachetx::Store::builder(cache)
             .root(root)
             .lock_ttl(Duration::from_millis(500))

@@ -3,7 +3,7 @@
 
 use crate::support::{self, Climate, RUN, given};
 use cachetx::{
-    Cache, CacheBuilder, CacheOutcome, Engine, Params, Store,
+    CacheBuilder, CacheOutcome, Engine, Params, Store,
     testing::{Cluster, Flavour, SentinelTrio, Server, ServerBinary, ServerOptions},
 };
 use std::{fs, path::Path, sync::Mutex, thread};
@@ -75,7 +75,7 @@ fn name(binary: &ServerBinary) -> String {
 }
 
 fn rows(binary: &ServerBinary) -> Vec<String> {
-    let builder = || Cache::builder(support::rules());
+    let builder = || support::cache_builder();
     let start = |options: ServerOptions| options.start(binary).expect("the server starts");
     let single = Server::start(binary).expect("the server starts");
     let denied = start(ServerOptions::new().user("bob on >pw ~* +@all -@scripting"));

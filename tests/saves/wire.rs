@@ -1,13 +1,13 @@
 //! Round trips, counted on the wire: the commit is one, the save with its lock is two, a crash-safe one is three.
 
 use crate::support::{self, Climate, on_every_server};
-use cachetx::{Cache, Guarantee, Save, Store, testing::Proxy};
+use cachetx::{Guarantee, Save, Store, testing::Proxy};
 
 #[test]
 fn the_commit_is_one_round_trip_and_the_save_two() {
     on_every_server(|world| {
         let proxy = Proxy::start(world.server.port()).expect("a proxy");
-        let cache = Cache::builder(support::rules())
+        let cache = support::cache_builder()
             .url(proxy.url())
             .open()
             .expect("a cache");

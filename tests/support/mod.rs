@@ -71,6 +71,14 @@ pub fn any_binary() -> &'static ServerBinary {
     ServerBinary::any().expect("no server found: run `make servers`")
 }
 
+/// Its time-outs are none that a busy machine runs into.
+pub fn cache_builder() -> CacheBuilder {
+    const LONG: Duration = Duration::from_secs(10);
+    Cache::builder(rules())
+        .connect_timeout(LONG)
+        .response_timeout(LONG)
+}
+
 /// A server and a folder of its own.
 pub struct World {
     pub server: Server,
@@ -90,7 +98,7 @@ impl World {
     }
 
     pub fn cache_builder(&self) -> CacheBuilder {
-        Cache::builder(rules()).url(self.server.url())
+        cache_builder().url(self.server.url())
     }
 
     pub fn cache(&self) -> Cache {

@@ -5,7 +5,7 @@ use super::{
     support::{self, key},
 };
 use cachetx::{
-    Cache, CacheBuilder, Engine,
+    CacheBuilder, Engine,
     testing::{Cluster, Proxy, SentinelTrio, Server, ServerBinary, ServerOptions, WireFault},
 };
 use std::sync::{
@@ -66,7 +66,7 @@ impl Bed {
 
     /// The library's way in: every server that it writes to is behind its proxy.
     pub fn cache(&self) -> CacheBuilder {
-        let builder = Cache::builder(support::rules());
+        let builder = support::cache_builder();
         let proxied = |server: &Server| server.proxy().expect("it has one").url();
         match &self.servers {
             Servers::Single(server) => builder.url(proxied(server)),
