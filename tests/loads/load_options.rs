@@ -489,11 +489,12 @@ fn entries_that_are_set_together_do_not_end_together() {
             .expect("FLUSHALL");
         let read = lives("climate", &server, |run| {
             // Another program writes the file, too long ago for its stamp to come back.
-            let file = root.path().join(run).join("climate.nodb");
-            std::fs::write(&file, Climate::of(2).bytes()).expect("written");
+            let path = root.path().join(run).join("climate.nodb");
+            std::fs::write(&path, Climate::of(2).bytes()).expect("written");
             let then = std::time::SystemTime::now() - Duration::from_secs(60);
-            let file = std::fs::File::options().write(true).open(file);
+            let file = std::fs::File::options().write(true).open(&path);
             file.and_then(|file| file.set_modified(then)).expect("set");
+            support::settle(&path);
             assert_eq!(document(run).read().expect("it is there").years, 2);
         });
 
