@@ -16,7 +16,7 @@ control() {
     wrapper=$repo/target/weakened/$1
     mkdir -p "$repo/target/weakened"
     # shellcheck disable=SC2016 # the wrapper expands these, not this script
-    printf '#!/bin/sh\nrustc=$1\nshift\nexec "$rustc" "$@" --cfg %s\n' "$1" >"$wrapper"
+    printf '#!/bin/sh\nrustc=$1\nshift\nexec "$rustc" "$@" --cfg %s -C opt-level=0\n' "$1" >"$wrapper"
     chmod +x "$wrapper"
     RUSTC_WORKSPACE_WRAPPER=$wrapper ${CARGO:-cargo} test --all-features --test "$2" --no-fail-fast ${4:+-- "$4"} >"$log" 2>&1
     if grep -q '^test result: FAILED' "$log" && grep -q -F "$3" "$log"; then

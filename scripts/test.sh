@@ -16,15 +16,23 @@ export RUST_TEST_THREADS
 RUST_BACKTRACE=0
 export RUST_BACKTRACE
 
-# run <command …>: its output is shown and kept.
+# run <log> <cargo test's arguments …>: its output is shown and kept.
 run() {
-    { "$@" 2>&1; echo $? >"$work/status"; } | tee -a "$work/log"
-    return "$(cat "$work/status")"
+    log=$work/$1
+    shift
+    { "${CARGO:-cargo}" test --all-features --no-fail-fast "$@" 2>&1 || : >"$work/failed"; } | tee -a "$log"
 }
 
-failed=0
-run "${CARGO:-cargo}" test --all-features --no-fail-fast "$@" || failed=1
-sh scripts/negative-controls.sh || failed=1
+"${CARGO:-cargo}" test --all-features --no-run "$@" || exit 1
+# Failovers are waited for: other tests have the cores meanwhile.
+run cluster.log "$@" --test cluster >"$work/cluster.shown" &
+others=$(cd tests && for main in */main.rs; do echo "--test ${main%/main.rs}"; done | grep -v 'test cluster$')
+# shellcheck disable=SC2086 # a word each
+run others.log "$@" --lib --bins --examples $others
+run others.log "$@" --doc
+wait
+cat "$work/cluster.shown"
+sh scripts/negative-controls.sh || : >"$work/failed"
 
 # A test's output stands under `---- <name> stdout ----`, behind the tests of its binary.
 awk -v cargo="${CARGO:-cargo} test --all-features $*" '
@@ -54,5 +62,5 @@ awk -v cargo="${CARGO:-cargo} test --all-features $*" '
         }
         printf "%d passed, %d failed\n", passed, count
     }
-' "$work/log"
-exit "$failed"
+' "$work/others.log" "$work/cluster.log"
+[ ! -e "$work/failed" ]

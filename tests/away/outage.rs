@@ -175,6 +175,8 @@ fn a_commit_that_fails_midway_each_time_is_not_sent_all_the_time() {
         let root = tempfile::tempdir().expect("a folder");
         let cache = support::cache_builder()
             .url(server.url_as("bob", "pw"))
+            // It is sent again for so long.
+            .response_timeout(Duration::from_secs(1))
             .open()
             .expect("a cache");
         let store = Store::builder(&cache).root(root.path()).open();
