@@ -277,7 +277,10 @@ impl CacheBuilder {
     /// let rules = Rules::from_path("rules/nodb.json")?;
     /// let cache = Cache::builder(rules)
     ///     .url("redis://127.0.0.1:1/")
-    ///     .credentials(|| Ok(Credentials::new("alice", std::fs::read_to_string("/run/secrets/redis")?)))
+    ///     .credentials(|| {
+    ///         let password = std::fs::read_to_string("/run/secrets/redis")?;
+    ///         Ok(Credentials::new("alice", password.trim_end()))
+    ///     })
     ///     .open_lazy()?;
     /// let error = cache.get("climate", &cachetx::Params::new().with("run_id", "r")).unwrap_err();
     /// assert!(error.is_unavailable() && error.to_string().contains("No such file"));

@@ -169,7 +169,7 @@ fn table(title: &str, rows: &[Row]) -> String {
 
 const INTRODUCTION: &str = "# Crash points
 
-What is seen when a writer's process dies before each of its actions, found out by the simulation (`src/sim/tests/crash_points.rs`), which
+What is seen when a writer's process dies before each of its actions, found out by the simulation (`src/sim/tests/crash_points/`), which
 holds this page against itself; `CACHETX_BLESS=1 cargo test --all-features --lib crash_points` writes it anew. One document, one
 dependent. *Stale* is a dependent of an older document than the file is; it lasts until the dependent's TTL, or until the next save.
 ";
