@@ -11,8 +11,8 @@ use crate::{
     error::{Kind, io_error},
 };
 use rustix::{
-    fs::{AtFlags, Mode, OFlags},
-    io::Errno,
+    fs::{Mode, OFlags},
+    io::{Errno, retry_on_intr},
 };
 use std::{
     collections::HashMap,
@@ -206,7 +206,7 @@ impl Session {
                 if !is_still(&self.root, place, open, *over)? {
                     return Ok(Got::Torn);
                 }
-                let done = rustix::fs::unlinkat(dir, file, AtFlags::empty());
+                let done = folder::unlink_at(dir, file);
                 let done = done.map_err(|e| obstacle::explain(e.into(), dir, file));
                 step(&path, "delete", done)
             }
@@ -377,7 +377,9 @@ fn look_at(root: &Root, place: &Place, open: &Open) -> Result<Got> {
 
 fn make_folder(root: &Root, place: &Place, open: &mut Open) -> Result<Got> {
     let path = root.path.join(&*place.folder);
-    let made = match rustix::fs::mkdirat(&root.dir, &*place.folder, Mode::from_raw_mode(0o777)) {
+    let mode = Mode::from_raw_mode(0o777);
+    let made = retry_on_intr(|| rustix::fs::mkdirat(&root.dir, &*place.folder, mode));
+    let made = match made {
         Ok(()) => true,
         Err(Errno::EXIST) => false,
         Err(e) => return Err(io_error(&path, "make the folder", e.into())),

@@ -285,7 +285,9 @@ impl Node {
                 unavailable(format!("cannot connect to {address}: {why}"), Effect::None)
             }
             Unopened::NotPrimary(why) => {
-                unavailable(format!("{address} is not the primary: {why}"), Effect::None)
+                let message = format!("{address} is not the primary: {why}");
+                let elsewhere = Cause::Elsewhere(Redirect::ReadOnly);
+                return (unavailable(message, Effect::None), elsewhere);
             }
             // The next answer may be another one, and no other server is a better one to ask.
             Unopened::NotLetIn { text, .. } if self.config.credentials.is_some() => {

@@ -11,55 +11,83 @@ use std::fmt;
 const DIGITS: usize = 16;
 
 /// The integers of a text that may be rounded.
+#[derive(Default)]
 pub(super) struct LongIntegers<'t> {
     any: bool,
-    /// Beyond 64 bits: the bits of the float that serde_json makes of each, and its digits.
+    /// Beyond 64 bits, and no float is the same: the bits of the float that serde_json makes of each, and its digits. Not those
+    /// that stand beside a float with these bits: a target that reads the integer whole could not be told from one that does not.
     beyond: Vec<(u64, &'t str)>,
 }
 
 impl<'t> LongIntegers<'t> {
-    /// Digits within strings count too, which costs time and changes nothing.
     pub(super) fn of(text: &'t str) -> Self {
-        let bytes = text.as_bytes();
-        let mut found = Self {
-            any: false,
-            beyond: Vec::new(),
-        };
+        let mut found = Self::default();
         // A run of that many digits covers one of the places looked at.
-        let mut at = DIGITS - 1;
-        while at < bytes.len() {
-            if !bytes[at].is_ascii_digit() {
-                at += DIGITS;
-                continue;
-            }
-            let is_digit = |b: &&u8| b.is_ascii_digit();
-            let start = at - bytes[..at].iter().rev().take_while(is_digit).count();
-            let end = at + bytes[at..].iter().take_while(is_digit).count();
-            let fraction = start > 0 && matches!(bytes[start - 1], b'.' | b'e' | b'E' | b'+');
-            let float = matches!(bytes.get(end), Some(b'.' | b'e' | b'E'));
-            if end - start >= DIGITS && !fraction && !float {
-                found.any = true;
-                let sign = start.saturating_sub(1);
-                let start = if bytes[sign] == b'-' { sign } else { start };
-                found.note(&text[start..end]);
-            }
-            at = end + DIGITS;
+        let mut places = text.bytes().skip(DIGITS - 1).step_by(DIGITS);
+        if !places.any(|b| b.is_ascii_digit()) {
+            return found;
         }
+        let mut floats = Vec::new();
+        for number in numbers(text) {
+            if number.contains(['.', 'e', 'E']) {
+                floats.push(number);
+            } else if number.len() >= DIGITS {
+                found.any = true;
+                found.note(number);
+            }
+        }
+        let is_float = |bits| floats.iter().any(|it| bits_of(it) == Some(bits));
+        found.beyond.retain(|(bits, _)| !is_float(*bits));
         found
     }
 
     fn note(&mut self, digits: &'t str) {
-        if digits.parse::<u64>().is_err()
-            && digits.parse::<i64>().is_err()
-            && let Ok(float) = digits.parse::<f64>()
+        let fits = digits.parse::<u64>().is_ok() || digits.parse::<i64>().is_ok();
+        if let (false, Some(bits)) = (fits, bits_of(digits))
+            && format!("{:.0}", f64::from_bits(bits)) != digits
         {
-            self.beyond.push((float.to_bits(), digits));
+            self.beyond.push((bits, digits));
         }
     }
 
     pub(super) fn is_empty(&self) -> bool {
         !self.any
     }
+}
+
+fn bits_of(number: &str) -> Option<u64> {
+    number.parse().ok().map(f64::to_bits)
+}
+
+/// The numbers of a JSON text, those within strings left out.
+fn numbers(text: &str) -> impl Iterator<Item = &str> {
+    let bytes = text.as_bytes();
+    let mut at = 0;
+    std::iter::from_fn(move || {
+        while at < bytes.len() {
+            let start = at;
+            at += 1;
+            match bytes[start] {
+                b'"' => at = past_string(bytes, at),
+                b'-' | b'0'..=b'9' => {
+                    let part =
+                        |b: &&u8| matches!(b, b'0'..=b'9' | b'+' | b'-' | b'.' | b'e' | b'E');
+                    at += bytes[at..].iter().take_while(part).count();
+                    return Some(&text[start..at]);
+                }
+                _ => {}
+            }
+        }
+        None
+    })
+}
+
+/// Past the quotation mark that ends the string.
+fn past_string(bytes: &[u8], mut at: usize) -> usize {
+    while at < bytes.len() && bytes[at] != b'"' {
+        at += if bytes[at] == b'\\' { 2 } else { 1 };
+    }
+    at + 1
 }
 
 /// Reads a whole text and keeps track of the path.

@@ -93,7 +93,7 @@ async fn enter(
     io: &Io,
     reader: &Reader,
     tries: &mut Tries,
-    mut refused: Option<Vec<u8>>,
+    refused: Option<Vec<u8>>,
 ) -> Result<Entered> {
     let Some(identity) = io.stat(&reader.place).await? else {
         return Ok(Entered::Left);
@@ -110,9 +110,13 @@ async fn enter(
             token: token.clone(),
             ttl_ms: millis(reader.lease_ttl),
             wanted: Some(identity.stamp),
-            refused: refused.take(),
+            refused: refused.clone(),
         };
-        return Ok(match io.server(asked).await {
+        let answer = io.server(asked).await;
+        if answer.is_ok() {
+            tries.answered();
+        }
+        return Ok(match answer {
             Ok(LeaseReply::Present { voucher, value }) => Entered::There { voucher, value },
             Ok(LeaseReply::Leased) => Entered::Leased(token),
             // The file is at hand, so nobody is waited for; it is newer than the one that was looked at, too.

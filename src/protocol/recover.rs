@@ -9,7 +9,7 @@ use super::{
     files::{Missing, unsteady},
     outcome::{CacheOutcome, Durability},
     run::{Io, Run, mismatch},
-    sidecars::name,
+    sidecars::{busy, name},
 };
 use crate::{
     Error, Result,
@@ -127,6 +127,10 @@ async fn finish(io: &Io, id: JournalId, journal: &Journal, until: Duration) -> R
 
 /// Names the journal too where a file is in the way: all of its documents wait for that, whichever of them is asked for.
 fn held_up(id: JournalId, cause: Error) -> Error {
+    // Of the sidecars, not of whoever came here first: that one tries again.
+    if cause.is_lock_lost() {
+        return busy(&id.place());
+    }
     if !cause.is_io() {
         return cause;
     }

@@ -121,7 +121,6 @@ fn check(step: Step, reply: &Value) -> Result<(), Unopened> {
     match (step, code.as_str()) {
         // One that may not be asked is believed.
         (Step::Role, "NOPERM") => Ok(()),
-        (Step::Role, _) => Err(Unopened::NotPrimary(text)),
         (_, "WRONGPASS" | "NOAUTH") => Err(Unopened::NotLetIn { code, text }),
         (Step::Database, "ERR") => {
             let text = format!("{text}: the URL names a database that is not there{DATABASES}");

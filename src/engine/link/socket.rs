@@ -116,9 +116,10 @@ impl Socket {
         while cfg!(not(cachetx_without_retries_on_signals))
             && matches!(&done, Err(e) if e.kind() == io::ErrorKind::Interrupted)
         {
-            arm(&self.inner, left(until)?)?;
             shortened = true;
-            done = call(&self.inner);
+            done = left(until)
+                .and_then(|left| arm(&self.inner, left))
+                .and_then(|()| call(&self.inner));
         }
         if let (true, Bound::Each(patience)) = (shortened, self.bound) {
             arm(&self.inner, Some(patience))?;

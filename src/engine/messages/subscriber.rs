@@ -172,7 +172,7 @@ impl Shared {
                 Ok(connection) => return Ok(connection),
                 Err(e) => {
                     if e.is_unavailable() {
-                        self.topology.forget(&node, &e);
+                        self.topology.doubt(&node);
                     }
                     failed = Some(e);
                 }

@@ -134,9 +134,9 @@ impl Topology {
 
     /// A primary that cannot be reached, or is none any more: the next one who wants it asks the sentinels. A Cluster's nodes are
     /// looked for by whoever has keys for them.
-    pub(super) fn forget(&self, node: &Arc<Node>, why: &Error) {
+    pub(super) fn doubt(&self, node: &Arc<Node>) {
         if let Self::Sentinel(sentinel) = self {
-            sentinel.forget(node, why);
+            sentinel.doubt(node);
         }
     }
 

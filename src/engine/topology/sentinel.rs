@@ -106,9 +106,15 @@ impl Sentinel {
                 Err(miss) => miss,
             };
             match miss.cause {
-                Cause::Elsewhere(Redirect::Unsettled | Redirect::ReadOnly) | Cause::Unreached => {
+                Cause::Elsewhere(Redirect::Unsettled | Redirect::ReadOnly) => {
                     self.counters.count_redirect();
                     self.forget(&node, miss.fault.error());
+                    search.unsettled(miss.fault)?;
+                }
+                // It may only have no connection free: those that it has given go on.
+                Cause::Unreached => {
+                    self.counters.count_redirect();
+                    self.doubt(&node);
                     search.unsettled(miss.fault)?;
                 }
                 Cause::Lost => {
@@ -165,7 +171,7 @@ impl Sentinel {
     }
 
     /// It cannot be reached, or is no primary any more: what is connected to it is of no use.
-    pub(super) fn forget(&self, node: &Arc<Node>, why: &Error) {
+    fn forget(&self, node: &Arc<Node>, why: &Error) {
         let mut primary = self.write();
         if primary.is(node) {
             primary.node = None;
@@ -175,7 +181,7 @@ impl Sentinel {
     }
 
     /// It gave no answer.
-    fn doubt(&self, node: &Arc<Node>) {
+    pub(super) fn doubt(&self, node: &Arc<Node>) {
         let mut primary = self.write();
         if primary.is(node) && !primary.doubted {
             primary.doubted = true;

@@ -338,6 +338,21 @@ fn integers_that_fit_are_kept_whatever_reads_them() {
     let raw: RawObject = parse("d", object.as_bytes()).unwrap();
     assert_eq!(raw.as_str(), object);
     parse::<IgnoredAny>("d", object.as_bytes()).unwrap();
+    // Exact as a float, digits in a string, and a float beside an integer of 128 bits that rounds to it.
+    assert_eq!(
+        parse::<Value>("d", b"18446744073709551616").unwrap(),
+        2f64.powi(64)
+    );
+    let text = r#"{"id": "a\"20000000000000000001", "x": 2e19}"#;
+    parse::<Value>("d", text.as_bytes()).unwrap();
+    #[derive(Deserialize)]
+    struct Wide {
+        whole: u128,
+        rounded: f64,
+    }
+    let text = b"{\"whole\": 18446744073709551617, \"rounded\": 18446744073709551616.0}";
+    let wide: Wide = parse("d", text).unwrap();
+    assert_eq!((wide.whole, wide.rounded), ((1 << 64) + 1, 2f64.powi(64)));
     assert_eq!(
         parse::<f64>("d", b"9007199254740992").unwrap(),
         9_007_199_254_740_992.0
@@ -354,9 +369,9 @@ fn integers_that_fit_are_kept_whatever_reads_them() {
 
 #[test]
 fn integers_that_would_be_rounded_are_refused_with_their_place() {
-    let e = said::<Value>("{\n\"run\": {\"id\": 18446744073709551616, \"x\": 1}}");
+    let e = said::<Value>("{\n\"run\": {\"id\": 18446744073709551617, \"x\": 1}}");
     assert!(
-        e.contains("climate: `run.id`: the integer 18446744073709551616 would be rounded"),
+        e.contains("climate: `run.id`: the integer 18446744073709551617 would be rounded"),
         "{e}"
     );
     assert!(e.contains("near line 2, column 34"), "{e}");

@@ -122,11 +122,13 @@ async fn write_content(
             journal: journal.clone(),
             over: way.over.clone(),
         };
-        way.written = true;
-        if io.disk(&id.place(), write).await? != Got::Torn {
+        let done = io.disk(&id.place(), write).await;
+        // What was seen before the write, and kept it from beginning.
+        way.written =
+            !matches!(&done, Ok(Got::Torn)) && !done.as_ref().is_err_and(Error::is_lock_lost);
+        if done? != Got::Torn {
             return Ok(());
         }
-        way.written = false;
         check(io, plan, way).await?;
     }
     let last = plan.members.last().ok_or_else(|| mismatch("a guard"))?;

@@ -184,7 +184,8 @@ async fn rename(io: &Io, plan: &Plan, way: &Way) -> Result<Shown> {
         let (document, place) = (&member.document, &member.place);
         let over = way.over.get(n).copied().flatten();
         if let Err(e) = change(io, document, place, &member.writer, over, rename).await {
-            if n == 0 && (e.is_lock_lost() || e.is_conflict()) {
+            // All but an error of the disk says that it is not to be renamed.
+            if n == 0 && !e.is_io() {
                 return Err(e);
             }
             log::error!(
