@@ -27,7 +27,7 @@ fn a_save_of_a_value_leaves_its_other_numbers_as_they_are() {
 fn an_integer_beyond_64_bits_is_refused_or_kept_as_text() {
     let world = World::start();
     let store = world.store();
-    let text = r#"{"n": 0, "id": 340282366920938463463374607431768211456}"#;
+    let text = r#"{"n": 0, "id": 340282366920938463463374607431768211457}"#;
     fs::create_dir_all(world.run_folder()).expect("a folder");
     fs::write(world.file(), text).expect("written");
     let value: Document<Value> = store.document(RUN, "climate").expect("a document");
