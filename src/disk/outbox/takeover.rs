@@ -14,7 +14,6 @@ use std::{
     collections::BTreeMap,
     fs::File,
     io::{self, Read, Write},
-    os::unix::fs::MetadataExt,
     sync::Arc,
 };
 
@@ -155,8 +154,7 @@ fn lock(folder: &Folder, name: &str) -> io::Result<Option<Lockable>> {
     if !file.try_lock()? {
         return Ok(None);
     }
-    let there = folder::stat_at(&folder.dir, name)?.map(|stat| folder::stamp(&stat).inode);
-    Ok((there == Some(file.metadata()?.ino())).then_some(file))
+    Ok(folder::leads_to(&folder.dir, name, &file)?.then_some(file))
 }
 
 /// Written whole each time, so that a second try after a crash leaves the same.
