@@ -8,7 +8,7 @@ demo:
 	@sh scripts/servers.sh || echo 'no server could be had: the demo runs on the in-memory model'
 	$(CARGO) run --quiet --release --features cli -- demo
 
-# Every test, on every server that could be installed, and the negative controls. About six and a half minutes on two cores, once built.
+# Every test, on every server that could be installed, and the negative controls. About four and a half minutes on two cores, once built.
 test: servers python
 	@sh scripts/test.sh
 

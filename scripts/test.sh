@@ -24,15 +24,17 @@ run() {
 }
 
 "${CARGO:-cargo}" test --all-features --no-run "$@" || exit 1
-# Failovers are waited for: other tests have the cores meanwhile.
-run cluster.log "$@" --test cluster >"$work/cluster.shown" &
+# Failovers are waited for, and so are most negative controls: other tests have the cores meanwhile.
+{
+    run cluster.log "$@" --test cluster
+    sh scripts/negative-controls.sh || : >"$work/failed"
+} >"$work/beside.shown" 2>&1 &
 others=$(cd tests && for main in */main.rs; do echo "--test ${main%/main.rs}"; done | grep -v 'test cluster$')
 # shellcheck disable=SC2086 # a word each
 run others.log "$@" --lib --bins --examples $others
 run others.log "$@" --doc
 wait
-cat "$work/cluster.shown"
-sh scripts/negative-controls.sh || : >"$work/failed"
+cat "$work/beside.shown"
 
 # A test's output stands under `---- <name> stdout ----`, behind the tests of its binary.
 awk -v cargo="${CARGO:-cargo} test --all-features $*" '

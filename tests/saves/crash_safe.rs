@@ -141,9 +141,10 @@ impl Scene {
 
     /// Another process comes and finds what the dead one left.
     fn replay(&self) {
-        let next = self.world.store();
         let folder = self.world.root.path().join(".cachetx-outbox");
+        // Before the other process is there, which may be done with it at once.
         assert_ne!(OutboxFile::list(&folder).expect("listed"), []);
+        let next = self.world.store();
         until("the record is replayed", || {
             next.cache().replay_outbox().expect("replayed");
             OutboxFile::list(&folder).expect("listed").is_empty()

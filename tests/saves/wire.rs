@@ -29,16 +29,12 @@ fn the_commit_is_one_round_trip_and_the_save_two() {
             held.note = note.clone();
             held.dump_and_unlock_with_transaction(["build_climate"])
                 .expect("saved");
+            let traffic = proxy.traffic();
             assert_eq!(
-                proxy.traffic().round_trips,
-                2,
-                "the lock and the commit, of {} bytes",
+                (traffic.round_trips, traffic.connections),
+                (2, 0),
+                "the lock and the commit, of {} bytes, on the connection that was there: {traffic:?}",
                 note.len()
-            );
-            assert_eq!(
-                proxy.traffic().connections,
-                0,
-                "on the connection that was there"
             );
             assert_eq!(
                 cache.stats().round_trips - counted,
