@@ -68,6 +68,9 @@ struct State {
     open: Vec<TcpStream>,
     /// Requests that are on their way, each with its own connection to the server.
     held: VecDeque<(Vec<u8>, TcpStream)>,
+    /// What the server does first whenever such bytes come by.
+    #[cfg(test)]
+    first: Option<(&'static [u8], Vec<u8>)>,
 }
 
 /// What a [`Proxy`] does to one request or its reply.
@@ -194,6 +197,12 @@ impl Proxy {
         self.shared.lock().delay = delay;
     }
 
+    /// Whenever a request with these bytes comes by, somebody else's is done before it.
+    #[cfg(test)]
+    pub(crate) fn do_first(&self, needle: &'static [u8], request: Vec<u8>) {
+        self.shared.lock().first = Some((needle, request));
+    }
+
     /// Closes every open connection.
     pub fn disconnect(&self) {
         for stream in self.shared.lock().open.drain(..) {
@@ -260,11 +269,26 @@ impl Shared {
                     reply => *cut.lock().unwrap_or_else(PoisonError::into_inner) = reply,
                 }
             }
+            #[cfg(test)]
+            self.do_what_is_first(&burst, &server);
             if server.write_all(&burst).is_err() {
                 break;
             }
         }
         close(&client, &server);
+    }
+
+    #[cfg(test)]
+    fn do_what_is_first(&self, burst: &[u8], server: &TcpStream) {
+        let first = self.lock().first.clone();
+        if let Some((needle, request)) = first
+            && contains(burst, needle)
+        {
+            let mut other = TcpStream::connect(server.peer_addr().expect("a server")).expect("met");
+            other.write_all(&request).expect("sent");
+            let answered = other.read(&mut [0; 64]).expect("answered");
+            assert_ne!(answered, 0);
+        }
     }
 
     fn down(&self, mut server: TcpStream, mut client: TcpStream, down: &AtomicBool, cut: &Cut) {
@@ -303,10 +327,14 @@ impl State {
     /// The fault, where this is the request that it waits for.
     fn strike(&mut self, burst: &[u8]) -> Option<WireFault> {
         let needle = &self.faults.front()?.needle;
-        let fits = needle.is_empty() || burst.windows(needle.len()).any(|w| w == needle);
-        fits.then(|| self.faults.pop_front())?
+        contains(burst, needle)
+            .then(|| self.faults.pop_front())?
             .map(|armed| armed.fault)
     }
+}
+
+fn contains(burst: &[u8], needle: &[u8]) -> bool {
+    needle.is_empty() || burst.windows(needle.len()).any(|window| window == needle)
 }
 
 /// Reads until a request ends and nothing more is waiting, so that a pipeline is passed on as a whole: otherwise its first
