@@ -1,19 +1,22 @@
--- Sets the own entries, deletes the dependents and releases the locks, if all locks are still the caller's.
+-- Deletes the dependents, lets the own entries live and releases the locks, if all locks are still the caller's.
 --
--- An own stamp that carries this commit's id shows that the commit has run: nothing but the release is done again. Where
--- a lock is lost, what would have been set or deleted is deleted: that is always safe. So it is where an own stamp is of a
--- later file: this request was held up on its way, and the lock's holder has saved again meanwhile.
+-- The own values come right before this in the same MULTI, by a plain `SET … PX 1` each: nobody sees them before this has
+-- given them their lives or deleted them again, and where the script is lost they end by themselves.
 --
--- Checked before the first write: the types of all keys that are read, the locks, the numbers, the staged values, and
--- memory. Written: delete (what is in flight, own entries, dependents), then set, then release; cut anywhere, entries are
--- absent and the locks held. Those who wait for a lock are told when it is released.
+-- An own stamp that carries this commit's id shows that the commit has run. What was set then may have been deleted since, so
+-- the values go, and nothing but the release is done again. Where a lock is lost, what would have been set or deleted is
+-- deleted: that is always safe. So it is where an own stamp is of a later file: this request was held up on its way, and the
+-- document was saved again meanwhile.
+--
+-- Read before the first write: the locks, the stamps, what is in flight. Written: delete (what is in flight, dependents), then
+-- the own entries' stamps and lives, then release. Cut anywhere, entries are absent or unchanged and the locks held, but for
+-- own entries, which are absent. A stamp never goes down: of an entry that is not set it says which commits come too late.
 --
 -- KEYS
 --   lock*      for each lock: the lock
---   value*     for each own entry: its value key, followed by
---   stamp*       sibling(value, stamp)
---   leases*      leases(value)
---   staging*     sibling(value, id): where a staged value waits
+--   stamp*     for each own entry: sibling(value, stamp)
+--   value*     for each own entry: its value key
+--   leases*    for each own entry: leases(value)
 --   group*     for each group of dependents: the leases key that they share
 --   dependent* all dependents' value keys, group after group
 -- ARGV
@@ -25,8 +28,7 @@
 --   groups     how many groups of dependents
 --   lock*      for each lock: its value, compared whole
 --   channel*   for each lock: sibling(lock, free), where those listen who wait for it
---   bytes*     for each own entry: the value (empty where it is staged), followed by
---   staged*      1: the value waits under the staging key, 0: it is here
+--   file*      for each own entry: the stamp of its file, followed by
 --   voucher*     what the stamp key is set to
 --   ttl_ms*      the life of both in ms
 --   count*     for each group: how many dependents it has
@@ -36,123 +38,100 @@
 --   lost       removed (decimal): dependents that were there
 --   superseded removed (decimal): dependents that were there
 
+-- Whatever fails here, the values were set before: no error means that nothing was done.
+local write = redis.call
+
 --@include limits
---@include decimal
---@include mtime
---@include ttl
---@include write
+
+-- The usual case first, by one look and nothing that it does not need: one document whose lock is held, a stamp of an earlier file
+-- or none, nothing in flight. Where that is not so, nothing was done, and the general way below finds out why.
+if ARGV[4] == '1' and ARGV[5] == '1' and #KEYS <= UNLINK_CHUNK
+    and (ARGV[6] == '0' or ARGV[6] == '1' and KEYS[5] == KEYS[4]) then
+    local found, file = redis.call('MGET', KEYS[1], KEYS[2]), ARGV[9]
+    local stamp = found[2]
+    local is_next = not stamp or stamp < file and string.find(stamp, '-', 1, true) == string.find(file, '-', 1, true)
+        and not string.find(stamp, ARGV[1], 1, true)
+    if found[1] == ARGV[7] and is_next and redis.call('TYPE', KEYS[4]).ok ~= 'hash' then
+        local removed = KEYS[6] and write('UNLINK', unpack(KEYS, 6)) or 0
+        write('SET', KEYS[2], ARGV[10], 'PX', ARGV[11])
+        write('PEXPIRE', KEYS[3], ARGV[11])
+        if ARGV[2] == '1' then
+            write('UNLINK', KEYS[1])
+            redis.pcall('PUBLISH', ARGV[8], '')
+        end
+        return { 'committed', string.format('%.0f', removed) }
+    end
+end
+
+--@include stamp
 --@include free
 --@include unlink
 --@include in_flight
 
 local id, release, token = ARGV[1], ARGV[2] == '1', ARGV[3]
 local locks, owns, groups = tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6])
-local first_dependent = locks + 4 * owns + groups + 1
+local value, leases, group = locks + owns, locks + 2 * owns, locks + 3 * owns
+local first_dependent, own_args = group + groups + 1, 6 + 2 * locks
 
--- The indexes of own entry i's first key and first argument.
-local function own_key(i)
-    return locks + 4 * (i - 1) + 1
-end
-local function own_arg(i)
-    return 6 + 2 * locks + 4 * (i - 1) + 1
-end
-
-local held, all_held = {}, true
 --@select lock
+local found = redis.call('MGET', unpack(KEYS, 1, locks + owns))
+local held, all_held = {}, true
 for i = 1, locks do
-    held[i] = redis.call('GET', KEYS[i]) == ARGV[6 + i]
+    held[i] = found[i] == ARGV[6 + i]
     all_held = all_held and held[i]
 end
---@select cache
-local function release_held()
-    --@select lock
-    for i = 1, locks do
-        if release and held[i] then
-            free(KEYS[i], ARGV[6 + locks + i])
-        end
-    end
-    --@select cache
-end
+--@select cache found = redis.call('MGET', unpack(KEYS, 1, locks + owns))
 
 local replayed, superseded = false, false
 for i = 1, owns do
-    local stamp = redis.call('GET', KEYS[own_key(i) + 1])
-    if stamp and string.match(stamp, '^[^:]*:([^:]*):') == id then
+    local stamp = found[locks + i]
+    if stamp and writer(stamp) == id then
         replayed = true
     end
-    local stored, own = stamp and mtime(stamp), mtime(ARGV[own_arg(i) + 2])
-    if stored and own and less(own, stored) then
+    if is_later(stamp, ARGV[own_args + 3 * i - 2]) then
         superseded = true
     end
 end
-if replayed then
-    return attempt(function()
-        for i = 1, owns do
-            if ARGV[own_arg(i) + 1] == '1' then
-                write('UNLINK', KEYS[own_key(i) + 3])
-            end
-        end
-        release_held()
-        return { 'replayed' }
-    end)
-end
 
-local flights = {}
-for i = 1, owns do
-    add_in_flight(flights, KEYS[own_key(i) + 2], own_key(i), own_key(i), token)
-end
-local first = first_dependent
-for i = 1, groups do
-    local last = first + tonumber(ARGV[6 + 2 * locks + 4 * owns + i]) - 1
-    add_in_flight(flights, KEYS[locks + 4 * owns + i], first, last, token)
-    first = last + 1
-end
-
-if not all_held or superseded then
-    return attempt(function()
-        drop(flights)
-        for i = 1, owns do
-            write('UNLINK', KEYS[own_key(i)], KEYS[own_key(i) + 1], KEYS[own_key(i) + 3])
-        end
-        local removed = unlink(first_dependent, #KEYS)
-        release_held()
-        if all_held then
-            return { 'superseded', string.format('%.0f', removed) }
-        end
-        return { 'lost', string.format('%.0f', removed) }
-    end)
-end
-
-for i = 1, owns do
-    if not is_ttl(ARGV[own_arg(i) + 3]) then
-        return redis.error_reply('CACHETX the time to live is out of bounds')
+local flights, removed = {}, 0
+if not replayed then
+    for i = 1, owns do
+        add_in_flight(flights, KEYS[leases + i], value + i, value + i, token)
     end
-    if ARGV[own_arg(i) + 1] == '1' and redis.call('EXISTS', KEYS[own_key(i) + 3]) == 0 then
-        return redis.error_reply('CACHETX a staged value is missing')
+    local first = first_dependent
+    for i = 1, groups do
+        local last = first + tonumber(ARGV[own_args + 3 * owns + i]) - 1
+        add_in_flight(flights, KEYS[group + i], first, last, token)
+        first = last + 1
     end
-end
-if REFUSE_OOM and owns > 0 then
-    -- A full server looks at the first write only, and does not mind a deletion. This writes nothing: it is refused there.
-    redis.call('SETRANGE', KEYS[own_key(1) + 1], 0, '')
-end
-
-return attempt(function()
     drop(flights)
-    for i = 1, owns do
-        write('UNLINK', KEYS[own_key(i)], KEYS[own_key(i) + 1])
+    removed = unlink(first_dependent, #KEYS)
+end
+local sets = all_held and not superseded and not replayed
+for i = 1, owns do
+    local key, arg = KEYS[value + i], own_args + 3 * i - 2
+    if sets then
+        write('SET', KEYS[locks + i], ARGV[arg + 1], 'PX', ARGV[arg + 2])
+        write('PEXPIRE', key, ARGV[arg + 2])
+    else
+        write('UNLINK', key)
+        raise(KEYS[locks + i], found[locks + i], ARGV[arg], ARGV[arg + 2])
     end
-    local removed = unlink(first_dependent, #KEYS)
-    for i = 1, owns do
-        local key, arg = own_key(i), own_arg(i)
-        local ttl = ARGV[arg + 3]
-        if ARGV[arg + 1] == '1' then
-            write('RENAME', KEYS[key + 3], KEYS[key])
-            write('PEXPIRE', KEYS[key], ttl)
-        else
-            write('SET', KEYS[key], ARGV[arg], 'PX', ttl)
-        end
-        write('SET', KEYS[key + 1], ARGV[arg + 2], 'PX', ttl)
+end
+--@select lock
+for i = 1, locks do
+    if release and held[i] then
+        free(KEYS[i], ARGV[6 + locks + i])
     end
-    release_held()
-    return { 'committed', string.format('%.0f', removed) }
-end)
+end
+
+if replayed then
+    return { 'replayed' }
+end
+local text = string.format('%.0f', removed)
+if not all_held then
+    return { 'lost', text }
+elseif superseded then
+    return { 'superseded', text }
+end
+return { 'committed', text }

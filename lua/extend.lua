@@ -1,6 +1,6 @@
 -- Gives a lease its whole life again, where it is still the caller's.
 --
--- Checked before the first write: the type of the hash, the field, the number.
+-- Checked before the first write: the type of the hash, the field.
 --
 -- KEYS
 --   value      the entry's value key
@@ -12,7 +12,6 @@
 --   done
 --   lost
 
---@include ttl
 --@include write
 --@include lease
 --@include own_lease
@@ -20,9 +19,6 @@
 local value, leases, token, ttl = KEYS[1], KEYS[2], ARGV[1], ARGV[2]
 if not is_own_lease(leases, value, token) then
     return { 'lost' }
-end
-if not is_ttl(ttl) then
-    return redis.error_reply('CACHETX the time to live is out of bounds')
 end
 return attempt(function()
     put_lease(leases, value, token, ttl)

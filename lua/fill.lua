@@ -1,7 +1,7 @@
 -- Sets an entry and gives the lease back, where that is still the caller's. A commit or an invalidation drops leases, so a
 -- value that was loaded before one is refused after it. A repeat of a fill that went through is refused too.
 --
--- Checked before the first write: the types of the keys that are read, the field, the number, and memory. Written: the
+-- Checked before the first write: the types of the keys that are read, the field, and memory. Written: the
 -- lease and the entry are deleted, then it is set; cut anywhere, it is absent or whole.
 --
 -- KEYS
@@ -18,7 +18,6 @@
 --   refused
 
 --@include limits
---@include ttl
 --@include write
 --@include own_lease
 
@@ -27,9 +26,6 @@ local token, bytes, voucher, ttl = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 
 if not is_own_lease(leases, value, token) then
     return { 'refused' }
-end
-if not is_ttl(ttl) then
-    return redis.error_reply('CACHETX the time to live is out of bounds')
 end
 if REFUSE_OOM then
     -- As in a commit: a full server looks at the first write only, and does not mind a deletion. This changes nothing.

@@ -1,48 +1,60 @@
--- Deletes entries and the leases of those who load them, so that what they load is not filled; marks stay. Works on a
--- full server.
+-- Deletes entries and the leases of those who load them, so that what they load is not filled; marks stay, but for those with
+-- the caller's token. Raises the stamps of own entries among them, so that no commit of an earlier file sets these when it
+-- comes late. Works on a full server.
 --
--- Checked before the first write: the types of all keys that are read. Written: leases and values are deleted, then the
--- lock is released, and those who wait for it are told.
+-- Read before the first write: the lock, the stamps, what is in flight. Written: leases and values are deleted, stamps are
+-- raised, then the lock is released, and those who wait for it are told.
 --
 -- KEYS
 --   lock*      the lock to release, where there is one
+--   stamp*     for each stamp to raise: its key
 --   group*     for each group of entries: the leases key that they share
 --   entry*     all entries' value keys, group after group
 -- ARGV
+--   token      the token of own marks, empty where there are none
 --   locks      how many locks: 0 or 1
+--   stamps     how many stamps to raise
 --   groups     how many groups of entries
 --   lock*      the lock's value, compared whole
 --   channel*   sibling(lock, free): where those listen who wait for it
+--   file*      for each stamp: that of the file, followed by
+--   ttl_ms*      its life in ms
 --   count*     for each group: how many entries it has
 -- Replies
 --   removed    removed (decimal): values that were there
 
 --@include limits
 --@include write
+--@include stamp
 --@include free
 --@include unlink
 --@include in_flight
 
-local locks, groups = tonumber(ARGV[1]), tonumber(ARGV[2])
-local first_entry = locks + groups + 1
+local token = ARGV[1]
+local locks, stamps, groups = tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
+local files, first_entry = 4 + 2 * locks, locks + stamps + groups + 1
 --@select lock
-local held = locks == 1 and redis.call('GET', KEYS[1]) == ARGV[3]
+local held = locks == 1 and redis.call('GET', KEYS[1]) == ARGV[5]
 --@select cache
 
+local found = stamps > 0 and redis.call('MGET', unpack(KEYS, locks + 1, locks + stamps)) or {}
 local flights = {}
 local first = first_entry
 for i = 1, groups do
-    local last = first + tonumber(ARGV[2 + 2 * locks + i]) - 1
-    add_in_flight(flights, KEYS[locks + i], first, last, '')
+    local last = first + tonumber(ARGV[files + 2 * stamps + i]) - 1
+    add_in_flight(flights, KEYS[locks + stamps + i], first, last, token)
     first = last + 1
 end
 
 return attempt(function()
     drop(flights)
     local removed = unlink(first_entry, #KEYS)
+    for i = 1, stamps do
+        raise(KEYS[locks + i], found[i], ARGV[files + 2 * i - 1], ARGV[files + 2 * i])
+    end
     --@select lock
     if held then
-        free(KEYS[1], ARGV[4])
+        free(KEYS[1], ARGV[6])
     end
     return { 'removed', string.format('%.0f', removed) }
 end)

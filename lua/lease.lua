@@ -1,7 +1,7 @@
 -- Says whether the entry is there; where it is not, gives the caller the right to fill it, unless somebody else has that right
 -- or is about to write.
 --
--- Checked before the first write: the types of the keys that are read, the number. Written: the field, then the hash's life; cut between
+-- Checked before the first write: the types of the keys that are read. Written: the field, then the hash's life; cut between
 -- them, a hash that was not there before has none until the next lease gives it one.
 --
 -- KEYS
@@ -20,9 +20,8 @@
 --   leased
 
 --@include decimal
---@include mtime
---@include ttl
 --@include write
+--@include stamp
 --@include lease
 
 local value, stamp_key, leases = KEYS[1], KEYS[2], KEYS[3]
@@ -30,11 +29,10 @@ local token, ttl, wanted, refused = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 
 local stamp = redis.call('GET', stamp_key)
 if stamp then
-    local stored, own = mtime(stamp), mtime(wanted)
-    if stored and own and less(own, stored) then
+    if is_later(stamp, wanted) then
         return { 'newer' }
     end
-    local is_wanted = wanted == '' or string.match(stamp, '^([^:]*):') == wanted
+    local is_wanted = wanted == '' or is_of(stamp, wanted)
     local bytes = is_wanted and stamp ~= refused and redis.call('GET', value)
     if bytes then
         return { 'present', stamp, bytes }
@@ -46,9 +44,6 @@ local owner, expires = string.match(flight or '', '^([lw]:[^:]*):(%d+)$')
 local now = now_ms()
 if owner and owner ~= 'l:' .. token and is_decimal(expires) and less(string.format('%.0f', now), expires) then
     return { 'busy', string.format('%.0f', tonumber(expires) - now) }
-end
-if not is_ttl(ttl) then
-    return redis.error_reply('CACHETX the time to live is out of bounds')
 end
 return attempt(function()
     put_lease(leases, value, token, ttl)

@@ -1,7 +1,7 @@
 -- Puts a mark on entries that are about to change, and deletes them: until the mark is gone, or its time is over, nobody is
 -- given a lease, so what readers load meanwhile is not filled. A mark takes the place of a reader's lease.
 --
--- Checked before the first write: the locks, the number, the types of all keys that are read. Written: the marks, so that a
+-- Checked before the first write: the locks, the types of all keys that are read. Written: the marks, so that a
 -- full server refuses before anything is done; then the hashes' lives; then the entries are deleted.
 --
 -- KEYS
@@ -21,7 +21,6 @@
 
 --@include limits
 --@include decimal
---@include ttl
 --@include write
 --@include unlink
 --@include lease
@@ -31,15 +30,13 @@ local locks, groups = tonumber(ARGV[3]), tonumber(ARGV[4])
 local first_entry = locks + groups + 1
 
 --@select lock
+local held = locks > 0 and redis.call('MGET', unpack(KEYS, 1, locks)) or {}
 for i = 1, locks do
-    if redis.call('GET', KEYS[i]) ~= ARGV[4 + i] then
+    if held[i] ~= ARGV[4 + i] then
         return { 'lost' }
     end
 end
 --@select cache
-if not is_ttl(ttl) then
-    return redis.error_reply('CACHETX the time to live is out of bounds')
-end
 
 local time = now_ms()
 local now, expires = string.format('%.0f', time), string.format('%.0f', time + tonumber(ttl))

@@ -38,8 +38,11 @@ pub const DEFAULT_LOCK_TTL: Duration = Duration::from_secs(60);
 pub const MAX_LIFE_MS: u64 = 999_999_999_999_999;
 /// The shortest life of a lock that a store takes.
 pub const MIN_LOCK_TTL: Duration = Duration::from_millis(1);
-/// The longest: 30 days.
-pub const MAX_LOCK_TTL: Duration = Duration::from_secs(30 * 24 * 3_600);
+/// The longest: a day. A lock that is kept for longer is renewed.
+pub const MAX_LOCK_TTL: Duration = Duration::from_secs(24 * 3_600);
+/// The life of a lock's fence after the last try for the lock: it has to outlive every lock that was given one, whatever TTL
+/// others ask with.
+pub const FENCE_LIFE: Duration = Duration::from_secs(2 * 24 * 3_600);
 /// How long `lock()` waits for another holder.
 pub const DEFAULT_LOCK_WAIT: Duration = Duration::from_secs(10);
 /// Between two tries for a held lock where no message tells that it is free: the first pause; it grows to
@@ -164,16 +167,17 @@ pub const READ_AHEAD_BYTES: u64 = 1024 * 1024;
 pub const MAX_MESSAGE_BYTES: usize = 1_024;
 /// Bytes of white space kept before, and after, a file's JSON text: a final line break, not padding.
 pub const MAX_OUTER_BYTES: usize = 1_024;
-/// From this size on a value travels by a plain `SET` into a staging key, since servers hash every byte of a script's arguments.
-pub const STAGING_BYTES: usize = 8 * 1024;
+/// The life of a value that a commit sends ahead of its script in the same transaction, which gives it its own: nobody sees it
+/// before, and where the script is lost it ends by itself.
+pub const UNSETTLED_TTL: Duration = Duration::from_millis(1);
+/// The same on servers whose clock goes on between the commands of a transaction: Redis 6.2. A machine may stand still meanwhile.
+pub const UNSETTLED_TTL_6_2: Duration = Duration::from_millis(100);
 /// The longest value that a server takes where it does not say: `proto-max-bulk-len`'s default.
 pub const SERVER_BULK_BYTES: u64 = 512 * 1024 * 1024;
 /// The bytes of a client's requests that it keeps: `client-query-buffer-limit`'s default.
 pub const SERVER_QUERY_BYTES: u64 = 1024 * 1024 * 1024;
 /// Of these, what is kept free for all that is around a value in its request.
 pub const REQUEST_FRAME_BYTES: u64 = 64 * 1024;
-/// The life of a staging key.
-pub const STAGING_TTL: Duration = Duration::from_secs(60);
 
 /// Records that wait in one process's outbox; past it they become one for each set of params.
 pub const MAX_OUTBOX_RECORDS: usize = 65_536;

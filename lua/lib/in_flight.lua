@@ -2,9 +2,10 @@
 -- where it is not empty. Writes nothing; drop() does.
 local idle = {}
 local function add_in_flight(flights, leases, first, last, token)
-    -- Most often nothing is in flight, and own entries and dependents share the key: it is asked for once.
+    -- Most often nothing is in flight, and own entries and dependents share the key: it is asked for once. What is of another
+    -- type is another program's.
     if idle[leases] == nil then
-        idle[leases] = redis.call('EXISTS', leases) == 0
+        idle[leases] = redis.call('TYPE', leases).ok ~= 'hash'
     end
     if idle[leases] then
         return

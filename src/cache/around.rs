@@ -63,6 +63,7 @@ impl Cache {
             Scope {
                 what: "an invalidation around a change".to_owned(),
                 steps: self.steps(self.entries(&keys))?,
+                raises: Vec::new(),
                 lock: None,
                 release: false,
                 params: params.clone(),

@@ -171,6 +171,8 @@ impl Cache {
         // Those who load an older one must not fill it later.
         let gone = Invalidate {
             entries: vec![place.entry.clone()],
+            raises: Vec::new(),
+            token: String::new(),
             release: None,
         };
         self.ask(gone).map_err(crate::op::Fault::into_error)?;

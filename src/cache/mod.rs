@@ -132,6 +132,8 @@ impl Cache {
         for entries in steps {
             let asked = Invalidate {
                 entries: entries.clone(),
+                raises: Vec::new(),
+                token: String::new(),
                 release: None,
             };
             match self.ask(asked) {
@@ -147,6 +149,7 @@ impl Cache {
             Some(cause) => {
                 let kept = self.keep(&OutboxAction::Defer(Invalidation {
                     entries: missed,
+                    raises: Vec::new(),
                     release: None,
                     params: params.clone(),
                     at_ns: now().wall_ns,

@@ -297,7 +297,12 @@ impl Shared {
 
     fn tell(&self, round: &Round<'_>, due: Due) -> Result<(), Fault> {
         let ask = |entries: Vec<Entry>, release: Option<Lock>| {
-            let asked = Invalidate { entries, release };
+            let asked = Invalidate {
+                entries,
+                raises: Vec::new(),
+                token: String::new(),
+                release,
+            };
             self.engine.insist(&asked.into_op()).map(drop)
         };
         for step in self

@@ -274,7 +274,7 @@ mod tests {
     use super::*;
     use crate::{
         Params,
-        op::{Entry, Lock},
+        op::{Entry, Lock, Raise},
     };
 
     fn journal() -> Journal {
@@ -299,6 +299,11 @@ mod tests {
                 entries: vec![Entry {
                     value: "{run}:a".to_owned(),
                     leases: "{run}:cachetx:leases".into(),
+                }],
+                raises: vec![Raise {
+                    value: "own".to_owned(),
+                    stamp: stamp(4),
+                    ttl_ms: 5,
                 }],
                 release: Some(Lock {
                     key: "{run}:a:lock".to_owned(),

@@ -1,6 +1,6 @@
 //! The permissions that each engine needs: for `cachetx acl`, and for a boot that looks for gaps.
 
-use super::{Engine, boot::Mode, facts::RulesFacts, source::Dialect};
+use super::{Engine, boot::Mode, facts::RulesFacts};
 use crate::{Error, Result, Rules, error::Kind, op::keys, rules::Template};
 use std::{collections::BTreeSet, fmt};
 
@@ -19,7 +19,7 @@ const fn need(command: &'static str, probe: &'static [&'static str]) -> Need {
 }
 
 /// What operations do to keys, in every engine.
-const EVERYWHERE: [Need; 10] = [
+const EVERYWHERE: [Need; 14] = [
     need("mget", &["MGET", KEY]),
     need("get", &["GET", KEY]),
     need("pttl", &["PTTL", KEY]),
@@ -30,23 +30,15 @@ const EVERYWHERE: [Need; 10] = [
     need("hdel", &["HDEL", KEY, "f"]),
     need("hset", &[]),
     need("time", &["TIME"]),
-];
-
-const LUA: [Need; 2] = [
-    need("exists", &["EXISTS", KEY]),
-    need("rename", &["RENAME", KEY, KEY]),
-];
-/// Scripts without flags find out by it that a server is full.
-const UNFLAGGED: Need = need("setrange", &["SETRANGE", KEY, "0", ""]);
-const SCRIPT: [Need; 2] = [need("evalsha", &[]), need("script|load", &[])];
-const FUNCTION: [Need; 2] = [need("fcall", &[]), need("function|load", &[])];
-const WATCH: [Need; 5] = [
-    need("watch", &[]),
+    need("type", &["TYPE", KEY]),
+    need("incr", &[]),
     need("multi", &[]),
     need("exec", &[]),
-    need("discard", &[]),
-    need("hlen", &["HLEN", KEY]),
 ];
+
+const SCRIPT: [Need; 2] = [need("evalsha", &[]), need("script|load", &[])];
+const FUNCTION: [Need; 2] = [need("fcall", &[]), need("function|load", &[])];
+const WATCH: [Need; 2] = [need("watch", &[]), need("discard", &[])];
 const SELECT: Need = need("select", &[]);
 /// Who serves what, and keys on their way from node to node.
 const CLUSTER: [Need; 2] = [need("cluster|slots", &[]), need("asking", &[])];
@@ -54,19 +46,13 @@ const WAIT: Need = need("wait", &[]);
 /// To tell those who wait that a lock is free, and to be told.
 const MESSAGES: [&str; 3] = ["publish", "subscribe", "unsubscribe"];
 
-fn needs(engine: Engine, dialect: Dialect) -> Vec<Need> {
+fn needs(engine: Engine) -> Vec<Need> {
     let mut needs: Vec<Need> = match engine {
         Engine::Auto | Engine::Script => SCRIPT.into(),
         Engine::Function => FUNCTION.into(),
         Engine::Watch => WATCH.into(),
     };
     needs.extend(EVERYWHERE);
-    if engine != Engine::Watch {
-        needs.extend(LUA);
-    }
-    if dialect == Dialect::Plain && matches!(engine, Engine::Auto | Engine::Script) {
-        needs.push(UNFLAGGED);
-    }
     needs
 }
 
@@ -76,9 +62,9 @@ pub(super) fn probes(mode: &Mode, rules: &RulesFacts) -> Vec<Vec<String>> {
         return Vec::new();
     };
     let needs = match mode {
-        Mode::Script(scripts) => needs(Engine::Script, scripts.dialect),
-        Mode::Function(_) => needs(Engine::Function, Dialect::Flagged),
-        Mode::Watch => needs(Engine::Watch, Dialect::Flagged),
+        Mode::Script(_) => needs(Engine::Script),
+        Mode::Function(_) => needs(Engine::Function),
+        Mode::Watch => needs(Engine::Watch),
     };
     let commands = needs.iter().filter(|need| !need.probe.is_empty());
     let commands = commands.map(|need| {
@@ -112,7 +98,6 @@ pub(super) fn probes(mode: &Mode, rules: &RulesFacts) -> Vec<Vec<String>> {
 #[derive(Clone, Debug)]
 pub struct Acl {
     engine: Engine,
-    dialect: Dialect,
     select: bool,
     cluster: bool,
     wait: bool,
@@ -127,7 +112,6 @@ impl Acl {
     pub fn new(engine: Engine) -> Self {
         Self {
             engine,
-            dialect: Dialect::Flagged,
             select: false,
             cluster: false,
             wait: false,
@@ -135,13 +119,6 @@ impl Acl {
             keys: BTreeSet::new(),
             channels: BTreeSet::new(),
         }
-    }
-
-    /// For Redis 6.2, whose scripts have no flags.
-    #[must_use]
-    pub fn without_flags(mut self) -> Self {
-        self.dialect = Dialect::Plain;
-        self
     }
 
     /// For a database other than 0, or a lock database.
@@ -219,7 +196,7 @@ impl Acl {
 
     /// The commands without which operations fail, as ACL rules name them: `get`, `script|load`.
     pub fn commands(&self) -> impl Iterator<Item = &'static str> {
-        let mut needs = needs(self.engine, self.dialect);
+        let mut needs = needs(self.engine);
         if self.select {
             needs.push(SELECT);
         }

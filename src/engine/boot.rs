@@ -3,6 +3,7 @@
 use super::{
     Engine, EngineReport, function,
     library::Library,
+    lua::Program as _,
     refusal::Meaning,
     reply::{code, is_denied, is_unknown_command, meaning_of},
     room::Room,
@@ -107,7 +108,7 @@ fn pack_scripts(scripts: &Scripts, packed: &mut Packed) {
 
 /// Loads the library, and tries FCALL last: a server that has it says that there is no function of no name.
 fn pack_library(library: &Library, packed: &mut Packed) {
-    function::pack_load(library, packed);
+    library.pack_load(packed);
     packed.request(&[b"FCALL", b"", b"0"]);
 }
 

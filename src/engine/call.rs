@@ -4,15 +4,14 @@ use super::{
     source::{Script, ScriptName},
     wire::{self, Packed},
 };
-use crate::{
-    limits,
-    op::{
-        Acquire, Commit, Entry, Extend, Fill, GiveBack, Invalidate, Lease, Lock, Op, Own, Prepare,
-        Release, Renew,
-        keys::{channel, sibling},
-        stamp::{fill_voucher, voucher},
-    },
+use crate::op::{
+    Acquire, Commit, Entry, Extend, Fill, GiveBack, Invalidate, Lease, Lock, Op, Own, Prepare,
+    Release, Renew,
+    keys::{channel, sibling},
+    stamp::{fill_voucher, voucher},
 };
+
+use std::time::Duration;
 
 /// Takes keys and arguments, in order, each with the name that the Lua header gives it.
 trait Sink {
@@ -31,13 +30,12 @@ pub(super) struct Call<'a> {
     op: &'a Op,
     owns: Vec<OwnNames>,
     groups: Vec<Group<'a>>,
-    staging_bytes: usize,
 }
 
 /// What an own entry needs beside its value.
 struct OwnNames {
     stamp_key: String,
-    staging_key: String,
+    file: String,
     voucher: String,
 }
 
@@ -48,8 +46,8 @@ struct Group<'a> {
 }
 
 impl<'a> Call<'a> {
-    /// `None` for an operation that is a plain command. Values of `staging_bytes` and more are staged.
-    pub(super) fn new(op: &'a Op, staging_bytes: usize) -> Option<Self> {
+    /// `None` for an operation that is a plain command.
+    pub(super) fn new(op: &'a Op) -> Option<Self> {
         let (name, owns, entries): (_, &[Own], &[Entry]) = match op {
             Op::Acquire(_) => (ScriptName::Acquire, &[], &[]),
             Op::Renew(_) => (ScriptName::Renew, &[], &[]),
@@ -69,7 +67,7 @@ impl<'a> Call<'a> {
         };
         let owns = owns.iter().map(|own| OwnNames {
             stamp_key: sibling(&own.entry.value, "stamp"),
-            staging_key: sibling(&own.entry.value, id),
+            file: own.stamp.to_string(),
             voucher: voucher(&own.stamp, id, &own.bytes),
         });
         Some(Self {
@@ -77,24 +75,23 @@ impl<'a> Call<'a> {
             op,
             owns: owns.collect(),
             groups: group(entries),
-            staging_bytes,
         })
     }
 
-    /// Packs the values that travel by a plain `SET`; says how many there are.
-    pub(super) fn pack_staging(&self, packed: &mut Packed) -> usize {
-        let Op::Commit(op) = self.op else { return 0 };
-        let ttl = limits::STAGING_TTL.as_millis().to_string();
-        let mut staged = 0;
-        for (own, names) in op.own.iter().zip(&self.owns) {
-            if self.is_staged(own) {
-                let key = names.staging_key.as_bytes();
-                packed.bytes.reserve(own.bytes.len() + key.len() + 64);
-                packed.request(&[b"SET", key, &own.bytes, b"PX", ttl.as_bytes()]);
-                staged += 1;
-            }
+    /// Whether values go ahead of the program, in one transaction with it.
+    pub(super) fn has_values(&self) -> bool {
+        !self.owns.is_empty()
+    }
+
+    /// Packs these: by a plain `SET` each, since servers hash every byte of a script's arguments.
+    pub(super) fn pack_values(&self, life: Duration, packed: &mut Packed) {
+        let Op::Commit(op) = self.op else { return };
+        let ttl = life.as_millis().to_string();
+        for own in &op.own {
+            let key = own.entry.value.as_bytes();
+            packed.bytes.reserve(own.bytes.len() + key.len() + 64);
+            packed.request(&[b"SET", key, &own.bytes, b"PX", ttl.as_bytes()]);
         }
-        staged
     }
 
     /// Packs `EVALSHA`.
@@ -152,11 +149,14 @@ impl<'a> Call<'a> {
 
     fn commit(&self, op: &Commit, sink: &mut impl Sink) {
         lock_keys(&op.locks, sink);
-        for (own, names) in op.own.iter().zip(&self.owns) {
-            sink.key("value", &own.entry.value);
+        for names in &self.owns {
             sink.key("stamp", &names.stamp_key);
+        }
+        for own in &op.own {
+            sink.key("value", &own.entry.value);
+        }
+        for own in &op.own {
             sink.key("leases", &own.entry.leases);
-            sink.key("staging", &names.staging_key);
         }
         self.group_keys("dependent", sink);
         sink.arg("id", op.id.as_bytes());
@@ -170,9 +170,7 @@ impl<'a> Call<'a> {
             sink.arg("channel", channel(&lock.key).as_bytes());
         }
         for (own, names) in op.own.iter().zip(&self.owns) {
-            let staged = self.is_staged(own);
-            sink.arg("bytes", if staged { b"" } else { &own.bytes });
-            sink.number("staged", u64::from(staged));
+            sink.arg("file", names.file.as_bytes());
             sink.arg("voucher", names.voucher.as_bytes());
             sink.number("ttl_ms", own.ttl_ms);
         }
@@ -183,18 +181,23 @@ impl<'a> Call<'a> {
         if let Some(lock) = &op.release {
             sink.key("lock", &lock.key);
         }
+        for raise in &op.raises {
+            sink.key("stamp", &sibling(&raise.value, "stamp"));
+        }
         self.group_keys("entry", sink);
+        sink.arg("token", op.token.as_bytes());
         sink.number("locks", op.release.iter().len() as u64);
+        sink.number("stamps", op.raises.len() as u64);
         sink.number("groups", self.groups.len() as u64);
         if let Some(lock) = &op.release {
             sink.arg("lock", lock.value.as_bytes());
             sink.arg("channel", channel(&lock.key).as_bytes());
         }
+        for raise in &op.raises {
+            sink.arg("file", raise.stamp.to_string().as_bytes());
+            sink.number("ttl_ms", raise.ttl_ms);
+        }
         self.group_counts(sink);
-    }
-
-    fn is_staged(&self, own: &Own) -> bool {
-        own.bytes.len() >= self.staging_bytes
     }
 
     fn group_keys(&self, name: &'static str, sink: &mut impl Sink) {

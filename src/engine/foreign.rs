@@ -29,7 +29,7 @@ fn kept(script: ScriptName, name: &str) -> Option<Kept> {
 }
 
 /// The refusal, with the key in it where one is found, by commands that operations call too: one more round trip.
-pub(super) fn named(session: &mut Session<'_>, call: &Call<'_>, error: Error) -> Failure {
+pub(super) fn named(session: &mut Session<'_>, call: &Call<'_>, error: Error) -> Error {
     let (in_locks, others) = call
         .keys()
         .into_iter()
@@ -41,12 +41,12 @@ pub(super) fn named(session: &mut Session<'_>, call: &Call<'_>, error: Error) ->
         found => found,
     };
     match found {
-        Ok(Some(message)) => Failure::Refused(Error::new(Kind::Server { message })),
-        Ok(None) => Failure::Refused(error),
+        Ok(Some(message)) => Error::new(Kind::Server { message }),
+        Ok(None) => error,
         // The operation itself was answered.
         Err(_) => {
             session.spoilt = true;
-            Failure::Refused(error)
+            error
         }
     }
 }

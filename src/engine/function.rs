@@ -5,7 +5,7 @@ use super::{
     library::Library,
     lua::Program,
     reply::server_error,
-    session::{Failure, Session, nonsense},
+    session::{Failure, nonsense},
     wire::Packed,
 };
 use redis::Value;
@@ -24,23 +24,19 @@ impl Program for Library {
         }
     }
 
-    fn load_and_call(&self, session: &mut Session<'_>, call: &Call<'_>) -> Result<Value, Failure> {
-        let [loaded, reply] = session.ask_two(|packed| {
-            pack_load(self, packed);
-            self.pack(call, packed);
-        })?;
-        // One that was not loaded has not run either, unless somebody else was faster.
-        if self.is_missing(&reply) {
-            session.node.forget_boot();
-            check_loaded(self, &loaded)?;
-        }
-        Ok(reply)
+    /// Without REPLACE: the name says what is in it, so the same name is the same library.
+    fn pack_load(&self, packed: &mut Packed) {
+        packed.request(&[b"FUNCTION", b"LOAD", self.text.as_bytes()]);
     }
-}
 
-/// Without REPLACE: the name says what is in it, so the same name is the same library.
-pub(super) fn pack_load(library: &Library, packed: &mut Packed) {
-    packed.request(&[b"FUNCTION", b"LOAD", library.text.as_bytes()]);
+    fn is_to_be_whole(&self, loaded: &Value) -> Result<bool, Failure> {
+        check_loaded(self, loaded).map(|()| false)
+    }
+
+    /// There is no other way to call a function.
+    fn pack_whole(&self, call: &Call<'_>, packed: &mut Packed) {
+        self.pack(call, packed);
+    }
 }
 
 /// Whether the library is there now, loaded by this or by another process.

@@ -1,77 +1,128 @@
-//! Runs operations that are Lua on the server, as scripts or as functions: big values staged before the call, and the
-//! call made once more where the server has lost the program.
+//! Runs operations that are Lua on the server, as scripts or as functions: with the values of a commit ahead of the call in one
+//! transaction, and once more where the server has lost the program.
 
 use super::{
     call::Call,
-    reply::{code, typed},
-    session::{Failure, Session},
+    reply::typed,
+    session::{Failure, Session, nonsense},
+    transaction,
     wire::Packed,
 };
-use crate::op::{Op, Reply};
+use crate::{
+    Effect, limits,
+    op::{Op, Reply},
+};
 use redis::Value;
+use std::time::Duration;
 
 /// How the server is told which program to run.
 pub(super) trait Program {
     fn pack(&self, call: &Call<'_>, packed: &mut Packed);
 
+    /// How long a value lives that goes ahead of the call, until the program gives it its own life.
+    fn value_life(&self) -> Duration {
+        limits::UNSETTLED_TTL
+    }
+
     /// Whether the server says that it has no such program: it has run nothing then.
     fn is_missing(&self, reply: &Value) -> bool;
 
-    /// Loads the program and makes the call, in one round trip where loading is allowed.
-    fn load_and_call(&self, session: &mut Session<'_>, call: &Call<'_>) -> Result<Value, Failure>;
+    fn pack_load(&self, packed: &mut Packed);
+
+    /// Whether a program that is still missing after it was loaded has to be called whole, by [`pack_whole`](Self::pack_whole).
+    ///
+    /// # Errors
+    ///
+    /// It was not loaded, for any other reason.
+    fn is_to_be_whole(&self, loaded: &Value) -> Result<bool, Failure>;
+
+    /// The call with all of the program in it.
+    fn pack_whole(&self, call: &Call<'_>, packed: &mut Packed);
 }
 
-/// One call, with the values that are staged before it. Sends all of it again, once, where a staged value was lost on
-/// the way (evicted, or the server was restarted in between).
 pub(super) fn perform(
     session: &mut Session<'_>,
     op: &Op,
     call: &Call<'_>,
     program: &impl Program,
 ) -> Result<Reply, Failure> {
-    let reply = send(session, call, program)?;
-    if !is_staging_missing(&reply) {
-        return typed(op, reply);
-    }
-    let reply = send(session, call, program)?;
-    typed(op, reply)
-}
-
-fn send(
-    session: &mut Session<'_>,
-    call: &Call<'_>,
-    program: &impl Program,
-) -> Result<Value, Failure> {
-    let mut staged = 0;
-    let mut replies = session.exchange(|packed| {
-        staged = call.pack_staging(packed);
-        program.pack(call, packed);
-    })?;
-    let mut reply = replies.split_off(staged).pop().unwrap_or(Value::Nil);
+    let replies = session.exchange(|packed| step(program, call, packed, Program::pack))?;
+    let mut reply = answer(session, call, replies)?;
     if program.is_missing(&reply) {
-        // What was staged is there still.
         session.node.counters().count_reload();
         log::info!(
             "{}: the server lacks the program of {}; loading it",
             session.node.shown_url(),
             call.name.as_str()
         );
-        reply = program.load_and_call(session, call)?;
+        reply = load_and_call(session, call, program)?;
     }
     session.forget_if_denied(&reply);
-    // The script says "missing" of a value that the server refused; the refusal is what the caller has to know.
-    let refusal = replies.into_iter().find(|reply| code(reply).is_some());
-    match refusal {
-        Some(refusal) if is_staging_missing(&reply) => Ok(refusal),
-        _ => Ok(reply),
+    match typed(op, reply) {
+        // The values were set before.
+        Err(Failure::Refused(error)) if call.has_values() => {
+            Err(Failure::Midway(error.effect_is(Effect::Unknown)))
+        }
+        reply => reply,
     }
 }
 
-fn is_staging_missing(reply: &Value) -> bool {
-    match reply {
-        Value::ServerError(error) => {
-            error.code() == "CACHETX" && error.details() == Some("a staged value is missing")
-        }
-        _ => false,
+/// In one round trip where loading is allowed.
+fn load_and_call(
+    session: &mut Session<'_>,
+    call: &Call<'_>,
+    program: &impl Program,
+) -> Result<Value, Failure> {
+    let mut replies = session.exchange(|packed| {
+        program.pack_load(packed);
+        step(program, call, packed, Program::pack);
+    })?;
+    let loaded = match replies.is_empty() {
+        true => return Err(nonsense("no reply")),
+        false => replies.remove(0),
+    };
+    let reply = answer(session, call, replies)?;
+    // One that was not loaded has not run either, unless somebody else was faster.
+    if !program.is_missing(&reply) {
+        return Ok(reply);
+    }
+    if !program.is_to_be_whole(&loaded)? {
+        session.node.forget_boot();
+        return Ok(reply);
+    }
+    let replies = session.exchange(|packed| step(program, call, packed, Program::pack_whole))?;
+    answer(session, call, replies)
+}
+
+/// The call, or the transaction that it ends.
+fn step<P: Program>(
+    program: &P,
+    call: &Call<'_>,
+    packed: &mut Packed,
+    pack: fn(&P, &Call<'_>, &mut Packed),
+) {
+    if !call.has_values() {
+        return pack(program, call, packed);
+    }
+    packed.request(&[b"MULTI"]);
+    call.pack_values(program.value_life(), packed);
+    pack(program, call, packed);
+    packed.request(&[b"EXEC"]);
+}
+
+/// The program's own reply.
+fn answer(
+    session: &mut Session<'_>,
+    call: &Call<'_>,
+    mut replies: Vec<Value>,
+) -> Result<Value, Failure> {
+    if call.has_values() {
+        replies = transaction::results(session, replies)?;
+    }
+    let reply = replies.pop().ok_or_else(|| nonsense("no reply"))?;
+    // The program went on without that value.
+    match replies.iter().find_map(transaction::refusal) {
+        Some(error) => Err(Failure::Midway(error.effect_is(Effect::Unknown))),
+        None => Ok(reply),
     }
 }

@@ -1,6 +1,7 @@
 //! Runs server operations and heals what a server forgets; decides nothing.
 
 mod acl;
+mod acquire;
 mod boot;
 mod breaker;
 mod call;
@@ -33,6 +34,7 @@ mod survey;
 mod tests;
 mod tls_options;
 mod topology;
+mod transaction;
 mod watch;
 mod wire;
 

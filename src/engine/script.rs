@@ -4,11 +4,13 @@ use super::{
     call::Call,
     lua::Program,
     reply::{code, is_denied, server_error},
-    session::{Failure, Session, nonsense},
-    source::{Script, Scripts},
+    session::{Failure, nonsense},
+    source::{Dialect, Script, Scripts},
     wire::Packed,
 };
+use crate::limits;
 use redis::Value;
+use std::time::Duration;
 
 impl Program for Script {
     fn pack(&self, call: &Call<'_>, packed: &mut Packed) {
@@ -19,27 +21,32 @@ impl Program for Script {
         code(reply) == Some("NOSCRIPT")
     }
 
-    fn load_and_call(&self, session: &mut Session<'_>, call: &Call<'_>) -> Result<Value, Failure> {
-        let text = self.text.as_bytes();
-        let [loaded, reply] = session.ask_two(|packed| {
-            packed.request(&[b"SCRIPT", b"LOAD", text]);
-            call.pack(self, packed);
-        })?;
-        if is_denied(&loaded) && self.is_missing(&reply) {
-            return session.ask(|packed| call.pack_whole(self, packed));
+    fn value_life(&self) -> Duration {
+        match self.dialect {
+            Dialect::Flagged => limits::UNSETTLED_TTL,
+            Dialect::Plain => limits::UNSETTLED_TTL_6_2,
         }
-        // One that was not loaded has not run either, unless somebody else was faster.
-        if self.is_missing(&reply) {
-            session.node.forget_boot();
-            check_sha(&self.sha, &loaded)?;
+    }
+
+    fn pack_load(&self, packed: &mut Packed) {
+        packed.request(&[b"SCRIPT", b"LOAD", self.text.as_bytes()]);
+    }
+
+    fn is_to_be_whole(&self, loaded: &Value) -> Result<bool, Failure> {
+        if is_denied(loaded) {
+            return Ok(true);
         }
-        Ok(reply)
+        check_sha(&self.sha, loaded).map(|()| false)
+    }
+
+    fn pack_whole(&self, call: &Call<'_>, packed: &mut Packed) {
+        call.pack_whole(self, packed);
     }
 }
 
 pub(super) fn pack_loads(scripts: &Scripts, packed: &mut Packed) {
     for script in scripts.iter() {
-        packed.request(&[b"SCRIPT", b"LOAD", script.text.as_bytes()]);
+        script.pack_load(packed);
     }
 }
 

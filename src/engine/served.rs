@@ -1,7 +1,7 @@
 //! The engine on a server: boots it when it is first met, and runs each operation the way that the boot chose.
 
 use super::{
-    EngineReport, Performer, RunId, Servers, Taken,
+    EngineReport, Performer, RunId, Servers, Taken, acquire,
     boot::{self, Assemble, Booted, Mode},
     call::Call,
     config::ServerConfig,
@@ -17,8 +17,8 @@ use super::{
     watch,
 };
 use crate::{
-    Effect, Result, limits,
-    op::{Fault, Op, Reply, Space},
+    Effect, Result,
+    op::{Acquire, Ask as _, Fault, Op, Release, Reply, Space},
 };
 use std::{sync::Arc, time::Duration};
 
@@ -114,13 +114,58 @@ fn last_try(failure: Failure, op: &Op) -> Failure {
     }
 }
 
+/// Runs an operation the way that the boot chose. `sent` tells whether anything that writes has left.
+fn run(
+    session: &mut Session<'_>,
+    mode: &Mode,
+    op: &Op,
+    call: &Call<'_>,
+    sent: &mut bool,
+) -> Result<Reply, Failure> {
+    *sent |= !matches!(mode, Mode::Watch);
+    match mode {
+        Mode::Script(scripts) => lua::perform(session, op, call, scripts.get(call.name)),
+        Mode::Function(library) => lua::perform(session, op, call, library),
+        Mode::Watch => watch::perform(session, op, call, sent),
+    }
+}
+
+/// Where the program is needed and refuses, the lock may be taken by then: it is released.
+fn acquire(
+    session: &mut Session<'_>,
+    mode: &Mode,
+    (ask, op, call): (&Acquire, &Op, &Call<'_>),
+    sent: &mut bool,
+) -> Result<Reply, Failure> {
+    *sent = true;
+    if let Some(reply) = acquire::at_once(session, ask)? {
+        return Ok(Reply::Acquire(reply));
+    }
+    let error = match run(session, mode, op, call, sent) {
+        Err(Failure::Refused(error)) if session.redirect.is_none() => error,
+        done => return done,
+    };
+    let wrong_type = session.wrong_type;
+    let lock = ask.lock.clone();
+    let release = Release { lock }.into_op();
+    let released = !session.spoilt
+        && Call::new(&release)
+            .is_some_and(|call| run(session, mode, &release, &call, sent).is_ok());
+    session.wrong_type |= wrong_type;
+    Err(match released || wrong_type {
+        true => Failure::Refused(error),
+        false => Failure::Midway(error.effect_is(Effect::Unknown)),
+    })
+}
+
 impl Performer for ServerEngine {
     fn perform(&self, op: &Op) -> Result<Reply, Fault> {
         self.take(op).map(|taken| taken.reply)
     }
 
     fn take(&self, op: &Op) -> Result<Taken, Fault> {
-        let call = Call::new(op, limits::STAGING_BYTES);
+        op.check()?;
+        let call = Call::new(op);
         let route = self.topology.route(op, self.patience)?;
         // Whether the boot is done, and whether anything that writes has left.
         let (mut ready, mut sent) = (false, false);
@@ -137,15 +182,17 @@ impl Performer for ServerEngine {
                 true => Some(survey::run_id(session)?),
                 false => None,
             };
-            sent |= !matches!(booted.mode, Mode::Watch);
-            let reply = match &booted.mode {
-                Mode::Script(scripts) => lua::perform(session, op, call, scripts.get(call.name)),
-                Mode::Function(library) => lua::perform(session, op, call, library),
-                Mode::Watch => watch::perform(session, op, call, &mut sent),
+            let reply = match op {
+                Op::Acquire(ask) => acquire(session, &booted.mode, (ask, op, call), &mut sent),
+                _ => run(session, &booted.mode, op, call, &mut sent),
             };
             let reply = match reply {
                 Err(Failure::Refused(error)) if session.wrong_type => {
-                    return Err(foreign::named(session, call, error));
+                    return Err(Failure::Refused(foreign::named(session, call, error)));
+                }
+                Err(Failure::Midway(error)) if session.wrong_type => {
+                    let error = foreign::named(session, call, error);
+                    return Err(Failure::Midway(error.effect_is(Effect::Unknown)));
                 }
                 Err(failed) if sent => return Err(last_try(failed, op)),
                 reply => reply?,

@@ -127,8 +127,10 @@ impl Session<'_> {
     }
 }
 
+/// A transaction's results are in its reply.
 pub(super) fn is_wrong_type(reply: &Value) -> bool {
     match reply {
+        Value::Array(results) => results.iter().any(is_wrong_type),
         Value::ServerError(error) => meaning_of(error) == Meaning::WrongType,
         _ => false,
     }

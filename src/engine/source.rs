@@ -88,22 +88,21 @@ const FILES: [File; 10] = [
     },
 ];
 
-pub(super) const LIBRARY: [(&str, &str); 9] = [
+pub(super) const LIBRARY: [(&str, &str); 8] = [
     ("decimal", include_str!("../../lua/lib/decimal.lua")),
     ("free", include_str!("../../lua/lib/free.lua")),
     ("in_flight", include_str!("../../lua/lib/in_flight.lua")),
     ("lease", include_str!("../../lua/lib/lease.lua")),
-    ("mtime", include_str!("../../lua/lib/mtime.lua")),
     ("own_lease", include_str!("../../lua/lib/own_lease.lua")),
-    ("ttl", include_str!("../../lua/lib/ttl.lua")),
+    ("stamp", include_str!("../../lua/lib/stamp.lua")),
     ("unlink", include_str!("../../lua/lib/unlink.lua")),
     ("write", include_str!("../../lua/lib/write.lua")),
 ];
 
 const INCLUDE: &str = "--@include ";
 
-/// Where a file goes on in the database of the lock, or of the cache: nothing where they are the same. What a script has
-/// selected ends with it.
+/// Where a file goes on in the database of the lock, or of the cache, and with what statement; nothing where they are the same.
+/// What a script has selected ends with it.
 const SELECT: &str = "--@select ";
 
 /// Where locks and their fences live in another database than the cache.
@@ -121,6 +120,7 @@ pub(crate) struct Script {
     /// SHA-1 of the text in lower-case hex, as EVALSHA wants it.
     pub(crate) sha: String,
     pub(super) allow_oom: bool,
+    pub(super) dialect: Dialect,
     /// The text before databases are worked in.
     source: String,
 }
@@ -148,7 +148,7 @@ impl Scripts {
     pub(super) fn assemble(dialect: Dialect, edit: impl Fn(ScriptName, &str) -> String) -> Self {
         let scripts = FILES.iter().map(|file| {
             let source = assemble(dialect, file.allow_oom, &edit(file.name, file.text));
-            Script::new(file.name, file.allow_oom, source, None)
+            Script::new(file.name, file.allow_oom, dialect, source, None)
         });
         Self {
             dialect,
@@ -162,6 +162,7 @@ impl Scripts {
             Script::new(
                 script.name,
                 script.allow_oom,
+                script.dialect,
                 script.source,
                 Some(databases),
             )
@@ -186,6 +187,7 @@ impl Script {
     fn new(
         name: ScriptName,
         allow_oom: bool,
+        dialect: Dialect,
         source: String,
         databases: Option<Databases>,
     ) -> Self {
@@ -195,6 +197,7 @@ impl Script {
             sha: sha1_smol::Sha1::from(&text).digest().to_string(),
             text,
             allow_oom,
+            dialect,
             source,
         }
     }
@@ -259,11 +262,12 @@ fn select(source: &str, databases: Option<Databases>) -> String {
             }
             (Some(_), None) => {}
             (Some(which), Some(databases)) => {
+                let (which, statement) = which.split_once(' ').unwrap_or((which, ""));
                 let number = match which {
                     "lock" => databases.lock,
                     _ => databases.cache,
                 };
-                text.push_str(&format!("redis.call('SELECT', '{number}')\n"));
+                text.push_str(&format!("redis.call('SELECT', '{number}')\n{statement}\n"));
             }
         }
     }
@@ -282,9 +286,10 @@ fn push(script: &mut String, line: &str) {
 /// What Lua has to know of `limits`, so that each number stands in one place.
 fn limits_text(dialect: Dialect) -> String {
     format!(
-        "local UNLINK_CHUNK, MAX_FENCE, REFUSE_OOM = {}, '{}', {}\n",
+        "local UNLINK_CHUNK, MAX_FENCE, FENCE_LIFE, REFUSE_OOM = {}, '{}', '{}', {}\n",
         limits::UNLINK_CHUNK,
         limits::MAX_FENCE,
+        limits::FENCE_LIFE.as_millis(),
         dialect == Dialect::Plain,
     )
 }
@@ -325,7 +330,7 @@ mod tests {
                 .collect::<Vec<_>>()
         };
         assert_eq!(selects(ScriptName::Acquire), ["0"]);
-        assert_eq!(selects(ScriptName::Commit), ["0", "13", "0", "13"]);
+        assert_eq!(selects(ScriptName::Commit), ["0", "13", "0"]);
         assert_eq!(selects(ScriptName::Invalidate), ["0", "13", "0"]);
         let leases = [
             ScriptName::Lease,

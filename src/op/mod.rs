@@ -10,7 +10,7 @@ pub(crate) use keys::Entry;
 pub(crate) use space::Space;
 pub(crate) use stamp::Stamp;
 
-use crate::{Effect, Error};
+use crate::{Effect, Error, error::Kind, limits};
 use std::{sync::Arc, time::Duration};
 
 /// A document's bytes, shared between the file write and the commit.
@@ -29,6 +29,16 @@ pub(crate) struct Lock {
 pub(crate) struct Own {
     pub(crate) entry: Entry,
     pub(crate) bytes: Bytes,
+    pub(crate) stamp: Stamp,
+    pub(crate) ttl_ms: u64,
+}
+
+/// An own entry that is deleted, and the version that its stamp says from then on: no commit of an earlier one, which may
+/// still be on its way, sets it any more.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Raise {
+    /// The entry's value key.
+    pub(crate) value: String,
     pub(crate) stamp: Stamp,
     pub(crate) ttl_ms: u64,
 }
@@ -102,6 +112,36 @@ impl Op {
             self,
             Self::Acquire(_) | Self::Lease(_) | Self::ClearLocks(_)
         )
+    }
+}
+
+impl Op {
+    /// Refuses what no engine could do, before any of them looks at a key.
+    pub(crate) fn check(&self) -> Result<(), Fault> {
+        let is_life = |ttl_ms: u64| (1..=limits::MAX_LIFE_MS).contains(&ttl_ms);
+        let lives = match self {
+            Self::Acquire(op) => is_life(op.ttl_ms),
+            Self::Renew(op) => is_life(op.ttl_ms),
+            Self::Prepare(op) => is_life(op.ttl_ms),
+            Self::Commit(op) => op.own.iter().all(|own| is_life(own.ttl_ms)),
+            Self::Invalidate(op) => op.raises.iter().all(|raise| is_life(raise.ttl_ms)),
+            Self::Lease(op) => is_life(op.ttl_ms),
+            Self::Extend(op) => is_life(op.ttl_ms),
+            Self::Fill(op) => is_life(op.ttl_ms),
+            Self::Release(_)
+            | Self::GiveBack(_)
+            | Self::Read(_)
+            | Self::ClearLocks(_)
+            | Self::Holders(_) => true,
+        };
+        let why = match self {
+            _ if !lives => "the time to live is out of bounds",
+            Self::Acquire(op) if op.floor > limits::MAX_FENCE => "the fence cannot grow any more",
+            Self::Commit(op) if op.own.is_empty() => "a commit has an own entry",
+            _ => return Ok(()),
+        };
+        let message = why.to_owned();
+        Err(Fault::NotDone(Error::new(Kind::Server { message })))
     }
 }
 
@@ -205,6 +245,10 @@ operations! {
     /// Deletes entries; works on a full server.
     Invalidate {
         entries: Vec<Entry>,
+        /// Own entries among them. A stamp that is of a later version stays; so it does where the server has no memory for it.
+        raises: Vec<Raise>,
+        /// That of the marks which are dropped too; empty where there are none.
+        token: String,
         /// Released too, where it still holds that value.
         release: Option<Lock>,
     } -> InvalidateReply { Removed(u64) }

@@ -161,6 +161,8 @@ mod tests {
                 entry("{t}:a", "{t}:cachetx:leases"),
                 entry("{t}:b", "{t}:cachetx:leases"),
             ],
+            raises: Vec::new(),
+            token: String::new(),
             release: None,
         };
         assert_eq!(Op::Invalidate(op.clone()).slot().unwrap(), Some(slot("t")));

@@ -34,6 +34,35 @@ pub(crate) fn fill_voucher(stamp: Option<&Stamp>, token: &str, value: &[u8]) -> 
     }
 }
 
+/// Who wrote the entry that a stored stamp is of; `None` where it is no stamp.
+pub(crate) fn writer(stored: &[u8]) -> Option<&[u8]> {
+    let mut parts = stored.split(|byte| *byte == b':').skip(1);
+    let writer = parts.next()?;
+    parts.next().map(|_| writer)
+}
+
+/// Whether a stored stamp is of that file.
+pub(crate) fn is_of(stored: &[u8], file: &Stamp) -> bool {
+    let rest = stored.strip_prefix(file.to_string().as_bytes());
+    rest.is_some_and(|rest| rest.starts_with(b":"))
+}
+
+/// Whether a stored stamp is of a later file. Times have no leading zeros, so the longer one is later.
+pub(crate) fn is_later(stored: &[u8], file: &Stamp) -> bool {
+    let digits = stored.iter().take_while(|byte| byte.is_ascii_digit());
+    let time = &stored[..digits.count()];
+    let own = match u64::try_from(file.mtime_ns) {
+        Ok(own) if !time.is_empty() => own.to_string(),
+        _ => return false,
+    };
+    (own.len(), own.as_bytes()) < (time.len(), time)
+}
+
+/// What the stamp of an entry that is not there says, so that no earlier commit sets it: it vouches for nothing.
+pub(crate) fn raised(stamp: &Stamp) -> String {
+    format!("{stamp}::")
+}
+
 /// Whether `voucher` says that `value` is the content of the file with that stamp.
 pub(crate) fn vouches(voucher: &[u8], stamp: &Stamp, value: &[u8]) -> bool {
     let file = voucher.split(|byte| *byte == b':').next();

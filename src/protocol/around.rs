@@ -9,6 +9,7 @@ use super::{
     outcome::CacheOutcome,
     run::Run,
 };
+use crate::disk::Invalidation;
 
 /// Records and marks.
 pub(crate) fn begin(scope: Scope) -> Run<Intent> {
@@ -34,7 +35,14 @@ pub(crate) fn end(intent: Intent) -> Run<CacheOutcome> {
             ..
         } = intent.scope().clone();
         for entries in steps {
-            let step = delete_or_defer(&io, &what, entries, None, &params, Some(&intent)).await;
+            let gone = Invalidation {
+                entries,
+                raises: Vec::new(),
+                release: None,
+                params: params.clone(),
+                at_ns: io.now().wall_ns,
+            };
+            let step = delete_or_defer(&io, &what, gone, Some(&intent)).await;
             outcome = outcome.and(step);
         }
         intent.settle(&io, &outcome).await;

@@ -10,8 +10,8 @@ use super::{
 };
 use crate::{
     Params, Result,
-    disk::{FileAction, Place, Sidecar},
-    op::Entry,
+    disk::{FileAction, Invalidation, Place, Sidecar},
+    op::{Entry, Raise, Stamp},
 };
 use std::time::Duration;
 
@@ -22,6 +22,7 @@ pub(crate) struct Plan {
     pub(crate) document: String,
     pub(crate) place: Place,
     pub(crate) own: Entry,
+    pub(crate) ttl_ms: u64,
     pub(crate) dependents: Spread,
     /// What the keys were made from, for the outbox.
     pub(crate) params: Params,
@@ -45,12 +46,18 @@ pub(crate) fn delete(plan: Plan) -> Run<Outcome> {
             return Err(e);
         }
         let durability = settle(&io, &plan.document, &plan.place).await;
-        let lock = Some(plan.writer.lock.clone());
         let reach = plan.dependents.reach();
-        let mut here = plan.dependents.here.clone();
-        here.push(plan.own);
         let (document, params, kept) = (&plan.document, &plan.params, intent.as_ref());
-        let cache = delete_or_defer(&io, document, here, lock, params, kept).await;
+        let mut entries = plan.dependents.here.clone();
+        entries.push(plan.own.clone());
+        let what = Invalidation {
+            entries,
+            raises: vec![after(&plan)],
+            release: Some(plan.writer.lock.clone()),
+            params: params.clone(),
+            at_ns: io.now().wall_ns,
+        };
+        let cache = delete_or_defer(&io, document, what, kept).await;
         let dependents = plan.dependents;
         let cache = dependents.finish(&io, document, params, kept, cache).await;
         if let Some(intent) = intent {
@@ -65,11 +72,27 @@ pub(crate) fn delete(plan: Plan) -> Run<Outcome> {
     })
 }
 
+/// Later than the file that is deleted, and than any commit of it that is still on its way; earlier than the next file here.
+fn after(plan: &Plan) -> Raise {
+    let deleted = plan.writer.read.as_ref();
+    let deleted = deleted.map_or(0, |read| read.version.stamp.mtime_ns);
+    Raise {
+        value: plan.own.value.clone(),
+        stamp: Stamp {
+            mtime_ns: deleted.saturating_add(1),
+            size: 0,
+            inode: 0,
+        },
+        ttl_ms: plan.ttl_ms,
+    }
+}
+
 async fn unlink(io: &super::Io, plan: &Plan, intent: &mut Option<Intent>) -> Result<()> {
     if plan.guarantee == Guarantee::CrashSafe {
         let scope = Scope {
             what: plan.document.clone(),
             steps: Scope::steps_of(&plan.own, &plan.dependents),
+            raises: vec![after(plan)],
             lock: Some(plan.writer.lock.clone()),
             release: true,
             params: plan.params.clone(),

@@ -11,7 +11,7 @@ use super::{
 use crate::{
     Params, Result,
     disk::{Invalidation, OutboxAction, OutboxGot, Ticket},
-    op::{Commit, CommitReply, Entry, Fault, Lock, Prepare, PrepareReply},
+    op::{Entry, Invalidate, Lock, Prepare, PrepareReply, Raise},
 };
 use std::time::Duration;
 
@@ -35,6 +35,8 @@ pub(crate) struct Scope {
     pub(crate) what: String,
     /// One for each step on the server; the lock, where there is one, is checked in the first.
     pub(crate) steps: Vec<Vec<Entry>>,
+    /// Own entries among them.
+    pub(crate) raises: Vec<Raise>,
     pub(crate) lock: Option<Lock>,
     /// Whether the lock is let go of at the end, so that whoever replays the record releases it too.
     pub(crate) release: bool,
@@ -75,6 +77,7 @@ impl Intent {
     pub(super) async fn declare(io: &Io, scope: Scope) -> Result<Self> {
         let what = Invalidation {
             entries: scope.steps.concat(),
+            raises: scope.raises.clone(),
             release: scope.lock.clone().filter(|_| scope.release),
             params: scope.params.clone(),
             at_ns: io.now().wall_ns,
@@ -152,8 +155,13 @@ impl Intent {
     /// Nothing was changed, so nothing is out of date.
     pub(super) async fn withdraw(self, io: &Io) {
         for entries in self.scope.steps {
-            let erased = erase(io, entries, None, &self.scope.token).await;
-            if let Err(fault) = erased {
+            let erased = Invalidate {
+                entries,
+                raises: Vec::new(),
+                token: self.scope.token.clone(),
+                release: None,
+            };
+            if let Err(fault) = io.server(erased).await {
                 let e = fault.into_error();
                 log::debug!("{}: marks are left to their life: {e}", self.scope.what);
             }
@@ -183,29 +191,4 @@ async fn retire(io: &Io, what: &str, ticket: Ticket) {
     if let Err(e) = io.outbox(OutboxAction::Retire(ticket)).await {
         log::debug!("{what}: its record is replayed once more: {e}");
     }
-}
-
-/// Deletes entries with the leases and the own marks on them; releases the lock, where it is still held.
-pub(super) async fn erase(
-    io: &Io,
-    entries: Vec<Entry>,
-    lock: Option<Lock>,
-    token: &str,
-) -> Result<u64, Fault> {
-    let asked = Commit {
-        id: token.to_owned(),
-        release: lock.is_some(),
-        locks: lock.into_iter().collect(),
-        own: Vec::new(),
-        dependents: entries,
-        token: token.to_owned(),
-        wait: None,
-    };
-    Ok(match io.server(asked).await? {
-        CommitReply::Committed { removed }
-        | CommitReply::Replicated { removed, .. }
-        | CommitReply::Lost { removed }
-        | CommitReply::Superseded { removed } => removed,
-        CommitReply::Replayed => 0,
-    })
 }

@@ -1,7 +1,6 @@
 //! Taking, renewing and letting go of a document's lock.
 
 use super::{
-    defer::record,
     files::{Found, Missing},
     recover::recover,
     run::{Io, Run, mismatch},
@@ -10,7 +9,7 @@ use super::{
 };
 use crate::{
     Error, LockHolder, Params, Result,
-    disk::{FileAction, Got, Place, Sidecar},
+    disk::{FileAction, Got, Invalidation, OutboxAction, Place, Sidecar},
     error::Kind,
     limits,
     op::{Acquire, AcquireReply, Lock, Release, ReleaseReply, Renew, RenewReply, keys},
@@ -216,9 +215,14 @@ pub(super) async fn let_go(io: &Io, document: &str, lock: Lock) {
 
 /// Whether the outbox has it.
 async fn release_later(io: &Io, lock: Lock) -> bool {
-    let nothing = Vec::new();
-    let action = record(io, nothing, Some(lock), Params::new());
-    io.outbox(action).await.is_ok()
+    let what = Invalidation {
+        entries: Vec::new(),
+        raises: Vec::new(),
+        release: Some(lock),
+        params: Params::new(),
+        at_ns: io.now().wall_ns,
+    };
+    io.outbox(OutboxAction::Defer(what)).await.is_ok()
 }
 
 pub(super) fn millis(time: Duration) -> u64 {

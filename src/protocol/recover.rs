@@ -288,14 +288,8 @@ pub(super) async fn sync_folders<'a>(
 
 /// After the last rename: what was derived from the old files is gone, or recorded, before anybody forgets the journal.
 async fn invalidate(io: &Io, invalidations: Vec<Invalidation>) -> Result<()> {
-    for Invalidation {
-        entries,
-        release,
-        params,
-        ..
-    } in invalidations
-    {
-        let done = delete_or_defer(io, WHAT, entries, release, &params, None).await;
+    for what in invalidations {
+        let done = delete_or_defer(io, WHAT, what, None).await;
         if let CacheOutcome::Unrecorded { outbox, .. } = done {
             return Err(outbox);
         }

@@ -3,10 +3,10 @@
 use super::run::{Io, Run, mismatch};
 use crate::{
     Error, Params, Result,
-    disk::{OutboxAction, OutboxGot, Ticket, Work},
+    disk::{Invalidation, OutboxAction, OutboxGot, Ticket, Work},
     error::Kind,
     limits,
-    op::{Entry, Invalidate, Lock, Space},
+    op::{Entry, Invalidate, Lock, Raise, Space},
 };
 use std::sync::Arc;
 
@@ -90,7 +90,7 @@ async fn take_over(io: &Io) -> Result<bool> {
 async fn bring(io: &Io, work: Work, how: &How) -> Result<()> {
     match work {
         Work::Keys(what) => {
-            for step in steps(how.space, what.entries, what.release) {
+            for step in steps(how.space, what) {
                 delete(io, step).await?;
             }
         }
@@ -102,7 +102,14 @@ async fn bring(io: &Io, work: Work, how: &How) -> Result<()> {
                 )));
             }
             for entries in all {
-                for step in steps(how.space, entries, None) {
+                let what = Invalidation {
+                    entries,
+                    raises: Vec::new(),
+                    release: None,
+                    params: params.clone(),
+                    at_ns: 0,
+                };
+                for step in steps(how.space, what) {
                     delete(io, step).await?;
                 }
             }
@@ -113,7 +120,13 @@ async fn bring(io: &Io, work: Work, how: &How) -> Result<()> {
 
 /// In parts that a step can have, on this server and without making others wait. The lock goes with the last one: once it is
 /// free, nothing stale may be left.
-fn steps(space: Space, entries: Vec<Entry>, release: Option<Lock>) -> Vec<Invalidate> {
+fn steps(space: Space, what: Invalidation) -> Vec<Invalidate> {
+    let Invalidation {
+        entries,
+        raises,
+        release,
+        ..
+    } = what;
     let meets = |lock: &Lock, entry: &Entry| space.meet(&lock.key, &entry.value).is_ok();
     let mut parts = space.divide(entries, |entry| &entry.value);
     if let Some(lock) = &release {
@@ -123,9 +136,14 @@ fn steps(space: Space, entries: Vec<Entry>, release: Option<Lock>) -> Vec<Invali
         .iter()
         .flat_map(|part| part.chunks(limits::REPLAY_KEYS));
     let mut steps: Vec<Invalidate> = parts
-        .map(|part| Invalidate {
-            entries: part.to_vec(),
-            release: None,
+        .map(|part| {
+            let is_here = |raise: &&Raise| part.iter().any(|entry| entry.value == raise.value);
+            Invalidate {
+                entries: part.to_vec(),
+                raises: raises.iter().filter(is_here).cloned().collect(),
+                token: String::new(),
+                release: None,
+            }
         })
         .collect();
     match (release, steps.last_mut()) {
@@ -133,6 +151,8 @@ fn steps(space: Space, entries: Vec<Entry>, release: Option<Lock>) -> Vec<Invali
         (Some(lock), Some(last)) if meets(&lock, &last.entries[0]) => last.release = Some(lock),
         (release, _) => steps.push(Invalidate {
             entries: Vec::new(),
+            raises: Vec::new(),
+            token: String::new(),
             release,
         }),
     }
@@ -150,7 +170,6 @@ async fn delete(io: &Io, asked: Invalidate) -> Result<()> {
 mod tests {
     use super::*;
     use crate::{
-        disk::Invalidation,
         op::{Fault, InvalidateReply, Op, Reply},
         protocol::{Action, Answer, Now, Step},
     };
@@ -210,6 +229,7 @@ mod tests {
     fn keys(count: usize, lock: Option<&str>) -> Work {
         Work::Keys(Invalidation {
             entries: (0..count).map(entry).collect(),
+            raises: Vec::new(),
             release: lock.map(|key| Lock {
                 key: key.to_owned(),
                 value: "mine".to_owned(),
@@ -310,7 +330,14 @@ mod tests {
             value: "mine".to_owned(),
         };
         let shape = |release: Option<Lock>| -> Vec<(usize, bool)> {
-            let steps = super::steps(Space::Slots, entries(), release);
+            let what = Invalidation {
+                entries: entries(),
+                raises: Vec::new(),
+                release,
+                params: Params::new(),
+                at_ns: 0,
+            };
+            let steps = super::steps(Space::Slots, what);
             let shape = |step: &Invalidate| (step.entries.len(), step.release.is_some());
             steps.iter().map(shape).collect()
         };

@@ -13,10 +13,13 @@ use super::{
 };
 use crate::{
     Error, Params, Result,
-    disk::{FileAction, Got, Identity, Known, Place, Sidecar},
+    disk::{FileAction, Got, Identity, Invalidation, Known, Place, Sidecar},
     error::Kind,
     limits,
-    op::{Bytes, Commit, CommitReply, Entry, Invalidate, InvalidateReply, Lock, Own, Stamp, Wait},
+    op::{
+        Bytes, Commit, CommitReply, Entry, Invalidate, InvalidateReply, Lock, Own, Raise, Stamp,
+        Wait,
+    },
 };
 use std::time::Duration;
 
@@ -124,7 +127,7 @@ async fn publish(io: &Io, plan: &Plan, intent: &mut Option<Intent>) -> Result<St
 
     // What can fail for the file's sake is behind; what is marked is marked for as short as can be.
     if plan.guarantee == Guarantee::CrashSafe {
-        *intent = Some(Intent::declare(io, scope(plan)).await?);
+        *intent = Some(Intent::declare(io, scope(plan, stamp)).await?);
     }
     let (sidecar, over) = admit(io, &plan.document, place, &plan.writer).await?;
     if sidecar.mtime_ns >= stamp.mtime_ns {
@@ -146,10 +149,15 @@ async fn publish(io: &Io, plan: &Plan, intent: &mut Option<Intent>) -> Result<St
     Ok(stamp)
 }
 
-fn scope(plan: &Plan) -> Scope {
+fn scope(plan: &Plan, stamp: Stamp) -> Scope {
     Scope {
         what: plan.document.clone(),
         steps: Scope::steps_of(&plan.own, &plan.dependents),
+        raises: vec![Raise {
+            value: plan.own.value.clone(),
+            stamp,
+            ttl_ms: plan.ttl_ms,
+        }],
         lock: Some(plan.writer.lock.clone()),
         release: plan.release,
         params: plan.params.clone(),
@@ -310,11 +318,21 @@ async fn commit(io: &Io, plan: &Plan, stamp: Stamp, intent: Option<&Intent>) -> 
         Err(cause) => cause,
     };
     let entries = std::iter::once(&plan.own).chain(&plan.dependents.here);
-    let entries: Vec<Entry> = entries.cloned().collect();
-    let lock = plan.release.then(|| plan.writer.lock.clone());
+    let what = Invalidation {
+        entries: entries.cloned().collect(),
+        raises: vec![Raise {
+            value: plan.own.value.clone(),
+            stamp,
+            ttl_ms: plan.ttl_ms,
+        }],
+        release: plan.release.then(|| plan.writer.lock.clone()),
+        params: plan.params.clone(),
+        at_ns: io.now().wall_ns,
+    };
     // Where the server answers but does not take the commit, it may be full. Deleting is always safe, and allowed even then.
     if cause.takes_deletions() {
-        match invalidate(io, &plan.document, entries.clone(), lock.clone()).await {
+        let token = intent.map_or("", Intent::token);
+        match invalidate(io, &plan.document, &what, token).await {
             Ok(removed) => {
                 log::warn!(
                     "{}: the commit was refused, so its entries were deleted instead: {cause}",
@@ -325,7 +343,7 @@ async fn commit(io: &Io, plan: &Plan, stamp: Stamp, intent: Option<&Intent>) -> 
             Err(e) => cause = cause.with_effect_of(&e),
         }
     }
-    Step::of(defer(io, entries, lock, plan.params.clone(), cause, intent).await)
+    Step::of(defer(io, what, cause, intent).await)
 }
 
 /// The atomic step; asked for again, while there is patience, where nobody knows whether it was done.
@@ -352,28 +370,37 @@ pub(super) async fn ask_to_commit(io: &Io, asked: Commit, patience: Duration) ->
             Ok(CommitReply::Superseded { removed }) => {
                 Step::of(CacheOutcome::Invalidated { removed })
             }
-            // The id makes asking again safe, while there is time.
-            Err(fault) if fault.is_unknown() && tries.again(io).await => continue,
+            // The id makes asking again safe, while there is time. Who has answered with an error will do so again.
+            Err(fault)
+                if fault.is_unknown() && !fault.error().is_server() && tries.again(io).await =>
+            {
+                continue;
+            }
             Err(fault) => return Err(tries.end(fault).into_error()),
         };
         return Ok(step);
     }
 }
 
-/// Deletes entries and lets the lock go in the same step; alone, where the step fails.
+/// Deletes entries, with the marks of this token, and lets the lock go in the same step; alone, where the step fails.
 pub(super) async fn invalidate(
     io: &Io,
     document: &str,
-    entries: Vec<Entry>,
-    lock: Option<Lock>,
+    what: &Invalidation,
+    token: &str,
 ) -> Result<u64> {
-    let release = lock.clone();
-    match io.server(Invalidate { entries, release }).await {
+    let asked = Invalidate {
+        entries: what.entries.clone(),
+        raises: what.raises.clone(),
+        token: token.to_owned(),
+        release: what.release.clone(),
+    };
+    match io.server(asked).await {
         Ok(InvalidateReply::Removed(removed)) => Ok(removed),
         Err(fault) => {
             let cause = fault.into_error();
-            if let (Some(lock), true) = (lock, cause.takes_deletions()) {
-                let_go(io, document, lock).await;
+            if let (Some(lock), true) = (&what.release, cause.takes_deletions()) {
+                let_go(io, document, lock.clone()).await;
             }
             Err(cause)
         }

@@ -6,7 +6,7 @@ use super::{
     intent::Intent,
     outcome::{CacheOutcome, Reach},
 };
-use crate::{Params, op::Entry};
+use crate::{Params, disk::Invalidation, op::Entry};
 
 /// Dependents: those in the own entry's step, and those for which a Cluster needs steps of their own.
 #[derive(Clone, Debug, Default)]
@@ -35,7 +35,14 @@ impl Spread {
         mut outcome: CacheOutcome,
     ) -> CacheOutcome {
         for entries in self.elsewhere {
-            let step = delete_or_defer(io, document, entries, None, params, intent).await;
+            let what = Invalidation {
+                entries,
+                raises: Vec::new(),
+                release: None,
+                params: params.clone(),
+                at_ns: io.now().wall_ns,
+            };
+            let step = delete_or_defer(io, document, what, intent).await;
             outcome = outcome.and(step);
         }
         outcome

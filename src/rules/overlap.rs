@@ -23,9 +23,8 @@ use std::{
     ops::Range,
 };
 
-/// The names of siblings in use; besides, a commit id: 32 hex digits.
+/// The names of siblings in use.
 const SIBLINGS: [&str; 5] = ["stamp", "leases", "lock", "fence", "lock:fence"];
-const COMMIT_ID_DIGITS: usize = 32;
 
 /// The hash of leases on a single server, with and without a value after it; with a hash tag before it in other cases.
 const LEASES: &str = "cachetx:leases";
@@ -225,13 +224,9 @@ fn is_leases(key: &str) -> bool {
 
 /// Of what keys this one would be a sibling, by its ending.
 fn base_keys(key: &str) -> impl Iterator<Item = &str> {
-    let named = SIBLINGS
+    SIBLINGS
         .iter()
-        .filter_map(move |name| key.strip_suffix(name)?.strip_suffix(':'));
-    let commit = key.rsplit_once(':').filter(|(_, id)| {
-        id.len() == COMMIT_ID_DIGITS && id.bytes().all(|digit| COMMIT_ID.contains(digit.into()))
-    });
-    named.chain(commit.map(|(base, _)| base))
+        .filter_map(move |name| key.strip_suffix(name)?.strip_suffix(':'))
 }
 
 fn bare(key: &str) -> Option<&str> {
@@ -253,21 +248,17 @@ enum Class {
     Value {
         until: Option<char>,
     },
-    HexDigit,
     /// What stands in a hash tag: an opening brace may.
     Tag,
     Any,
 }
 
-/// The digits of a commit id, as a class.
-const COMMIT_ID: Class = Class::HexDigit;
 const ANYTHING: Atom = Atom::Many(Class::Any);
 
 impl Class {
     fn contains(self, character: char) -> bool {
         match self {
             Self::Value { until } => !forbidden(character) && Some(character) != until,
-            Self::HexDigit => matches!(character, '0'..='9' | 'a'..='f'),
             Self::Tag => character != '}',
             Self::Any => true,
         }
@@ -297,11 +288,9 @@ fn atoms(template: &Template) -> Vec<Atom> {
 /// `:stamp` and so on, with what a message calls them.
 fn suffixes() -> impl Iterator<Item = (&'static str, Vec<Atom>)> {
     let colon = || std::iter::once(Atom::Char(':'));
-    let commit = std::iter::repeat_n(Atom::One(COMMIT_ID), COMMIT_ID_DIGITS);
     SIBLINGS
         .into_iter()
         .map(move |name| (name, colon().chain(literal(name)).collect()))
-        .chain([("staged value", colon().chain(commit).collect())])
 }
 
 fn lease_words() -> [Vec<Atom>; 3] {

@@ -145,6 +145,7 @@ impl Paper {
             document: self.name.to_owned(),
             place: self.place.clone(),
             own: self.own.clone(),
+            ttl_ms: ENTRY_TTL.as_millis() as u64,
             dependents: self.spread(),
             params: Params::new(),
             writer: writer(&held),
@@ -355,6 +356,7 @@ pub(crate) async fn invalidate_around(
     let begin = around::begin(Scope {
         what: "a change".to_owned(),
         steps: vec![vec![entry.clone()]],
+        raises: Vec::new(),
         lock: None,
         release: false,
         params: Params::new(),

@@ -132,8 +132,12 @@ impl SimServer {
             (Some(ServerWeakness::ForgetsMarks), Op::Prepare(prepare)) => {
                 let entries = std::mem::take(&mut prepare.entries);
                 let release = None;
-                self.engine
-                    .perform(&Op::Invalidate(Invalidate { entries, release }))?;
+                self.engine.perform(&Op::Invalidate(Invalidate {
+                    entries,
+                    raises: Vec::new(),
+                    token: String::new(),
+                    release,
+                }))?;
             }
             _ => {}
         }

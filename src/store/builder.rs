@@ -93,7 +93,7 @@ impl StoreBuilder {
     }
 
     /// How long a lock lives unless it is renewed, as it is [by default](Self::keep_alive); so it is how long others wait
-    /// for the lock of a process that died. 60 s by default. Milliseconds count; from 1 ms to 30 days.
+    /// for the lock of a process that died. 60 s by default. Milliseconds count; from 1 ms to a day.
     pub fn lock_ttl(mut self, ttl: Duration) -> Self {
         self.lock_ttl = ttl;
         self

@@ -90,6 +90,7 @@ impl<T> Document<T> {
             document: names.document.clone(),
             place: names.place.clone(),
             own: names.entry.clone(),
+            ttl_ms: hold.ttl_ms(),
             dependents,
             params: names.params.clone(),
             writer: hold.writer()?,

@@ -225,7 +225,7 @@ impl Hold {
     }
 
     /// The entry's life.
-    fn ttl_ms(&self) -> u64 {
+    pub(super) fn ttl_ms(&self) -> u64 {
         let life = self.store.cache().entry_life(self.names.ttl);
         u64::try_from(life.as_millis()).unwrap_or(u64::MAX)
     }

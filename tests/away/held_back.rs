@@ -78,7 +78,7 @@ fn a_lock_whose_request_is_held_back_is_there_at_once() {
         let store = store.open().expect("a store");
         let document = world.climate(&store);
         document.create(&Climate::of(1)).expect("made");
-        proxy.inject_at(WireFault::HoldRequest, needle(engine));
+        proxy.inject_at(WireFault::HoldRequest, b"INCR");
         let mut held = document.try_lock().expect("locked at the first call");
         assert_eq!((proxy.pending(), proxy.held()), (0, 1));
         proxy.deliver().expect("it arrives");

@@ -7,6 +7,7 @@ use cachetx::{
     Cache, CacheOutcome, Document, OutboxFile, Params, Store,
     testing::{MemoryServer, ServerBinary},
 };
+use std::os::unix::fs::MetadataExt as _;
 use std::{
     fs,
     path::Path,
@@ -120,8 +121,44 @@ fn a_save_while_the_server_is_away_is_done_once_it_is_back() {
             None,
             "the lock went with the record"
         );
+        let stamp = stamp_of(world);
+        assert!(
+            stamp.starts_with(&format!("{}-", mtime_ns(world))) && stamp.ends_with("::"),
+            "{stamp} vouches for no value, and tells commits of earlier files that they are late"
+        );
         assert_eq!(document.read().expect("from the file").years, 2);
     }
+}
+
+fn stamp_of(world: &World) -> String {
+    let stamp = get(&mut world.redis(), &(key("climate") + ":stamp"));
+    String::from_utf8(stamp.expect("a stamp")).expect("text")
+}
+
+fn mtime_ns(world: &World) -> i128 {
+    let file = std::fs::metadata(world.file()).expect("there");
+    let (seconds, nanos) = (file.mtime(), file.mtime_nsec());
+    i128::from(seconds) * 1_000_000_000 + i128::from(nanos)
+}
+
+/// A commit of the deleted file that is still on its way comes too late; one of the next file does not.
+#[test]
+fn a_deletion_leaves_a_stamp_that_is_later_than_the_file() {
+    let scene = Scene::start();
+    let world = &scene.world;
+    let document = world.climate(&world.store());
+    document.create(&Climate::of(1)).expect("created");
+    let deleted = mtime_ns(world);
+    document.delete(cachetx::NO_TASKS).expect("deleted");
+    assert_eq!(stamp_of(world), format!("{}-0-0::", deleted + 1));
+    document.create(&Climate::of(2)).expect("created again");
+    assert!(mtime_ns(world) > deleted + 1);
+    let stamp = stamp_of(world);
+    assert!(
+        stamp.starts_with(&format!("{}-", mtime_ns(world))),
+        "{stamp}"
+    );
+    assert!(get(&mut world.redis(), &key("climate")).is_some());
 }
 
 #[test]

@@ -29,9 +29,6 @@ pub(crate) struct Arguments {
     /// Leave out what only messages need, from `+publish` on: who waits for a lock then asks now and then
     #[arg(long)]
     without_messages: bool,
-    /// For Redis 6.2, whose scripts have no flags
-    #[arg(long)]
-    without_flags: bool,
     /// How to write it: as words for ACL SETUSER, or as lists
     #[arg(long, value_enum, default_value_t)]
     format: Format,
@@ -79,9 +76,6 @@ fn acl(arguments: &Arguments) -> Result<Acl, Error> {
     }
     if arguments.without_messages {
         acl = acl.without_messages();
-    }
-    if arguments.without_flags {
-        acl = acl.without_flags();
     }
     Ok(acl)
 }

@@ -16,6 +16,8 @@ fn entry(key: &str) -> Entry {
 fn invalidate(keys: &[&str]) -> Op {
     Op::Invalidate(Invalidate {
         entries: keys.iter().map(|key| entry(key)).collect(),
+        raises: Vec::new(),
+        token: String::new(),
         release: None,
     })
 }

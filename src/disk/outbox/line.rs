@@ -3,7 +3,7 @@
 use super::{Invalidation, Work};
 use crate::{
     ParamValue, Params,
-    op::{Entry, Lock},
+    op::{Entry, Lock, Raise, Stamp},
 };
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, sync::Arc};
@@ -29,7 +29,18 @@ pub(in crate::disk) struct Keys {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     release: Option<(String, String)>,
     groups: Vec<Group>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    raises: Vec<Raised>,
     params: Pairs,
+}
+
+/// A [`Raise`] as text.
+#[derive(Serialize, Deserialize)]
+struct Raised {
+    value: String,
+    /// Modification time in ns, size and inode.
+    stamp: (i64, u64, u64),
+    ttl_ms: u64,
 }
 
 /// Neighbours that share their leases.
@@ -155,11 +166,17 @@ pub(in crate::disk) fn keys(id: u64, what: &Invalidation) -> Keys {
         }
     }
     let lock = what.release.as_ref();
+    let raises = what.raises.iter().map(|raise| Raised {
+        value: raise.value.clone(),
+        stamp: (raise.stamp.mtime_ns, raise.stamp.size, raise.stamp.inode),
+        ttl_ms: raise.ttl_ms,
+    });
     Keys {
         id,
         at_ns: what.at_ns,
         release: lock.map(|lock| (lock.key.clone(), lock.value.clone())),
         groups,
+        raises: raises.collect(),
         params: pairs(&what.params),
     }
 }
@@ -173,8 +190,21 @@ impl From<Keys> for Invalidation {
                 leases: leases.clone(),
             })
         });
+        let raises = keys.raises.into_iter().map(|raised| {
+            let (mtime_ns, size, inode) = raised.stamp;
+            Raise {
+                value: raised.value,
+                stamp: Stamp {
+                    mtime_ns,
+                    size,
+                    inode,
+                },
+                ttl_ms: raised.ttl_ms,
+            }
+        });
         Self {
             entries: entries.collect(),
+            raises: raises.collect(),
             release: keys.release.map(|(key, value)| Lock { key, value }),
             params: keys.params.into_iter().collect(),
             at_ns: keys.at_ns,

@@ -22,7 +22,7 @@ use crate::{
     Error, Params, Result,
     error::{Kind, io_error},
     limits,
-    op::{Entry, Lock},
+    op::{Entry, Lock, Raise},
 };
 use file::{Folder, OwnFile, Sync};
 use pending::{Pending, Queue};
@@ -39,6 +39,8 @@ use takeover::Adopted;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Invalidation {
     pub(crate) entries: Vec<Entry>,
+    /// Own entries among them, so that no earlier commit that comes late sets them.
+    pub(crate) raises: Vec<Raise>,
     /// Released too, where it still holds that value.
     pub(crate) release: Option<Lock>,
     /// What the keys were made from: what is left of many records where an outbox is full.

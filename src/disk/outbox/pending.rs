@@ -93,7 +93,8 @@ impl Queue {
             return None;
         };
         let same = |old: &Invalidation| {
-            (&old.entries, &old.release, &old.params) == (&new.entries, &new.release, &new.params)
+            (&old.entries, &old.raises, &old.release, &old.params)
+                == (&new.entries, &new.raises, &new.release, &new.params)
         };
         self.ripe()
             .find(|(other, work)| *other < id && matches!(work, Work::Keys(old) if same(old)))

@@ -1,5 +1,5 @@
 use super::*;
-use crate::op::Entry;
+use crate::op::{Entry, Stamp};
 use std::{collections::BTreeSet, fs};
 use tempfile::TempDir;
 
@@ -10,6 +10,15 @@ fn what(n: usize) -> Invalidation {
     };
     Invalidation {
         entries: vec![entry("wepp"), entry("ash")],
+        raises: vec![Raise {
+            value: "v".to_owned(),
+            stamp: Stamp {
+                mtime_ns: -1,
+                size: 2,
+                inode: 3,
+            },
+            ttl_ms: 4,
+        }],
         release: n.is_multiple_of(2).then(|| Lock {
             key: format!("lock-{n}"),
             value: r#"{"token":"ab"}"#.to_owned(),

@@ -94,7 +94,6 @@ impl Keyspace {
         Some(item.expires_ms.map(|end| end - self.now_ms))
     }
 
-    #[cfg(any(test, feature = "testing"))]
     pub(super) fn contains(&self, key: &str) -> bool {
         self.item(key).is_some()
     }

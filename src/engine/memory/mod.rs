@@ -36,6 +36,7 @@ impl MemoryEngine {
 
 impl Performer for MemoryEngine {
     fn perform(&self, op: &Op) -> Result<Reply, Fault> {
+        op.check()?;
         // What a server would cost, so that a program's own tests can count.
         self.counters.count_round_trip();
         let not_done = |kind| Fault::NotDone(Error::new(kind));

@@ -8,10 +8,10 @@ use crate::{
     op::{
         Acquire, AcquireReply, Bytes, ClearLocks, ClearLocksReply, Commit, CommitReply, Entry,
         Extend, ExtendReply, Fill, FillReply, GiveBack, GiveBackReply, Holders, HoldersReply,
-        Invalidate, InvalidateReply, Lease, LeaseReply, Lock, Op, Prepare, PrepareReply, Read,
-        ReadReply, Release, ReleaseReply, Renew, RenewReply, Reply,
+        Invalidate, InvalidateReply, Lease, LeaseReply, Lock, Op, Prepare, PrepareReply, Raise,
+        Read, ReadReply, Release, ReleaseReply, Renew, RenewReply, Reply, Stamp,
         keys::{channel, sibling},
-        stamp::{fill_voucher, voucher},
+        stamp::{fill_voucher, is_later, is_of, raised, voucher, writer},
     },
 };
 
@@ -20,8 +20,6 @@ use crate::{
 pub(super) enum Refusal {
     #[error("WRONGTYPE {0} holds the wrong kind of value")]
     WrongType(String),
-    #[error("the time to live is out of bounds")]
-    Life,
     #[error("the stored fence is not a decimal number: {0}")]
     StoredFence(String),
     #[error("the fence cannot grow any more")]
@@ -52,7 +50,21 @@ pub(super) fn run(keys: &mut Keyspace, op: &Op) -> Result<Reply, Refusal> {
     })
 }
 
+/// First by plain commands, whatever they find: a fence is skipped where the lock is held. Where these give no fence above the
+/// floor, by a program, which says what is wrong; the lock is free then.
 fn acquire(keys: &mut Keyspace, op: &Acquire) -> Result<AcquireReply, Refusal> {
+    let free = !keys.contains(&op.lock.key);
+    if free {
+        keys.set(&op.lock.key, bytes(&op.lock.value), Some(op.ttl_ms));
+    }
+    let fence = next_fence(keys, &op.fence_key);
+    if keys.contains(&op.fence_key) {
+        keys.live_for(&op.fence_key, fence_life());
+    }
+    let given = fence.and_then(|fence| u64::try_from(fence).ok());
+    if let Some(fence) = given.filter(|fence| free && *fence > op.floor) {
+        return Ok(AcquireReply::Acquired { fence });
+    }
     let holder = keys.text(&op.lock.key)?;
     if let Some(holder) = holder
         && **holder != *op.lock.value.as_bytes()
@@ -62,29 +74,44 @@ fn acquire(keys: &mut Keyspace, op: &Acquire) -> Result<AcquireReply, Refusal> {
             left_ms: keys.left_ms(&op.lock.key).flatten().unwrap_or(u64::MAX),
         });
     }
-    let life_ms = life(op.ttl_ms)?;
+    let fence = fence_above(keys, op).inspect_err(|_| unlock(keys, &[&op.lock]))?;
+    keys.set(&op.fence_key, bytes(&fence.to_string()), Some(fence_life()));
+    keys.set(&op.lock.key, bytes(&op.lock.value), Some(op.ttl_ms));
+    Ok(AcquireReply::Acquired { fence })
+}
+
+/// As INCR gives it.
+fn next_fence(keys: &mut Keyspace, key: &str) -> Option<i64> {
+    let stored = match keys.text(key).ok()? {
+        None => 0,
+        Some(text) => {
+            let number: i64 = std::str::from_utf8(text).ok()?.parse().ok()?;
+            (number.to_string().as_bytes() == &**text).then_some(number)?
+        }
+    };
+    let next = stored.checked_add(1)?;
+    let life_ms = keys.left_ms(key).flatten();
+    keys.set(key, bytes(&next.to_string()), life_ms);
+    Some(next)
+}
+
+fn fence_above(keys: &Keyspace, op: &Acquire) -> Result<u64, Refusal> {
     let stored = match keys.text(&op.fence_key)? {
         None => 0,
         Some(text) => counter(text).ok_or_else(|| Refusal::StoredFence(op.fence_key.clone()))?,
     };
-    let last = stored.max(op.floor);
-    if last > limits::MAX_FENCE {
-        return Err(Refusal::LastFence);
+    match stored.max(op.floor) {
+        last if last > limits::MAX_FENCE => Err(Refusal::LastFence),
+        last => Ok(last + 1),
     }
-    let fence = last + 1;
-    let text = bytes(&fence.to_string());
-    keys.set(&op.fence_key, text, Some(fence_life(life_ms)));
-    keys.set(&op.lock.key, bytes(&op.lock.value), Some(life_ms));
-    Ok(AcquireReply::Acquired { fence })
 }
 
 fn renew(keys: &mut Keyspace, op: &Renew) -> Result<RenewReply, Refusal> {
     if !holds(keys, &op.lock)? {
         return Ok(RenewReply::Lost);
     }
-    let life_ms = life(op.ttl_ms)?;
-    keys.live_for(&op.lock.key, life_ms);
-    keys.live_for(&op.fence_key, fence_life(life_ms));
+    keys.live_for(&op.lock.key, op.ttl_ms);
+    keys.live_for(&op.fence_key, fence_life());
     Ok(RenewReply::Done)
 }
 
@@ -98,11 +125,11 @@ fn release(keys: &mut Keyspace, op: &Release) -> Result<ReleaseReply, Refusal> {
 
 fn prepare(keys: &mut Keyspace, op: &Prepare) -> Result<PrepareReply, Refusal> {
     for lock in &op.locks {
-        if !holds(keys, lock)? {
+        if !holds(keys, lock).unwrap_or(false) {
             return Ok(PrepareReply::Lost);
         }
     }
-    let life_ms = life(op.ttl_ms)?;
+    let life_ms = op.ttl_ms;
     let mut marks = Vec::new();
     for entry in &op.entries {
         let flight = keys.field(&entry.leases, &entry.value)?;
@@ -124,55 +151,62 @@ fn prepare(keys: &mut Keyspace, op: &Prepare) -> Result<PrepareReply, Refusal> {
 }
 
 fn commit(keys: &mut Keyspace, op: &Commit) -> Result<CommitReply, Refusal> {
-    let mut held = Vec::new();
-    for lock in &op.locks {
-        if holds(keys, lock)? {
-            held.push(lock);
-        }
-    }
+    // A lock that is of another type is not the caller's.
+    let held = op
+        .locks
+        .iter()
+        .filter(|lock| holds(keys, lock).unwrap_or(false));
+    let held: Vec<&Lock> = held.collect();
     let all_held = held.len() == op.locks.len();
     let to_release = if op.release { held } else { Vec::new() };
 
     let (mut replayed, mut superseded) = (false, false);
     for own in &op.own {
-        if let Some(stamp) = keys.text(&sibling(&own.entry.value, "stamp"))? {
-            replayed |= is_of_commit(stamp, &op.id);
-            superseded |= is_later(stamp, own.stamp.mtime_ns);
+        if let Some(stamp) = stamp_of(keys, &own.entry.value) {
+            replayed |= writer(&stamp) == Some(op.id.as_bytes());
+            superseded |= is_later(&stamp, &own.stamp);
         }
     }
-    if replayed {
-        unlock(keys, &to_release);
-        return Ok(CommitReply::Replayed);
+    let mut removed = 0;
+    if !replayed {
+        let owns = op.own.iter().map(|own| &own.entry);
+        let in_flight = in_flight(keys, owns.chain(&op.dependents), &op.token);
+        drop_flights(keys, &in_flight);
+        removed = remove_all(keys, &op.dependents);
     }
-
-    let owns = || op.own.iter().map(|own| &own.entry);
-    let in_flight = in_flight(keys, owns().chain(&op.dependents), &op.token)?;
-    let settable = all_held && !superseded;
-    if settable {
-        for own in &op.own {
-            life(own.ttl_ms)?;
-        }
-    }
-    drop_flights(keys, &in_flight);
-    for own in owns() {
-        keys.remove(&own.value);
-        keys.remove(&sibling(&own.value, "stamp"));
-    }
-    let removed = remove_all(keys, &op.dependents);
-    if settable {
-        for own in &op.own {
-            let (key, life_ms) = (&own.entry.value, Some(own.ttl_ms));
+    let sets = all_held && !superseded && !replayed;
+    for own in &op.own {
+        let (key, life_ms) = (&own.entry.value, Some(own.ttl_ms));
+        if sets {
             let voucher = voucher(&own.stamp, &op.id, &own.bytes);
-            keys.set(key, own.bytes.clone(), life_ms);
             keys.set(&sibling(key, "stamp"), bytes(&voucher), life_ms);
+            keys.set(key, own.bytes.clone(), life_ms);
+        } else {
+            keys.remove(key);
+            raise(keys, key, &own.stamp, own.ttl_ms);
         }
     }
     unlock(keys, &to_release);
-    Ok(match (all_held, superseded) {
-        (false, _) => CommitReply::Lost { removed },
-        (true, true) => CommitReply::Superseded { removed },
-        (true, false) => CommitReply::Committed { removed },
+    Ok(match (replayed, all_held, superseded) {
+        (true, ..) => CommitReply::Replayed,
+        (_, false, _) => CommitReply::Lost { removed },
+        (_, true, true) => CommitReply::Superseded { removed },
+        (_, true, false) => CommitReply::Committed { removed },
     })
+}
+
+/// The stamp under an entry's stamp key; what is of another type is none.
+fn stamp_of(keys: &Keyspace, value: &str) -> Option<Bytes> {
+    let found = keys.text(&sibling(value, "stamp")).ok().flatten();
+    found.cloned()
+}
+
+fn raise(keys: &mut Keyspace, value: &str, file: &Stamp, life_ms: u64) {
+    let stored = stamp_of(keys, value);
+    if !stored.is_some_and(|stored| is_later(&stored, file) || is_of(&stored, file)) {
+        let text = bytes(&raised(file));
+        keys.set(&sibling(value, "stamp"), text, Some(life_ms));
+    }
 }
 
 fn invalidate(keys: &mut Keyspace, op: &Invalidate) -> Result<InvalidateReply, Refusal> {
@@ -180,25 +214,27 @@ fn invalidate(keys: &mut Keyspace, op: &Invalidate) -> Result<InvalidateReply, R
         Some(lock) if holds(keys, lock)? => vec![lock],
         _ => Vec::new(),
     };
-    let in_flight = in_flight(keys, op.entries.iter(), "")?;
+    let in_flight = in_flight(keys, op.entries.iter(), &op.token);
     drop_flights(keys, &in_flight);
     let removed = remove_all(keys, &op.entries);
+    for Raise {
+        value,
+        stamp,
+        ttl_ms,
+    } in &op.raises
+    {
+        raise(keys, value, stamp, *ttl_ms);
+    }
     unlock(keys, &to_release);
     Ok(InvalidateReply::Removed(removed))
 }
 
 fn lease(keys: &mut Keyspace, op: &Lease) -> Result<LeaseReply, Refusal> {
     if let Some(voucher) = keys.text(&sibling(&op.entry.value, "stamp"))?.cloned() {
-        let (mut wanted, mut later) = (true, false);
-        if let Some(stamp) = op.wanted {
-            let file = voucher.split(|byte| *byte == b':').next();
-            wanted = voucher.contains(&b':') && file == Some(stamp.to_string().as_bytes());
-            later = is_later(&voucher, stamp.mtime_ns);
-        }
-        if later {
+        if op.wanted.is_some_and(|wanted| is_later(&voucher, &wanted)) {
             return Ok(LeaseReply::Newer);
         }
-        if wanted
+        if op.wanted.is_none_or(|wanted| is_of(&voucher, &wanted))
             && op.refused.as_deref().unwrap_or_default() != &*voucher
             && let Some(value) = keys.text(&op.entry.value)?
         {
@@ -216,7 +252,7 @@ fn lease(keys: &mut Keyspace, op: &Lease) -> Result<LeaseReply, Refusal> {
         let left_ms = expires_ms - keys.now_ms();
         return Ok(LeaseReply::Busy { left_ms });
     }
-    put_lease(keys, &op.entry, &op.token, life(op.ttl_ms)?);
+    put_lease(keys, &op.entry, &op.token, op.ttl_ms);
     Ok(LeaseReply::Leased)
 }
 
@@ -224,7 +260,7 @@ fn extend(keys: &mut Keyspace, op: &Extend) -> Result<ExtendReply, Refusal> {
     if !is_own_lease(keys, &op.entry, &op.token)? {
         return Ok(ExtendReply::Lost);
     }
-    put_lease(keys, &op.entry, &op.token, life(op.ttl_ms)?);
+    put_lease(keys, &op.entry, &op.token, op.ttl_ms);
     Ok(ExtendReply::Done)
 }
 
@@ -240,7 +276,7 @@ fn fill(keys: &mut Keyspace, op: &Fill) -> Result<FillReply, Refusal> {
     if !is_own_lease(keys, &op.entry, &op.token)? {
         return Ok(FillReply::Refused);
     }
-    let life_ms = Some(life(op.ttl_ms)?);
+    let life_ms = Some(op.ttl_ms);
     let voucher = fill_voucher(op.stamp.as_ref(), &op.token, &op.bytes);
     keys.remove_field(&op.entry.leases, &op.entry.value);
     keys.set(&op.entry.value, op.bytes.clone(), life_ms);
@@ -296,21 +332,22 @@ fn remove_all(keys: &mut Keyspace, entries: &[Entry]) -> u64 {
 
 /// The entries that somebody has a lease on: what they load is not to be filled. Marks are their writers' own: those with
 /// this token are found too, where it is not empty.
+/// What is of another type holds none.
 fn in_flight<'a>(
     keys: &Keyspace,
     entries: impl Iterator<Item = &'a Entry>,
     token: &str,
-) -> Result<Vec<&'a Entry>, Refusal> {
+) -> Vec<&'a Entry> {
     let mark = format!("w:{token}:");
     let mut found = Vec::new();
     for entry in entries {
-        let flight = keys.field(&entry.leases, &entry.value)?;
+        let flight = keys.field(&entry.leases, &entry.value).ok().flatten();
         let is_own = |flight: &[u8]| !token.is_empty() && flight.starts_with(mark.as_bytes());
         if flight.is_some_and(|flight| flight.starts_with(b"l:") || is_own(flight)) {
             found.push(entry);
         }
     }
-    Ok(found)
+    found
 }
 
 fn drop_flights(keys: &mut Keyspace, found: &[&Entry]) {
@@ -353,30 +390,6 @@ fn parse_flight(text: &[u8]) -> Option<(&str, u64)> {
     (!token.contains(':')).then_some((owner, expires_ms))
 }
 
-/// Whether a stamp, `<file stamp>:<commit id>:<digest>`, was set by the commit with that id.
-fn is_of_commit(stamp: &[u8], id: &str) -> bool {
-    let mut parts = stamp.split(|byte| *byte == b':');
-    parts.nth(1) == Some(id.as_bytes()) && parts.next().is_some()
-}
-
-/// Whether a stamp is of a file that is later than that time; no time, none that is later.
-fn is_later(stamp: &[u8], mtime_ns: i64) -> bool {
-    let digits = stamp.iter().take_while(|byte| byte.is_ascii_digit());
-    let stored = counter(&stamp[..digits.count()]).filter(|time| *time < 10_u64.pow(19));
-    match (stored, u64::try_from(mtime_ns)) {
-        (Some(stored), Ok(own)) => stored > own,
-        _ => false,
-    }
-}
-
-fn life(ttl_ms: u64) -> Result<u64, Refusal> {
-    match ttl_ms {
-        1..=limits::MAX_LIFE_MS => Ok(ttl_ms),
-        _ => Err(Refusal::Life),
-    }
-}
-
-/// A fence outlives the lock, so that a late holder still finds it.
-fn fence_life(lock_ms: u64) -> u64 {
-    2 * lock_ms
+fn fence_life() -> u64 {
+    u64::try_from(limits::FENCE_LIFE.as_millis()).unwrap_or(u64::MAX)
 }

@@ -7,7 +7,7 @@ use super::{
 use crate::{
     Effect,
     engine::Performer as _,
-    limits::{MAX_FENCE, MAX_LIFE_MS},
+    limits::{FENCE_LIFE, MAX_FENCE, MAX_LIFE_MS},
     op::{
         Acquire, AcquireReply, Ask, Commit, CommitReply, Entry, Fault, Lock, Own, Read, ReadReply,
         Renew, RenewReply, Stamp, keys::sibling,
@@ -55,7 +55,8 @@ fn a_lock_runs_out_to_the_millisecond_and_its_fence_later() {
     };
     assert_eq!(run(&server, acquire("you", 100, 0)).unwrap(), held);
     server.advance(Duration::from_millis(1));
-    assert_eq!(fence(&server, acquire("you", 100, 0)), Some(2));
+    // One was skipped for the try in vain.
+    assert_eq!(fence(&server, acquire("you", 100, 0)), Some(3));
     let renew = Renew {
         lock: lock("you"),
         fence_key: sibling("l", "fence"),
@@ -67,7 +68,7 @@ fn a_lock_runs_out_to_the_millisecond_and_its_fence_later() {
     server.advance(Duration::from_millis(1));
     assert!(!server.contains("l") && server.contains("{l}:fence"));
     assert_eq!(run(&server, renew).unwrap(), RenewReply::Lost);
-    server.advance(Duration::from_millis(150));
+    server.advance(FENCE_LIFE - Duration::from_millis(150));
     assert!(!server.contains("{l}:fence"));
 }
 
@@ -76,7 +77,7 @@ fn fences_are_exact_in_64_bits_and_refused_where_they_end() {
     let server = MemoryServer::with_manual_clock();
     let big = (1 << 53) + 1;
     assert_eq!(fence(&server, acquire("me", 1, big - 1)), Some(big));
-    assert_eq!(fence(&server, acquire("me", 1, 0)), Some(big + 1));
+    assert!(fence(&server, acquire("me", 1, 0)) > Some(big));
     assert_eq!(
         fence(&server, acquire("me", 1, MAX_FENCE)),
         Some(MAX_FENCE + 1)
@@ -124,15 +125,15 @@ fn what_has_run_out_does_not_stay_in_memory() {
                 key: format!("l{n}"),
                 value: "me".to_owned(),
             },
-            fence_key: format!("f{n}"),
+            fence_key: "f".to_owned(),
             ttl_ms: 10,
             floor: 0,
         };
         assert!(run(&server, ask).is_ok());
         server.advance(Duration::from_millis(1));
     }
-    // Ten locks and twenty fences are alive; half of what is kept at most is dead.
-    assert_eq!(server.keyspace().unwrap().dump().len(), 30 - 2);
+    // Nine locks and their fence are alive; half of what is kept at most is dead.
+    assert_eq!(server.keyspace().unwrap().dump().len(), 10);
     assert!(server.keyspace().unwrap().stored() <= 100);
 }
 

@@ -5,7 +5,6 @@ use crate::{
     Acl, EngineReport, Params, Rules,
     engine::RulesFacts,
     error::Error,
-    limits::STAGING_BYTES,
     op::{ClearLocks, Holders, Op, Read, Release, Renew, keys::channel},
 };
 
@@ -21,12 +20,8 @@ fn rules() -> Rules {
 /// The key of a store with a lock key of its own.
 const LOCK: &str = "app-lock:{run}:{controller}";
 
-fn user(engine: Engine, binary: &ServerBinary) -> Acl {
-    let acl = Acl::new(engine).rules(&rules()).lock_key(LOCK).unwrap();
-    match binary.version().0 {
-        6 => acl.without_flags(),
-        _ => acl,
-    }
+fn user(engine: Engine) -> Acl {
+    Acl::new(engine).rules(&rules()).lock_key(LOCK).unwrap()
 }
 
 fn entry_of(controller: &str) -> Entry {
@@ -53,7 +48,7 @@ fn suite(bed: &mut Bed, url: &str, lock_database: Option<u32>) -> Result<EngineR
     for (turn, own) in ["a", "b"].into_iter().enumerate() {
         let (own, other) = (entry_of(own), entry_of(if turn == 0 { "b" } else { "a" }));
         for lock_key in [sibling(&own.value, "lock"), format!("app-lock:{RUN}:a")] {
-            for bytes in [10, STAGING_BYTES] {
+            for bytes in [10, BIG] {
                 let id = format!("{:032x}", lock_key.len() * 100_000 + bytes);
                 for op in operations(&own, &other, &lock_key, bytes, &id) {
                     for entry in [&own, &other] {
@@ -132,6 +127,8 @@ fn operations(own: &Entry, other: &Entry, lock_key: &str, bytes: usize, id: &str
         acquire(lock_key, "me", 0).into_op(),
         Invalidate {
             entries: vec![own.clone(), other.clone()],
+            raises: vec![raise(&own.value)],
+            token: "w".to_owned(),
             release: Some(mine),
         }
         .into_op(),
@@ -171,10 +168,10 @@ fn set_user<'a>(bed: &mut Bed, words: impl Iterator<Item = &'a String>) {
 #[test]
 fn the_least_acl_is_enough_and_each_word_of_it_is_needed() {
     on_every_server(|bed| {
-        least_and_no_less(bed, &user(bed.kind, bed.server.binary()), None);
+        least_and_no_less(bed, &user(bed.kind), None);
     });
     on_every_server(|bed| {
-        let acl = user(bed.kind, bed.server.binary()).with_databases();
+        let acl = user(bed.kind).with_databases();
         least_and_no_less(bed, &acl, Some(1));
     });
 }
@@ -241,7 +238,7 @@ fn denied_messages(url: &str) -> Vec<String> {
 #[test]
 fn messages_need_each_of_their_words_and_nothing_else_does() {
     on_every_server(|bed| {
-        let acl = user(bed.kind, bed.server.binary());
+        let acl = user(bed.kind);
         let all = words(&acl);
         let needed = words(&acl.clone().without_messages()).len();
         let url = bed.server.url_as("bob", "pw");
@@ -260,7 +257,7 @@ fn messages_need_each_of_their_words_and_nothing_else_does() {
 #[test]
 fn a_boot_tells_of_the_gaps_that_it_can_find() {
     on_every_server(|bed| {
-        let acl = user(bed.kind, bed.server.binary());
+        let acl = user(bed.kind);
         let words = words(&acl);
         let config = ServerConfig {
             rules: RulesFacts::of(&rules()),

@@ -83,9 +83,9 @@ fn a_permission_that_goes_later_makes_the_next_call_choose_again() {
         let engine = ServerEngine::open(config(url, Engine::Auto)).unwrap();
         assert_eq!(engine.report().unwrap().engine, "script");
         bed.cmd::<()>(&["ACL", "SETUSER", "bob", "-evalsha"]);
-        let message = refusal(run(&engine, acquire("l", "me", 0)));
+        let message = refusal(run(&engine, invalidate(&["a"])));
         assert!(message.contains("NOPERM"), "{message}");
-        run(&engine, acquire("l", "me", 0)).unwrap();
+        run(&engine, invalidate(&["a"])).unwrap();
         assert_eq!(engine.report().unwrap().engine, "watch");
     });
 }

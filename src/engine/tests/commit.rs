@@ -3,7 +3,7 @@
 use super::*;
 use crate::{
     engine::source::{Dialect, ScriptName},
-    limits::{STAGING_BYTES, UNLINK_CHUNK},
+    limits::UNLINK_CHUNK,
     op::{ReadReply, stamp::voucher},
 };
 
@@ -68,16 +68,81 @@ fn a_commit_that_was_held_up_does_not_overwrite_a_later_one() {
         assert_eq!(bed.run(later.clone()), committed(0));
         fill(bed, &["a".to_owned()]);
         assert_eq!(
-            bed.run(earlier),
+            bed.run(earlier.clone()),
             CommitReply::Superseded { removed: 1 },
             "deleting is always safe"
         );
         let left: Vec<_> = bed.dump().into_keys().collect();
-        assert_eq!(left, ["l", "{l}:fence"]);
+        assert_eq!(
+            left,
+            ["l", "{l}:fence", STAMP],
+            "the stamp says who came first"
+        );
         later.id = "c3".to_owned();
         later.release = true;
         assert_eq!(bed.run(later), committed(0));
         assert_eq!(bed.get("own").as_deref(), Some("later"));
+    });
+}
+
+/// A commit of a file, by the holder with this value, that keeps its lock.
+fn commit_of(file: i64, holder: &str) -> Commit {
+    let mut ask = Commit {
+        id: format!("of-{file}"),
+        locks: vec![lock("l", holder)],
+        release: false,
+        ..commit(format!("file {file}").as_bytes(), &["a"])
+    };
+    ask.own[0].stamp.mtime_ns = file;
+    ask
+}
+
+#[test]
+fn a_repeat_brings_no_entry_back_that_was_deleted_since() {
+    on_every_server(|bed| {
+        bed.hold();
+        assert_eq!(bed.run(commit_of(5, "me")), committed(0));
+        assert_eq!(bed.run(invalidate(&["own"])), removed(1));
+        assert_eq!(bed.run(commit_of(5, "me")), CommitReply::Replayed);
+        assert!(!bed.exists("own"));
+    });
+}
+
+/// Its lock was cleared, another holder has locked, read and saved, and lost the lock too: to one who came before.
+#[test]
+fn a_commit_of_an_earlier_file_sets_nothing_after_a_later_one_that_was_lost() {
+    on_every_server(|bed| {
+        bed.cmd::<()>(&["SET", "l", "earlier"]);
+        let lost = bed.run(commit_of(6, "later"));
+        assert_eq!(lost, CommitReply::Lost { removed: 0 });
+        let late = bed.run(commit_of(5, "earlier"));
+        assert_eq!(late, CommitReply::Superseded { removed: 0 });
+        assert!(!bed.exists("own"));
+    });
+}
+
+/// A later save was deferred, and replayed from the outbox; or the document was deleted.
+#[test]
+fn a_late_commit_sets_nothing_after_an_invalidation_that_raised_the_stamp() {
+    on_every_server(|bed| {
+        bed.hold();
+        assert_eq!(bed.run(commit_of(5, "me")), committed(0));
+        let gone = Invalidate {
+            raises: vec![raise("own")],
+            ..invalidate(&["own", "a"])
+        };
+        assert_eq!(bed.run(gone), removed(1));
+        assert!((99_000..=100_000).contains(&bed.pttl(STAMP)));
+        let again = Commit {
+            id: "another try".to_owned(),
+            ..commit_of(5, "me")
+        };
+        let late = bed.run(again);
+        assert_eq!(late, CommitReply::Superseded { removed: 0 });
+        assert!(!bed.exists("own"));
+        // One that only deletes leaves the stamp, and a later file is set.
+        assert_eq!(bed.run(invalidate(&["own"])), removed(0));
+        assert_eq!(bed.run(commit_of(7, "me")), committed(0));
     });
 }
 
@@ -93,9 +158,10 @@ fn a_commit_keeps_the_lock_where_it_is_not_to_release_it() {
         assert!(bed.exists("l"));
         let value: Vec<u8> = bed.cmd(&["GET", "own"]);
         assert_eq!(value, b"\xff\x00");
-        // A repeat changes nothing, but for the release if that is wanted.
-        let before = bed.dump();
+        // A repeat deletes the value, which may have been deleted since; it keeps the stamp, and releases if that is wanted.
+        let mut before = bed.dump();
         assert_eq!(bed.run(ask.clone()), CommitReply::Replayed);
+        before.remove("own");
         assert_eq!(bed.dump(), before);
         let again = Commit {
             release: true,
@@ -110,7 +176,7 @@ fn a_commit_keeps_the_lock_where_it_is_not_to_release_it() {
 fn a_replay_takes_nobodys_lock_away_and_deletes_nothing() {
     on_every_server(|bed| {
         bed.hold();
-        let big = vec![b'x'; STAGING_BYTES];
+        let big = vec![b'x'; BIG];
         assert_eq!(bed.run(commit(&big, &["a"])), committed(0));
         bed.cmd::<()>(&["SET", "l", "you"]);
         bed.cmd::<()>(&["SET", "a", "filled since"]);
@@ -122,7 +188,7 @@ fn a_replay_takes_nobodys_lock_away_and_deletes_nothing() {
 
 fn a_lost_lock_deletes(bed: &mut Bed) {
     fill(bed, &["own", STAMP, "a", "b"].map(str::to_owned));
-    for (holder, bytes) in [(None, 10), (Some("you"), 10), (Some("you"), STAGING_BYTES)] {
+    for (holder, bytes) in [(None, 10), (Some("you"), 10), (Some("you"), BIG)] {
         fill(bed, &["own", STAMP, "a"].map(str::to_owned));
         if let Some(holder) = holder {
             bed.cmd::<()>(&["SET", "l", holder]);
@@ -131,8 +197,8 @@ fn a_lost_lock_deletes(bed: &mut Bed) {
         assert_eq!(reply, CommitReply::Lost { removed: 1 });
         let left: Vec<_> = bed.dump().into_keys().collect();
         match holder {
-            None => assert_eq!(left, ["b"]),
-            Some(_) => assert_eq!(left, ["b", "l"]),
+            None => assert_eq!(left, ["b", STAMP]),
+            Some(_) => assert_eq!(left, ["b", "l", STAMP]),
         }
     }
 }
@@ -149,7 +215,7 @@ fn without_the_lock_check_that_test_fails() {
             if name != ScriptName::Commit {
                 return text.to_owned();
             }
-            let mutated = text.replace("if not all_held then", "if false then");
+            let mutated = text.replace("sets = all_held and", "sets =");
             assert_ne!(mutated, text);
             mutated
         })
@@ -170,16 +236,13 @@ fn several_documents_are_committed_or_lost_together() {
         bed.run(acquire("m", "me", 0));
         let ask = Commit {
             locks: vec![lock("l", "me"), lock("m", "me")],
-            own: vec![
-                own("own", b"1"),
-                own("{tag}own", &vec![b'2'; STAGING_BYTES]),
-            ],
+            own: vec![own("own", b"1"), own("{tag}own", &vec![b'2'; BIG])],
             ..commit(b"", &["a", "{tag}b", "c"])
         };
         fill(bed, &["a", "{tag}b", "c"].map(str::to_owned));
         assert_eq!(bed.run(ask.clone()), committed(3));
         assert_eq!(bed.get("own").as_deref(), Some("1"));
-        assert_eq!(bed.get("{tag}own").map(|v| v.len()), Some(STAGING_BYTES));
+        assert_eq!(bed.get("{tag}own").map(|v| v.len()), Some(BIG));
         assert!(bed.pttl("{tag}own") > 99_000);
         assert!(!bed.exists("l") && !bed.exists("m"));
 
@@ -190,7 +253,7 @@ fn several_documents_are_committed_or_lost_together() {
             ..ask
         };
         assert_eq!(bed.run(lost), CommitReply::Lost { removed: 0 });
-        assert!(!bed.exists("l") && !bed.exists("own") && !bed.exists("{tag}own:stamp"));
+        assert!(!bed.exists("l") && !bed.exists("own") && !bed.exists("{tag}own"));
     });
 }
 
@@ -277,16 +340,9 @@ fn marks_with_the_own_token_are_dropped() {
 }
 
 #[test]
-fn values_are_staged_from_the_limit_on_and_nothing_stays_behind() {
+fn values_of_any_size_go_in_one_round_trip_and_nothing_stays_behind() {
     on_every_server(|bed| {
-        for bytes in [
-            0,
-            1,
-            STAGING_BYTES - 1,
-            STAGING_BYTES,
-            STAGING_BYTES + 1,
-            4 << 20,
-        ] {
+        for bytes in [0, 1, BIG - 1, BIG, BIG + 1, 4 << 20] {
             bed.hold();
             let value: Vec<u8> = (0..bytes).map(|i| (i % 251) as u8).collect();
             let ask = Commit {

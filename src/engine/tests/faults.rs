@@ -3,7 +3,6 @@
 use super::*;
 use crate::{
     Effect,
-    limits::STAGING_BYTES,
     op::{ClearLocks, Op, ReadReply},
     testing::{Proxy, WireFault},
 };
@@ -35,7 +34,7 @@ fn not_done<T: std::fmt::Debug>(result: Result<T, Fault>) -> crate::Error {
 #[test]
 fn lost_programs_are_loaded_again() {
     on_every_server_in(LUA, |bed| {
-        for (id, bytes) in [("c1", 10), ("c2", STAGING_BYTES)] {
+        for (id, bytes) in [("c1", 10), ("c2", BIG)] {
             bed.hold();
             bed.cmd::<()>(match bed.kind {
                 Engine::Function => &["FUNCTION", "FLUSH"],
@@ -82,7 +81,7 @@ fn where_script_is_denied_scripts_are_sent_whole() {
         assert!(!report.loaded && report.warnings.len() == 1, "{report}");
         assert_eq!(report.flagged, usual.flagged);
         assert_eq!((&*report.flavour, &*report.version), ("unknown", "unknown"));
-        for (id, bytes) in [("c1", 10), ("c2", STAGING_BYTES)] {
+        for (id, bytes) in [("c1", 10), ("c2", BIG)] {
             bed.hold();
             let ask = Commit {
                 id: id.to_owned(),
@@ -91,8 +90,13 @@ fn where_script_is_denied_scripts_are_sent_whole() {
             assert_eq!(bed.run(ask), committed(0));
         }
         // EVAL leaves the script with the server.
-        let before = counts(bed);
         bed.hold();
+        let before = counts(bed);
+        let again = Commit {
+            id: "c2".to_owned(),
+            ..commit(b"new", &[])
+        };
+        assert_eq!(bed.run(again), CommitReply::Replayed);
         assert_eq!(counts(bed), (before.0, before.1 + 1));
     });
 }
@@ -111,7 +115,7 @@ fn where_eval_is_denied_too_the_error_says_so() {
         bed.cmd::<()>(&["SCRIPT", "FLUSH"]);
         let url = bed.server.url_as("bob", "pw");
         let engine = ServerEngine::open(bed.config_at(url)).unwrap();
-        let error = not_done(run(&engine, acquire("l", "me", 0)));
+        let error = not_done(run(&engine, invalidate(&["a"])));
         assert!(
             error.is_server() && error.to_string().contains("NOPERM"),
             "{error}"
@@ -119,35 +123,36 @@ fn where_eval_is_denied_too_the_error_says_so() {
     });
 }
 
+/// The values of a commit go ahead of its script: where that is not there, or fails, they end by themselves.
 #[test]
-fn a_staged_value_that_is_lost_on_the_way_is_sent_again() {
+fn a_value_whose_script_fails_is_gone_and_nothing_else_is_done() {
     use crate::engine::source::ScriptName;
-    // A commit that loses the staged value itself, the first time.
-    let losing = |dialect| {
+    let failing = |dialect| {
         Scripts::assemble(dialect, |name, text| match name {
-            ScriptName::Commit => text.replace(
-                "for i = 1, owns do\n    if not is_ttl",
-                "if redis.call('SETNX', 'once', 1) == 1 then redis.call('DEL', KEYS[5]) end\n\
-                 for i = 1, owns do\n    if not is_ttl",
-            ),
+            ScriptName::Commit => {
+                let start = "\nlocal write = redis.call\n";
+                text.replace(start, &format!("{start}write('NO.SUCH.COMMAND')\n"))
+            }
             _ => text.to_owned(),
         })
     };
-    on_every_server_in(LUA, |bed| {
-        bed.engine = ServerEngine::with_scripts(bed.config(), losing).unwrap();
+    on_every_server_in(&[Engine::Script], |bed| {
+        bed.engine = ServerEngine::with_scripts(bed.config(), failing).unwrap();
         bed.hold();
-        let trips = counts(bed).1;
-        assert_eq!(
-            bed.run(commit(&vec![b'x'; STAGING_BYTES], &[])),
-            committed(0)
-        );
-        assert_eq!(counts(bed).1, trips + 2);
-        assert_eq!(bed.get("own").map(|v| v.len()), Some(STAGING_BYTES));
+        bed.cmd::<()>(&["MSET", "own", "old", "a", "old", "{own}:stamp", "old"]);
+        unknown(bed.try_run(commit(b"new", &["a"])));
+        let until = Instant::now() + NOT_A_HANG;
+        while bed.exists("own") {
+            assert!(Instant::now() < until, "the value has a life");
+        }
+        for (key, value) in [("a", "old"), ("{own}:stamp", "old"), ("l", "me")] {
+            assert_eq!(bed.get(key).as_deref(), Some(value));
+        }
     });
 }
 
 #[test]
-fn a_staged_value_that_stays_away_is_an_error_before_any_write() {
+fn a_value_that_may_not_be_set_is_refused_before_any_write() {
     let users = |_: &ServerBinary| {
         let rule = "bob on >pw ~* +@all -set";
         Some(
@@ -162,8 +167,7 @@ fn a_staged_value_that_stays_away_is_an_error_before_any_write() {
         let before = bed.dump();
         let url = bed.server.url_as("bob", "pw");
         let engine = ServerEngine::open(bed.config_at(url)).unwrap();
-        let error = not_done(run(&engine, commit(&vec![b'x'; STAGING_BYTES], &["a"])));
-        // The server's own reason, not the script's "missing".
+        let error = not_done(run(&engine, commit(b"new", &["a"])));
         assert!(error.to_string().contains("NOPERM"), "{error}");
         assert_eq!(bed.dump(), before);
     });
@@ -216,7 +220,7 @@ fn a_killed_connection_is_opened_again() {
             bed.cmd::<()>(&["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"]);
             let ask = Commit {
                 id: id.to_owned(),
-                ..commit(&vec![b'x'; STAGING_BYTES], &[])
+                ..commit(&vec![b'x'; BIG], &[])
             };
             assert_eq!(bed.run(ask), committed(0));
         }
@@ -273,7 +277,18 @@ fn a_halted_server_costs_the_time_out_and_the_connection() {
         not_done(run(&engine, commit(b"x", &[])));
         bed.server.resume().unwrap();
         // Its answer to the first request must not be taken for that to the second.
-        let ReadReply::Found { value, .. } = run(&engine, read("second")).unwrap();
+        let until = Instant::now() + NOT_A_HANG;
+        let reply = loop {
+            match run(&engine, read("second")) {
+                Ok(reply) => break reply,
+                // On a machine under load.
+                Err(Fault::Unknown(e)) if Instant::now() < until => {
+                    assert!(e.to_string().contains("in time"), "{e}");
+                }
+                Err(fault) => panic!("{fault:?}"),
+            }
+        };
+        let ReadReply::Found { value, .. } = reply;
         assert_eq!(value.as_deref(), Some(&b"2"[..]));
         assert!(engine.counters().reconnects() >= 1);
     });
@@ -304,8 +319,7 @@ fn a_lost_reply_on_a_used_connection_is_mended_by_one_repeat() {
         bed.cmd::<()>(&["SET", "a", "old"]);
         proxy.inject(WireFault::DropReply);
         assert_eq!(bed.run(commit(b"new", &["a"])), CommitReply::Replayed);
-        assert_eq!(bed.get("own").as_deref(), Some("new"));
-        assert!(!bed.exists("a") && !bed.exists("l"));
+        assert!(!bed.exists("own") && !bed.exists("a") && !bed.exists("l"));
     });
 }
 
@@ -328,6 +342,7 @@ fn a_lock_and_a_lease_are_not_sent_again_on_another_connection() {
             assert_eq!(bed.run(invalidate(&["own"])), removed(0));
             proxy.reset();
             let needle: &[u8] = match (&op, bed.kind) {
+                (Op::Acquire(_), _) => b"EXEC",
                 (Op::ClearLocks(_), _) => b"UNLINK",
                 (_, Engine::Script) => b"EVALSHA",
                 (_, Engine::Function) => b"FCALL",

@@ -6,6 +6,7 @@ use crate::op::{Op, Release, Renew};
 fn ops() -> Vec<Op> {
     let held = lock("l", "me");
     vec![
+        lease("own").into_op(),
         acquire("l", "me", 0).into_op(),
         Renew {
             lock: held.clone(),
@@ -17,7 +18,6 @@ fn ops() -> Vec<Op> {
         commit(b"new", &["a"]).into_op(),
         Release { lock: held }.into_op(),
         invalidate(&["a"]).into_op(),
-        lease("own").into_op(),
         extend("own").into_op(),
         give_back("own").into_op(),
         fill("own", b"x").into_op(),
@@ -32,10 +32,10 @@ fn the_key_that_holds_another_type_is_named_with_what_to_do() {
         let leases = leases("own", Some("run"));
         // Each with how many of the operations mind.
         for (key, command, kind, minds) in [
-            ("l", "RPUSH", "list", 5),
+            ("l", "RPUSH", "list", 3),
             (fence.as_str(), "RPUSH", "list", 1),
-            (stamp.as_str(), "SADD", "set", 2),
-            (leases.as_str(), "SET", "string", 7),
+            (stamp.as_str(), "SADD", "set", 1),
+            (leases.as_str(), "SET", "string", 5),
         ] {
             bed.cmd::<()>(&["FLUSHDB"]);
             bed.hold();
@@ -43,7 +43,9 @@ fn the_key_that_holds_another_type_is_named_with_what_to_do() {
             bed.cmd::<()>(&[command, key, "x"]);
             let mut minded = 0;
             for op in ops() {
-                let before = bed.dump();
+                // A fence may be skipped, and a lock that could not have one is released.
+                bed.cmd::<()>(&["SET", "l", "me", "NX", "PX", "60000"]);
+                let before = without_fences(bed.dump());
                 let Err(fault) = bed.engine.perform(&op) else {
                     continue;
                 };
@@ -51,7 +53,8 @@ fn the_key_that_holds_another_type_is_named_with_what_to_do() {
                 for word in [&format!("`{key}` is a {kind}"), &format!("DEL {key}")] {
                     assert!(message.contains(word), "{}: {message}", op.name());
                 }
-                assert_eq!(bed.dump(), before, "{}", op.name());
+                bed.cmd::<()>(&["SET", "l", "me", "NX", "PX", "60000"]);
+                assert_eq!(without_fences(bed.dump()), before, "{}", op.name());
                 minded += 1;
             }
             assert_eq!(minded, minds, "{key}");
@@ -67,10 +70,6 @@ fn the_key_is_named_to_a_user_with_the_least_permissions() {
         |_| Some(ServerOptions::new()),
         |bed| {
             let acl = crate::Acl::new(bed.kind);
-            let acl = match bed.server.binary().version() < (7, 0, 0) {
-                true => acl.without_flags(),
-                false => acl,
-            };
             let mut user = vec!["ACL".to_owned(), "SETUSER".to_owned()];
             let rule = format!("bob on >pw ~* &* -@all {acl}");
             user.extend(rule.split(' ').map(str::to_owned));
@@ -79,10 +78,7 @@ fn the_key_is_named_to_a_user_with_the_least_permissions() {
             bed.engine = ServerEngine::open(bed.config_at(url)).unwrap();
             bed.cmd::<()>(&["RPUSH", "l", "x"]);
             let message = refusal(bed.try_run(acquire("l", "me", 0)));
-            assert!(
-                message.contains("`l` is a value of another type"),
-                "{message}"
-            );
+            assert!(message.contains("`l` is a list"), "{message}");
         },
     );
 }

@@ -39,6 +39,7 @@ fn call_of(name: ScriptName) -> Op {
         ScriptName::Prepare => prepare(&["a"]).into_op(),
         ScriptName::Commit => commit(b"x", &["a"]).into_op(),
         ScriptName::Invalidate => Invalidate {
+            raises: vec![raise("a")],
             release: Some(lock("l", "me")),
             ..invalidate(&["a"])
         }
@@ -54,7 +55,7 @@ fn call_of(name: ScriptName) -> Op {
 fn headers_list_the_keys_and_arguments_that_are_sent() {
     for script in Scripts::of(Dialect::Plain).iter() {
         let (file, op) = (script.name.file(), call_of(script.name));
-        let (keys, args) = Call::new(&op, usize::MAX).unwrap().names();
+        let (keys, args) = Call::new(&op).unwrap().names();
         assert_eq!(section(file, "KEYS"), keys, "{:?}", script.name);
         assert_eq!(section(file, "ARGV"), args, "{:?}", script.name);
     }
@@ -165,9 +166,9 @@ fn where_function_load_is_denied_somebody_else_may_have_loaded_it() {
         let engine = ServerEngine::open(bob.clone()).unwrap();
         let report = engine.report().unwrap();
         assert!(!report.loaded && report.warnings.len() == 1, "{report}");
-        assert!(run(&engine, acquire("l", "me", 0)).is_ok());
+        assert!(run(&engine, invalidate(&["a"])).is_ok());
         bed.cmd::<()>(&["FUNCTION", "FLUSH"]);
-        let message = refusal(run(&engine, acquire("l", "me", 0)));
+        let message = refusal(run(&engine, invalidate(&["a"])));
         assert!(message.contains("NOPERM"), "{message}");
     });
 }

@@ -1,12 +1,8 @@
 //! Locks in a database of their own.
 
 use super::*;
-use crate::{
-    limits::STAGING_BYTES,
-    op::{
-        ClearLocks, ClearLocksReply, PrepareReply, ReadReply, Release, ReleaseReply, Renew,
-        RenewReply,
-    },
+use crate::op::{
+    ClearLocks, ClearLocksReply, PrepareReply, ReadReply, Release, ReleaseReply, Renew, RenewReply,
 };
 
 const LEASES: &str = "cachetx:leases:run";
@@ -68,7 +64,7 @@ fn every_operation_finds_locks_there_and_entries_here() {
         assert_eq!(bed.run(renew), RenewReply::Done);
         assert!(bed.pttl("l") > 89_000 && bed.pttl("{l}:fence") > 179_000);
 
-        for (id, bytes) in [("c1", 10), ("c2", STAGING_BYTES)] {
+        for (id, bytes) in [("c1", 10), ("c2", BIG)] {
             bed.hold();
             in_cache(bed, |bed| {
                 bed.cmd::<()>(&["SET", "a", "old"]);
@@ -135,8 +131,6 @@ fn a_refusal_brings_the_connection_back_to_the_cache() {
         bed.cmd::<()>(&["RPUSH", "l", "x"]);
         for op in [
             acquire("l", "me", 0).into_op(),
-            prepare(&["own"]).into_op(),
-            commit(b"new", &["a"]).into_op(),
             Release {
                 lock: lock("l", "me"),
             }

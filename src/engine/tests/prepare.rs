@@ -131,7 +131,6 @@ fn over_another_writer_s_mark_comes_one_that_neither_drops() {
             for (id, token) in [("c1", "x"), ("c2", "y"), ("c3", "*")] {
                 let ask = Commit {
                     locks: Vec::new(),
-                    own: Vec::new(),
                     token: if token == "*" {
                         String::new()
                     } else {

@@ -27,22 +27,19 @@ pub(super) fn run(attempt: &mut Attempt<'_, '_>, op: &Acquire) -> Result<Acquire
             },
         });
     }
-    let ttl = life(op.ttl_ms)?;
+    let ttl = op.ttl_ms.to_string();
     let stored = seen.text()?.map_or(Some(0), |text| decimal(&text));
     let stored = stored.ok_or_else(|| {
         refuse(&format!(
             "the stored fence is not a decimal number: {fence}"
         ))
     })?;
-    if op.floor > limits::MAX_DECIMAL {
-        return Err(refuse("the floor of the fence is not a decimal number"));
-    }
     let last = stored.max(op.floor);
     if last > limits::MAX_FENCE {
         return Err(refuse("the fence cannot grow any more"));
     }
     let next = (last + 1).to_string();
-    let fence_ttl = (2 * op.ttl_ms).to_string();
+    let fence_ttl = limits::FENCE_LIFE.as_millis().to_string();
     attempt.write(|packed| {
         locks.pack(packed, |packed| {
             let (lock, fence) = (lock.as_bytes(), fence.as_bytes());
@@ -57,14 +54,6 @@ pub(super) fn run(attempt: &mut Attempt<'_, '_>, op: &Acquire) -> Result<Acquire
         });
     })?;
     Ok(AcquireReply::Acquired { fence: last + 1 })
-}
-
-/// A life in ms as the server will take it: above zero, and short enough to double and to add to any time.
-pub(super) fn life(ttl_ms: u64) -> Result<String, Stop> {
-    match ttl_ms {
-        1..=limits::MAX_LIFE_MS => Ok(ttl_ms.to_string()),
-        _ => Err(refuse("the time to live is out of bounds")),
-    }
 }
 
 /// A number as the server's own counters write it: no sign, no leading zero, no longer than a 64-bit number.

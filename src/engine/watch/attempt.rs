@@ -6,7 +6,7 @@ use crate::{
         plain,
         refusal::Meaning,
         reply::{code, meaning_of, server_error},
-        session::{Failure, Session, nonsense},
+        session::{Failure, Session, is_wrong_type, nonsense},
         source::Databases,
         wire::Packed,
     },
@@ -283,10 +283,29 @@ impl Seen {
         }
     }
 
+    /// The reply to TYPE.
+    pub(super) fn word(&mut self) -> Result<String, Stop> {
+        match self.next()? {
+            Value::SimpleString(word) => Ok(word),
+            _ => Err(nonsense("TYPE").into()),
+        }
+    }
+
     pub(super) fn number(&mut self) -> Result<i64, Stop> {
         match self.next()? {
             Value::Int(n) => Ok(n),
             _ => Err(nonsense("a number was expected").into()),
+        }
+    }
+
+    /// The reply to an HMGET of so many fields, none of which is there where the key is of another type.
+    pub(super) fn fields(&mut self, count: usize) -> Result<Vec<Option<Vec<u8>>>, Stop> {
+        match self.0.as_slice().first() {
+            Some(reply) if is_wrong_type(reply) => {
+                self.0.next();
+                Ok(vec![None; count])
+            }
+            _ => self.texts(),
         }
     }
 

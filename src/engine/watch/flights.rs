@@ -18,11 +18,21 @@ pub(super) fn of<'a>(call: &'a Call<'_>) -> impl Iterator<Item = Flight<'a>> {
         .map(|(leases, values)| Flight { leases, values })
 }
 
+/// All keys in one request; none for no keys. What is of another type is read as absent.
+pub(super) fn pack_mget(keys: &[&str], packed: &mut Packed) {
+    if keys.is_empty() {
+        return;
+    }
+    packed.begin(1 + keys.len());
+    packed.arg(b"MGET");
+    keys.iter().for_each(|key| packed.arg(key.as_bytes()));
+}
+
 /// Asks whether there is anything in flight at all; where there is, for every entry's field.
 pub(super) fn pack_reads(flights: &[Flight<'_>], style: Style, packed: &mut Packed) {
     for flight in flights {
         if !style.in_flight {
-            packed.request(&[b"HLEN", flight.leases.as_bytes()]);
+            packed.request(&[b"TYPE", flight.leases.as_bytes()]);
             continue;
         }
         for values in flight.values.chunks(limits::UNLINK_CHUNK) {
@@ -49,11 +59,11 @@ pub(super) fn to_drop<'a>(
     let mut any = false;
     for flight in flights {
         if !style.in_flight {
-            any |= seen.number()? > 0;
+            any |= seen.word()? == "hash";
             continue;
         }
         for values in flight.values.chunks(limits::UNLINK_CHUNK) {
-            let texts = seen.texts()?;
+            let texts = seen.fields(values.len())?;
             let dropped = values
                 .iter()
                 .zip(texts)

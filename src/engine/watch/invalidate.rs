@@ -1,6 +1,7 @@
 use super::{
     attempt::{Attempt, Stop},
     flights::{self, Flight},
+    stamps::{self, Stored},
 };
 use crate::{
     engine::call::Call,
@@ -17,7 +18,14 @@ pub(super) fn run(
     let lock = op.release.as_ref();
     let locks = attempt.locks();
     let lock_key: Vec<&str> = lock.into_iter().map(|lock| lock.key.as_str()).collect();
-    let leases: Vec<&str> = flights.iter().map(|flight| flight.leases).collect();
+    // A full server has no memory for them.
+    let raises = match style.one_by_one {
+        true => &[],
+        false => &*op.raises,
+    };
+    let stamps: Vec<String> = raises.iter().map(|it| stamps::key(&it.value)).collect();
+    let leases = flights.iter().map(|flight| flight.leases);
+    let keys: Vec<&str> = stamps.iter().map(String::as_str).chain(leases).collect();
     let mut seen = attempt.look(
         &lock_key,
         |packed| {
@@ -25,15 +33,19 @@ pub(super) fn run(
                 packed.request(&[b"GET", key.as_bytes()]);
             }
         },
-        &leases,
-        |packed| flights::pack_reads(&flights, style, packed),
+        &keys,
+        |packed| {
+            flights::pack_mget(&keys[..stamps.len()], packed);
+            flights::pack_reads(&flights, style, packed);
+        },
     )?;
     let mut held = None;
     if let Some(lock) = lock {
         let mine = seen.text()?.as_deref() == Some(lock.value.as_bytes());
         held = mine.then_some(lock.key.as_str());
     }
-    let dropped = flights::to_drop(&flights, style, "", &mut seen)?;
+    let stored = Stored::read(&stamps, &mut seen)?;
+    let dropped = flights::to_drop(&flights, style, &op.token, &mut seen)?;
     let values: Vec<&str> = op
         .entries
         .iter()
@@ -46,6 +58,9 @@ pub(super) fn run(
     let done = attempt.write_and_tell(&freed, |packed| {
         flights::pack_drop(&dropped, packed);
         flights::pack_unlink(&values, packed);
+        for (index, it) in raises.iter().enumerate() {
+            stored.raise(index, &it.stamp, it.ttl_ms, packed);
+        }
         if let Some(lock) = held {
             locks.pack(packed, |packed| {
                 packed.request(&[b"UNLINK", lock.as_bytes()])

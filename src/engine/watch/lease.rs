@@ -1,15 +1,15 @@
 //! Leases of readers: taken, extended, given back, and used to fill an entry.
 
 use super::{
-    acquire::{decimal, life},
+    acquire::decimal,
     attempt::{Attempt, Seen, Stop},
-    commit::mtime,
 };
 use crate::{
     engine::{session::nonsense, wire::Packed},
     op::{
         Entry, Extend, ExtendReply, Fill, FillReply, GiveBack, GiveBackReply, Lease, LeaseReply,
-        keys::sibling, stamp::fill_voucher,
+        keys::sibling,
+        stamp::{fill_voucher, is_later, is_of},
     },
 };
 
@@ -30,15 +30,10 @@ pub(super) fn lease(attempt: &mut Attempt<'_, '_>, op: &Lease) -> Result<LeaseRe
     // A script would not have read the hash, nor minded its type, where the entry is there.
     let (field, clocks) = (field(&mut seen), clocks(&mut seen));
     if let Some(voucher) = voucher {
-        let wanted = op.wanted.map(|stamp| stamp.to_string()).unwrap_or_default();
-        let times = mtime(&voucher).zip(mtime(wanted.as_bytes()));
-        if times.is_some_and(|(stored, own)| own < stored) {
+        if op.wanted.is_some_and(|wanted| is_later(&voucher, &wanted)) {
             return Ok(LeaseReply::Newer);
         }
-        let file = voucher.iter().position(|byte| *byte == b':');
-        let file = file.map(|end| &voucher[..end]);
-        let is_wanted = wanted.is_empty() || file == Some(wanted.as_bytes());
-        if is_wanted
+        if op.wanted.is_none_or(|wanted| is_of(&voucher, &wanted))
             && op.refused.as_deref().unwrap_or_default() != voucher
             && let Some(value) = seen.text()?
         {
@@ -87,7 +82,7 @@ pub(super) fn fill(attempt: &mut Attempt<'_, '_>, op: &Fill) -> Result<FillReply
     if !holds(attempt, &op.entry, &op.token)? {
         return Ok(FillReply::Refused);
     }
-    let life = life(op.ttl_ms)?;
+    let life = op.ttl_ms.to_string();
     let stamp = sibling(&op.entry.value, "stamp");
     let voucher = fill_voucher(op.stamp.as_ref(), &op.token, &op.bytes);
     attempt.write(|packed| {
@@ -113,7 +108,7 @@ fn put(
     ttl_ms: u64,
     clocks: Clocks,
 ) -> Result<(), Stop> {
-    let ttl = life(ttl_ms)?;
+    let ttl = ttl_ms.to_string();
     let text = format!("l:{token}:{}", clocks.now_ms + ttl_ms);
     let (leases, value) = (entry.leases.as_bytes(), entry.value.as_bytes());
     attempt.write(|packed| {

@@ -14,6 +14,7 @@ mod lease;
 mod prepare;
 mod release;
 mod renew;
+mod stamps;
 
 use super::{
     call::Call,

@@ -1,7 +1,6 @@
 use super::{
-    acquire::life,
     attempt::{Attempt, Seen, Stop},
-    commit::{held, pack_gets},
+    commit::held,
     flights,
     lease::{parse, time_ms},
 };
@@ -34,7 +33,7 @@ pub(super) fn run(
     }
     let mut seen = attempt.look(
         &lock_keys,
-        |packed| pack_gets(&lock_keys, packed),
+        |packed| flights::pack_mget(&lock_keys, packed),
         &leases,
         |packed| {
             packed.request(&[b"TIME"]);
@@ -47,7 +46,7 @@ pub(super) fn run(
     if held(&op.locks, &mut seen)?.len() < op.locks.len() {
         return Ok(PrepareReply::Lost);
     }
-    let ttl = life(op.ttl_ms)?;
+    let ttl = op.ttl_ms.to_string();
     let now_ms = time_ms(&mut seen)?;
     let marks = parts
         .into_iter()

@@ -1,9 +1,7 @@
-use super::{
-    acquire::life,
-    attempt::{Attempt, Stop},
-};
+use super::attempt::{Attempt, Stop};
 use crate::{
     engine::wire::Packed,
+    limits,
     op::{Renew, RenewReply},
 };
 use redis::Value;
@@ -16,8 +14,8 @@ pub(super) fn run(attempt: &mut Attempt<'_, '_>, op: &Renew) -> Result<RenewRepl
     if seen.text()?.as_deref() != Some(op.lock.value.as_bytes()) {
         return Ok(RenewReply::Lost);
     }
-    let ttl = life(op.ttl_ms)?;
-    let fence_ttl = (2 * op.ttl_ms).to_string();
+    let ttl = op.ttl_ms.to_string();
+    let fence_ttl = limits::FENCE_LIFE.as_millis().to_string();
     let done = attempt.write(|packed| {
         locks.pack(packed, |packed| {
             let fence = op.fence_key.as_bytes();

@@ -102,7 +102,9 @@ async fn write_journal(
             digest: Some(digest(&read.bytes)),
         });
         let at_ns = io.now().wall_ns;
-        content.invalidations.extend(member.invalidations(at_ns));
+        content
+            .invalidations
+            .extend(member.invalidations(*stamp, at_ns));
     }
     write_content(io, plan, id, content, way).await?;
     io.disk(&id.place(), FileAction::SyncJournal).await?;

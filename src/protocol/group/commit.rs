@@ -3,13 +3,14 @@
 use super::{Member, Plan, Way};
 use crate::{
     Error, Params,
-    op::{Commit, Entry, Lock, Own},
+    disk::Invalidation,
+    op::{Commit, Own, Stamp},
     protocol::{
         Io,
-        defer::{defer, delete},
+        defer::defer,
         intent::{Intent, Scope},
         outcome::CacheOutcome,
-        save::{Step, ask_to_commit},
+        save::{Step, ask_to_commit, invalidate},
     },
 };
 
@@ -24,6 +25,8 @@ pub(super) fn scope(plan: &Plan, step: &[usize]) -> Scope {
         steps: std::iter::once(here.cloned().collect())
             .chain(elsewhere)
             .collect(),
+        // For records only.
+        raises: Vec::new(),
         // The files decide who may write: a mark of one that may not is taken back with the transaction.
         lock: None,
         release: false,
@@ -61,15 +64,18 @@ pub(super) async fn commit(io: &Io, plan: &Plan, way: &Way) -> Step {
         };
         let mut step = match ask_to_commit(io, asked, plan.patience).await {
             Ok(step) => step,
-            Err(cause) => {
-                let members = members().map(|(member, _)| member);
-                Step::of(without_commit(io, members, marks, cause).await)
-            }
+            Err(cause) => Step::of(without_commit(io, members(), marks, cause).await),
         };
         for (member, _) in members() {
-            let (document, params) = (&member.document, &member.params);
             for entries in member.dependents.elsewhere.clone() {
-                let more = delete_later_at_worst(io, document, entries, None, params, marks).await;
+                let what = Invalidation {
+                    entries,
+                    raises: Vec::new(),
+                    release: None,
+                    params: member.params.clone(),
+                    at_ns: io.now().wall_ns,
+                };
+                let more = delete_later_at_worst(io, &member.document, what, marks).await;
                 step.cache = step.cache.and(more);
             }
         }
@@ -90,21 +96,25 @@ pub(super) async fn commit(io: &Io, plan: &Plan, way: &Way) -> Step {
 /// The server did not take a commit. Where it answers at all, it may take deletions.
 async fn without_commit<'a>(
     io: &Io,
-    members: impl Iterator<Item = &'a Member>,
+    members: impl Iterator<Item = (&'a Member, Stamp)>,
     marks: Option<&Intent>,
     cause: Error,
 ) -> CacheOutcome {
     let mut done: Option<CacheOutcome> = None;
-    for member in members {
-        let (document, params) = (&member.document, &member.params);
+    for (member, stamp) in members {
         let entries = std::iter::once(&member.own).chain(&member.dependents.here);
-        let entries: Vec<Entry> = entries.cloned().collect();
-        let lock = Some(member.writer.lock.clone());
+        let what = Invalidation {
+            entries: entries.cloned().collect(),
+            raises: vec![member.raise(stamp)],
+            release: Some(member.writer.lock.clone()),
+            params: member.params.clone(),
+            at_ns: io.now().wall_ns,
+        };
         let step = match cause.takes_deletions() {
-            true => delete_later_at_worst(io, document, entries, lock, params, marks)
+            true => delete_later_at_worst(io, &member.document, what, marks)
                 .await
                 .with_effect_of(&cause),
-            false => defer(io, entries, lock, params.clone(), cause.clone(), None).await,
+            false => defer(io, what, cause.clone(), None).await,
         };
         done = Some(match done {
             None => step,
@@ -117,14 +127,13 @@ async fn without_commit<'a>(
 async fn delete_later_at_worst(
     io: &Io,
     document: &str,
-    entries: Vec<Entry>,
-    lock: Option<Lock>,
-    params: &Params,
+    what: Invalidation,
     marks: Option<&Intent>,
 ) -> CacheOutcome {
-    match delete(io, document, entries.clone(), lock.clone(), marks).await {
+    let token = marks.map_or("", Intent::token);
+    match invalidate(io, document, &what, token).await {
         Ok(removed) => CacheOutcome::Invalidated { removed },
-        Err(cause) => defer(io, entries, lock, params.clone(), cause, None).await,
+        Err(cause) => defer(io, what, cause, None).await,
     }
 }
 
@@ -133,11 +142,9 @@ pub(super) async fn erase(io: &Io, plan: &Plan, way: &Way) -> Step {
     let mut done = CacheOutcome::Invalidated { removed: 0 };
     for (n, step) in plan.steps.iter().enumerate() {
         let marks = way.marks.get(n);
-        for member in step.iter().map(|n| &plan.members[*n]) {
-            for what in member.invalidations(io.now().wall_ns) {
-                let (document, params) = (&member.document, &what.params);
-                let (entries, lock) = (what.entries, what.release);
-                let more = delete_later_at_worst(io, document, entries, lock, params, marks).await;
+        for (member, stamp) in step.iter().map(|n| (&plan.members[*n], way.stamps[*n])) {
+            for what in member.invalidations(stamp, io.now().wall_ns) {
+                let more = delete_later_at_worst(io, &member.document, what, marks).await;
                 done = done.and(more);
             }
         }

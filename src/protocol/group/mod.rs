@@ -26,7 +26,7 @@ use super::{
 use crate::{
     Error, Params, Result,
     disk::{FileAction, Identity, Invalidation, JournalId, Place, Sidecar},
-    op::{Bytes, Entry, Stamp, Wait},
+    op::{Bytes, Entry, Raise, Stamp, Wait},
 };
 use announce::{announce, undo};
 use commit::{commit, erase};
@@ -68,16 +68,26 @@ pub(crate) struct Member {
 
 impl Member {
     /// What is to be deleted for it, a step each; the lock goes with the first.
-    fn invalidations(&self, at_ns: i64) -> Vec<Invalidation> {
+    fn invalidations(&self, stamp: Stamp, at_ns: i64) -> Vec<Invalidation> {
         let mut lock = Some(self.writer.lock.clone());
+        let mut raises = vec![self.raise(stamp)];
         let steps = Scope::steps_of(&self.own, &self.dependents).into_iter();
         let invalidation = |entries| Invalidation {
             entries,
+            raises: std::mem::take(&mut raises),
             release: lock.take(),
             params: self.params.clone(),
             at_ns,
         };
         steps.map(invalidation).collect()
+    }
+
+    fn raise(&self, stamp: Stamp) -> Raise {
+        Raise {
+            value: self.own.value.clone(),
+            stamp,
+            ttl_ms: self.ttl_ms,
+        }
     }
 }
 

@@ -38,6 +38,8 @@ async fn change(hand: Hand, way: Way, truth: Truth, number: u64) {
             change();
             let asked = Invalidate {
                 entries: vec![entry("totals")],
+                raises: Vec::new(),
+                token: String::new(),
                 release: None,
             };
             hand.ask(asked).await

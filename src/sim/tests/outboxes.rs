@@ -109,6 +109,7 @@ fn compare(steps: Vec<(usize, Step)>) -> Result<(), TestCaseError> {
         let process = &mut processes[who];
         let what = Invalidation {
             entries: Vec::new(),
+            raises: Vec::new(),
             release: None,
             params: Params::new(),
             at_ns: n as i64,

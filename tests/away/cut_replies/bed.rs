@@ -39,7 +39,7 @@ impl Bed {
     pub fn start(topology: Topology, binary: &ServerBinary) -> Self {
         let options = ServerOptions::new()
             .proxied()
-            .config("notify-keyspace-events", "K$");
+            .config("notify-keyspace-events", "K$g");
         let servers = match topology {
             Topology::Single => {
                 let server = options.start(binary).expect("the server starts");

@@ -7,7 +7,10 @@ use super::{
     histories::{CLOCKS, Model, Served, Side as _, same_reply},
     *,
 };
-use crate::engine::source::{Dialect, ScriptName};
+use crate::{
+    engine::source::{Dialect, ScriptName},
+    limits,
+};
 use rules::Cut;
 use std::time::Instant;
 
@@ -53,6 +56,12 @@ pub(super) fn cut_everywhere(served: &mut Served) -> Result<u32, String> {
             served.set(CUT_KEY, &number.to_string(), None);
             let reply = served.perform(&scene.op);
             served.delete(CUT_KEY);
+            if reply.is_err() {
+                // The values of a commit outlive the script that fails, for so long.
+                let life = limits::UNSETTLED_TTL_6_2.as_millis();
+                let ends = |left: Option<u64>| left.is_some_and(|left| u128::from(left) <= life);
+                while served.dump().values().any(|(_, left)| ends(*left)) {}
+            }
             let cut = Cut {
                 op: &scene.op,
                 before: &before,

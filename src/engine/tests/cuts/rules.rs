@@ -57,36 +57,20 @@ impl Cut<'_> {
                 format!("`{e}` says that nothing was done, but {changed:?} changed")
             }),
             Fault::Unknown(e) => {
-                ensure(!at_once, || format!("nothing can be done yet: {e}"))?;
-                let unstaged = self
-                    .staged()
-                    .iter()
-                    .any(|key| !self.after.contains_key(key));
-                ensure(!changed.is_empty() || unstaged, || {
+                // The values of a commit are set before its script, and a lock is taken before the script that fails.
+                let any = !at_once || matches!(self.op, Op::Commit(_) | Op::Acquire(_));
+                ensure(any, || format!("nothing can be done yet: {e}"))?;
+                ensure(!changed.is_empty(), || {
                     format!("nothing is done, but `{e}` does not say so")
                 })
             }
         }
     }
 
-    /// All keys but those that are staged.
     fn keys(&self) -> BTreeSet<&str> {
-        let staged = self.staged();
         let dumps = [self.before, self.after, self.end];
         let keys = dumps.into_iter().flat_map(|dump| dump.keys());
-        keys.filter(|key| !staged.contains(key))
-            .map(String::as_str)
-            .collect()
-    }
-
-    fn staged(&self) -> Vec<String> {
-        match self.op {
-            Op::Commit(op) => {
-                let owns = op.own.iter();
-                owns.map(|own| sibling(&own.entry.value, &op.id)).collect()
-            }
-            _ => Vec::new(),
-        }
+        keys.map(String::as_str).collect()
     }
 
     /// What counts as done. A fence may grow, and a life be renewed, for nobody.
@@ -100,6 +84,10 @@ impl Cut<'_> {
 
     /// As it was, absent, or as it is to be; absent only for what the operation deletes; a lock never on the way.
     fn key_is_safe(&self, key: &str) -> Result<(), String> {
+        // It may be skipped.
+        if key.ends_with(":fence") {
+            return Ok(());
+        }
         let [before, after, end] = [self.before, self.after, self.end].map(|d| content(d, key));
         if let Some(Content::Hash(fields)) = before {
             return self.flights_are_safe(key, fields.keys());
@@ -150,7 +138,11 @@ impl Cut<'_> {
             .into_iter()
             .filter(|k| k.contains(":leases"))
             .collect();
-        if let Some(key) = entries.iter().find(|key| changed(key)) {
+        // An own value that is gone and not set says only that the script has failed.
+        let owns = self.own_values();
+        let touched =
+            |key: &&str| changed(key) && !(owns.contains(key) && !self.after.contains_key(*key));
+        if let Some(key) = entries.iter().find(|key| touched(key)) {
             ensure(flights.iter().all(|key| done(key)), || {
                 format!(
                     "`{key}` was touched before all leases were dropped or marked: a late loader fills it"
@@ -161,6 +153,7 @@ impl Cut<'_> {
         if let Some(key) = entries.iter().find(|key| new(key)) {
             let old = entries
                 .iter()
+                .filter(|key| !key.ends_with(":stamp"))
                 .find(|key| self.after.contains_key(**key) && !changed(key));
             ensure(old.is_none(), || {
                 format!(
@@ -172,13 +165,14 @@ impl Cut<'_> {
         for value in &entries {
             let stamp = sibling(value, "stamp");
             if entries.contains(&stamp.as_str()) && new(&stamp.as_str()) {
-                ensure(new(value), || {
+                ensure(done(value) || !self.after.contains_key(*value), || {
                     format!("`{stamp}` vouches for what is not there yet")
                 })?;
             }
         }
         if let Some(lock) = locks.iter().find(|lock| changed(lock)) {
-            let rest = self.keys().into_iter().filter(|key| !locks.contains(key));
+            let rest = self.keys().into_iter();
+            let rest = rest.filter(|key| !locks.contains(key) && !key.ends_with(":fence"));
             let late: Vec<_> = rest.filter(|key| !done(key)).collect();
             ensure(late.is_empty(), || {
                 format!("`{lock}` changed before {late:?} did")
@@ -199,7 +193,10 @@ impl Cut<'_> {
                     .collect()
             }
             Op::Prepare(op) => op.entries.iter().map(value).collect(),
-            Op::Invalidate(op) => op.entries.iter().map(value).collect(),
+            Op::Invalidate(op) => {
+                let stamps = op.raises.iter().map(|raise| sibling(&raise.value, "stamp"));
+                op.entries.iter().map(value).chain(stamps).collect()
+            }
             Op::Fill(op) => vec![op.entry.value.clone(), sibling(&op.entry.value, "stamp")],
             _ => Vec::new(),
         };
@@ -208,6 +205,13 @@ impl Cut<'_> {
         keys.filter(|key| named.iter().any(|name| name == key))
             .filter(touched)
             .collect()
+    }
+
+    fn own_values(&self) -> Vec<&str> {
+        match self.op {
+            Op::Commit(op) => op.own.iter().map(|own| own.entry.value.as_str()).collect(),
+            _ => Vec::new(),
+        }
     }
 
     fn locks(&self) -> Vec<&str> {

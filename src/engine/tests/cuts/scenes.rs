@@ -1,10 +1,7 @@
 //! What is on the server when a script is cut, and which operation that is.
 
 use super::super::{histories::Side, *};
-use crate::{
-    limits::STAGING_BYTES,
-    op::{Op, Release, Renew, stamp::voucher},
-};
+use crate::op::{Op, Release, Renew, stamp::voucher};
 
 pub(super) struct Scene {
     pub(super) name: &'static str,
@@ -56,16 +53,11 @@ impl Scene {
     }
 }
 
-/// Two documents under two locks; the second one's value is staged where `staged` says so.
-fn group(staged: bool) -> Commit {
-    let second = if staged {
-        vec![b'x'; STAGING_BYTES]
-    } else {
-        b"new".to_vec()
-    };
+/// Two documents under two locks.
+fn group() -> Commit {
     Commit {
         locks: vec![lock("l", "me"), lock("m", "me")],
-        own: vec![own("own", b"new"), own("{t}own", &second)],
+        own: vec![own("own", b"new"), own("{t}own", b"newer")],
         ..commit(b"", &["a", "b", "{t}c", "absent"])
     }
 }
@@ -104,42 +96,44 @@ pub(super) fn all() -> Vec<Scene> {
     };
     let keep = Commit {
         release: false,
-        ..group(false)
+        ..group()
     };
     let mark = prepare(&[
         "own", "a", "b", "{t}c", "busy", "marked", "odd mark", "absent",
     ]);
     let marked = Commit {
         token: "t".to_owned(),
-        ..group(true)
+        ..group()
     };
     let one = commit(b"new", &["a", "b", "{t}c"]);
-    let one_staged = commit(&vec![b'x'; STAGING_BYTES], &["a", "b", "{t}c"]);
+    let raised = Invalidate {
+        raises: vec![raise("own"), raise("{t}c")],
+        token: "t".to_owned(),
+        ..drop_and_release.clone()
+    };
     vec![
         scene("one document", one.clone()),
-        scene("one staged document", one_staged.clone()),
         Scene {
             in_flight: false,
-            ..scene("nothing in flight", one)
+            ..scene("nothing in flight", one.clone())
         },
-        scene("two documents", group(false)),
-        scene("two documents, one staged", group(true)),
+        scene("two documents", group()),
         scene("locks kept", keep),
         Scene {
             lock: Some("you"),
-            ..scene("lock lost", group(true))
+            ..scene("lock lost", group())
         },
         Scene {
             lock: None,
-            ..scene("lock gone", one_staged)
+            ..scene("lock gone", one)
         },
         Scene {
             saved_by: "c1",
-            ..scene("replay", group(true))
+            ..scene("replay", group())
         },
         Scene {
             later_ns: 1,
-            ..scene("superseded", group(true))
+            ..scene("superseded", group())
         },
         scene("prepare", mark.clone()),
         Scene {
@@ -152,11 +146,15 @@ pub(super) fn all() -> Vec<Scene> {
         },
         scene("own marks", marked),
         scene("invalidate", drop_and_release),
+        scene("invalidate and raise", raised.clone()),
+        Scene {
+            later_ns: 5,
+            ..scene("invalidate what is later", raised)
+        },
         Scene {
             lock: None,
             ..scene("acquire a free lock", acquire("l", "me", 3))
         },
-        scene("acquire again", acquire("l", "me", 0)),
         Scene {
             lock: None,
             ..scene("acquire above a floor", acquire("l", "me", 99))

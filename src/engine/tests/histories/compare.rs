@@ -22,9 +22,6 @@ pub(in super::super) fn agree(
     let start = Instant::now();
     for (index, step) in steps.iter().enumerate() {
         let (expected, reply) = (model.take(step), served.take(step));
-        if let (Step::Operation(operation), Some(Err(_))) = (step, &reply) {
-            served.forget_staged(&operation.to_op());
-        }
         let (mut keys, mut dump) = (model.dump(), served.dump());
         relative(&mut keys, || model.now_ms());
         relative(&mut dump, || served.now_ms());

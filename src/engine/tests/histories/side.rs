@@ -9,7 +9,7 @@ use crate::{
         MemoryEngine, MemoryServer, Performer,
         memory::{Content, bytes},
     },
-    op::{Fault, Op, Reply, keys::sibling},
+    op::{Fault, Op, Reply},
     testing::Server,
 };
 use redis::Value;
@@ -147,15 +147,6 @@ impl Served {
 
     pub(in super::super) fn empty(&mut self) {
         cmd::<()>(&mut self.plain, &["FLUSHDB"]);
-    }
-
-    /// A refused commit leaves what it had staged to its life of a minute. The model stages nothing.
-    pub(in super::super) fn forget_staged(&mut self, op: &Op) {
-        if let Op::Commit(commit) = op {
-            for own in &commit.own {
-                self.delete(&sibling(&own.entry.value, &commit.id));
-            }
-        }
     }
 }
 

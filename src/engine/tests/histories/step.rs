@@ -2,10 +2,10 @@
 
 use super::super::{entry, lock};
 use crate::{
-    limits::{MAX_FENCE, MAX_LIFE_MS, STAGING_BYTES},
+    limits::{MAX_FENCE, MAX_LIFE_MS},
     op::{
         Acquire, Ask as _, ClearLocks, Commit, Extend, Fill, GiveBack, Holders, Invalidate, Lease,
-        Lock, Op, Own, Prepare, Read, Release, Renew, Stamp, keys::sibling,
+        Lock, Op, Own, Prepare, Raise, Read, Release, Renew, Stamp, keys::sibling,
     },
 };
 use proptest::{collection::vec, option, prelude::*, sample::select, sample::subsequence};
@@ -109,7 +109,14 @@ pub(in super::super) enum Operation {
         /// Of the own marks; empty where there are none.
         token: &'static str,
     },
-    Invalidate(Vec<&'static str>, Option<Lock>),
+    Invalidate {
+        entries: Vec<&'static str>,
+        /// Of the first ones, with the modification times of their files.
+        raises: Vec<i64>,
+        token: &'static str,
+        release: Option<Lock>,
+        ttl_ms: u64,
+    },
     Lease {
         value: &'static str,
         token: &'static str,
@@ -132,19 +139,13 @@ pub(in super::super) enum Operation {
     Holders(Vec<String>),
 }
 
-/// A value that is sent along, or staged.
+/// Up to three bytes that are this one.
 #[derive(Clone, Copy, Debug)]
-pub(in super::super) enum Body {
-    Inline(u8),
-    Staged(u8),
-}
+pub(in super::super) struct Body(u8);
 
 impl Body {
     fn bytes(self) -> Arc<[u8]> {
-        match self {
-            Self::Inline(byte) => vec![byte; usize::from(byte % 4)].into(),
-            Self::Staged(byte) => vec![byte; STAGING_BYTES].into(),
-        }
+        vec![self.0; usize::from(self.0 % 4)].into()
     }
 }
 
@@ -194,8 +195,22 @@ impl Operation {
                 release,
             }
             .into_op(),
-            Self::Invalidate(entries, release) => Invalidate {
+            Self::Invalidate {
+                entries,
+                raises,
+                token,
+                release,
+                ttl_ms,
+            } => Invalidate {
+                raises: std::iter::zip(&entries, raises)
+                    .map(|(value, mtime_ns)| Raise {
+                        value: (*value).to_owned(),
+                        stamp: stamp_of(mtime_ns),
+                        ttl_ms,
+                    })
+                    .collect(),
                 entries: entries.into_iter().map(entry).collect(),
+                token: token.to_owned(),
                 release,
             }
             .into_op(),
@@ -349,8 +364,7 @@ fn operation() -> impl Strategy<Value = Operation> {
         2 => held().prop_map(Operation::Release),
         4 => prepare(),
         14 => commit(),
-        2 => (subsequence(&VALUES, 0..=5).prop_shuffle(), option::of(held()))
-            .prop_map(|(values, lock)| Operation::Invalidate(values, lock)),
+        3 => invalidate(),
         8 => lease(),
         1 => (values(), token(), life()).prop_map(|(v, t, ms)| Operation::Extend(v, t, ms)),
         1 => (values(), token()).prop_map(|(v, t)| Operation::GiveBack(v, t)),
@@ -360,6 +374,21 @@ fn operation() -> impl Strategy<Value = Operation> {
         1 => vec(prop_oneof![2 => key(), 3 => select(&LOCKS).prop_map(str::to_owned)], 0..4)
             .prop_map(Operation::Holders),
     ]
+}
+
+fn invalidate() -> impl Strategy<Value = Operation> {
+    let entries = subsequence(&VALUES, 0..=5).prop_shuffle();
+    let token = prop_oneof![2 => Just(""), 1 => token()];
+    let raises = vec(file_time(), 0..=2);
+    (entries, raises, token, option::of(held()), life()).prop_map(
+        |(entries, raises, token, release, ttl_ms)| Operation::Invalidate {
+            entries,
+            raises,
+            token,
+            release,
+            ttl_ms,
+        },
+    )
 }
 
 fn lease() -> impl Strategy<Value = Operation> {
@@ -430,7 +459,7 @@ fn locks() -> impl Strategy<Value = Vec<Lock>> {
 /// Own entries and dependents never meet, and neither has anything twice: expansion sees to that.
 fn commit() -> impl Strategy<Value = Operation> {
     let shuffled = prop_oneof![Just(VALUES.to_vec()), Just(VALUES.to_vec()).prop_shuffle(),];
-    let parts = (0..=2_usize, 0..=3_usize, shuffled);
+    let parts = (1..=2_usize, 0..=3_usize, shuffled);
     let owns = vec((body(), life()), 2);
     let release = proptest::bool::weighted(0.3);
     let token = prop_oneof![2 => Just(""), 1 => token()];
@@ -468,10 +497,7 @@ fn held() -> impl Strategy<Value = Lock> {
 }
 
 fn body() -> impl Strategy<Value = Body> {
-    prop_oneof![
-        2 => any::<u8>().prop_map(Body::Inline),
-        1 => any::<u8>().prop_map(Body::Staged),
-    ]
+    any::<u8>().prop_map(Body)
 }
 
 fn life() -> impl Strategy<Value = u64> {

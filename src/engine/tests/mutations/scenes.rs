@@ -2,9 +2,16 @@
 
 use super::{super::*, Edit, broken};
 use crate::{
-    engine::source::Dialect,
-    limits::{STAGING_BYTES, UNLINK_CHUNK},
-    op::{LeaseReply, Reply},
+    engine::{
+        Counters,
+        call::Call,
+        lua,
+        node::{Asking, Node},
+        session::Session,
+        source::{Dialect, ScriptName},
+    },
+    limits::{self, UNLINK_CHUNK},
+    op::{LeaseReply, Raise, Reply},
 };
 
 /// What a scene needs of a server that scenes share.
@@ -16,14 +23,15 @@ pub(super) struct Stage<'a> {
 
 pub(super) type Scene = fn(&mut Stage<'_>) -> Result<(), String>;
 
-pub(super) const SCENES: [(&str, Scene); 8] = [
+pub(super) const SCENES: [(&str, Scene); 9] = [
     ("messages", messages),
-    ("a staged value is lost", staged_value_is_lost),
+    ("the rarer way to a lock", rarer_way),
     ("a denied command", denied_command),
     ("full server", full_server),
     ("many keys", many_keys),
     ("marks with a token", own_marks),
     ("halves of stamps", half_stamps),
+    ("raised stamps", raised_stamps),
     ("those who wait", told),
 ];
 
@@ -57,30 +65,78 @@ fn expect<T: PartialEq + std::fmt::Debug>(found: T, expected: T) -> Result<(), S
 /// A refusal says what is wrong: the server's own words for it would mislead.
 fn messages(stage: &mut Stage<'_>) -> Result<(), String> {
     let engine = stage.usual();
-    for (stored, floor, expected) in [
-        ("1e3", 0, "stored fence is not"),
-        ("a1", 0, "stored fence is not"),
-        ("99999999999999999999", 0, "stored fence is not"),
-        ("1", u64::MAX, "floor of the fence is not"),
+    for (stored, expected) in [
+        ("1e3", "stored fence is not"),
+        ("a1", "stored fence is not"),
+        ("99999999999999999999", "stored fence is not"),
     ] {
         stage.cmd::<()>(&["SET", "{l}:fence", stored]);
-        match run(&engine, acquire("l", "me", floor)) {
+        match run(&engine, acquire("l", "me", 0)) {
             Err(Fault::NotDone(e)) if e.to_string().contains(expected) => {}
-            other => return Err(format!("fence {stored}, floor {floor}: {other:?}")),
+            other => return Err(format!("fence {stored}: {other:?}")),
         }
+        // It was taken before.
+        expect(stage.cmd(&["EXISTS", "l"]), 0)?;
     }
     Ok(())
 }
 
-fn staged_value_is_lost(stage: &mut Stage<'_>) -> Result<(), String> {
-    stage.cmd::<()>(&["ACL", "SETUSER", "bob", "on", ">pw", "~*", "+@all", "-set"]);
-    stage.cmd::<()>(&["MSET", "l", "me", "own", "old", "a", "old"]);
-    let engine = stage.engine(stage.server.url_as("bob", "pw"), None);
-    match run(&engine, commit(&vec![b'x'; STAGING_BYTES], &["a"])) {
-        Err(Fault::NotDone(_)) => {}
+/// The program that takes a lock, as it stands where plain commands were not enough.
+fn rarer_way(stage: &mut Stage<'_>) -> Result<(), String> {
+    let (edit, config) = (stage.edit, ServerConfig::new(stage.server.unix_url()));
+    let node = Node::new(config, Arc::new(Counters::default())).unwrap();
+    let dialect = match stage.server.binary().version().0 {
+        6 => Dialect::Plain,
+        _ => Dialect::Flagged,
+    };
+    let scripts = Scripts::assemble(dialect, |name, text| broken(edit, name, text));
+    let acquire = |value: &str, floor| {
+        let op = super::super::acquire("l", value, floor).into_op();
+        let call = Call::new(&op).unwrap();
+        let script = scripts.get(ScriptName::Acquire);
+        let mut work = |session: &mut Session<'_>| lua::perform(session, &op, &call, script);
+        match node.attempt(Asking::No, &mut work) {
+            Ok(Reply::Acquire(reply)) => Ok(reply),
+            Ok(reply) => Err(format!("{reply:?}")),
+            Err(miss) => Err(format!("{:?}", miss.fault)),
+        }
+    };
+    let max = limits::MAX_FENCE;
+    for (stored, floor, fence) in [
+        (None, 0, 1),
+        (None, 41, 42),
+        (Some("7"), 3, 8),
+        (Some("7"), 9, 10),
+        (Some("9"), 10, 11),
+        (Some("0"), 0, 1),
+        (Some("9007199254740992"), 0, 9_007_199_254_740_993),
+        (Some("9223372036854775806"), 5, max + 1),
+    ] {
+        for holder in [None, Some("me")] {
+            stage.cmd::<()>(&["DEL", "l", "{l}:fence"]);
+            for (key, text) in [("{l}:fence", stored), ("l", holder)] {
+                if let Some(text) = text {
+                    stage.cmd::<()>(&["SET", key, text]);
+                }
+            }
+            expect(acquire("me", floor)?, AcquireReply::Acquired { fence })?;
+            expect(stage.cmd(&["GET", "{l}:fence"]), Some(fence.to_string()))?;
+            let lives: [i64; 2] = ["l", "{l}:fence"].map(|key| stage.cmd(&["PTTL", key]));
+            let fence_life = limits::FENCE_LIFE.as_millis() as i64;
+            let in_time = |left: i64, life: i64| (life - 30_000..=life).contains(&left);
+            expect(
+                in_time(lives[0], 60_000) && in_time(lives[1], fence_life),
+                true,
+            )?;
+        }
+    }
+    match acquire("you", 0)? {
+        AcquireReply::Held { value, left_ms } if value == "me" && left_ms > 30_000 => {}
         other => return Err(format!("{other:?}")),
     }
-    expect(stage.cmd(&["EXISTS", "own", "a"]), 2)
+    expect(acquire("me", max + 1).is_err(), true)?;
+    stage.cmd::<()>(&["SET", "{l}:fence", "01"]);
+    expect(acquire("me", 0).is_err(), true)
 }
 
 /// The server's own words, not those of Lua.
@@ -89,7 +145,7 @@ fn denied_command(stage: &mut Stage<'_>) -> Result<(), String> {
     stage.cmd::<()>(&rule.split(' ').collect::<Vec<_>>());
     stage.cmd::<()>(&["MSET", "l", "me", "own", "old"]);
     let engine = stage.engine(stage.server.url_as("eve", "pw"), None);
-    match run(&engine, commit(b"new", &["a"])) {
+    match run(&engine, invalidate(&["a"])) {
         // "The user executing the script can't run …", and since Redis 8 "User eve has no permissions …".
         Err(Fault::NotDone(e)) if e.to_string().to_lowercase().contains("user e") => {}
         other => return Err(format!("{other:?}")),
@@ -139,6 +195,11 @@ fn many_keys(stage: &mut Stage<'_>) -> Result<(), String> {
     )?;
     expect(stage.cmd(&["DBSIZE"]), 0)?;
 
+    stage.cmd::<()>(&["SET", "l", "me"]);
+    let reply = run(&engine, commit(b"new", &all)).map_err(|fault| format!("{fault:?}"))?;
+    expect(reply, committed(0))?;
+    stage.cmd::<()>(&["FLUSHDB"]);
+
     let mark = Prepare {
         locks: Vec::new(),
         ..prepare(&all)
@@ -163,6 +224,38 @@ fn own_marks(stage: &mut Stage<'_>) -> Result<(), String> {
         let mut fields: Vec<String> = stage.cmd(&["HKEYS", "cachetx:leases:run"]);
         fields.sort();
         expect(fields.join(" "), left.to_owned())?;
+    }
+    Ok(())
+}
+
+/// Of a raised stamp, whose writer is nobody, and of one that a commit of the same file finds.
+fn raised_stamps(stage: &mut Stage<'_>) -> Result<(), String> {
+    let engine = stage.usual();
+    let ask = commit(b"new", &[]);
+    let stamp = ask.own[0].stamp;
+    let raise = |mtime_ns| Raise {
+        stamp: Stamp { mtime_ns, ..stamp },
+        ..super::super::raise("own")
+    };
+    for (raised, expected) in [
+        (vec![4], Some("new")),
+        (vec![5], Some("new")),
+        (vec![6, 4], None),
+        (vec![10], None),
+    ] {
+        stage.cmd::<()>(&["FLUSHDB"]);
+        stage.cmd::<()>(&["SET", "l", "me"]);
+        for mtime_ns in raised {
+            let ask = Invalidate {
+                raises: vec![raise(mtime_ns)],
+                ..invalidate(&["own"])
+            };
+            run(&engine, ask).map_err(|fault| format!("{fault:?}"))?;
+            expect(stage.cmd::<i64>(&["PTTL", "{own}:stamp"]) > 0, true)?;
+        }
+        run(&engine, ask.clone()).map_err(|fault| format!("{fault:?}"))?;
+        let found: Option<String> = stage.cmd(&["GET", "own"]);
+        expect(found.as_deref(), expected)?;
     }
     Ok(())
 }

@@ -35,32 +35,8 @@ pub(super) const MUTATIONS: &[Mutation] = &[
         "if redis.call('GET', KEYS[1]) ~= ARGV[1] then",
         "if false then",
     ),
-    with(
-        "commit",
-        "held[i] = redis.call('GET', KEYS[i]) == ARGV[6 + i]",
-        "held[i] = true",
-    ),
-    with(
-        "commit",
-        "all_held = all_held and held[i]",
-        "all_held = held[i]",
-    ),
-    with(
-        "commit",
-        "if not all_held or superseded then",
-        "if superseded then",
-    ),
-    with("commit", "if release and held[i] then", "if release then"),
-    with("commit", "if release and held[i] then", "if held[i] then"),
-    with(
-        "invalidate",
-        "redis.call('GET', KEYS[1]) == ARGV[3]",
-        "true",
-    ),
-    with("invalidate", "if held then", "if locks == 1 then"),
     // Fences.
     with("acquire", "if not is_decimal(stored) then", "if false then"),
-    with("acquire", "if not is_decimal(floor) then", "if false then"),
     with(
         "acquire",
         "less(stored, floor) and floor or stored",
@@ -72,10 +48,6 @@ pub(super) const MUTATIONS: &[Mutation] = &[
         "floor",
     ),
     with("acquire", "if less(MAX_FENCE, last) then", "if false then"),
-    without(
-        "acquire",
-        "redis.call('SET', fence, given, 'PX', string.format('%.0f', 2 * tonumber(ttl)))",
-    ),
     with("lib/decimal", "#text <= 19 and ", ""),
     without("lib/decimal", "text == '0' or "),
     with("lib/decimal", "'^[1-9]%d*$'", "'^%d*$'"),
@@ -95,98 +67,15 @@ pub(super) const MUTATIONS: &[Mutation] = &[
     with("lib/decimal", "string.rep('0', #nines)", "nines"),
     // Lives.
     with("acquire", "redis.call('PTTL', lock)", "0"),
-    with("acquire", "if not is_ttl(ttl) then", "if false then"),
-    with("acquire", "2 * tonumber(ttl)", "tonumber(ttl)"),
     with(
         "acquire",
         "redis.call('SET', lock, value, 'PX', ttl)",
         "redis.call('SET', lock, value)",
     ),
-    with("renew", "if not is_ttl(ARGV[2]) then", "if false then"),
-    with("renew", "2 * tonumber(ARGV[2])", "tonumber(ARGV[2])"),
-    without(
-        "renew",
-        "redis.call('PEXPIRE', KEYS[2], string.format('%.0f', 2 * tonumber(ARGV[2])))",
-    ),
     without("renew", "redis.call('PEXPIRE', KEYS[1], ARGV[2])"),
-    with(
-        "commit",
-        "if not is_ttl(ARGV[own_arg(i) + 3]) then",
-        "if false then",
-    ),
-    without("commit", "write('PEXPIRE', KEYS[key], ttl)"),
-    with(
-        "commit",
-        "write('SET', KEYS[key], ARGV[arg], 'PX', ttl)",
-        "write('SET', KEYS[key], ARGV[arg])",
-    ),
-    with("commit", "ARGV[arg + 2], 'PX', ttl)", "ARGV[arg + 2])"),
-    with("lib/ttl", "#text <= 15 and ", ""),
-    with("lib/ttl", "string.match(text, '^[1-9]%d*$') ~= nil", "true"),
     // Replays.
-    with(
-        "commit",
-        "string.match(stamp, '^[^:]*:([^:]*):') == id",
-        "false",
-    ),
-    with(
-        "commit",
-        "string.match(stamp, '^[^:]*:([^:]*):') == id",
-        "true",
-    ),
-    with("commit", "'^[^:]*:([^:]*):'", "'^[^:]*:([^:]*)'"),
-    with("commit", "if replayed then", "if false then"),
-    with(
-        "commit",
-        "if ARGV[own_arg(i) + 1] == '1' then\n                write('UNLINK'",
-        "if false then\n                write('UNLINK'",
-    ),
-    with(
-        "commit",
-        "release_held()\n        return { 'replayed' }",
-        "return { 'replayed' }",
-    ),
     // A later save came first.
-    with(
-        "commit",
-        "if stored and own and less(own, stored) then",
-        "if false then",
-    ),
-    with("commit", "less(own, stored)", "less(stored, own)"),
-    with("commit", "stamp and mtime(stamp)", "mtime(stamp)"),
-    with(
-        "commit",
-        "if not all_held or superseded then",
-        "if not all_held then",
-    ),
-    with(
-        "lib/mtime",
-        "time and is_decimal(time) and time or nil",
-        "time",
-    ),
     // What is in flight.
-    without(
-        "commit",
-        "add_in_flight(flights, KEYS[own_key(i) + 2], own_key(i), own_key(i), token)",
-    ),
-    without(
-        "commit",
-        "add_in_flight(flights, KEYS[locks + 4 * owns + i], first, last, token)",
-    ),
-    without(
-        "commit",
-        "drop(flights)\n        for i = 1, owns do\n            write('UNLINK', KEYS[own_key(i)], KEYS[own_key(i) + 1], KEYS[own_key(i) + 3])\n        end",
-    ),
-    with(
-        "commit",
-        "drop(flights)\n    for i = 1, owns do",
-        "for i = 1, owns do",
-    ),
-    without(
-        "invalidate",
-        "add_in_flight(flights, KEYS[locks + i], first, last, '')",
-    ),
-    without("invalidate", "drop(flights)"),
     with("lib/in_flight", "if idle[leases] then", "if true then"),
     with("lib/in_flight", "string.sub(text, 1, 2) == 'l:'", "true"),
     with("lib/in_flight", "string.sub(text, 1, 2) == 'l:'", "false"),
@@ -209,47 +98,6 @@ pub(super) const MUTATIONS: &[Mutation] = &[
         "write('HDEL', flight[1], unpack(flight[2]))",
     ),
     // What is deleted.
-    with(
-        "commit",
-        "KEYS[own_key(i)], KEYS[own_key(i) + 1], KEYS[own_key(i) + 3])",
-        "KEYS[own_key(i) + 1], KEYS[own_key(i) + 3])",
-    ),
-    with(
-        "commit",
-        "KEYS[own_key(i)], KEYS[own_key(i) + 1], KEYS[own_key(i) + 3])",
-        "KEYS[own_key(i)], KEYS[own_key(i) + 3])",
-    ),
-    with(
-        "commit",
-        "KEYS[own_key(i)], KEYS[own_key(i) + 1], KEYS[own_key(i) + 3])",
-        "KEYS[own_key(i)], KEYS[own_key(i) + 1])",
-    ),
-    with(
-        "commit",
-        "local removed = unlink(first_dependent, #KEYS)\n        release_held()",
-        "local removed = 0\n        release_held()",
-    ),
-    with(
-        "commit",
-        "release_held()\n        if all_held",
-        "if all_held",
-    ),
-    with(
-        "commit",
-        "write('UNLINK', KEYS[own_key(i)], KEYS[own_key(i) + 1])",
-        "write('UNLINK', KEYS[own_key(i)])",
-    ),
-    with(
-        "commit",
-        "write('UNLINK', KEYS[own_key(i)], KEYS[own_key(i) + 1])",
-        "write('UNLINK', KEYS[own_key(i) + 1])",
-    ),
-    with(
-        "commit",
-        "local removed = unlink(first_dependent, #KEYS)\n    for",
-        "local removed = 0\n    for",
-    ),
-    with("invalidate", "unlink(first_entry, #KEYS)", "0"),
     with("lib/unlink", "removed = removed + write", "removed = write"),
     with(
         "lib/unlink",
@@ -272,26 +120,7 @@ pub(super) const MUTATIONS: &[Mutation] = &[
         "from + UNLINK_CHUNK - 1",
     ),
     // What is set and released.
-    without("commit", "free(KEYS[i], ARGV[6 + locks + i])"),
-    with("commit", "if ARGV[arg + 1] == '1' then", "if false then"),
-    without("commit", "write('RENAME', KEYS[key + 3], KEYS[key])"),
-    with(
-        "commit",
-        "redis.call('EXISTS', KEYS[own_key(i) + 3]) == 0",
-        "false",
-    ),
-    with("commit", "if REFUSE_OOM and owns > 0 then", "if false then"),
-    without(
-        "commit",
-        "write('SET', KEYS[key + 1], ARGV[arg + 2], 'PX', ttl)",
-    ),
-    with(
-        "commit",
-        "release_held()\n    return { 'committed'",
-        "return { 'committed'",
-    ),
     without("release", "free(KEYS[1], ARGV[2])"),
-    without("invalidate", "free(KEYS[1], ARGV[4])"),
     without("lib/free", "write('UNLINK', lock)"),
     // Those who wait are told, and a message that is denied is nobody's loss.
     without("lib/free", "redis.pcall('PUBLISH', channel, '')"),
@@ -302,58 +131,10 @@ pub(super) const MUTATIONS: &[Mutation] = &[
         "redis.pcall('PUBLISH', channel, '')\n    write('UNLINK', lock)",
     ),
     with("release", "ARGV[2])", "KEYS[1])"),
-    with(
-        "invalidate",
-        "free(KEYS[1], ARGV[4])",
-        "free(KEYS[1], ARGV[3])",
-    ),
-    with("commit", "ARGV[6 + locks + i]", "ARGV[6 + locks + 1]"),
     // The order of writes, and whether an error says that there were some.
-    with(
-        "acquire",
-        "redis.call('SET', fence, given, 'PX', string.format('%.0f', 2 * tonumber(ttl)))\n\
-         redis.call('SET', lock, value, 'PX', ttl)",
-        "redis.call('SET', lock, value, 'PX', ttl)\n\
-         redis.call('SET', fence, given, 'PX', string.format('%.0f', 2 * tonumber(ttl)))",
-    ),
-    with(
-        "commit",
-        "drop(flights)\n    for i = 1, owns do",
-        "release_held()\n    drop(flights)\n    for i = 1, owns do",
-    ),
-    with(
-        "commit",
-        "local removed = unlink(first_dependent, #KEYS)\n    for i = 1, owns do",
-        "local removed = 0\n    for i = 1, owns + 1 do\n        if i > owns then\n            \
-         removed = unlink(first_dependent, #KEYS)\n            break\n        end",
-    ),
-    with(
-        "commit",
-        "local ttl = ARGV[arg + 3]\n",
-        "local ttl = ARGV[arg + 3]\n        write('SET', KEYS[key + 1], ARGV[arg + 2], 'PX', ttl)\n",
-    ),
-    with(
-        "invalidate",
-        "drop(flights)\n",
-        "if held then\n        free(KEYS[1], ARGV[4])\n    end\n    drop(flights)\n",
-    ),
     // Leases of readers.
     with("lease", "if stamp then", "if true then"),
-    with(
-        "lease",
-        "if stored and own and less(own, stored) then",
-        "if false then",
-    ),
-    with("lease", "less(own, stored)", "less(stored, own)"),
-    with("lease", "stored and own and less", "own and less"),
-    with("lease", "stored and own and less", "stored and less"),
     without("lease", "wanted == '' or "),
-    with(
-        "lease",
-        "string.match(stamp, '^([^:]*):') == wanted",
-        "true",
-    ),
-    with("lease", "'^([^:]*):'", "'^([^:]*)'"),
     without("lease", "is_wanted and "),
     without("lease", "stamp ~= refused and "),
     with("lease", "if bytes then", "if is_wanted then"),
@@ -363,13 +144,11 @@ pub(super) const MUTATIONS: &[Mutation] = &[
     without("lease", "owner ~= 'l:' .. token and "),
     without("lease", "is_decimal(expires) and "),
     without("lease", " and less(string.format('%.0f', now), expires)"),
-    with("lease", "if not is_ttl(ttl) then", "if false then"),
     with(
         "extend",
         "if not is_own_lease(leases, value, token) then",
         "if false then",
     ),
-    with("extend", "if not is_ttl(ttl) then", "if false then"),
     with(
         "give_back",
         "if not is_own_lease(KEYS[2], KEYS[1], ARGV[1]) then",
@@ -381,7 +160,6 @@ pub(super) const MUTATIONS: &[Mutation] = &[
         "if not is_own_lease(leases, value, token) then",
         "if false then",
     ),
-    with("fill", "if not is_ttl(ttl) then", "if false then"),
     with("fill", "if REFUSE_OOM then", "if false then"),
     without("fill", "write('HDEL', leases, value)"),
     without("fill", "write('UNLINK', value, stamp)"),
@@ -413,12 +191,7 @@ pub(super) const MUTATIONS: &[Mutation] = &[
         "write('SET', stamp, voucher, 'PX', ttl)\n    write('SET', value, bytes, 'PX', ttl)",
     ),
     // Marks of writers.
-    with(
-        "prepare",
-        "if redis.call('GET', KEYS[i]) ~= ARGV[4 + i] then",
-        "if false then",
-    ),
-    with("prepare", "if not is_ttl(ttl) then", "if false then"),
+    with("prepare", "if held[i] ~= ARGV[4 + i] then", "if false then"),
     with("prepare", "time + tonumber(ttl)", "time"),
     with("prepare", "flight or ''", "flight"),
     with("prepare", "'^(w:[^:]*):(%d+)$'", "'^([lw]:[^:]*):(%d+)$'"),
@@ -484,6 +257,221 @@ pub(super) const MUTATIONS: &[Mutation] = &[
     with("lib/write", "written = true", "written = false"),
     with("lib/write", "if written then", "if true then"),
     with("lib/write", "if done then", "if true then"),
+    with(
+        "prepare",
+        "locks > 0 and redis.call('MGET', unpack(KEYS, 1, locks)) or {}",
+        "redis.call('MGET', unpack(KEYS, 1, locks))",
+    ),
+    with(
+        "acquire",
+        "redis.call('SET', fence, given, 'PX', FENCE_LIFE)",
+        "redis.call('SET', fence, given)",
+    ),
+    without(
+        "acquire",
+        "redis.call('SET', fence, given, 'PX', FENCE_LIFE)",
+    ),
+    without("renew", "redis.call('PEXPIRE', KEYS[2], FENCE_LIFE)"),
+    with(
+        "lib/in_flight",
+        "redis.call('TYPE', leases).ok ~= 'hash'",
+        "redis.call('TYPE', leases).ok == 'none'",
+    ),
+    // Commits: who may set, and what.
+    with("commit", "found[i] == ARGV[6 + i]", "true"),
+    with(
+        "commit",
+        "all_held = all_held and held[i]",
+        "all_held = held[i]",
+    ),
+    with(
+        "commit",
+        "all_held and not superseded and not replayed",
+        "not superseded and not replayed",
+    ),
+    with(
+        "commit",
+        "all_held and not superseded and not replayed",
+        "all_held and not replayed",
+    ),
+    with(
+        "commit",
+        "all_held and not superseded and not replayed",
+        "all_held and not superseded",
+    ),
+    with("commit", "if release and held[i] then", "if release then"),
+    with("commit", "if release and held[i] then", "if held[i] then"),
+    without("commit", "free(KEYS[i], ARGV[6 + locks + i])"),
+    with("commit", "ARGV[6 + locks + i]", "ARGV[6 + locks + 1]"),
+    with(
+        "commit",
+        "if stamp and writer(stamp) == id then",
+        "if false then",
+    ),
+    with(
+        "commit",
+        "if stamp and writer(stamp) == id then",
+        "if stamp then",
+    ),
+    with("commit", "if stamp and writer", "if writer"),
+    with(
+        "commit",
+        "if is_later(stamp, ARGV[own_args + 3 * i - 2]) then",
+        "if false then",
+    ),
+    with("commit", "if not replayed then", "if true then"),
+    without(
+        "commit",
+        "add_in_flight(flights, KEYS[leases + i], value + i, value + i, token)",
+    ),
+    without(
+        "commit",
+        "add_in_flight(flights, KEYS[group + i], first, last, token)",
+    ),
+    without("commit", "drop(flights)"),
+    with(
+        "commit",
+        "removed = unlink(first_dependent, #KEYS)",
+        "removed = 0",
+    ),
+    with("commit", "if sets then", "if true then"),
+    without("commit", "write('PEXPIRE', key, ARGV[arg + 2])"),
+    without(
+        "commit",
+        "write('SET', KEYS[locks + i], ARGV[arg + 1], 'PX', ARGV[arg + 2])",
+    ),
+    with(
+        "commit",
+        "ARGV[arg + 1], 'PX', ARGV[arg + 2])",
+        "ARGV[arg + 1])",
+    ),
+    without("commit", "write('UNLINK', key)"),
+    without(
+        "commit",
+        "raise(KEYS[locks + i], found[locks + i], ARGV[arg], ARGV[arg + 2])",
+    ),
+    with("commit", "if replayed then", "if false then"),
+    with("commit", "if not all_held then", "if false then"),
+    with("commit", "elseif superseded then", "elseif false then"),
+    with(
+        "commit",
+        "local flights, removed = {}, 0\n",
+        "local flights, removed = {}, 0\nfor i = 1, locks do\n    if release and held[i] then\n        free(KEYS[i], ARGV[6 + locks + i])\n    end\nend\n",
+    ),
+    with(
+        "commit",
+        "local flights, removed = {}, 0\n",
+        "local flights, removed = {}, unlink(first_dependent, #KEYS)\n",
+    ),
+    with(
+        "commit",
+        "local flights, removed = {}, 0\n",
+        "local flights, removed = {}, 0\nif all_held and not superseded and not replayed then\n    for i = 1, owns do\n        write('PEXPIRE', KEYS[value + i], 1000000)\n    end\nend\n",
+    ),
+    // The usual case.
+    with("commit", "ARGV[4] == '1' and ", ""),
+    with("commit", "ARGV[5] == '1' and ", ""),
+    with("commit", "#KEYS <= UNLINK_CHUNK", "true"),
+    with(
+        "commit",
+        "(ARGV[6] == '0' or ARGV[6] == '1' and KEYS[5] == KEYS[4])",
+        "(ARGV[6] == '0' or KEYS[5] == KEYS[4])",
+    ),
+    with(
+        "commit",
+        "ARGV[6] == '1' and KEYS[5] == KEYS[4]",
+        "ARGV[6] == '1'",
+    ),
+    with("commit", "stamp < file and ", ""),
+    with(
+        "commit",
+        "string.find(stamp, '-', 1, true) == string.find(file, '-', 1, true)",
+        "true",
+    ),
+    with("commit", "and not string.find(stamp, ARGV[1], 1, true)", ""),
+    with("commit", "found[1] == ARGV[7] and ", ""),
+    with("commit", "is_next and ", ""),
+    with("commit", "redis.call('TYPE', KEYS[4]).ok ~= 'hash'", "true"),
+    with(
+        "commit",
+        "KEYS[6] and write('UNLINK', unpack(KEYS, 6)) or 0",
+        "0",
+    ),
+    without("commit", "write('SET', KEYS[2], ARGV[10], 'PX', ARGV[11])"),
+    without("commit", "write('PEXPIRE', KEYS[3], ARGV[11])"),
+    with("commit", "if ARGV[2] == '1' then", "if true then"),
+    without("commit", "write('UNLINK', KEYS[1])"),
+    without("commit", "redis.pcall('PUBLISH', ARGV[8], '')"),
+    with(
+        "commit",
+        "local removed = KEYS[6] and write('UNLINK', unpack(KEYS, 6)) or 0\n        write('SET', KEYS[2], ARGV[10], 'PX', ARGV[11])\n        write('PEXPIRE', KEYS[3], ARGV[11])",
+        "write('SET', KEYS[2], ARGV[10], 'PX', ARGV[11])\n        write('PEXPIRE', KEYS[3], ARGV[11])\n        local removed = KEYS[6] and write('UNLINK', unpack(KEYS, 6)) or 0",
+    ),
+    // Stamps.
+    with("lib/stamp", "'^[^:]*:([^:]*):'", "'^[^:]*:([^:]*)'"),
+    with("lib/stamp", "stored and string.sub", "string.sub"),
+    with("lib/stamp", "#file + 1) == file .. ':'", "#file) == file"),
+    with(
+        "lib/stamp",
+        "stored and string.match(stored, '^%d+')",
+        "string.match(stored, '^%d+')",
+    ),
+    with(
+        "lib/stamp",
+        "if not own or not time then",
+        "if not own then",
+    ),
+    with(
+        "lib/stamp",
+        "if not own or not time then",
+        "if not time then",
+    ),
+    with("lib/stamp", "if #own ~= #time then", "if false then"),
+    with("lib/stamp", "return own < time", "return time < own"),
+    with(
+        "lib/stamp",
+        "if not is_later(stored, file) and not is_of(stored, file) then",
+        "if true then",
+    ),
+    with("lib/stamp", "not is_later(stored, file) and ", ""),
+    with("lib/stamp", " and not is_of(stored, file)", ""),
+    without("lib/stamp", "write('SET', key, file .. '::', 'PX', ttl)"),
+    with("lib/stamp", "'::', 'PX', ttl)", "'::')"),
+    // Invalidations.
+    with(
+        "invalidate",
+        "redis.call('GET', KEYS[1]) == ARGV[5]",
+        "true",
+    ),
+    with("invalidate", "if held then", "if locks == 1 then"),
+    with(
+        "invalidate",
+        "stamps > 0 and redis.call('MGET', unpack(KEYS, locks + 1, locks + stamps)) or {}",
+        "{}",
+    ),
+    without(
+        "invalidate",
+        "add_in_flight(flights, KEYS[locks + stamps + i], first, last, token)",
+    ),
+    without("invalidate", "drop(flights)"),
+    with("invalidate", "unlink(first_entry, #KEYS)", "0"),
+    without(
+        "invalidate",
+        "raise(KEYS[locks + i], found[i], ARGV[files + 2 * i - 1], ARGV[files + 2 * i])",
+    ),
+    without("invalidate", "free(KEYS[1], ARGV[6])"),
+    with(
+        "invalidate",
+        "free(KEYS[1], ARGV[6])",
+        "free(KEYS[1], ARGV[5])",
+    ),
+    with(
+        "invalidate",
+        "    drop(flights)\n",
+        "    if held then\n        free(KEYS[1], ARGV[6])\n    end\n    drop(flights)\n",
+    ),
+    with("lease", "if is_later(stamp, wanted) then", "if false then"),
+    with("lease", "is_of(stamp, wanted)", "true"),
 ];
 
 /// Lines that decide nothing: one saves work, two are names.
