@@ -1,5 +1,5 @@
 # Each target sets up all it needs on a machine with Rust and Python's pip.
-.PHONY: demo test lint bench soak servers python negative-controls
+.PHONY: demo test lint bench bench-check soak servers python negative-controls
 
 CARGO ?= cargo
 
@@ -16,9 +16,14 @@ lint:
 	$(CARGO) fmt --check
 	sh scripts/lint.sh
 
-# The figures of docs/benchmarks.md and the README.
+# Measures all that docs/performance.md shows, and writes it and its plots. About MINUTES minutes on two cores, once built.
 bench: servers
-	$(CARGO) bench --features testing
+	@sh scripts/python.sh bench
+	$(CARGO) bench --features testing --bench performance
+
+# What a save costs that can be counted exactly, against benches/counts.txt; ACCEPT=1 writes that. A part of `make test`.
+bench-check: servers
+	$(if $(ACCEPT),CACHETX_BLESS=1) $(CARGO) test --all-features --test counts
 
 # The long runs: more histories and cases of everything that is random.
 soak: servers python

@@ -179,6 +179,7 @@ impl Memory {
             FileAction::WriteTemp(bytes) => {
                 self.temp.0.size = bytes.len() as u64;
                 self.temp.1 = bytes.clone();
+                return Got::Temp(String::new());
             }
             FileAction::WriteSidecar(content) => self.sidecar = *content,
             FileAction::Rename { .. } => self.document = self.temp.clone(),

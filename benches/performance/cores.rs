@@ -1,5 +1,5 @@
-//! Where the client and the server run. What a round trip costs hangs on it: some 9 us on one core, where the reply is a
-//! switch of tasks; 50 us and more on two, where each side has to wake the other. A scheduler left alone turns between the two.
+//! Where the client and the server run. It decides what a round trip costs: on one core the reply is a switch of tasks, on two each
+//! side has to wake the other. A scheduler left alone changes between the two.
 
 use cachetx::testing::Server;
 use rustix::{
@@ -19,6 +19,10 @@ impl Cores {
                 .filter(|&core| set.is_set(core))
                 .collect(),
         ))
+    }
+
+    pub fn count(&self) -> usize {
+        self.0.len()
     }
 
     /// How client and server can be placed: on one core, and on two where there are two.

@@ -1,0 +1,61 @@
+//! Instructions of the client, counted by callgrind: the program runs itself under valgrind, with a variable that says so.
+//!
+//! Only what runs below [`counted`] is collected, on its thread. Valgrind writes one file for each of its calls.
+
+use super::counts::Item;
+use cachetx::BoxError;
+use std::{
+    fs,
+    process::{Command, Stdio},
+};
+
+/// Work that is counted together, so that what happens now and then counts for its part.
+pub const REPEATS: u64 = 20;
+
+/// Runs work that callgrind counts. Its name is a pattern in [`run`].
+#[inline(never)]
+pub fn counted(work: &mut dyn FnMut()) {
+    for _ in 0..REPEATS {
+        work();
+    }
+    // Keeps the call above from becoming a jump, with which this function would end too early.
+    std::hint::black_box(());
+}
+
+/// The version of valgrind, where it is there.
+pub fn version() -> Option<String> {
+    let output = Command::new("valgrind").arg("--version").output().ok()?;
+    let text = String::from_utf8(output.stdout).ok()?;
+    output.status.success().then(|| text.trim().to_owned())
+}
+
+/// Instructions of each item, from this program run with these arguments and this variable set: it has to call [`counted`] once for
+/// each, in this order.
+pub fn run(arguments: &[&str], variable: &str, items: &[Item]) -> Result<Vec<u64>, BoxError> {
+    let folder = tempfile::tempdir()?;
+    let out = folder.path().join("out");
+    let output = Command::new("valgrind")
+        .args(["--tool=callgrind", "--collect-atstart=no"])
+        .args([
+            "--toggle-collect=*::callgrind::counted",
+            "--dump-after=*::callgrind::counted",
+        ])
+        .arg(format!("--callgrind-out-file={}", out.display()))
+        .arg(std::env::current_exe()?)
+        .args(arguments)
+        .env(variable, "1")
+        .stdin(Stdio::null())
+        .output()?;
+    if !output.status.success() {
+        let text = String::from_utf8_lossy(&output.stderr);
+        return Err(format!("under valgrind: {}: {text}", output.status).into());
+    }
+    (1..=items.len())
+        .map(|n| {
+            let text = fs::read_to_string(out.with_extension(n.to_string()))?;
+            let totals = text.lines().find_map(|line| line.strip_prefix("totals: "));
+            let total: u64 = totals.ok_or("no totals")?.trim().parse()?;
+            Ok(total / REPEATS)
+        })
+        .collect()
+}

@@ -1,0 +1,41 @@
+//! The library's own saves, without their files.
+
+use super::{
+    scene::{RESPONSE_TIMEOUT, Scene, TASK, params},
+    way::Subject,
+};
+use cachetx::{BoxError, Cache, testing::FilelessDocument};
+use std::sync::Arc;
+
+pub struct Library {
+    document: FilelessDocument,
+    value: Arc<[u8]>,
+}
+
+impl Library {
+    pub fn new(url: &str, scene: &Scene) -> Result<Self, BoxError> {
+        Self::on(&cache(url, scene)?, scene)
+    }
+
+    /// A document of a cache that others use too.
+    pub fn on(cache: &Cache, scene: &Scene) -> Result<Self, BoxError> {
+        Ok(Self {
+            document: FilelessDocument::new(cache, &scene.controller, &[TASK], params())?,
+            value: Arc::clone(&scene.value),
+        })
+    }
+}
+
+/// With the defaults, but for its patience.
+pub fn cache(url: &str, scene: &Scene) -> Result<Cache, BoxError> {
+    let builder = Cache::builder(scene.rules.clone()).url(url);
+    Ok(builder.response_timeout(RESPONSE_TIMEOUT).open()?)
+}
+
+impl Subject for Library {
+    fn save(&mut self, step: &mut dyn FnMut()) -> Result<(), BoxError> {
+        self.document.save(Arc::clone(&self.value))?;
+        step();
+        Ok(())
+    }
+}

@@ -1,0 +1,11 @@
+//! What is measured: one document with dependents, the ways to save it, and what a save costs beside time. `benches/performance`
+//! and `tests/counts` share it.
+
+pub mod by_hand;
+pub mod callgrind;
+pub mod commands;
+pub mod counts;
+pub mod library;
+pub mod python;
+pub mod scene;
+pub mod way;

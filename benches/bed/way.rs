@@ -1,0 +1,111 @@
+//! The ways to save that are compared.
+//!
+//! To add one: implement [`Subject`], and give it a variant of [`Way`]. Every table, plot and count then has it.
+
+use super::{
+    by_hand::{Bare, ByHand, Ping},
+    library::Library,
+    python::{Python, Script},
+    scene::Scene,
+};
+use cachetx::BoxError;
+use redis::Connection;
+use std::time::{Duration, Instant};
+
+/// One way to do the work, ready to do it again and again.
+pub trait Subject: Send {
+    /// Saves once: takes the lock, sets the entry, deletes the dependents, frees the lock, as far as this way does so, and sees
+    /// that it was done. `step` is called after each round trip that can be told apart.
+    fn save(&mut self, step: &mut dyn FnMut()) -> Result<(), BoxError>;
+
+    /// Puts there what a save deletes. Not timed.
+    fn warm(&mut self, plain: &mut Connection, scene: &Scene) -> Result<(), BoxError> {
+        Ok(scene.warm(plain)?)
+    }
+
+    /// What runs, where it is no part of this build.
+    fn versions(&self) -> Option<&str> {
+        None
+    }
+
+    /// The time of one save.
+    fn timed(&mut self) -> Result<Duration, BoxError> {
+        let start = Instant::now();
+        self.save(&mut || {})?;
+        Ok(start.elapsed())
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Way {
+    Ping,
+    Bare,
+    ByHand,
+    Library,
+    RedisPy,
+    RedisPyHelpers,
+    Cacheops,
+}
+
+impl Way {
+    /// Those of this process, first the one that ratios are taken to.
+    pub const RUST: [Self; 4] = [Self::ByHand, Self::Library, Self::Bare, Self::Ping];
+    /// Those of this library.
+    pub const SAVES: [Self; 1] = [Self::Library];
+    /// Those of a Python process, which times them itself.
+    pub const PYTHON: [Self; 3] = [Self::RedisPy, Self::RedisPyHelpers, Self::Cacheops];
+    /// Those whose allocations and instructions are counted.
+    pub const COUNTED: [Self; 2] = [Self::Library, Self::ByHand];
+    pub const REFERENCE: Self = Self::ByHand;
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Ping => "PING",
+            Self::Bare => "bare MULTI",
+            Self::ByHand => "by hand",
+            Self::Library => "lock + commit",
+            Self::RedisPy => "redis-py, rules at call time",
+            Self::RedisPyHelpers => "redis-py, Lock and pipeline",
+            Self::Cacheops => "django-cacheops",
+        }
+    }
+
+    pub fn description(self) -> &'static str {
+        match self {
+            Self::Ping => "one `PING`: what a round trip costs",
+            Self::Bare => {
+                "`MULTI`, `SET`, `UNLINK` of all dependents, `EXEC` in one round trip, without a lock"
+            }
+            Self::ByHand => {
+                "on redis-rs: `SET NX PX` for the lock; `MULTI`, `SET`, `UNLINK` of all dependents, `EXEC`; a compare-and-delete \
+                 script to unlock: three round trips, no fence, no check of the lock at the write, no stamp"
+            }
+            Self::Library => {
+                "this library's `lock()` and `dump_and_unlock_with_transaction`, its own protocols on a real server with the file in \
+                 memory (`testing::FilelessDocument`), the expansion of the rules included"
+            }
+            Self::RedisPy => {
+                "redis-py: `SET NX PX`, the rules file parsed at each save, `SET`, one `DEL` for each dependent, a script to unlock"
+            }
+            Self::RedisPyHelpers => {
+                "redis-py's own helpers: `Lock` around a transaction `pipeline` of `SET` and one `DEL`; keys known beforehand"
+            }
+            Self::Cacheops => {
+                "django-cacheops: `cache.set` of the value and `invalidate_obj`, with one cached query for each dependent; no lock"
+            }
+        }
+    }
+
+    /// Opens it at `url` for the scene.
+    pub fn open(self, url: &str, scene: &Scene) -> Result<Box<dyn Subject>, BoxError> {
+        Ok(match self {
+            Self::Ping => Box::new(Ping::new(url)?),
+            Self::Bare => Box::new(Bare::new(url, scene)?),
+            Self::ByHand => Box::new(ByHand::new(url, scene)?),
+            Self::Library => Box::new(Library::new(url, scene)?),
+            Self::RedisPy => Box::new(Python::start(Script::RulesAtCall, url, scene)?),
+            Self::RedisPyHelpers => Box::new(Python::start(Script::Helpers, url, scene)?),
+            Self::Cacheops => Box::new(Python::start(Script::Cacheops, url, scene)?),
+        })
+    }
+}

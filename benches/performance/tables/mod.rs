@@ -1,0 +1,10 @@
+//! The tables of the document, each with its text.
+
+pub mod client;
+pub mod cpu;
+pub mod disk;
+pub mod memory;
+pub mod reads;
+pub mod rules;
+pub mod saves;
+pub mod throughput;

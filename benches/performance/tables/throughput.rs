@@ -1,0 +1,169 @@
+//! Saves a second of many threads, each with a document of its own in one run.
+
+use super::disk::{FileByHand, FileByLibrary, store};
+use crate::{
+    Bench,
+    bed::{
+        library::{self, Library},
+        scene::{Scene, Size, TASK},
+        way::{Subject, Way},
+    },
+    disk_folder,
+    plot::{Line, Plot},
+    report::Table,
+    server,
+    turns::{self, Figures},
+};
+use cachetx::{BoxError, Save};
+use std::{
+    sync::{
+        Barrier,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+const THREADS: [usize; 4] = [1, 4, 16, 64];
+const SIZE: Size = Size::new(1, 4);
+/// How long threads save before the others have their turn.
+const SLICE: Duration = Duration::from_millis(300);
+const SLICES: usize = 5;
+
+/// A subject for each thread, by hand and by the library.
+type Crew = Vec<Box<dyn Subject>>;
+
+pub fn table(bench: &mut Bench) -> Result<(), BoxError> {
+    let server = bench.start(server()?)?;
+    let url = server.unix_url();
+    bench.report.section(
+        "Saves a second of many threads",
+        &format!(
+            "{}, over a Unix socket, client and server on any core; each thread has a document of its own, all in one run. By hand each \
+             thread has a connection; the library's threads share one cache. The threads of each way save for {} ms in turns.",
+            server.binary(),
+            SLICE.as_millis()
+        ),
+    );
+    let mut table = Table::new(&[
+        "work",
+        "threads",
+        "by hand, saves a second",
+        "library, saves a second",
+        "ratio",
+    ]);
+    let mut lines = Vec::new();
+    for (work, on_disk) in [("lock and commit", false), ("whole save on disk", true)] {
+        let mut rates = [Vec::new(), Vec::new()];
+        for threads in THREADS {
+            let scenes = Scene::many(SIZE, threads)?;
+            let folder = tempfile::tempdir_in(disk_folder())?;
+            let mut crews = match on_disk {
+                false => without_files(&url, &scenes)?,
+                true => with_files(&url, folder.path(), &scenes)?,
+            };
+            let found = in_turns(bench, &mut crews)?;
+            table.row([
+                work.to_owned(),
+                threads.to_string(),
+                format!("{:.0}", found[0].median),
+                format!("{:.0}", found[1].median),
+                found[1].ratio.to_string(),
+            ]);
+            for (rates, figures) in rates.iter_mut().zip(&found) {
+                rates.push(figures.median);
+            }
+            if threads == 16 {
+                let what = format!(
+                    "16 threads and documents of one run, {work}, saves a second against by hand"
+                );
+                bench.report.headline(what, found[1].ratio.to_string());
+            }
+        }
+        for (way, values) in ["by hand", "library"].into_iter().zip(rates) {
+            lines.push(Line {
+                name: format!("{way}, {work}"),
+                values,
+            });
+        }
+    }
+    bench.report.plot(Plot {
+        file: "by-threads",
+        title: format!("Saves a second, {SIZE}, {}", server.binary()),
+        x: "threads",
+        y: "saves a second",
+        places: THREADS.map(|threads| threads.to_string()).to_vec(),
+        lines,
+    });
+    bench.report.table(&table);
+    Ok(())
+}
+
+fn without_files(url: &str, scenes: &[Scene]) -> Result<[Crew; 2], BoxError> {
+    let cache = library::cache(url, &scenes[0])?;
+    let by_hand = scenes.iter().map(|scene| Way::ByHand.open(url, scene));
+    let library = scenes
+        .iter()
+        .map(|scene| -> Result<Box<dyn Subject>, BoxError> {
+            Ok(Box::new(Library::on(&cache, scene)?))
+        });
+    Ok([
+        by_hand.collect::<Result<_, _>>()?,
+        library.collect::<Result<_, _>>()?,
+    ])
+}
+
+fn with_files(url: &str, root: &std::path::Path, scenes: &[Scene]) -> Result<[Crew; 2], BoxError> {
+    let (_, store) = store(url, root, &scenes[0])?;
+    let by_hand = scenes
+        .iter()
+        .map(|scene| -> Result<Box<dyn Subject>, BoxError> {
+            Ok(Box::new(FileByHand::new(url, root, scene)?))
+        });
+    let library = scenes
+        .iter()
+        .map(|scene| -> Result<Box<dyn Subject>, BoxError> {
+            let save = Save::new().tasks([TASK]);
+            Ok(Box::new(FileByLibrary::new(&store, scene, save)?))
+        });
+    Ok([
+        by_hand.collect::<Result<_, _>>()?,
+        library.collect::<Result<_, _>>()?,
+    ])
+}
+
+fn in_turns(bench: &Bench, crews: &mut [Crew; 2]) -> Result<Vec<Figures>, BoxError> {
+    let slice = if bench.is_long() { SLICE } else { SLICE / 30 };
+    turns::in_turns(crews.len(), bench.rounds(SLICES), |n| {
+        rate(&mut crews[n], slice)
+    })
+}
+
+/// Saves a second of all threads together.
+fn rate(crew: &mut Crew, slice: Duration) -> Result<f64, BoxError> {
+    let (start, stop) = (Barrier::new(crew.len() + 1), AtomicBool::new(false));
+    thread::scope(|scope| {
+        let mut threads = Vec::new();
+        for subject in crew {
+            let (start, stop) = (&start, &stop);
+            threads.push(scope.spawn(move || {
+                start.wait();
+                let mut saves = 0_u32;
+                while !stop.load(Ordering::Relaxed) {
+                    subject.save(&mut || {}).map_err(|e| e.to_string())?;
+                    saves += 1;
+                }
+                Ok::<_, String>(saves)
+            }));
+        }
+        start.wait();
+        let began = Instant::now();
+        thread::sleep(slice);
+        stop.store(true, Ordering::Relaxed);
+        let mut saves = 0;
+        for thread in threads {
+            saves += thread.join().map_err(|_| "a thread panicked")??;
+        }
+        Ok(f64::from(saves) / began.elapsed().as_secs_f64())
+    })
+}
