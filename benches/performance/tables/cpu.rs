@@ -65,28 +65,43 @@ pub fn table(bench: &mut Bench) -> Result<(), BoxError> {
                 }
                 table.row(cells);
                 if size == HEADLINE {
-                    found.push((booked, whole));
+                    found.push((cores, booked, whole));
                 }
             }
         }
     }
-    for way in Way::SAVES {
-        let n = ways().iter().position(|w| *w == way).expect("one of them");
-        let of = |of: &dyn Fn(&(Vec<Figures>, Vec<Figures>)) -> f64| range(found.iter().map(of));
-        let ratios = [
-            ("CPU of the commands", of(&|pair| pair.0[n].ratio.median())),
-            ("whole CPU", of(&|pair| pair.1[n].ratio.median())),
-        ];
-        for (kind, range) in ratios {
-            let what = format!(
-                "server's {kind}, {} against by hand, {HEADLINE}",
-                way.name()
-            );
-            bench.report.headline(what, range.unwrap_or_default());
-        }
-    }
+    headlines(bench, &found);
     bench.report.table(&table);
     Ok(())
+}
+
+/// With how many cores, by the booked commands, and of the whole process.
+type Found = (usize, Vec<Figures>, Vec<Figures>);
+
+fn headlines(bench: &mut Bench, found: &[Found]) {
+    for way in Way::SAVES {
+        let n = ways().iter().position(|w| *w == way).expect("one of them");
+        for cores in bench.cores.placements() {
+            let of_cores = || found.iter().filter(|found| found.0 == cores);
+            let ratios = [
+                (
+                    "CPU of the commands",
+                    range(of_cores().map(|f| f.1[n].ratio.median())),
+                ),
+                (
+                    "whole CPU",
+                    range(of_cores().map(|f| f.2[n].ratio.median())),
+                ),
+            ];
+            for (kind, range) in ratios {
+                let what = format!(
+                    "server's {kind}, {} against by hand, {HEADLINE}, cores: {cores}",
+                    way.name()
+                );
+                bench.report.headline(what, range.unwrap_or_default());
+            }
+        }
+    }
 }
 
 /// All that do some work there.
