@@ -85,13 +85,13 @@ impl Way {
                  memory (`testing::FilelessDocument`), the expansion of the rules included"
             }
             Self::RedisPy => {
-                "redis-py: `SET NX PX`, the rules file parsed at each save, `SET`, one `DEL` for each dependent, a script to unlock"
+                "`SET NX PX`, the rules file parsed at each save, `SET`, one `DEL` for each dependent, a script to unlock"
             }
             Self::RedisPyHelpers => {
-                "redis-py's own helpers: `Lock` around a transaction `pipeline` of `SET` and one `DEL`; keys known beforehand"
+                "redis-py's own helpers, `Lock` around a transaction `pipeline` of `SET` and one `DEL`; keys known beforehand"
             }
             Self::Cacheops => {
-                "django-cacheops: `cache.set` of the value and `invalidate_obj`, with one cached query for each dependent; no lock"
+                "`cache.set` of the value and `invalidate_obj`, with one cached query for each dependent; no lock"
             }
         }
     }

@@ -2,12 +2,14 @@
 
 use cachetx::BoxError;
 use plotters::prelude::{
-    BLACK, ChartBuilder, Circle, Color as _, IntoDrawingArea as _, IntoFont as _, LineSeries,
-    PathElement, RGBColor, SVGBackend, SeriesLabelPosition, WHITE,
+    BLACK, ChartBuilder, Circle, Color as _, IntoDrawingArea as _, IntoFont as _,
+    LabelAreaPosition, LineSeries, PathElement, RGBColor, SVGBackend, SeriesLabelPosition, WHITE,
 };
 use std::path::Path;
 
 const SIZE: (u32, u32) = (760, 400);
+/// Above the highest value, for the legend.
+const HEADROOM: f64 = 1.4;
 /// Told apart with any kind of colour vision (Okabe and Ito).
 const COLOURS: [RGBColor; 7] = [
     RGBColor(0, 114, 178),
@@ -40,7 +42,7 @@ impl Plot {
     pub fn draw(&self, folder: &Path) -> Result<(), BoxError> {
         let path = folder.join(self.file).with_extension("svg");
         let values = self.lines.iter().flat_map(|line| &line.values);
-        let top = values.fold(0.0, |top: f64, &value| top.max(value)) * 1.1;
+        let top = values.fold(0.0, |top: f64, &value| top.max(value)) * HEADROOM;
         let area = SVGBackend::new(&path, SIZE).into_drawing_area();
         area.fill(&WHITE)?;
         let last = self.places.len() - 1;
@@ -48,12 +50,20 @@ impl Plot {
             .caption(&self.title, ("sans-serif", 16).into_font())
             .margin(12)
             .x_label_area_size(40)
-            .y_label_area_size(56)
+            .y_label_area_size(64)
             .build_cartesian_2d(-0.2..last as f64 + 0.2, 0.0..top)?;
         chart
             .configure_mesh()
             .disable_x_mesh()
             .light_line_style(WHITE)
+            .set_tick_mark_size(LabelAreaPosition::Bottom, 0)
+            .y_label_formatter(&|y| {
+                if top < 100.0 {
+                    format!("{y:.1}")
+                } else {
+                    format!("{y:.0}")
+                }
+            })
             .x_labels(10 * last + 5)
             .x_label_formatter(&|x| self.place(*x))
             .x_desc(self.x)

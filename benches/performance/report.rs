@@ -66,7 +66,7 @@ impl Report {
 }
 
 /// In lines of at most this many characters, where words are no longer.
-fn wrapped(text: &str) -> String {
+pub fn wrapped(text: &str) -> String {
     const WIDTH: usize = 120;
     let mut lines = vec![String::new()];
     for word in text.split_whitespace() {

@@ -30,10 +30,27 @@ impl fmt::Display for Ratio {
 
 /// One subject's part of the turns.
 pub struct Figures {
-    /// The median, in the unit of what was measured.
+    /// In the unit of what was measured.
     pub median: f64,
     /// To the first subject.
     pub ratio: Ratio,
+    values: Vec<f64>,
+}
+
+impl Figures {
+    /// The ratio to another subject of the same turns.
+    pub fn to(&self, other: &Self) -> Ratio {
+        ratio(&self.values, &other.values)
+    }
+}
+
+fn ratio(own: &[f64], other: &[f64]) -> Ratio {
+    Ratio::of(
+        own.iter()
+            .zip(other)
+            .map(|(own, other)| own / other)
+            .collect(),
+    )
 }
 
 /// Measures each of `count` subjects `rounds` times, after a tenth as much to warm up. Who goes first changes from round to round,
@@ -64,19 +81,12 @@ pub fn in_turns(
 
 /// From each subject's figures, round by round.
 pub fn figures(found: &[Vec<f64>]) -> Vec<Figures> {
-    let ratios = |of: &[f64]| {
-        of.iter()
-            .zip(&found[0])
-            .map(|(own, first)| own / first)
-            .collect()
+    let of = |own: &Vec<f64>| Figures {
+        median: median(own.clone()),
+        ratio: ratio(own, &found[0]),
+        values: own.clone(),
     };
-    found
-        .iter()
-        .map(|own| Figures {
-            median: median(own.clone()),
-            ratio: Ratio::of(ratios(own)),
-        })
-        .collect()
+    found.iter().map(of).collect()
 }
 
 /// Us of one save of each, in turns. What they delete is put there before each.

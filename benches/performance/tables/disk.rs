@@ -218,10 +218,10 @@ pub fn table(bench: &mut Bench) -> Result<(), BoxError> {
                     let [by_hand, save, without, write] = &found[..] else {
                         return Err("four were measured".into());
                     };
-                    let with = save.median / without.median;
+                    let with = save.to(without);
                     to_by_hand.push(save.ratio.median());
                     if size.dependents == 16 && size.bytes == 1 << 10 {
-                        to_without.push(with);
+                        to_without.push(with.median());
                     }
                     table.row([
                         place.to_owned(),
@@ -233,7 +233,7 @@ pub fn table(bench: &mut Bench) -> Result<(), BoxError> {
                         format!("{:.0}", save.median),
                         save.ratio.to_string(),
                         format!("{:.0}", without.median),
-                        format!("{with:.2}"),
+                        with.to_string(),
                         format!("{:.0}", write.median),
                         write.ratio.to_string(),
                     ]);

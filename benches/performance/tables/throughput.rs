@@ -52,15 +52,18 @@ pub fn table(bench: &mut Bench) -> Result<(), BoxError> {
         "library, saves a second",
         "ratio",
     ]);
-    let mut lines = Vec::new();
-    for (work, on_disk) in [("lock and commit", false), ("whole save on disk", true)] {
+    for (work, file, on_disk) in [
+        ("lock and commit", "by-threads", false),
+        ("whole save on disk", "by-threads-on-disk", true),
+    ] {
         let mut rates = [Vec::new(), Vec::new()];
         for threads in THREADS {
             let scenes = Scene::many(SIZE, threads)?;
             let folder = tempfile::tempdir_in(disk_folder())?;
-            let mut crews = match on_disk {
-                false => without_files(&url, &scenes)?,
-                true => with_files(&url, folder.path(), &scenes)?,
+            let mut crews = if on_disk {
+                with_files(&url, folder.path(), &scenes)?
+            } else {
+                without_files(&url, &scenes)?
             };
             let found = in_turns(bench, &mut crews)?;
             table.row([
@@ -80,21 +83,21 @@ pub fn table(bench: &mut Bench) -> Result<(), BoxError> {
                 bench.report.headline(what, found[1].ratio.to_string());
             }
         }
-        for (way, values) in ["by hand", "library"].into_iter().zip(rates) {
-            lines.push(Line {
-                name: format!("{way}, {work}"),
-                values,
-            });
-        }
+        let lines = ["by hand", "library"].into_iter().zip(rates);
+        bench.report.plot(Plot {
+            file,
+            title: format!("{work}, {SIZE}, {}", server.binary()),
+            x: "threads",
+            y: "saves a second",
+            places: THREADS.map(|threads| threads.to_string()).to_vec(),
+            lines: lines
+                .map(|(name, values)| Line {
+                    name: name.to_owned(),
+                    values,
+                })
+                .collect(),
+        });
     }
-    bench.report.plot(Plot {
-        file: "by-threads",
-        title: format!("Saves a second, {SIZE}, {}", server.binary()),
-        x: "threads",
-        y: "saves a second",
-        places: THREADS.map(|threads| threads.to_string()).to_vec(),
-        lines,
-    });
     bench.report.table(&table);
     Ok(())
 }
