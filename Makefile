@@ -16,7 +16,7 @@ lint:
 	$(CARGO) fmt --check
 	sh scripts/lint.sh
 
-# Measures all that docs/performance.md shows, and writes it and its plots. About MINUTES minutes on two cores, once built.
+# Measures all that docs/performance.md shows, and writes it and its plots. Four to eight minutes on two cores, once built, by what else runs.
 bench: servers
 	@sh scripts/python.sh bench
 	$(CARGO) bench --features testing --bench performance

@@ -124,8 +124,10 @@ fn main() -> Result<(), BoxError> {
     let (start, load) = (Instant::now(), machine::load());
     for (name, table) in TABLES {
         if chosen.is_empty() || chosen.contains(&name) {
+            let start = Instant::now();
             table(&mut bench)?;
             bench.cores.free()?;
+            println!("{name} took {} s", start.elapsed().as_secs());
         }
     }
     println!("\nHeadlines\n\n{}", bench.report.headlines().text());

@@ -2,8 +2,8 @@
 
 use cachetx::BoxError;
 use plotters::prelude::{
-    BLACK, ChartBuilder, Circle, Color as _, IntoDrawingArea as _, IntoFont as _,
-    LabelAreaPosition, LineSeries, PathElement, RGBColor, SVGBackend, SeriesLabelPosition, WHITE,
+    BLACK, ChartBuilder, Circle, Color as _, IntoDrawingArea as _, IntoFont as _, LineSeries,
+    PathElement, RGBColor, SVGBackend, SeriesLabelPosition, WHITE,
 };
 use std::path::Path;
 
@@ -56,7 +56,6 @@ impl Plot {
             .configure_mesh()
             .disable_x_mesh()
             .light_line_style(WHITE)
-            .set_tick_mark_size(LabelAreaPosition::Bottom, 0)
             .y_label_formatter(&|y| {
                 if top < 100.0 {
                     format!("{y:.1}")
@@ -64,7 +63,7 @@ impl Plot {
                     format!("{y:.0}")
                 }
             })
-            .x_labels(10 * last + 5)
+            .x_labels(self.places.len())
             .x_label_formatter(&|x| self.place(*x))
             .x_desc(self.x)
             .y_desc(self.y)

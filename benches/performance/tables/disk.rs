@@ -22,7 +22,7 @@ use std::{
 };
 
 const SIZES: [Size; 3] = [Size::new(1, 4), Size::new(1, 16), Size::new(32, 16)];
-const ROUNDS: usize = 60;
+const ROUNDS: usize = 50;
 const ROUNDS_IN_MEMORY: usize = 200;
 /// A file system in memory, where Linux has one.
 const SHARED_MEMORY: &str = "/dev/shm";
@@ -183,9 +183,9 @@ fn measure(
 pub fn table(bench: &mut Bench) -> Result<(), BoxError> {
     bench.report.section(
         "Whole saves",
-        "Lock, read, parse, change, serialize, write durably, commit, unlock. By hand: `ByHand` around a file that is read, and replaced \
-         by a temporary file, fsync, rename, fsync of the folder; the *durable write* is that alone. *Without tasks*: `dump_and_unlock`, \
-         which deletes no dependents; its ratio is that of the save with its task to it.",
+        "Lock, read, parse, change, serialize, write durably, commit, unlock. By hand: the flow by hand around a file that is read, and \
+         replaced by a temporary file, fsync, rename, fsync of the folder; *durable write* is that write alone. *Without tasks* is \
+         `dump_and_unlock`, which deletes no dependents; *with to without* is the ratio of the whole save to it.",
     );
     let mut table = Table::new(&[
         "files",
@@ -308,7 +308,7 @@ pub fn guarantees(bench: &mut Bench) -> Result<(), BoxError> {
 
 /// Other files in a run's folder.
 const CROWD: usize = 100_000;
-const CROWD_ROUNDS: usize = 300;
+const CROWD_ROUNDS: usize = 200;
 
 pub fn crowd(bench: &mut Bench) -> Result<(), BoxError> {
     let files = if bench.is_long() { CROWD } else { 10 };

@@ -17,7 +17,7 @@ use std::{
 /// How long one sample runs, so that the clock's own cost does not count.
 const SAMPLE: Duration = Duration::from_micros(300);
 const SAMPLES: usize = 400;
-const COMPILED: usize = 15;
+const COMPILED: usize = 9;
 const NODB: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/rules/nodb.json");
 
 struct Case {

@@ -31,10 +31,10 @@ const BY_BYTES: [Size; 4] = [
     Size::new(256, 4),
 ];
 const BOTH: [Size; 2] = [Size::new(32, 16), Size::new(256, 16)];
-const ROUNDS: usize = 400;
+const ROUNDS: usize = 300;
 /// A save of so many bytes takes so long that fewer do.
 const BIG: usize = 100 << 10;
-const BIG_ROUNDS: usize = 150;
+const BIG_ROUNDS: usize = 100;
 
 /// What was measured at one size on one server.
 struct Cell {
@@ -218,8 +218,8 @@ fn lines<const N: usize>(
 const NETWORK_SIZES: [Size; 2] = [Size::new(1, 4), Size::new(32, 16)];
 /// What a proxy adds to each round trip, by sleeping before it passes the reply on.
 const DELAYS: [(&str, Duration, usize); 2] = [
-    ("TCP + 0.2 ms", Duration::from_micros(200), 150),
-    ("TCP + 1 ms", Duration::from_millis(1), 60),
+    ("TCP + 0.2 ms", Duration::from_micros(200), 120),
+    ("TCP + 1 ms", Duration::from_millis(1), 50),
 ];
 
 /// TCP, and TCP that is delayed, on two cores where there are two.
@@ -292,7 +292,7 @@ fn by_network(cells: &[Cell]) -> Result<Plot, BoxError> {
 }
 
 const PYTHON_SIZES: [Size; 3] = [Size::new(1, 4), Size::new(1, 16), Size::new(32, 16)];
-const PYTHON_ROUNDS: usize = 150;
+const PYTHON_ROUNDS: usize = 100;
 
 /// Beside Python, over a Unix socket.
 pub fn python(bench: &mut Bench) -> Result<(), BoxError> {
