@@ -1,6 +1,6 @@
 -- Deletes the dependents, lets the own entries live and releases the locks, if all locks are still the caller's.
 --
--- The own values come right before this in the same MULTI, by a plain `SET … PX 1` each: nobody sees them before this has
+-- The own values come right before this in the same MULTI, by a plain SET with a short life each: nobody sees them before this has
 -- given them their lives or deleted them again, and where the script is lost they end by themselves.
 --
 -- An own stamp that carries this commit's id shows that the commit has run. What was set then may have been deleted since, so

@@ -168,10 +168,8 @@ pub const MAX_MESSAGE_BYTES: usize = 1_024;
 /// Bytes of white space kept before, and after, a file's JSON text: a final line break, not padding.
 pub const MAX_OUTER_BYTES: usize = 1_024;
 /// The life of a value that a commit sends ahead of its script in the same transaction, which gives it its own: nobody sees it
-/// before, and where the script is lost it ends by itself.
-pub const UNSETTLED_TTL: Duration = Duration::from_millis(1);
-/// The same on servers whose clock goes on between the commands of a transaction: Redis 6.2. A machine may stand still meanwhile.
-pub const UNSETTLED_TTL_6_2: Duration = Duration::from_millis(100);
+/// before, and where the script is lost it ends by itself. A busy machine may stand still between the two.
+pub const UNSETTLED_TTL: Duration = Duration::from_millis(100);
 /// The longest value that a server takes where it does not say: `proto-max-bulk-len`'s default.
 pub const SERVER_BULK_BYTES: u64 = 512 * 1024 * 1024;
 /// The bytes of a client's requests that it keeps: `client-query-buffer-limit`'s default.

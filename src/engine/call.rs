@@ -4,14 +4,15 @@ use super::{
     source::{Script, ScriptName},
     wire::{self, Packed},
 };
-use crate::op::{
-    Acquire, Commit, Entry, Extend, Fill, GiveBack, Invalidate, Lease, Lock, Op, Own, Prepare,
-    Release, Renew,
-    keys::{channel, sibling},
-    stamp::{fill_voucher, voucher},
+use crate::{
+    limits,
+    op::{
+        Acquire, Commit, Entry, Extend, Fill, GiveBack, Invalidate, Lease, Lock, Op, Own, Prepare,
+        Release, Renew,
+        keys::{channel, sibling},
+        stamp::{fill_voucher, voucher},
+    },
 };
-
-use std::time::Duration;
 
 /// Takes keys and arguments, in order, each with the name that the Lua header gives it.
 trait Sink {
@@ -84,9 +85,9 @@ impl<'a> Call<'a> {
     }
 
     /// Packs these: by a plain `SET` each, since servers hash every byte of a script's arguments.
-    pub(super) fn pack_values(&self, life: Duration, packed: &mut Packed) {
+    pub(super) fn pack_values(&self, packed: &mut Packed) {
         let Op::Commit(op) = self.op else { return };
-        let ttl = life.as_millis().to_string();
+        let ttl = limits::UNSETTLED_TTL.as_millis().to_string();
         for own in &op.own {
             let key = own.entry.value.as_bytes();
             packed.bytes.reserve(own.bytes.len() + key.len() + 64);

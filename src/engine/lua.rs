@@ -9,20 +9,14 @@ use super::{
     wire::Packed,
 };
 use crate::{
-    Effect, limits,
+    Effect,
     op::{Op, Reply},
 };
 use redis::Value;
-use std::time::Duration;
 
 /// How the server is told which program to run.
 pub(super) trait Program {
     fn pack(&self, call: &Call<'_>, packed: &mut Packed);
-
-    /// How long a value lives that goes ahead of the call, until the program gives it its own life.
-    fn value_life(&self) -> Duration {
-        limits::UNSETTLED_TTL
-    }
 
     /// Whether the server says that it has no such program: it has run nothing then.
     fn is_missing(&self, reply: &Value) -> bool;
@@ -105,7 +99,7 @@ fn step<P: Program>(
         return pack(program, call, packed);
     }
     packed.request(&[b"MULTI"]);
-    call.pack_values(program.value_life(), packed);
+    call.pack_values(packed);
     pack(program, call, packed);
     packed.request(&[b"EXEC"]);
 }

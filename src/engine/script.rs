@@ -5,12 +5,10 @@ use super::{
     lua::Program,
     reply::{code, is_denied, server_error},
     session::{Failure, nonsense},
-    source::{Dialect, Script, Scripts},
+    source::{Script, Scripts},
     wire::Packed,
 };
-use crate::limits;
 use redis::Value;
-use std::time::Duration;
 
 impl Program for Script {
     fn pack(&self, call: &Call<'_>, packed: &mut Packed) {
@@ -19,13 +17,6 @@ impl Program for Script {
 
     fn is_missing(&self, reply: &Value) -> bool {
         code(reply) == Some("NOSCRIPT")
-    }
-
-    fn value_life(&self) -> Duration {
-        match self.dialect {
-            Dialect::Flagged => limits::UNSETTLED_TTL,
-            Dialect::Plain => limits::UNSETTLED_TTL_6_2,
-        }
     }
 
     fn pack_load(&self, packed: &mut Packed) {

@@ -120,7 +120,6 @@ pub(crate) struct Script {
     /// SHA-1 of the text in lower-case hex, as EVALSHA wants it.
     pub(crate) sha: String,
     pub(super) allow_oom: bool,
-    pub(super) dialect: Dialect,
     /// The text before databases are worked in.
     source: String,
 }
@@ -148,7 +147,7 @@ impl Scripts {
     pub(super) fn assemble(dialect: Dialect, edit: impl Fn(ScriptName, &str) -> String) -> Self {
         let scripts = FILES.iter().map(|file| {
             let source = assemble(dialect, file.allow_oom, &edit(file.name, file.text));
-            Script::new(file.name, file.allow_oom, dialect, source, None)
+            Script::new(file.name, file.allow_oom, source, None)
         });
         Self {
             dialect,
@@ -162,7 +161,6 @@ impl Scripts {
             Script::new(
                 script.name,
                 script.allow_oom,
-                script.dialect,
                 script.source,
                 Some(databases),
             )
@@ -187,7 +185,6 @@ impl Script {
     fn new(
         name: ScriptName,
         allow_oom: bool,
-        dialect: Dialect,
         source: String,
         databases: Option<Databases>,
     ) -> Self {
@@ -197,7 +194,6 @@ impl Script {
             sha: sha1_smol::Sha1::from(&text).digest().to_string(),
             text,
             allow_oom,
-            dialect,
             source,
         }
     }

@@ -8,7 +8,7 @@ use crate::{
 use std::time::Duration;
 
 /// Operations on the locks `l` and `m` of which "me" has the first, or both; the locks that each frees.
-fn operations() -> [(Op, &'static [&'static str]); 9] {
+fn operations() -> [(Op, &'static [&'static str]); 10] {
     let release = |holder: &str| Release {
         lock: lock("l", holder),
     };
@@ -32,6 +32,7 @@ fn operations() -> [(Op, &'static [&'static str]); 9] {
     [
         (release("me").into_op(), &["l"]),
         (release("you").into_op(), &[]),
+        (commit(b"new", &["a"]).into_op(), &["l"]),
         (both.into_op(), &["l", "m"]),
         (one_lost.into_op(), &["l"]),
         (kept.into_op(), &[]),
@@ -135,6 +136,7 @@ pub(super) fn denied(engine: &dyn Performer, server: &Server) -> Result<(), Stri
     let done = [
         Reply::Release(ReleaseReply::Done),
         Reply::Release(ReleaseReply::Lost),
+        Reply::Commit(committed(1)),
         Reply::Commit(committed(1)),
         Reply::Commit(CommitReply::Lost { removed: 1 }),
         Reply::Commit(committed(1)),

@@ -56,16 +56,14 @@ pub(super) fn cut_everywhere(served: &mut Served) -> Result<u32, String> {
             served.set(CUT_KEY, &number.to_string(), None);
             let reply = served.perform(&scene.op);
             served.delete(CUT_KEY);
-            if reply.is_err() {
-                // The values of a commit outlive the script that fails, for so long.
-                let life = limits::UNSETTLED_TTL_6_2.as_millis();
-                let ends = |left: Option<u64>| left.is_some_and(|left| u128::from(left) <= life);
-                while served.dump().values().any(|(_, left)| ends(*left)) {}
-            }
+            // The values of a commit outlive the script that fails, for so long.
+            let unsettled = limits::UNSETTLED_TTL.as_millis();
+            let mut after = served.dump();
+            after.retain(|_, (_, left)| left.is_none_or(|left| u128::from(left) > unsettled));
             let cut = Cut {
                 op: &scene.op,
                 before: &before,
-                after: &served.dump(),
+                after: &after,
                 end: &end,
             };
             let place = |e: String| {

@@ -140,6 +140,9 @@ impl Cut<'_> {
             .collect();
         // An own value that is gone and not set says only that the script has failed.
         let owns = self.own_values();
+        let is_commit = !owns.is_empty();
+        // Without its value a stamp vouches for nothing; only a fill has to delete it first.
+        let is_fill = matches!(self.op, Op::Fill(_));
         let touched =
             |key: &&str| changed(key) && !(owns.contains(key) && !self.after.contains_key(*key));
         if let Some(key) = entries.iter().find(|key| touched(key)) {
@@ -153,7 +156,7 @@ impl Cut<'_> {
         if let Some(key) = entries.iter().find(|key| new(key)) {
             let old = entries
                 .iter()
-                .filter(|key| !key.ends_with(":stamp"))
+                .filter(|key| is_fill || !key.ends_with(":stamp"))
                 .find(|key| self.after.contains_key(**key) && !changed(key));
             ensure(old.is_none(), || {
                 format!(
@@ -165,9 +168,10 @@ impl Cut<'_> {
         for value in &entries {
             let stamp = sibling(value, "stamp");
             if entries.contains(&stamp.as_str()) && new(&stamp.as_str()) {
-                ensure(done(value) || !self.after.contains_key(*value), || {
-                    format!("`{stamp}` vouches for what is not there yet")
-                })?;
+                ensure(
+                    done(value) || is_commit && !self.after.contains_key(*value),
+                    || format!("`{stamp}` vouches for what is not there yet"),
+                )?;
             }
         }
         if let Some(lock) = locks.iter().find(|lock| changed(lock)) {

@@ -106,6 +106,10 @@ pub(super) fn all() -> Vec<Scene> {
         ..group()
     };
     let one = commit(b"new", &["a", "b", "{t}c"]);
+    let one_of_two = Commit {
+        locks: vec![lock("l", "me"), lock("none", "me")],
+        ..commit(b"new", &["a", "b"])
+    };
     let raised = Invalidate {
         raises: vec![raise("own"), raise("{t}c")],
         token: "t".to_owned(),
@@ -116,6 +120,21 @@ pub(super) fn all() -> Vec<Scene> {
         Scene {
             in_flight: false,
             ..scene("nothing in flight", one.clone())
+        },
+        scene("one group", commit(b"new", &["a", "b"])),
+        Scene {
+            in_flight: false,
+            ..scene("one group, nothing in flight", commit(b"new", &["a", "b"]))
+        },
+        Scene {
+            in_flight: false,
+            saved_by: "c1",
+            later_ns: -1,
+            ..scene("replay with an earlier stamp", commit(b"new", &["a", "b"]))
+        },
+        Scene {
+            in_flight: false,
+            ..scene("one of two locks lost", one_of_two)
         },
         scene("two documents", group()),
         scene("locks kept", keep),
