@@ -108,7 +108,7 @@ pub(super) fn all() -> Vec<Scene> {
     let one = commit(b"new", &["a", "b", "{t}c"]);
     let one_of_two = Commit {
         locks: vec![lock("l", "me"), lock("none", "me")],
-        ..commit(b"new", &["a", "b"])
+        ..commit(b"new", &[])
     };
     let raised = Invalidate {
         raises: vec![raise("own"), raise("{t}c")],
@@ -121,9 +121,13 @@ pub(super) fn all() -> Vec<Scene> {
             in_flight: false,
             ..scene("nothing in flight", one.clone())
         },
-        scene("one group", commit(b"new", &["a", "b"])),
+        Scene {
+            later_ns: -1,
+            ..scene("one group", commit(b"new", &["a", "b"]))
+        },
         Scene {
             in_flight: false,
+            later_ns: -1,
             ..scene("one group, nothing in flight", commit(b"new", &["a", "b"]))
         },
         Scene {
@@ -134,6 +138,7 @@ pub(super) fn all() -> Vec<Scene> {
         },
         Scene {
             in_flight: false,
+            later_ns: -1,
             ..scene("one of two locks lost", one_of_two)
         },
         scene("two documents", group()),
