@@ -144,7 +144,7 @@ impl Cut<'_> {
         // Without its value a stamp vouches for nothing; only a fill has to delete it first.
         let is_fill = matches!(self.op, Op::Fill(_));
         let touched =
-            |key: &&str| changed(key) && !(owns.contains(key) && !self.after.contains_key(*key));
+            |key: &&str| changed(key) && (!owns.contains(key) || self.after.contains_key(*key));
         if let Some(key) = entries.iter().find(|key| touched(key)) {
             ensure(flights.iter().all(|key| done(key)), || {
                 format!(
