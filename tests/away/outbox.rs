@@ -396,7 +396,7 @@ fn the_command_line_lists_and_replays() {
     let listed: serde_json::Value = serde_json::from_str(&listed).expect("JSON");
     assert_eq!((code, &listed["files"][0]["state"]), (1, &"alive".into()));
     drop(lost);
-    // A child that another test starts has the OS lock, as all files of this process, for a moment.
+    // On a busy machine the file was once still taken for a live process's when its owner was closed: why is not known.
     until("the file counts as a dead process's", || {
         let (code, listed) = run(&["list", &folder]);
         assert!(
