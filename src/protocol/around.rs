@@ -35,13 +35,7 @@ pub(crate) fn end(intent: Intent) -> Run<CacheOutcome> {
             ..
         } = intent.scope().clone();
         for entries in steps {
-            let gone = Invalidation {
-                entries,
-                raises: Vec::new(),
-                release: None,
-                params: params.clone(),
-                at_ns: io.now().wall_ns,
-            };
+            let gone = Invalidation::of(entries, params.clone(), io.now().wall_ns);
             let step = delete_or_defer(&io, &what, gone, Some(&intent)).await;
             outcome = outcome.and(step);
         }

@@ -102,13 +102,7 @@ async fn bring(io: &Io, work: Work, how: &How) -> Result<()> {
                 )));
             }
             for entries in all {
-                let what = Invalidation {
-                    entries,
-                    raises: Vec::new(),
-                    release: None,
-                    params: params.clone(),
-                    at_ns: 0,
-                };
+                let what = Invalidation::of(entries, params.clone(), 0);
                 for step in steps(how.space, what) {
                     delete(io, step).await?;
                 }

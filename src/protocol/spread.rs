@@ -35,13 +35,7 @@ impl Spread {
         mut outcome: CacheOutcome,
     ) -> CacheOutcome {
         for entries in self.elsewhere {
-            let what = Invalidation {
-                entries,
-                raises: Vec::new(),
-                release: None,
-                params: params.clone(),
-                at_ns: io.now().wall_ns,
-            };
+            let what = Invalidation::of(entries, params.clone(), io.now().wall_ns);
             let step = delete_or_defer(io, document, what, intent).await;
             outcome = outcome.and(step);
         }

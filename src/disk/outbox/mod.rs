@@ -49,6 +49,19 @@ pub(crate) struct Invalidation {
     pub(crate) at_ns: i64,
 }
 
+impl Invalidation {
+    /// Of entries alone: no stamp is raised, and no lock released.
+    pub(crate) fn of(entries: Vec<Entry>, params: Params, at_ns: i64) -> Self {
+        Self {
+            entries,
+            raises: Vec::new(),
+            release: None,
+            params,
+            at_ns,
+        }
+    }
+}
+
 /// What is to be done for one record.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Work {

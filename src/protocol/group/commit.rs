@@ -68,13 +68,7 @@ pub(super) async fn commit(io: &Io, plan: &Plan, way: &Way) -> Step {
         };
         for (member, _) in members() {
             for entries in member.dependents.elsewhere.clone() {
-                let what = Invalidation {
-                    entries,
-                    raises: Vec::new(),
-                    release: None,
-                    params: member.params.clone(),
-                    at_ns: io.now().wall_ns,
-                };
+                let what = Invalidation::of(entries, member.params.clone(), io.now().wall_ns);
                 let more = delete_later_at_worst(io, &member.document, what, marks).await;
                 step.cache = step.cache.and(more);
             }
