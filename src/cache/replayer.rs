@@ -4,7 +4,7 @@
 use super::echo::{Due, Echo, Keep, OnItsWay, Round};
 use crate::{
     Result,
-    disk::Outbox,
+    disk::{Outbox, OutboxAction},
     engine::{Breaker, RunId},
     limits,
     op::{Ask, Entry, Fault, Invalidate, Lock, Op},
@@ -344,14 +344,20 @@ impl Shared {
                         done.reply
                     }))
                 }
-                Action::Outbox(action) => Answer::Outbox(self.outbox.perform(&action)),
+                Action::Outbox(action) => {
+                    let done = self.outbox.perform(&action);
+                    if matches!((&action, &done), (OutboxAction::Retire(_), Ok(_))) {
+                        // At once: a replay that is ended in between has done it all the same.
+                        self.replayed.fetch_add(1, Relaxed);
+                    }
+                    Answer::Outbox(done)
+                }
                 Action::Disk(..) | Action::Sleep(_) | Action::Listen(..) => {
                     return Err(mismatch("a replay"));
                 }
             });
         };
         if done.records > 0 {
-            self.replayed.fetch_add(done.records, Relaxed);
             log::info!(
                 "{} records of the outbox have reached the server, {} are left",
                 done.records,
@@ -359,5 +365,37 @@ impl Shared {
             );
         }
         Ok(done)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Cache, Params, Rules, disk::Invalidation};
+    use std::cell::Cell;
+
+    #[test]
+    fn a_record_counts_once_wherever_its_replay_is_ended() {
+        for steps in 0..8_u32 {
+            let rules =
+                Rules::from_json(r#"{ "version": "1.0", "cache_keys": {}, "rules": {} }"#).unwrap();
+            let cache = Cache::builder(rules).in_memory().open().unwrap();
+            let entry = Entry {
+                value: "v".to_owned(),
+                leases: "l".into(),
+            };
+            let record = Invalidation::of(vec![entry], Params::new(), 0);
+            let kept = cache.0.outbox.perform(&OutboxAction::Defer(record));
+            kept.unwrap();
+            let before = Cell::new(steps);
+            let ended = || before.replace(before.get().saturating_sub(1)) == 0;
+            cache.0.replayer.shared.replay(ended).unwrap();
+            assert_eq!(cache.replay_outbox().unwrap().left, 0);
+            assert_eq!(
+                cache.stats().outbox_replayed,
+                1,
+                "ended before step {steps}"
+            );
+        }
     }
 }

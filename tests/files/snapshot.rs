@@ -389,6 +389,7 @@ fn readers_never_see_the_half_of_what_is_written_in_place() {
     let (mut last, mut naive) = (0, 0);
     thread::scope(|scope| {
         scope.spawn(|| {
+            let _done = support::SetOnDrop(&done);
             for years in 1..=200 {
                 let note = "x".repeat(10_000);
                 let text = Climate { years, note }.bytes();
@@ -400,7 +401,6 @@ fn readers_never_see_the_half_of_what_is_written_in_place() {
                 drop(file);
                 thread::sleep(Duration::from_micros(300));
             }
-            done.store(true, Ordering::SeqCst);
         });
         while !done.load(Ordering::SeqCst) {
             let text = fs::read(&path).expect("there");

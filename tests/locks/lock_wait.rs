@@ -127,9 +127,6 @@ fn a_lock_goes_round_without_polling() {
         asked <= turns * (3 + PROCESSES) + polls,
         "{asked} requests for {turns} turns and {waited:?} of waiting: the waiters poll"
     );
-    if given("CACHETX_SOAK").is_some() {
-        assert!(median < Duration::from_millis(5), "{median:?}");
-    }
 }
 
 #[test]

@@ -7,6 +7,7 @@ pub mod gate;
 pub mod nodes;
 pub mod rotation;
 pub mod trio;
+pub mod warnings;
 
 use cachetx::{
     Cache, CacheBuilder, Document, Rules, Store, StoreBuilder,
@@ -74,6 +75,7 @@ pub fn any_binary() -> &'static ServerBinary {
 /// Its time-outs are none that a busy machine runs into.
 pub fn cache_builder() -> CacheBuilder {
     const LONG: Duration = Duration::from_secs(10);
+    warnings::listen();
     Cache::builder(rules())
         .connect_timeout(LONG)
         .response_timeout(LONG)
@@ -91,6 +93,7 @@ impl World {
     }
 
     pub fn on(binary: &ServerBinary) -> Self {
+        warnings::listen();
         Self {
             server: Server::start(binary).expect("the server starts"),
             root: TempDir::new().expect("a temporary folder"),

@@ -87,6 +87,7 @@ impl Rotation {
         let saved: Vec<AtomicU64> = (0..WRITERS).map(|_| AtomicU64::new(0)).collect();
         let asked = self.asked.load(SeqCst);
         std::thread::scope(|scope| {
+            let ending = super::SetOnDrop(&ended);
             let writers: Vec<_> = (0..WRITERS)
                 .map(|n| {
                     let (document, ended, saved) = (document(n), &ended, &saved[n]);
@@ -117,7 +118,7 @@ impl Rotation {
                 self.kill_connections();
             }
             progress();
-            ended.store(true, SeqCst);
+            drop(ending);
         });
         let years = (0..DOCUMENTS).map(|n| document(n).read().expect("read").years);
         let saves: u64 = saved.iter().map(|saved| saved.load(SeqCst)).sum();

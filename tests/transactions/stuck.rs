@@ -3,49 +3,16 @@
 use crate::{
     bed::*,
     support::trio::{self, create, document, on_disk},
-    support::{RUN, World, until},
+    support::{RUN, World, until, warnings},
 };
 use std::{
     fs,
     path::Path,
     sync::{
-        Arc, Mutex, OnceLock,
+        Arc,
         atomic::{AtomicUsize, Ordering::SeqCst},
     },
 };
-
-/// Warnings of all tests here, as they were logged.
-static WARNINGS: Mutex<Vec<String>> = Mutex::new(Vec::new());
-
-struct Warnings;
-
-impl log::Log for Warnings {
-    fn enabled(&self, metadata: &log::Metadata<'_>) -> bool {
-        metadata.level() <= log::Level::Warn
-    }
-
-    fn log(&self, record: &log::Record<'_>) {
-        if self.enabled(record.metadata()) {
-            let mut all = WARNINGS.lock().expect("not poisoned");
-            all.push(record.args().to_string());
-        }
-    }
-
-    fn flush(&self) {}
-}
-
-fn listen_to_warnings() {
-    static ONCE: OnceLock<()> = OnceLock::new();
-    ONCE.get_or_init(|| {
-        log::set_logger(&Warnings).expect("the only one");
-        log::set_max_level(log::LevelFilter::Warn);
-    });
-}
-
-fn warnings_of(what: &str) -> usize {
-    let all = WARNINGS.lock().expect("not poisoned");
-    all.iter().filter(|it| it.contains(what)).count()
-}
 
 /// The background has looked for journals so often since.
 fn looks(root: &Path, times: usize) {
@@ -59,7 +26,6 @@ fn looks(root: &Path, times: usize) {
 
 #[test]
 fn one_that_cannot_be_finished_is_complained_of_once_and_keeps_savers_out_but_no_readers() {
-    listen_to_warnings();
     let world = World::start();
     let store = idle_store(&world);
     create(&store, RUN, 1);
@@ -75,7 +41,7 @@ fn one_that_cannot_be_finished_is_complained_of_once_and_keeps_savers_out_but_no
 
     let background = trio::store(&world);
     looks(world.root.path(), 4);
-    assert_eq!(warnings_of(id), 1, "{:?}", WARNINGS.lock());
+    assert_eq!(warnings::with(id), 1);
 
     let read = document(&store, RUN, "climate").read();
     assert_eq!(read.expect("a reader goes on").n, 10);

@@ -2,7 +2,7 @@
 
 use super::{
     Process, Verdict, Way, by_hand, ensure, library, only_the_library_passes,
-    support::{Climate, World, any_binary, gate::Gate, get, key},
+    support::{Climate, SetOnDrop, World, any_binary, gate::Gate, get, key},
 };
 use cachetx::testing::{ServerBinary, ServerOptions};
 use std::{
@@ -53,8 +53,8 @@ fn restarted(way: Way, mut world: World) -> Verdict {
     let server = &mut world.server;
     thread::scope(|scope| {
         scope.spawn(|| {
+            let _back = SetOnDrop(&back);
             server.restart().expect("it starts again");
-            back.store(true, SeqCst);
         });
         while !back.load(SeqCst) {
             // It fails or works: the server loads, or has loaded.
