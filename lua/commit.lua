@@ -1,12 +1,14 @@
 -- Deletes the dependents, lets the own entries live and releases the locks, if all locks are still the caller's.
 --
--- The own values come right before this in the same MULTI, by a plain SET with a short life each: nobody sees them before this has
--- given them their lives or deleted them again, and where the script is lost they end by themselves.
+-- The own values come right before this in the same MULTI, by a plain SET with a short life each, which sets nothing over an absent
+-- entry where `over` is given: nobody sees them before this has given them their lives or deleted them again, and where the script
+-- is lost they end by themselves.
 --
 -- An own stamp that carries this commit's id shows that the commit has run. What was set then may have been deleted since, so
 -- the values go, and nothing but the release is done again. Where a lock is lost, what would have been set or deleted is
 -- deleted: that is always safe. So it is where an own stamp is of a later file: this request was held up on its way, and the
--- document was saved again meanwhile.
+-- document was saved again meanwhile. And where what is stored is not the entry of the file that was replaced: without a lock,
+-- anything may have happened since.
 --
 -- Read before the first write: the locks, the stamps, what is in flight. Written: delete (what is in flight, dependents), then
 -- the own entries' stamps and lives, then release. Cut anywhere, entries are absent or unchanged and the locks held, but for
@@ -31,6 +33,7 @@
 --   file*      for each own entry: the stamp of its file, followed by
 --   voucher*     what the stamp key is set to
 --   ttl_ms*      the life of both in ms
+--   over*        the stamp of the file that it replaced; empty where a lock keeps others from changing it
 --   count*     for each group: how many dependents it has
 -- Replies
 --   committed  removed (decimal): dependents that were there
@@ -43,19 +46,25 @@ local write = redis.call
 
 --@include limits
 
--- The usual case first, by one look and nothing that it does not need: one document whose lock is held, a stamp of an earlier file
--- or none, nothing in flight. Where that is not so, nothing was done, and the general way below finds out why.
-if ARGV[4] == '1' and ARGV[5] == '1' and #KEYS <= UNLINK_CHUNK
-    and (ARGV[6] == '0' or ARGV[6] == '1' and KEYS[5] == KEYS[4]) then
-    local found, file = redis.call('MGET', KEYS[1], KEYS[2]), ARGV[9]
-    local stamp = found[2]
-    local is_next = not stamp or stamp < file and string.find(stamp, '-', 1, true) == string.find(file, '-', 1, true)
-        and not string.find(stamp, ARGV[1], 1, true)
-    if found[1] == ARGV[7] and is_next and redis.call('TYPE', KEYS[4]).ok ~= 'hash' then
-        local removed = KEYS[6] and write('UNLINK', unpack(KEYS, 6)) or 0
-        write('SET', KEYS[2], ARGV[10], 'PX', ARGV[11])
-        write('PEXPIRE', KEYS[3], ARGV[11])
-        if ARGV[2] == '1' then
+-- The usual case first, by one look and nothing that it does not need: one document, whose lock is held or which has none, a stamp of an
+-- earlier file or none, nothing in flight. Where that is not so, nothing was done, and the general way below finds out why.
+local l = tonumber(ARGV[4])
+if l < 2 and ARGV[5] == '1' and #KEYS <= UNLINK_CHUNK
+    and (ARGV[6] == '0' or ARGV[6] == '1' and KEYS[l + 4] == KEYS[l + 3]) then
+    local found, a = redis.call('MGET', unpack(KEYS, 1, l + 1)), 2 * l
+    local stamp, file, over = found[l + 1], ARGV[a + 7], ARGV[a + 10]
+    local is_next
+    if over == '' then
+        is_next = not stamp or stamp < file and string.find(stamp, '-', 1, true) == string.find(file, '-', 1, true)
+            and not string.find(stamp, ARGV[1], 1, true)
+    else
+        is_next = stamp and string.sub(stamp, 1, #over + 1) == over .. ':' and redis.call('TYPE', KEYS[l + 2]).ok ~= 'none'
+    end
+    if is_next and (l == 0 or found[1] == ARGV[7]) and redis.call('TYPE', KEYS[l + 3]).ok ~= 'hash' then
+        local removed = KEYS[l + 5] and write('UNLINK', unpack(KEYS, l + 5)) or 0
+        write('SET', KEYS[l + 1], ARGV[a + 8], 'PX', ARGV[a + 9])
+        write('PEXPIRE', KEYS[l + 2], ARGV[a + 9])
+        if l == 1 and ARGV[2] == '1' then
             write('UNLINK', KEYS[1])
             redis.pcall('PUBLISH', ARGV[8], '')
         end
@@ -88,7 +97,9 @@ for i = 1, owns do
     if stamp and writer(stamp) == id then
         replayed = true
     end
-    if is_later(stamp, ARGV[own_args + 3 * i - 2]) then
+    local over = ARGV[own_args + 4 * i]
+    if is_later(stamp, ARGV[own_args + 4 * i - 3])
+        or over ~= '' and not (is_of(stamp, over) and redis.call('TYPE', KEYS[value + i]).ok ~= 'none') then
         superseded = true
     end
 end
@@ -100,7 +111,7 @@ if not replayed then
     end
     local first = first_dependent
     for i = 1, groups do
-        local last = first + tonumber(ARGV[own_args + 3 * owns + i]) - 1
+        local last = first + tonumber(ARGV[own_args + 4 * owns + i]) - 1
         add_in_flight(flights, KEYS[group + i], first, last, token)
         first = last + 1
     end
@@ -109,7 +120,7 @@ if not replayed then
 end
 local sets = all_held and not superseded and not replayed
 for i = 1, owns do
-    local key, arg = KEYS[value + i], own_args + 3 * i - 2
+    local key, arg = KEYS[value + i], own_args + 4 * i - 3
     if sets then
         write('SET', KEYS[locks + i], ARGV[arg + 1], 'PX', ARGV[arg + 2])
         write('PEXPIRE', key, ARGV[arg + 2])

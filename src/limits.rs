@@ -50,6 +50,14 @@ pub const DEFAULT_LOCK_WAIT: Duration = Duration::from_secs(10);
 pub const LOCK_POLL_MIN: Duration = Duration::from_millis(2);
 /// The longest of these pauses.
 pub const LOCK_POLL_MAX: Duration = Duration::from_millis(50);
+/// Tries of an update before it waits for the document's lock.
+pub const UPDATE_TRIES_WITHOUT_LOCK: u32 = 3;
+/// Tries of an update of a document without a lock.
+pub const UPDATE_TRIES: u32 = 100;
+/// Between two tries of an update: the first pause; it doubles up to [`UPDATE_PAUSE_MAX`] and is jittered.
+pub const UPDATE_PAUSE_MIN: Duration = Duration::from_millis(1);
+/// The longest of these pauses.
+pub const UPDATE_PAUSE_MAX: Duration = Duration::from_millis(20);
 /// Between two tries for a held lock where messages come: one may be lost.
 pub const LOCK_LISTEN_POLL: Duration = Duration::from_millis(250);
 /// A lock that is held for so long is listened to by its holder: it may be cleared.

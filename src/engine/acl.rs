@@ -19,9 +19,10 @@ const fn need(command: &'static str, probe: &'static [&'static str]) -> Need {
 }
 
 /// What operations do to keys, in every engine.
-const EVERYWHERE: [Need; 14] = [
+const EVERYWHERE: [Need; 15] = [
     need("mget", &["MGET", KEY]),
     need("get", &["GET", KEY]),
+    need("getex", &["GETEX", KEY]),
     need("pttl", &["PTTL", KEY]),
     need("set", &["SET", KEY, "", "XX"]),
     need("pexpire", &["PEXPIRE", KEY, "1"]),

@@ -38,6 +38,8 @@ struct OwnNames {
     stamp_key: String,
     file: String,
     voucher: String,
+    /// Empty where it may be set over anything.
+    over: String,
 }
 
 /// Entries that share a leases key.
@@ -70,6 +72,7 @@ impl<'a> Call<'a> {
             stamp_key: sibling(&own.entry.value, "stamp"),
             file: own.stamp.to_string(),
             voucher: voucher(&own.stamp, id, &own.bytes),
+            over: own.over.map_or_else(String::new, |over| over.to_string()),
         });
         Some(Self {
             name,
@@ -91,7 +94,10 @@ impl<'a> Call<'a> {
         for own in &op.own {
             let key = own.entry.value.as_bytes();
             packed.bytes.reserve(own.bytes.len() + key.len() + 64);
-            packed.request(&[b"SET", key, &own.bytes, b"PX", ttl.as_bytes()]);
+            match own.over {
+                Some(_) => packed.request(&[b"SET", key, &own.bytes, b"PX", ttl.as_bytes(), b"XX"]),
+                None => packed.request(&[b"SET", key, &own.bytes, b"PX", ttl.as_bytes()]),
+            }
         }
     }
 
@@ -174,6 +180,7 @@ impl<'a> Call<'a> {
             sink.arg("file", names.file.as_bytes());
             sink.arg("voucher", names.voucher.as_bytes());
             sink.number("ttl_ms", own.ttl_ms);
+            sink.arg("over", names.over.as_bytes());
         }
         self.group_counts(sink);
     }

@@ -76,7 +76,8 @@ fn holders(session: &mut Session<'_>, op: &Op, asked: &Holders) -> Result<Reply,
     for keys in asked.locks.chunks(limits::UNLINK_CHUNK) {
         let replies = session.exchange(|packed| {
             for key in keys {
-                packed.request(&[b"GET", key.as_bytes()]);
+                // A replica refuses it, and so does a primary that has become one and knows of no lock.
+                packed.request(&[b"GETEX", key.as_bytes()]);
                 packed.request(&[b"PTTL", key.as_bytes()]);
             }
         })?;
@@ -88,7 +89,7 @@ fn holders(session: &mut Session<'_>, op: &Op, asked: &Holders) -> Result<Reply,
     Ok(Reply::Holders(HoldersReply::Found(found)))
 }
 
-/// What GET and PTTL say of one lock.
+/// What GETEX and PTTL say of one lock.
 fn holder(op: &Op, value: Value, left: Value) -> Result<Option<(String, u64)>, Failure> {
     match (value, left) {
         (Value::Nil, _) => Ok(None),

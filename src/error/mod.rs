@@ -62,6 +62,10 @@ pub(crate) enum Kind {
     )]
     Conflict { document: String },
     #[error(
+        "{document}: somebody else saved it during each of {tries} tries to update it; nothing was written"
+    )]
+    Overtaken { document: String, tries: u32 },
+    #[error(
         "{document}: fenced, a later holder of the lock (fence {stored}) has saved since this guard got fence {own}; nothing was written"
     )]
     Fenced {
@@ -114,7 +118,7 @@ pub(crate) enum Kind {
         attempts: u32,
     },
     #[error(
-        "{name}: loaded again inside of its own load, by the same thread, which would wait for itself; let the inner code use what the outer one has read, or give the inner one another key"
+        "{name}: loaded or updated again inside of its own load or update, by the same thread, which would wait for itself; let the inner code use what the outer one has read, or give the inner one another key"
     )]
     Nested { name: String },
     #[error("{document}: another process held the sidecar's OS lock for over {} s; nothing was written", .waited.as_secs())]
@@ -209,10 +213,10 @@ impl Error {
         matches!(self.kind(), Kind::LockLost { .. })
     }
 
-    /// Whether the file is not the one the guard had read.
+    /// Whether the file is not the one the guard, or each try of an update, had read.
     #[must_use]
     pub fn is_conflict(&self) -> bool {
-        matches!(self.kind(), Kind::Conflict { .. })
+        matches!(self.kind(), Kind::Conflict { .. } | Kind::Overtaken { .. })
     }
 
     /// Whether a later holder of the lock has saved already.
@@ -251,8 +255,8 @@ impl Error {
         matches!(self.kind(), Kind::TooLarge { .. })
     }
 
-    /// Whether a value's loader asked for that very value, or a document's `Deserialize` read that very document: the thread
-    /// would have waited for itself. A mistake in the program.
+    /// Whether a value's loader asked for that very value, a document's `Deserialize` read that very document, or the closure of an
+    /// update updated that very document: the thread would have waited for itself. A mistake in the program.
     #[must_use]
     pub fn is_nested(&self) -> bool {
         matches!(self.kind(), Kind::Nested { .. })

@@ -31,6 +31,9 @@ pub(crate) struct Own {
     pub(crate) bytes: Bytes,
     pub(crate) stamp: Stamp,
     pub(crate) ttl_ms: u64,
+    /// The file that was replaced: the entry is set only where the server has that file's. `None` where a lock keeps others from
+    /// changing it meanwhile.
+    pub(crate) over: Option<Stamp>,
 }
 
 /// An own entry that is deleted, and the version that its stamp says from then on: no commit of an earlier one, which may
@@ -308,7 +311,7 @@ operations! {
     /// An operator's: deletes locks whoever holds them, in one plain `UNLINK`. Fences stay.
     ClearLocks { locks: Vec<String> } -> ClearLocksReply { Cleared(u64) }
 
-    /// The value of each lock that is held and the ms that it has left (`u64::MAX` where it never ends), by plain `GET`s and
-    /// `PTTL`s in one round trip. What is no string is no lock.
+    /// The value of each lock that is held and the ms that it has left (`u64::MAX` where it never ends), by plain `GETEX`es,
+    /// which only a primary answers, and `PTTL`s in one round trip. What is no string is no lock.
     Holders { locks: Vec<String> } -> HoldersReply { Found(Vec<Option<(String, u64)>>) }
 }

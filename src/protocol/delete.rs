@@ -53,7 +53,7 @@ pub(crate) fn delete(plan: Plan) -> Run<Outcome> {
         let what = Invalidation {
             entries,
             raises: vec![after(&plan)],
-            release: Some(plan.writer.lock.clone()),
+            release: plan.writer.lock().cloned(),
             params: params.clone(),
             at_ns: io.now().wall_ns,
         };
@@ -93,7 +93,7 @@ async fn unlink(io: &super::Io, plan: &Plan, intent: &mut Option<Intent>) -> Res
             what: plan.document.clone(),
             steps: Scope::steps_of(&plan.own, &plan.dependents),
             raises: vec![after(plan)],
-            lock: Some(plan.writer.lock.clone()),
+            lock: plan.writer.lock().cloned(),
             release: true,
             params: plan.params.clone(),
             token: plan.token.clone(),
@@ -106,7 +106,7 @@ async fn unlink(io: &super::Io, plan: &Plan, intent: &mut Option<Intent>) -> Res
     let deleted = plan.writer.read.as_ref();
     let deleted = deleted.map_or(0, |read| read.version.stamp.mtime_ns);
     let next = Sidecar {
-        fence: plan.writer.fence,
+        fence: plan.writer.fence(),
         mtime_ns: sidecar.mtime_ns.max(deleted),
         journal: None,
     };

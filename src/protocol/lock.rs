@@ -97,7 +97,7 @@ pub(crate) fn take(claim: Claim) -> Run<Held> {
             }
             acquired => acquired?,
         };
-        match look(&io, &claim).await {
+        match look_between_updates(&io, &claim).await {
             Ok((read, sidecar)) => Ok(Held {
                 lock,
                 fence,
@@ -236,6 +236,21 @@ fn as_expected(claim: &Claim, there: bool) -> Result<()> {
         (Expect::Nothing, true) => Err(Error::new(Kind::AlreadyExists { document })),
         _ => Ok(()),
     }
+}
+
+/// The same for a lock that the server gave. What an update is about to rename is waited for: it has seen this lock free.
+async fn look_between_updates(io: &Io, claim: &Claim) -> Result<(Option<Found>, Sidecar)> {
+    if claim.expect == Expect::Nothing || cfg!(cachetx_without_read_lock) {
+        return look(io, claim).await;
+    }
+    let sidecar = io.lock_sidecar(&claim.place).await?;
+    let found = io
+        .read_file(&claim.place, Missing::Brief, sidecar.mtime_ns)
+        .await;
+    io.unlock_sidecars(std::slice::from_ref(&claim.place)).await;
+    let found = found?;
+    as_expected(claim, found.is_some())?;
+    Ok((found, sidecar))
 }
 
 /// The document and its sidecar, once the lock is held.

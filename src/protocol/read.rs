@@ -149,6 +149,16 @@ async fn end_lease(io: &Io, reader: &Reader, token: String, found: Option<&Found
     }
 }
 
+/// The document for a writer without its lock.
+pub(crate) fn to_change(document: String, place: Place) -> Run<Found> {
+    Run::new(|io| async move {
+        io.writable_folder(&place).await?;
+        let saved_ns = io.finish_what_died(&place).await.mtime_ns;
+        let found = io.read_file(&place, Missing::Brief, saved_ns).await?;
+        found.ok_or_else(|| Error::new(Kind::NotFound { document }))
+    })
+}
+
 /// Whether there is a document.
 pub(crate) fn exists(place: Place) -> Run<bool> {
     Run::new(|io| async move { Ok(io.stat(&place).await?.is_some()) })

@@ -10,6 +10,7 @@ use super::{
     run::{Io, Run},
     spread::Spread,
     tries::Tries,
+    value,
 };
 use crate::{
     Error, Params, Result,
@@ -17,8 +18,8 @@ use crate::{
     error::Kind,
     limits,
     op::{
-        Bytes, Commit, CommitReply, Entry, Invalidate, InvalidateReply, Lock, Own, Raise, Stamp,
-        Wait,
+        Bytes, Commit, CommitReply, Entry, Fault, Holders, HoldersReply, Invalidate,
+        InvalidateReply, Lock, Own, Raise, Stamp, Wait,
     },
 };
 use std::time::Duration;
@@ -52,14 +53,51 @@ pub(crate) struct Plan {
 /// What a writer must show to be let at the file.
 #[derive(Clone, Debug)]
 pub(crate) struct Writer {
-    pub(crate) lock: Lock,
-    pub(crate) fence: u64,
-    /// Renewals move it on while the save is on its way.
-    pub(crate) expires: Expires,
+    pub(crate) right: Right,
     /// The version that it read; `None` where it makes the document.
     pub(crate) read: Option<Known>,
     /// The highest modification time it knows of.
     pub(crate) last_mtime_ns: i64,
+}
+
+/// What keeps others from saving meanwhile.
+#[derive(Clone, Debug)]
+pub(crate) enum Right {
+    /// The document's lock.
+    Lock {
+        lock: Lock,
+        fence: u64,
+        /// Renewals move it on while the save is on its way.
+        expires: Expires,
+    },
+    /// Nothing, before the sidecar's OS lock is had. Then nobody may hold the lock with this key, where documents have locks:
+    /// who comes later reads under that OS lock, and so what this writer saves.
+    Update { lock_key: Option<String> },
+}
+
+impl Writer {
+    pub(crate) fn lock(&self) -> Option<&Lock> {
+        match &self.right {
+            Right::Lock { lock, .. } => Some(lock),
+            Right::Update { .. } => None,
+        }
+    }
+
+    /// Zero without a lock.
+    pub(crate) fn fence(&self) -> u64 {
+        match self.right {
+            Right::Lock { fence, .. } => fence,
+            Right::Update { .. } => 0,
+        }
+    }
+
+    /// The file that a save without a lock replaces.
+    fn over(&self) -> Option<Stamp> {
+        match self.right {
+            Right::Lock { .. } => None,
+            Right::Update { .. } => self.read.as_ref().map(|read| read.version.stamp),
+        }
+    }
 }
 
 /// A save that went through.
@@ -121,22 +159,34 @@ pub(crate) fn save(plan: Plan) -> Run<Saved> {
 
 async fn publish(io: &Io, plan: &Plan, intent: &mut Option<Intent>) -> Result<Stamp> {
     let place = &plan.place;
+    if let Right::Update { .. } = plan.writer.right {
+        // Of many at work on one document most are told so here, before they have written anything, or wait for the OS lock.
+        still_read(io, &plan.document, place, &plan.writer).await?;
+    }
     io.write_temp(place, &plan.bytes).await?;
     let mut stamp = io.stamp_temp(place, plan.writer.last_mtime_ns).await?;
     io.disk(place, FileAction::SyncTemp).await?;
 
-    // What can fail for the file's sake is behind; what is marked is marked for as short as can be.
+    // What can fail for the file's sake is behind; what is marked is marked for as short as can be. Of several without a lock one
+    // marks at a time.
+    let early = match plan.writer.right {
+        Right::Lock { .. } => None,
+        Right::Update { .. } => Some(admit(io, &plan.document, place, &plan.writer).await?),
+    };
     if plan.guarantee == Guarantee::CrashSafe {
         *intent = Some(Intent::declare(io, scope(plan, stamp)).await?);
     }
-    let (sidecar, over) = admit(io, &plan.document, place, &plan.writer).await?;
+    let (sidecar, over) = match early {
+        Some(admitted) => admitted,
+        None => admit(io, &plan.document, place, &plan.writer).await?,
+    };
     if sidecar.mtime_ns >= stamp.mtime_ns {
         // A document was made and deleted here since this writer looked.
         stamp = io.stamp_temp(place, sidecar.mtime_ns).await?;
         io.disk(place, FileAction::SyncTemp).await?;
     }
     let next = Sidecar {
-        fence: plan.writer.fence,
+        fence: plan.writer.fence().max(sidecar.fence),
         mtime_ns: stamp.mtime_ns,
         journal: None,
     };
@@ -158,7 +208,7 @@ fn scope(plan: &Plan, stamp: Stamp) -> Scope {
             stamp,
             ttl_ms: plan.ttl_ms,
         }],
-        lock: Some(plan.writer.lock.clone()),
+        lock: plan.writer.lock().cloned(),
         release: plan.release,
         params: plan.params.clone(),
         token: plan.id.clone(),
@@ -175,7 +225,29 @@ pub(super) async fn admit(
 ) -> Result<(Sidecar, Option<Identity>)> {
     let sidecar = io.lock_sidecar(place).await?;
     let over = may_write(io, document, place, writer, &sidecar).await?;
+    if let Right::Update {
+        lock_key: Some(key),
+    } = &writer.right
+    {
+        nobody_holds(io, document, key).await?;
+    }
     Ok((sidecar, over))
+}
+
+/// Asked under the OS lock only: before, somebody could take the lock and read the file after the answer and before the rename.
+async fn nobody_holds(io: &Io, document: &str, lock_key: &str) -> Result<()> {
+    let locks = vec![lock_key.to_owned()];
+    let HoldersReply::Found(found) = io
+        .server(Holders { locks })
+        .await
+        .map_err(Fault::into_error)?;
+    match found.into_iter().flatten().next() {
+        None => Ok(()),
+        Some((value, left_ms)) => Err(Error::new(Kind::LockHeld {
+            document: document.to_owned(),
+            holder: value::holder(&value, left_ms),
+        })),
+    }
 }
 
 /// Under the sidecar's OS lock. The order of the checks is the order of what the caller would want to know: who was faster,
@@ -190,15 +262,18 @@ pub(super) async fn may_write(
     let name = document;
     let document = || document.to_owned();
     io.writable_folder(place).await?;
-    if sidecar.fence > writer.fence {
+    let Right::Lock { fence, expires, .. } = &writer.right else {
+        return still_read(io, name, place, writer).await;
+    };
+    if sidecar.fence > *fence {
         return Err(Error::new(Kind::Fenced {
             document: document(),
-            own: writer.fence,
+            own: *fence,
             stored: sidecar.fence,
         }));
     }
     let over = still_read(io, name, place, writer).await?;
-    if io.now().boot >= writer.expires.get() {
+    if io.now().boot >= expires.get() {
         return Err(Error::new(Kind::LockLost {
             document: document(),
             why: "its time to live is over",
@@ -301,12 +376,13 @@ impl Step {
 async fn commit(io: &Io, plan: &Plan, stamp: Stamp, intent: Option<&Intent>) -> Step {
     let asked = Commit {
         id: plan.id.clone(),
-        locks: vec![plan.writer.lock.clone()],
+        locks: plan.writer.lock().cloned().into_iter().collect(),
         own: vec![Own {
             entry: plan.own.clone(),
             bytes: plan.bytes.clone(),
             stamp,
             ttl_ms: plan.ttl_ms,
+            over: plan.writer.over(),
         }],
         dependents: plan.dependents.here.clone(),
         release: plan.release,
@@ -325,7 +401,7 @@ async fn commit(io: &Io, plan: &Plan, stamp: Stamp, intent: Option<&Intent>) -> 
             stamp,
             ttl_ms: plan.ttl_ms,
         }],
-        release: plan.release.then(|| plan.writer.lock.clone()),
+        release: plan.writer.lock().filter(|_| plan.release).cloned(),
         params: plan.params.clone(),
         at_ns: io.now().wall_ns,
     };

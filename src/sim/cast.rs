@@ -16,10 +16,10 @@ use crate::{
         group::{self, Member},
         load::{self, Begun, Filled},
         lock::{self, Expect, WhileAway},
-        read::{Reader, read},
+        read::{Reader, read, to_change},
         recover,
         replay::{How, replay},
-        save::{Plan, Saved, Writer, save},
+        save::{Plan, Right, Saved, Writer, save},
     },
 };
 use std::{sync::Arc, time::Duration};
@@ -102,30 +102,49 @@ impl Paper {
         hand.run(lock::take(claim)).await
     }
 
-    /// Saves what was read under the lock with one number more; a save that fails lets the lock go.
-    pub(crate) async fn save(&self, hand: &Hand, held: Held, number: u64) -> Result<Saved> {
-        let plan = Plan {
+    fn plan(&self, hand: &Hand, bytes: Bytes, writer: Writer) -> Plan {
+        Plan {
             document: self.name.to_owned(),
             place: self.place.clone(),
             id: hand.token(),
-            bytes: with(&held, number)?,
+            bytes,
             own: self.own.clone(),
             ttl_ms: ENTRY_TTL.as_millis() as u64,
             dependents: self.spread(),
             params: Params::new(),
-            writer: writer(&held),
-            release: true,
+            release: matches!(writer.right, Right::Lock { .. }),
+            writer,
             wait: None,
             guarantee: self.guarantee,
             mark_ttl: MARK_TTL,
             patience: PATIENCE,
-        };
+        }
+    }
+
+    /// Saves what was read under the lock with one number more; a save that fails lets the lock go.
+    pub(crate) async fn save(&self, hand: &Hand, held: Held, number: u64) -> Result<Saved> {
+        let plan = self.plan(hand, with(held.read.as_ref(), number)?, writer(&held));
         let saved = hand.run(save(plan)).await;
         if saved.is_err() {
             let released = lock::release(self.name.to_owned(), held.lock);
             hand.run(released).await?;
         }
         saved
+    }
+
+    /// Adds a number by one try of an update, which looks whether somebody holds the lock, or does not.
+    pub(crate) async fn update(&self, hand: &Hand, looks: bool, number: u64) -> Result<Saved> {
+        let read = to_change(self.name.to_owned(), self.place.clone());
+        let found = hand.run(read).await?;
+        let writer = Writer {
+            right: Right::Update {
+                lock_key: looks.then(|| self.lock_key()),
+            },
+            last_mtime_ns: found.stamp().mtime_ns,
+            read: Some(found.known()),
+        };
+        let plan = self.plan(hand, with(Some(&found), number)?, writer);
+        hand.run(save(plan)).await
     }
 
     /// Locks and saves.
@@ -215,7 +234,7 @@ fn members(papers: &[Paper], held: &[Held], number: u64) -> Result<Vec<Member>> 
         Ok(Member {
             document: paper.name.to_owned(),
             place: paper.place.clone(),
-            bytes: with(held, number)?,
+            bytes: with(held.read.as_ref(), number)?,
             own: paper.own.clone(),
             ttl_ms: ENTRY_TTL.as_millis() as u64,
             // Nothing is deleted twice.
@@ -254,9 +273,8 @@ pub(crate) async fn mend(hand: &Hand) -> Result<()> {
     Ok(())
 }
 
-/// What was read under a lock, with one number more.
-fn with(held: &Held, number: u64) -> Result<Bytes> {
-    let read = held.read.as_ref();
+/// What was read, with one number more.
+fn with(read: Option<&Found>, number: u64) -> Result<Bytes> {
     let mut saves = read.map_or(Ok(Vec::new()), |found| parse(&found.bytes))?;
     saves.push(number);
     Ok(text(&saves))
@@ -265,9 +283,11 @@ fn with(held: &Held, number: u64) -> Result<Bytes> {
 fn writer(held: &Held) -> Writer {
     let read = held.read.as_ref().map(Found::known);
     Writer {
-        lock: held.lock.clone(),
-        fence: held.fence,
-        expires: Expires::at(held.expires),
+        right: Right::Lock {
+            lock: held.lock.clone(),
+            fence: held.fence,
+            expires: Expires::at(held.expires),
+        },
         last_mtime_ns: held
             .last_mtime_ns
             .max(read.as_ref().map_or(0, |read| read.version.stamp.mtime_ns)),

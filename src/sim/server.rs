@@ -33,6 +33,8 @@ pub(crate) enum ServerWeakness {
     KeepsDependents,
     /// A writer's mark is not written down.
     ForgetsMarks,
+    /// A commit sets its entries over whatever is there, or is not.
+    SetsOverAnything,
     /// On the way to it, any request is sent again by the engine where its connection was closed.
     AllSentAgain,
 }
@@ -128,6 +130,9 @@ impl SimServer {
             }
             (Some(ServerWeakness::KeepsDependents), Op::Commit(commit)) => {
                 commit.dependents.clear();
+            }
+            (Some(ServerWeakness::SetsOverAnything), Op::Commit(commit)) => {
+                commit.own.iter_mut().for_each(|own| own.over = None);
             }
             (Some(ServerWeakness::ForgetsMarks), Op::Prepare(prepare)) => {
                 let entries = std::mem::take(&mut prepare.entries);

@@ -27,6 +27,7 @@ pub struct StoreBuilder {
     lock_wait: Duration,
     keep_alive: KeepAlive,
     while_away: WhileAway,
+    has_locks: bool,
     on_lost: Option<OnLost>,
     max_document_bytes: u64,
     file_system: FileSystem,
@@ -50,6 +51,7 @@ impl StoreBuilder {
             lock_wait: limits::DEFAULT_LOCK_WAIT,
             keep_alive: KeepAlive::default(),
             while_away: WhileAway::default(),
+            has_locks: true,
             on_lost: None,
             max_document_bytes: limits::DEFAULT_MAX_DOCUMENT_BYTES,
             file_system: FileSystem::default(),
@@ -118,6 +120,18 @@ impl StoreBuilder {
     /// [`WhileAway::OsLock`] says what it excludes and what not.
     pub fn while_away(mut self, while_away: WhileAway) -> Self {
         self.while_away = while_away;
+        self
+    }
+
+    /// Says that nobody locks these documents: neither [`Document::lock`](crate::Document::lock) of any process, nor another program that
+    /// writes them. Then [`Document::update`](crate::Document::update) does not ask the server whether somebody does, and takes one
+    /// round trip. Locks and transactions of this store are refused ([`Error::is_config`]); making and deleting
+    /// documents stay as they are. By default documents have locks, which updates respect.
+    ///
+    /// Where it is not true, an update may still lose nothing: whoever holds a lock of this library is told of a conflict when it
+    /// saves.
+    pub fn without_locks(mut self) -> Self {
+        self.has_locks = false;
         self
     }
 
@@ -224,6 +238,7 @@ impl StoreBuilder {
             lock_wait: self.lock_wait,
             keep_alive: self.keep_alive,
             while_away: self.while_away,
+            has_locks: self.has_locks,
             on_lost: self.on_lost,
             style: self.style,
             wait: self.wait,

@@ -90,7 +90,7 @@ impl<T> Document<T> {
             document: names.document.clone(),
             place: names.place.clone(),
             own: names.entry.clone(),
-            ttl_ms: hold.ttl_ms(),
+            ttl_ms: self.store.ttl_ms(names),
             dependents,
             params: names.params.clone(),
             writer: hold.writer()?,
@@ -139,11 +139,26 @@ impl<T> Document<T> {
         &self.names
     }
 
+    pub(super) fn store(&self) -> &Store {
+        &self.store
+    }
+
     /// Takes the lock of a document that is there; its bytes. Several at a time come from the server only: OS locks would be
     /// taken in another order than those of a transaction's files.
     pub(super) fn take_from_server(&self, wait: Duration) -> Result<(Hold, Bytes)> {
+        self.has_a_lock()?;
         let (hold, bytes) = self.take_or(WhileAway::Fail, wait, Expect::Document)?;
         Ok((hold, bytes.unwrap_or_default()))
+    }
+
+    fn has_a_lock(&self) -> Result<()> {
+        match self.store.0.has_locks {
+            true => Ok(()),
+            false => Err(Error::new(Kind::Config(format!(
+                "{}: the store was opened with StoreBuilder::without_locks, so updates would not respect this lock: change the document by Document::update",
+                self.names.document
+            )))),
+        }
     }
 
     /// Takes the lock; the bytes that the file had then.
@@ -200,7 +215,7 @@ impl<T: DeserializeOwned> Document<T> {
     /// # Errors
     ///
     /// [`Error::is_lock_held`] names the holder and the time left; no such document; a file that is not JSON, or not a
-    /// `T`; a `READONLY` marker; a server that is away.
+    /// `T`; a `READONLY` marker; a server that is away; a store [without locks](crate::StoreBuilder::without_locks).
     pub fn lock(&self) -> Result<Locked<T>> {
         self.lock_timeout(self.store.0.lock_wait)
     }
@@ -220,6 +235,7 @@ impl<T: DeserializeOwned> Document<T> {
     ///
     /// As [`Document::lock`].
     pub fn lock_timeout(&self, wait: Duration) -> Result<Locked<T>> {
+        self.has_a_lock()?;
         // From here on the hold lets the lock go, whatever happens.
         let (hold, bytes) = self.take(wait, Expect::Document)?;
         let bytes = bytes.unwrap_or_default();

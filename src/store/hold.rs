@@ -6,7 +6,7 @@ use super::{
     names::Names,
 };
 use crate::{
-    Error, Outcome, Params, Result,
+    Error, Outcome, Result,
     cache::{Task, now},
     disk::{Known, Session},
     error::Kind,
@@ -16,9 +16,8 @@ use crate::{
         self, Held, Run,
         group::Member,
         lock,
-        save::{Plan, Writer},
+        save::{Plan, Right, Writer},
     },
-    token,
 };
 use serde::{Serialize, de::DeserializeOwned};
 use std::{collections::HashSet, sync::Arc, time::Duration};
@@ -89,9 +88,11 @@ impl Hold {
 
     pub(super) fn writer(&self) -> Result<Writer> {
         Ok(Writer {
-            lock: self.lock.clone().ok_or_else(|| self.lost(GONE))?,
-            fence: self.fence,
-            expires: self.life.expires().clone(),
+            right: Right::Lock {
+                lock: self.lock.clone().ok_or_else(|| self.lost(GONE))?,
+                fence: self.fence,
+                expires: self.life.expires().clone(),
+            },
             read: self.read.clone(),
             last_mtime_ns: self.last_mtime_ns,
         })
@@ -126,23 +127,9 @@ impl Hold {
     ) -> Result<Outcome> {
         let (names, store) = (self.names.clone(), self.store.clone());
         let cache = store.cache();
-        let (dependents, params) = self.expand(save)?;
-        let bytes = self.to_bytes(value)?;
         let plan = Plan {
-            document: names.document.clone(),
-            place: names.place.clone(),
-            id: token::hex_128()?,
-            bytes,
-            own: names.entry.clone(),
-            ttl_ms: self.ttl_ms(),
-            dependents: cache.split(&names.entry, dependents)?,
-            params,
-            writer: self.writer()?,
             release,
-            wait: save.wait_or(self.store.0.wait),
-            guarantee: save.guarantee.unwrap_or(self.store.0.guarantee),
-            mark_ttl: cache.mark_ttl(),
-            patience: cache.response_timeout(),
+            ..store.plan(&names, save, self.to_bytes(value)?, self.writer()?)?
         };
         let bytes = plan.bytes.clone();
         self.begin_save();
@@ -196,38 +183,18 @@ impl Hold {
         named: &mut HashSet<String>,
     ) -> Result<Member> {
         let names = &self.names;
-        let (mut dependents, params) = self.expand(save)?;
+        let (mut dependents, params) = self.store.expand(names, save)?;
         dependents.retain(|entry| named.insert(entry.value.clone()));
         Ok(Member {
             document: names.document.clone(),
             place: names.place.clone(),
             bytes,
             own: names.entry.clone(),
-            ttl_ms: self.ttl_ms(),
+            ttl_ms: self.store.ttl_ms(names),
             dependents: self.store.cache().split(&names.entry, dependents)?,
             params,
             writer: self.writer()?,
         })
-    }
-
-    /// What a save makes out of date, and the params that say so.
-    fn expand(&self, save: &Save) -> Result<(Vec<Entry>, Params)> {
-        let (names, cache) = (&self.names, self.store.cache());
-        let mut params = save.params.clone();
-        for (name, value) in names.params.iter() {
-            if params.get(name).is_none() {
-                params = params.with(name, value.clone());
-            }
-        }
-        let rules = cache.rules();
-        let keys = rules.expand_for(&names.controller, &save.tasks, &params)?;
-        Ok((cache.entries(&keys), params))
-    }
-
-    /// The entry's life.
-    pub(super) fn ttl_ms(&self) -> u64 {
-        let life = self.store.cache().entry_life(self.names.ttl);
-        u64::try_from(life.as_millis()).unwrap_or(u64::MAX)
     }
 
     pub(super) fn to_bytes<T: Serialize>(&self, value: &T) -> Result<Bytes> {

@@ -8,9 +8,11 @@ mod hold;
 mod keep_alive;
 mod locked;
 mod names;
+mod plan;
 mod save;
 mod snapshots;
 mod transaction;
+mod update;
 
 pub use builder::StoreBuilder;
 pub use document::Document;
@@ -61,6 +63,7 @@ struct Inner {
     lock_wait: Duration,
     keep_alive: KeepAlive,
     while_away: WhileAway,
+    has_locks: bool,
     on_lost: Option<OnLost>,
     style: JsonStyle,
     /// Of saves that do not say it themselves.

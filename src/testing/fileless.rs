@@ -10,7 +10,7 @@ use crate::{
     protocol::{
         Action, Answer, Claim, Expires, Run, Step,
         lock::{self, Expect, WhileAway},
-        save::{self, Plan, Writer},
+        save::{self, Plan, Right, Writer},
     },
     token,
 };
@@ -93,9 +93,11 @@ impl FilelessDocument {
             params: self.params.clone(),
             wait: None,
             writer: Writer {
-                lock: held.lock,
-                fence: held.fence,
-                expires: Expires::at(held.expires),
+                right: Right::Lock {
+                    lock: held.lock,
+                    fence: held.fence,
+                    expires: Expires::at(held.expires),
+                },
                 read: held.read.map(|found| found.known()),
                 last_mtime_ns: held.last_mtime_ns,
             },

@@ -6,8 +6,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// How long servers may take to agree on something. They need a second or two on an idle machine.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// How long servers may take to agree on something. They need a second or two on an idle machine; sentinels that find their clock
+/// jump, on one that stood still, do nothing for 30 s (TILT).
+const PATIENCE: Duration = Duration::from_secs(120);
 /// Between two looks.
 const POLL: Duration = Duration::from_millis(10);
 

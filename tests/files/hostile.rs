@@ -261,7 +261,7 @@ fn params_and_tasks_that_do_not_fit_change_nothing() {
     let rules = r#"{ "version": "1.0",
         "cache_keys": { "climate": "c:{run_id}:climate", "omni": "c:{run_id}:omni:{scenario}-end" },
         "rules": { "run": { "invalidates_cache": ["omni"] } } }"#;
-    let cache = Cache::builder(rules.parse::<Rules>().expect("rules"))
+    let cache = crate::support::cache_of(rules.parse::<Rules>().expect("rules"))
         .url(world.server.url())
         .open()
         .expect("a cache");
@@ -375,7 +375,7 @@ fn names_that_stand_for_something_else() {
     let world = World::start();
     let store = |rules: &str, change: fn(cachetx::StoreBuilder) -> cachetx::StoreBuilder| {
         let rules: Rules = rules.parse().expect("rules");
-        let cache = Cache::builder(rules)
+        let cache = crate::support::cache_of(rules)
             .url(world.server.url())
             .open()
             .expect("a cache");

@@ -1,7 +1,7 @@
 //! Who holds a run's locks, and since when.
 
 use crate::support::{self, Climate, RUN, World, key, on_every_server};
-use cachetx::{Cache, Engine, Store, testing::Cluster};
+use cachetx::{Engine, Store, testing::Cluster};
 use std::time::Duration;
 
 fn owner() -> String {
@@ -107,7 +107,7 @@ fn in_a_cluster_every_slot_is_asked() {
         r#"{ "version": "1.0", "rules": {},
              "cache_keys": { "climate": "c:{run_id}:climate", "ash": "c:{run_id}:ash" } }"#,
     );
-    let cache = Cache::builder(rules.expect("they compile"))
+    let cache = support::cache_of(rules.expect("they compile"))
         .cluster(cluster.urls())
         .open()
         .expect("a cache");

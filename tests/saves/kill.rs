@@ -152,10 +152,11 @@ fn kill_everywhere(guarantee: Guarantee) -> Vec<(String, usize)> {
 
 /// The names of the steps before which a kill left dependents of the old file beside the new one.
 fn stale(dependents: &[(String, usize)]) -> Vec<&str> {
-    let steps = dependents.iter().map(|(step, _)| step.as_str());
-    let after = steps.skip_while(|step| *step != "disk.rename").skip(1);
-    let there = |step: &&str| dependents.iter().any(|(s, left)| s == step && *left > 0);
-    after.filter(there).collect()
+    let after = dependents
+        .iter()
+        .skip_while(|(step, _)| step != "disk.rename");
+    let there = after.skip(1).filter(|(_, left)| *left > 0);
+    there.map(|(step, _)| step.as_str()).collect()
 }
 
 #[test]

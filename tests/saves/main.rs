@@ -13,4 +13,5 @@ mod save;
 mod servers_table;
 #[path = "../support/mod.rs"]
 mod support;
+mod update;
 mod wire;

@@ -164,7 +164,7 @@ fn the_lock_key_and_the_layout_are_the_callers() {
     let rules = r#"{ "version": "1.0",
         "cache_keys": { "climate": "nodb_cache:{project}:climate", "omni": "nodb_cache:{project}:omni:{scenario}" },
         "rules": { "run": { "invalidates_cache": ["omni"] } } }"#;
-    let cache = cachetx::Cache::builder(rules.parse().expect("rules"))
+    let cache = support::cache_of(rules.parse().expect("rules"))
         .url(world.server.url())
         .open()
         .expect("a cache");

@@ -1,7 +1,7 @@
 //! Three documents that are saved as one, and what depends on them.
 
 use crate::support::{World, get, key, set};
-use cachetx::{Cache, Document, Rules, Save, Store, StoreBuilder, Transaction};
+use cachetx::{Document, Rules, Save, Store, StoreBuilder, Transaction};
 use serde::{Deserialize, Serialize};
 use std::{fs, path::Path};
 
@@ -34,7 +34,7 @@ pub fn rules() -> Rules {
 }
 
 pub fn store_builder(world: &World) -> StoreBuilder {
-    let cache = Cache::builder(rules()).url(world.server.url());
+    let cache = super::cache_of(rules()).url(world.server.url());
     Store::builder(cache.open().expect("a cache")).root(world.root.path())
 }
 

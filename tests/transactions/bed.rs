@@ -131,7 +131,7 @@ fn killed_victim() {
     let last: usize = step.parse().expect("a number");
     let armed = Arc::new(AtomicBool::new(what == "open"));
     let (on, reached) = (armed.clone(), AtomicUsize::new(0));
-    let cache = cachetx::Cache::builder(trio::rules()).url(url);
+    let cache = crate::support::cache_of(trio::rules()).url(url);
     let cache = cache.open().expect("a cache");
     cache.close().expect("without its thread");
     let builder = Store::builder(cache)

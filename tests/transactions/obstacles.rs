@@ -212,7 +212,7 @@ fn bob() {
     ) else {
         return;
     };
-    let cache = cachetx::Cache::builder(trio::rules()).url(url);
+    let cache = crate::support::cache_of(trio::rules()).url(url);
     let store = cachetx::Store::builder(cache.open().expect("a cache")).root(root);
     let store = store.open().expect("a store");
     let refused = set_all(&store, RUN, 2, Save::new()).expect_err("Alice's");

@@ -8,8 +8,8 @@ use crate::support::trio::{
 };
 use crate::support::{self, RUN, World, committed, get, key, on_every_server, until};
 use cachetx::{
-    Cache, CacheOutcome, Document, Durability, Engine, Guarantee, NO_TASKS, Params, Reach, Save,
-    Store, Transaction,
+    CacheOutcome, Document, Durability, Engine, Guarantee, NO_TASKS, Params, Reach, Save, Store,
+    Transaction,
 };
 use std::{
     fs,
@@ -57,7 +57,7 @@ fn all_documents_are_saved_in_one_step_with_every_engine_on_every_server() {
             (Engine::Function, Guarantee::BestEffort),
             (Engine::Watch, Guarantee::CrashSafe),
         ] {
-            let cache = Cache::builder(trio::rules()).url(world.server.url());
+            let cache = crate::support::cache_of(trio::rules()).url(world.server.url());
             let Ok(cache) = cache.engine(engine).open() else {
                 assert_eq!(
                     engine,
@@ -380,7 +380,7 @@ fn while_the_server_is_away_everything_is_recorded_and_replayed() {
         let world = World::start();
         let gates = tempfile::TempDir::new().expect("a folder");
         let gate = Arc::new(Gate::new(&world, gates.path()));
-        let cache = Cache::builder(trio::rules())
+        let cache = crate::support::cache_of(trio::rules())
             .url(gate.url())
             .open()
             .expect("a cache");
@@ -500,7 +500,7 @@ fn params_of_a_save_reach_the_tasks_of_every_document() {
                         "map": "{{{run_id}}}:map:{scenario}" },
         "rules": { "draw": { "invalidates_cache": ["map"] } } }"#;
     let world = World::start();
-    let cache = Cache::builder(cachetx::Rules::from_json(rules).expect("rules"));
+    let cache = crate::support::cache_of(cachetx::Rules::from_json(rules).expect("rules"));
     let cache = cache.url(world.server.url()).open().expect("a cache");
     let store = Store::builder(&cache)
         .root(world.root.path())

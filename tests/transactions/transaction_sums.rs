@@ -5,7 +5,7 @@
 
 use crate::support::trio::{self, Count, document, left_over};
 use crate::support::{World, child, given};
-use cachetx::{Cache, Document, NO_TASKS, Store, Transaction};
+use cachetx::{Document, NO_TASKS, Store, Transaction};
 use std::{
     io::Write,
     os::unix::process::ExitStatusExt,
@@ -119,7 +119,7 @@ fn threads_that_name_them_in_any_order_keep_the_sum_and_never_wait_for_ever() {
 
 /// A worker's store.
 fn open(url: String, root: &str) -> Store {
-    let cache = Cache::builder(trio::rules())
+    let cache = crate::support::cache_of(trio::rules())
         .url(url)
         .open()
         .expect("a cache");

@@ -47,6 +47,7 @@ fn commit(own: &str, dependents: &[&str]) -> Op {
                 inode: 0,
             },
             ttl_ms: 1,
+            over: None,
         }],
         dependents: dependents.iter().map(|key| entry(key)).collect(),
         release: true,

@@ -162,9 +162,11 @@ fn commit(keys: &mut Keyspace, op: &Commit) -> Result<CommitReply, Refusal> {
 
     let (mut replayed, mut superseded) = (false, false);
     for own in &op.own {
-        if let Some(stamp) = stamp_of(keys, &own.entry.value) {
-            replayed |= writer(&stamp) == Some(op.id.as_bytes());
-            superseded |= is_later(&stamp, &own.stamp);
+        let stamp = stamp_of(keys, &own.entry.value).unwrap_or_default();
+        replayed |= writer(&stamp) == Some(op.id.as_bytes());
+        superseded |= is_later(&stamp, &own.stamp);
+        if let Some(over) = &own.over {
+            superseded |= !(keys.contains(&own.entry.value) && is_of(&stamp, over));
         }
     }
     let mut removed = 0;

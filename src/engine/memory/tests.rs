@@ -152,6 +152,7 @@ fn a_stopped_server_is_unavailable_and_keeps_what_it_has() {
             inode: 1,
         },
         ttl_ms: 60_000,
+        over: None,
     };
     let read = Read {
         entry: own.entry.clone(),

@@ -250,6 +250,7 @@ fn own(value: &str, bytes: &[u8]) -> Own {
             inode: 7,
         },
         ttl_ms: 100_000,
+        over: None,
     }
 }
 

@@ -7,7 +7,7 @@ use crate::{
     engine::{call::Call, wire::Packed},
     op::{
         Commit, CommitReply, Lock, Own,
-        stamp::{is_later, writer},
+        stamp::{is_later, is_of, writer},
     },
 };
 
@@ -24,7 +24,10 @@ pub(super) fn run(
     let locks = attempt.locks();
     let lock_keys: Vec<&str> = op.locks.iter().map(|lock| lock.key.as_str()).collect();
     let leases = flights.iter().map(|flight| flight.leases);
-    let keys: Vec<&str> = stamps.iter().map(String::as_str).chain(leases).collect();
+    let over = op.own.iter().filter(|own| own.over.is_some());
+    let over: Vec<&str> = over.map(|own| own.entry.value.as_str()).collect();
+    let keys = stamps.iter().map(String::as_str).chain(leases);
+    let keys: Vec<&str> = keys.chain(over.iter().copied()).collect();
     let mut seen = attempt.look(
         &lock_keys,
         |packed| flights::pack_mget(&lock_keys, packed),
@@ -32,17 +35,19 @@ pub(super) fn run(
         |packed| {
             flights::pack_mget(&keys[..stamps.len()], packed);
             flights::pack_reads(&flights, style, packed);
+            over.iter()
+                .for_each(|value| packed.request(&[b"TYPE", value.as_bytes()]));
         },
     )?;
     let held = held(&op.locks, &mut seen)?;
     let all_held = held.len() == op.locks.len();
     let released = if op.release { held } else { Vec::new() };
     let stored = Stored::read(&stamps, &mut seen)?;
+    let dropped = flights::to_drop(&flights, style, &op.token, &mut seen)?;
     let Before {
         replayed,
         superseded,
-    } = before(op, &stored);
-    let dropped = flights::to_drop(&flights, style, &op.token, &mut seen)?;
+    } = before(op, &stored, &mut seen)?;
     let sets = all_held && !superseded && !replayed;
 
     let dependents: Vec<&str> = op
@@ -105,19 +110,21 @@ pub(super) fn held<'a>(locks: &'a [Lock], seen: &mut Seen) -> Result<Vec<&'a str
 struct Before {
     /// One carries this commit's id: it has run.
     replayed: bool,
-    /// One is of a later file: this commit was held up on its way.
+    /// One is of a later file: this commit was held up on its way. Or an entry is not there, or not of the file that was replaced.
     superseded: bool,
 }
 
-fn before(op: &Commit, stored: &Stored<'_>) -> Before {
+fn before(op: &Commit, stored: &Stored<'_>, seen: &mut Seen) -> Result<Before, Stop> {
     let mut before = Before::default();
     for (own, stamp) in op.own.iter().zip(stored.texts()) {
-        if let Some(stamp) = stamp {
-            before.replayed |= writer(stamp) == Some(op.id.as_bytes());
-            before.superseded |= is_later(stamp, &own.stamp);
+        let stamp = stamp.unwrap_or_default();
+        before.replayed |= writer(stamp) == Some(op.id.as_bytes());
+        before.superseded |= is_later(stamp, &own.stamp);
+        if let Some(over) = &own.over {
+            before.superseded |= seen.word()? == "none" || !is_of(stamp, over);
         }
     }
-    before
+    Ok(before)
 }
 
 fn set(own: &Own, stamp: &str, voucher: &str, packed: &mut Packed) {

@@ -48,11 +48,12 @@ pub(super) async fn commit(io: &Io, plan: &Plan, way: &Way) -> Step {
             bytes: member.bytes.clone(),
             stamp,
             ttl_ms: member.ttl_ms,
+            over: None,
         });
         let asked = Commit {
             id: plan.id.clone(),
             locks: members()
-                .map(|(member, _)| member.writer.lock.clone())
+                .filter_map(|(member, _)| member.writer.lock().cloned())
                 .collect(),
             own: own.collect(),
             dependents: members()
@@ -100,7 +101,7 @@ async fn without_commit<'a>(
         let what = Invalidation {
             entries: entries.cloned().collect(),
             raises: vec![member.raise(stamp)],
-            release: Some(member.writer.lock.clone()),
+            release: member.writer.lock().cloned(),
             params: member.params.clone(),
             at_ns: io.now().wall_ns,
         };

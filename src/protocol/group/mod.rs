@@ -69,7 +69,7 @@ pub(crate) struct Member {
 impl Member {
     /// What is to be deleted for it, a step each; the lock goes with the first.
     fn invalidations(&self, stamp: Stamp, at_ns: i64) -> Vec<Invalidation> {
-        let mut lock = Some(self.writer.lock.clone());
+        let mut lock = self.writer.lock().cloned();
         let mut raises = vec![self.raise(stamp)];
         let steps = Scope::steps_of(&self.own, &self.dependents).into_iter();
         let invalidation = |entries| Invalidation {
@@ -131,7 +131,7 @@ fn places(plan: &Plan) -> Vec<Place> {
 /// What a sidecar says once the document is saved.
 fn after(member: &Member, stamp: &Stamp) -> Sidecar {
     Sidecar {
-        fence: member.writer.fence,
+        fence: member.writer.fence(),
         mtime_ns: stamp.mtime_ns,
         journal: None,
     }

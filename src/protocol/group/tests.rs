@@ -6,7 +6,7 @@ use crate::{
     error::{Effect, io_error},
     limits,
     op::{CommitReply, InvalidateReply, Lock, Op, PrepareReply, Reply},
-    protocol::{Action, Answer, Expires, Now, Run, run},
+    protocol::{Action, Answer, Expires, Now, Run, run, save::Right},
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -103,12 +103,14 @@ fn plan(guarantee: Guarantee) -> Plan {
         dependents: Spread::default(),
         params: Params::new(),
         writer: Writer {
-            lock: Lock {
-                key: format!("{file}:lock"),
-                value: "me".to_owned(),
+            right: Right::Lock {
+                lock: Lock {
+                    key: format!("{file}:lock"),
+                    value: "me".to_owned(),
+                },
+                fence: 7,
+                expires: Expires::at(Duration::from_secs(1)),
             },
-            fence: 7,
-            expires: Expires::at(Duration::from_secs(1)),
             read: Some(Known {
                 version: Version::seen(&IDENTITY, true),
                 bytes: Arc::from(*b"{}"),

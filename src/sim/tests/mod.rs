@@ -6,3 +6,4 @@ mod outboxes;
 mod power_loss;
 mod transactions;
 mod two_writers;
+mod updates;

@@ -2,16 +2,16 @@
 
 use super::{
     Instance, Process, Trace,
-    support::{Climate, RUN, World, rules},
+    support::{Climate, RUN, World, cache_of, rules},
 };
-use cachetx::{Cache, Document, Locked, Store};
+use cachetx::{Document, Locked, Store};
 use std::{sync::Arc, time::Duration};
 
 /// Far above what a test takes on a busy machine.
 const LOCK_WAIT: Duration = Duration::from_secs(60);
 
 pub fn start(world: &World, url: &str, trace: Trace) -> Box<dyn Process> {
-    let cache = Cache::builder(rules())
+    let cache = cache_of(rules())
         .url(url)
         // Every call is to reach the server here; tests/away/breaker.rs is about the breaker.
         .circuit_breaker(Duration::ZERO)

@@ -2,6 +2,7 @@
 //! keys, contents and lives after each step.
 
 mod compare;
+mod draw;
 mod side;
 mod step;
 
@@ -57,7 +58,7 @@ fn rng(seed: u64) -> TestRng {
 pub(super) fn histories(seed: u64) -> impl Iterator<Item = Vec<Step>> {
     let mut runner = TestRunner::new_with_rng(Config::default(), rng(seed));
     std::iter::repeat_with(move || {
-        let tree = step::history().new_tree(&mut runner);
+        let tree = draw::history().new_tree(&mut runner);
         tree.expect("a history").current()
     })
 }
@@ -81,7 +82,7 @@ pub(super) fn hunt(sides: Vec<Served>, seed: u64, cases: u32) -> Result<(), (Str
         ..Config::default()
     };
     let mut runner = TestRunner::new_with_rng(config, rng(seed));
-    let result = runner.run(&step::history(), |history| {
+    let result = runner.run(&draw::history(), |history| {
         let mut sides = sides.borrow_mut();
         let mut all = sides.iter_mut();
         all.try_for_each(|side| check(&history, side).map_err(TestCaseError::fail))

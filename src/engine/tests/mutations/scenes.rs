@@ -11,7 +11,7 @@ use crate::{
         source::{Dialect, ScriptName},
     },
     limits::{self, UNLINK_CHUNK},
-    op::{LeaseReply, Raise, Reply},
+    op::{CommitReply, LeaseReply, Raise, Reply, stamp::voucher},
 };
 
 /// What a scene needs of a server that scenes share.
@@ -23,7 +23,7 @@ pub(super) struct Stage<'a> {
 
 pub(super) type Scene = fn(&mut Stage<'_>) -> Result<(), String>;
 
-pub(super) const SCENES: [(&str, Scene); 9] = [
+pub(super) const SCENES: [(&str, Scene); 10] = [
     ("messages", messages),
     ("the rarer way to a lock", rarer_way),
     ("a denied command", denied_command),
@@ -32,6 +32,7 @@ pub(super) const SCENES: [(&str, Scene); 9] = [
     ("marks with a token", own_marks),
     ("halves of stamps", half_stamps),
     ("raised stamps", raised_stamps),
+    ("over another file", over_another),
     ("those who wait", told),
 ];
 
@@ -256,6 +257,53 @@ fn raised_stamps(stage: &mut Stage<'_>) -> Result<(), String> {
         run(&engine, ask.clone()).map_err(|fault| format!("{fault:?}"))?;
         let found: Option<String> = stage.cmd(&["GET", "own"]);
         expect(found.as_deref(), expected)?;
+    }
+    Ok(())
+}
+
+/// Commits without a lock, by the usual way and, with another leases key, by the general one, which drops a lease there: over the entry of the file that was
+/// replaced, of another file, of one whose stamp begins alike, without a stamp, and without a value.
+fn over_another(stage: &mut Stage<'_>) -> Result<(), String> {
+    let engine = stage.usual();
+    let over = own("", b"old").stamp;
+    let stamp = |inode: u64| voucher(&Stamp { inode, ..over }, "c0", b"old");
+    for dependents in [vec!["a"], vec!["a", "{t}c"], vec!["{t}c"]] {
+        for (value, stored, is_set) in [
+            (Some("old"), Some(stamp(over.inode)), true),
+            (Some("old"), Some(stamp(over.inode + 1)), false),
+            (Some("old"), Some(stamp(10 * over.inode)), false),
+            (Some("old"), None, false),
+            (None, Some(stamp(over.inode)), false),
+        ] {
+            stage.cmd::<()>(&["FLUSHDB"]);
+            stage.cmd::<()>(&["MSET", "a", "1", "{t}c", "1", "l", "other"]);
+            if dependents.contains(&"{t}c") {
+                stage.cmd::<()>(&["HSET", "{t}:cachetx:leases", "{t}c", "l:t:9"]);
+            }
+            if let Some(value) = value {
+                stage.cmd::<()>(&["SET", "own", value]);
+            }
+            if let Some(stored) = &stored {
+                stage.cmd::<()>(&["SET", "{own}:stamp", stored]);
+            }
+            let mut ask = commit(b"new", &dependents);
+            ask.locks.clear();
+            ask.own[0].over = Some(over);
+            ask.own[0].stamp.mtime_ns += 1;
+            let file = ask.own[0].stamp.to_string();
+            let reply = run(&engine, ask).map_err(|fault| format!("{fault:?}"))?;
+            let removed = dependents.len() as u64;
+            let expected = match is_set {
+                true => CommitReply::Committed { removed },
+                false => CommitReply::Superseded { removed },
+            };
+            expect(reply, expected)?;
+            expect(stage.cmd(&["HLEN", "{t}:cachetx:leases"]), 0)?;
+            let found: Option<String> = stage.cmd(&["GET", "own"]);
+            expect(found.as_deref(), is_set.then_some("new"))?;
+            let stored: Option<String> = stage.cmd(&["GET", "{own}:stamp"]);
+            expect(stored.is_some_and(|it| it.starts_with(&file)), true)?;
+        }
     }
     Ok(())
 }

@@ -1,0 +1,146 @@
+//! Changing a document without holding its lock meanwhile.
+
+use super::{Document, Save};
+use crate::{
+    BoxError, Error, Outcome, Result, WhileAway,
+    disk::Session,
+    error::Kind,
+    json::{self, Outer},
+    limits,
+    nested::{self, Load},
+    protocol::{
+        self,
+        save::{Right, Writer},
+    },
+};
+use backon::{BackoffBuilder as _, ExponentialBuilder};
+use serde::{Serialize, de::DeserializeOwned};
+use std::{any::TypeId, sync::Arc, thread};
+
+/// Stands for an update among the loads of a thread.
+struct Updating;
+
+impl<T: Serialize + DeserializeOwned> Document<T> {
+    /// Reads the document, lets the closure change it, and saves it for these tasks: a save as
+    /// [`dump_and_unlock_with_transaction`](crate::Locked::dump_and_unlock_with_transaction), but no lock is held while the closure
+    /// runs. What the closure returns comes back with the outcome.
+    ///
+    /// Whether the file is still the one that was read is checked at its end, under the OS lock of the document's sidecar; where it is
+    /// not, the file is read again and **the closure runs again**. So the closure changes nothing but its argument, and may be called
+    /// any number of times. Long work belongs under [`Document::lock`].
+    ///
+    /// Holders of [`Document::lock`] are respected: the server is asked for the lock just before the file is replaced. Where somebody
+    /// holds it, and where others were faster three times, the update waits for the lock and runs under it, as
+    /// [`Document::locked`]. So nobody who holds the lock is told of a conflict because of an update. A program that
+    /// replaces the file under the server's lock, by a protocol of its own that does not check what it replaces, must not run
+    /// beside updates.
+    ///
+    /// It takes two round trips, as a lock and a save, and a store that was opened
+    /// [`without_locks`](crate::StoreBuilder::without_locks) one.
+    ///
+    /// The document's entry is set where the server has the entry of the file that was replaced; else it is deleted, and the next
+    /// [`Document::read`] sets it ([`CacheOutcome::Invalidated`](crate::CacheOutcome::Invalidated)).
+    ///
+    /// # Errors
+    ///
+    /// The closure's own error, handed back through [`Error::caller`]; as [`Document::lock`] where the lock is waited for;
+    /// [`Error::is_conflict`], with the number of tries, where others were faster each time; [`Error::is_nested`] inside of an update of the
+    /// same document; and as a save. Nothing was written then.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use cachetx::{Cache, Document, Rules, Store};
+    /// # #[derive(serde::Serialize, serde::Deserialize)] struct Climate { years: u32 }
+    ///
+    /// # let root = tempfile::tempdir()?;
+    /// # let cache = Cache::builder(Rules::from_path("rules/nodb.json")?).in_memory().open()?;
+    /// # let store = Store::builder(&cache).root(root.path()).open()?;
+    /// let climate: Document<Climate> = store.document("copacetic-sled", "climate")?;
+    /// climate.create(&Climate { years: 30 })?;
+    /// let (before, outcome) = climate.update(["build_climate"], |climate| {
+    ///     climate.years += 1;
+    ///     Ok(climate.years - 1)
+    /// })?;
+    /// assert_eq!((before, climate.read()?.years), (30, 31));
+    /// assert!(outcome.cache.is_settled());
+    /// # Ok::<(), cachetx::BoxError>(())
+    /// ```
+    pub fn update<R>(
+        &self,
+        tasks: impl IntoIterator<Item: AsRef<str>>,
+        change: impl FnMut(&mut T) -> Result<R, BoxError>,
+    ) -> Result<(R, Outcome)> {
+        self.update_with(Save::new().tasks(tasks), change)
+    }
+
+    /// The same with all that a save can say.
+    ///
+    /// # Errors
+    ///
+    /// As [`Document::update`].
+    pub fn update_with<R>(
+        &self,
+        save: Save,
+        mut change: impl FnMut(&mut T) -> Result<R, BoxError>,
+    ) -> Result<(R, Outcome)> {
+        let inner = &self.store().0;
+        let document = &self.names().document;
+        let (owner, kind) = (Arc::as_ptr(inner) as usize, TypeId::of::<Updating>());
+        if Load::is_under_way(owner, kind, document) {
+            return Err(nested::refused(document));
+        }
+        let name = document.clone();
+        let _begun = Load { owner, kind, name }.begin();
+        let mut pauses = ExponentialBuilder::new()
+            .with_min_delay(limits::UPDATE_PAUSE_MIN)
+            .with_max_delay(limits::UPDATE_PAUSE_MAX)
+            .with_jitter()
+            .without_max_times()
+            .build();
+        for tries in 1..=limits::UPDATE_TRIES {
+            let is_away = |e: &Error| e.is_unavailable() && inner.while_away == WhileAway::OsLock;
+            let lock = match self.update_once(&save, &mut change) {
+                Err(e) if e.is_conflict() => tries == limits::UPDATE_TRIES_WITHOUT_LOCK,
+                Err(e) if inner.has_locks && (e.is_lock_held() || e.is_busy() || is_away(&e)) => {
+                    true
+                }
+                done => return done,
+            };
+            if lock && inner.has_locks {
+                return self.locked_with(save, change);
+            }
+            thread::sleep(pauses.next().unwrap_or(limits::UPDATE_PAUSE_MAX));
+        }
+        Err(Error::new(Kind::Overtaken {
+            document: document.clone(),
+            tries: limits::UPDATE_TRIES,
+        }))
+    }
+
+    fn update_once<R>(
+        &self,
+        save: &Save,
+        change: &mut impl FnMut(&mut T) -> Result<R, BoxError>,
+    ) -> Result<(R, Outcome)> {
+        let (store, names) = (self.store(), self.names());
+        let mut files = Session::new(store.0.root.clone());
+        let read = protocol::read::to_change(names.document.clone(), names.place.clone());
+        let found = store.drive_with(&mut files, read)?;
+        let mut value = json::parse(&names.document, &found.bytes)?;
+        let result = change(&mut value).map_err(|e| Error::new(Kind::Caller(e)))?;
+        let outer = Outer::of(&found.bytes);
+        let bytes = json::to_bytes(&names.document, &value, store.0.style, Some(&outer))?;
+        let writer = Writer {
+            right: Right::Update {
+                lock_key: store.0.has_locks.then(|| names.lock_key.clone()),
+            },
+            last_mtime_ns: found.stamp().mtime_ns,
+            read: Some(found.known()),
+        };
+        let plan = store.plan(names, save, bytes.into(), writer)?;
+        let saved = store.drive_with(&mut files, protocol::save::save(plan))?;
+        store.cache().note(&names.document, &saved.outcome.cache);
+        Ok((result, saved.outcome))
+    }
+}
