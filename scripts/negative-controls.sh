@@ -11,15 +11,18 @@ log=$(mktemp) || exit 1
 trap 'rm -f "$log"' EXIT
 failed=0
 
-# control <flag> <test binary> <what it says> [<test>]: the binary has to compile, run, and fail by saying that: a test that fails
+# control <flag> <test binary, or lib> <what it says> [<test>]: the binary has to compile, run, and fail by saying that: a test that fails
 # for want of a server would show nothing.
 control() {
     wrapper=$repo/target/weakened/$1
+    binary="--test $2"
+    [ "$2" != lib ] || binary=--lib
     mkdir -p "$repo/target/weakened"
     # shellcheck disable=SC2016 # the wrapper expands these, not this script
     printf '#!/bin/sh\nrustc=$1\nshift\nexec "$rustc" "$@" --cfg %s -C opt-level=0\n' "$1" >"$wrapper"
     chmod +x "$wrapper"
-    RUSTC_WORKSPACE_WRAPPER=$wrapper ${CARGO:-cargo} test --features strategies,tls --test "$2" --no-fail-fast ${4:+-- "$4"} >"$log" 2>&1
+    # shellcheck disable=SC2086 # two words
+    RUSTC_WORKSPACE_WRAPPER=$wrapper ${CARGO:-cargo} test --features strategies,tls $binary --no-fail-fast ${4:+-- "$4"} >"$log" 2>&1
     if grep -q '^test result: FAILED' "$log" && grep -q -F "$3" "$log"; then
         tests=$(sed -n 's/^test \(.*\) \.\.\. FAILED$/\1/p' "$log" | tr '\n' ' ')
         echo "negative control ok: with $1, $2 fails: $tests"
@@ -31,6 +34,8 @@ control() {
 }
 
 control cachetx_without_stamp_check saves 'the first holder had not seen it: Outcome' no_lost_save::
+control cachetx_without_stamp_check saves 'updates were lost' counter::no_update_is_lost_without_a_holder
+control cachetx_without_read_lock lib 'robbed: ' updates_and_holders_of_the_lock
 control cachetx_without_last_look saves 'an acknowledged save was overwritten' no_lost_save::a_sidecar_is_deleted_during_a_save
 control cachetx_without_change_time files 'a snapshot of an older file was returned' identity::a_tool_that_sets_one_fixed_time_is_seen
 control cachetx_without_slot_check cluster 'ash is in another slot: Outcome' keys_of_several_slots
