@@ -56,8 +56,8 @@ pub const UPDATE_TRIES_WITHOUT_LOCK: u32 = 3;
 pub const UPDATE_TRIES: u32 = 100;
 /// Between two tries of an update: the first pause; it doubles up to [`UPDATE_PAUSE_MAX`] and is jittered.
 pub const UPDATE_PAUSE_MIN: Duration = Duration::from_millis(1);
-/// The longest of these pauses.
-pub const UPDATE_PAUSE_MAX: Duration = Duration::from_millis(20);
+/// The longest of these pauses: with 64 at work on one document most of them have to stand back at any moment.
+pub const UPDATE_PAUSE_MAX: Duration = Duration::from_millis(250);
 /// Between two tries for a held lock where messages come: one may be lost.
 pub const LOCK_LISTEN_POLL: Duration = Duration::from_millis(250);
 /// A lock that is held for so long is listened to by its holder: it may be cleared.

@@ -26,6 +26,37 @@ impl Library {
     }
 }
 
+/// `update()`, of a store with locks or without.
+pub struct Update {
+    document: FilelessDocument,
+    value: Arc<[u8]>,
+    has_locks: bool,
+}
+
+impl Update {
+    /// With its entry on the server, as after a save.
+    pub fn new(url: &str, scene: &Scene, has_locks: bool) -> Result<Self, BoxError> {
+        let cache = cache(url, scene)?;
+        let updated = &scene.updated[usize::from(has_locks)];
+        let mut document = FilelessDocument::new(&cache, updated, &[TASK], params())?;
+        document.save(Arc::clone(&scene.value))?;
+        Ok(Self {
+            document,
+            value: Arc::clone(&scene.value),
+            has_locks,
+        })
+    }
+}
+
+impl Subject for Update {
+    fn save(&mut self, step: &mut dyn FnMut()) -> Result<(), BoxError> {
+        self.document
+            .update(Arc::clone(&self.value), self.has_locks)?;
+        step();
+        Ok(())
+    }
+}
+
 /// With the defaults, but for its patience.
 pub fn cache(url: &str, scene: &Scene) -> Result<Cache, BoxError> {
     let builder = Cache::builder(scene.rules.clone()).url(url);

@@ -47,6 +47,8 @@ pub struct Scene {
     pub rules_text: String,
     /// The document's name in the rules.
     pub controller: String,
+    /// Other documents with the same dependents, each for one way of updating: no other way sets their entries.
+    pub updated: [String; 2],
     pub own: String,
     pub dependents: Vec<String>,
     pub value: Arc<[u8]>,
@@ -59,7 +61,7 @@ impl Scene {
 
     /// So many documents of one run. A save of any of them deletes the same dependents.
     pub fn many(size: Size, documents: usize) -> Result<Vec<Self>, BoxError> {
-        let rules_text = rules(documents, size.dependents);
+        let rules_text = rules(documents + 2, size.dependents);
         let rules = Rules::from_json(&rules_text)?;
         let value: Arc<[u8]> = format!("\"{}\"", "v".repeat(size.bytes - 2))
             .into_bytes()
@@ -75,6 +77,7 @@ impl Scene {
                     rules: rules.clone(),
                     rules_text: rules_text.clone(),
                     controller,
+                    updated: [documents, documents + 1].map(self::controller),
                     value: Arc::clone(&value),
                 })
             })

@@ -4,7 +4,7 @@
 
 use super::{
     by_hand::{Bare, ByHand, Ping},
-    library::Library,
+    library::{Library, Update},
     python::{Python, Script},
     scene::Scene,
 };
@@ -42,6 +42,8 @@ pub enum Way {
     Bare,
     ByHand,
     Library,
+    Update,
+    UpdateAlone,
     RedisPy,
     RedisPyHelpers,
     Cacheops,
@@ -49,13 +51,20 @@ pub enum Way {
 
 impl Way {
     /// Those of this process, first the one that ratios are taken to.
-    pub const RUST: [Self; 4] = [Self::ByHand, Self::Library, Self::Bare, Self::Ping];
+    pub const RUST: [Self; 6] = [
+        Self::ByHand,
+        Self::Library,
+        Self::Update,
+        Self::UpdateAlone,
+        Self::Bare,
+        Self::Ping,
+    ];
     /// Those of this library.
-    pub const SAVES: [Self; 1] = [Self::Library];
+    pub const SAVES: [Self; 3] = [Self::Library, Self::Update, Self::UpdateAlone];
     /// Those of a Python process, which times them itself.
     pub const PYTHON: [Self; 3] = [Self::RedisPy, Self::RedisPyHelpers, Self::Cacheops];
     /// Those whose allocations and instructions are counted.
-    pub const COUNTED: [Self; 2] = [Self::Library, Self::ByHand];
+    pub const COUNTED: [Self; 3] = [Self::Library, Self::UpdateAlone, Self::ByHand];
     pub const REFERENCE: Self = Self::ByHand;
 
     pub fn name(self) -> &'static str {
@@ -64,6 +73,8 @@ impl Way {
             Self::Bare => "bare MULTI",
             Self::ByHand => "by hand",
             Self::Library => "lock + commit",
+            Self::Update => "update",
+            Self::UpdateAlone => "update, no locks",
             Self::RedisPy => "redis-py, rules at call time",
             Self::RedisPyHelpers => "redis-py, Lock and pipeline",
             Self::Cacheops => "django-cacheops",
@@ -84,6 +95,11 @@ impl Way {
                 "this library's `lock()` and `dump_and_unlock_with_transaction`, its own protocols on a real server with the file in \
                  memory (`testing::FilelessDocument`), the expansion of the rules included"
             }
+            Self::Update => {
+                "the same for `update()`, which asks for the lock and takes none, on an entry that is there and that no other way \
+                 sets"
+            }
+            Self::UpdateAlone => "the same of a store without locks: one round trip",
             Self::RedisPy => {
                 "`SET NX PX`, the rules file parsed at each save, `SET`, one `DEL` for each dependent, a script to unlock"
             }
@@ -103,6 +119,8 @@ impl Way {
             Self::Bare => Box::new(Bare::new(url, scene)?),
             Self::ByHand => Box::new(ByHand::new(url, scene)?),
             Self::Library => Box::new(Library::new(url, scene)?),
+            Self::Update => Box::new(Update::new(url, scene, true)?),
+            Self::UpdateAlone => Box::new(Update::new(url, scene, false)?),
             Self::RedisPy => Box::new(Python::start(Script::RulesAtCall, url, scene)?),
             Self::RedisPyHelpers => Box::new(Python::start(Script::Helpers, url, scene)?),
             Self::Cacheops => Box::new(Python::start(Script::Cacheops, url, scene)?),

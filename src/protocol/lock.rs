@@ -49,11 +49,11 @@ pub enum WhileAway {
     /// The OS lock of the document's sidecar takes its place, for the guard's life.
     ///
     /// It excludes other such guards, and everybody's saves of this document, on this machine, and on other hosts where the
-    /// file system honours the lock. Who waits for it waits as long as for a lock. It does not exclude a guard that got its
-    /// lock from the server: before the outage, or by a way to the server that this process does not have. Of two such guards
-    /// whoever saves second is refused as a conflict, since a save checks the file's stamp. A save by one of these, while the
-    /// OS lock is held, waits for some seconds and then fails as busy ([`Error::is_busy`]), and may be tried again. A guard whose
-    /// sidecar somebody removes has lost its lock.
+    /// file system honours the lock. Who waits for it waits as long as for a lock; who takes the server's lock while it is held waits
+    /// for some seconds and then fails as busy ([`Error::is_busy`]). It does not exclude a guard that got its lock from the server
+    /// before. Of two such guards whoever saves second is refused as a conflict, since a save checks the file's stamp; while the
+    /// OS lock is held, a save of the other one fails as busy too, and may be tried again. A guard whose sidecar somebody removes has lost
+    /// its lock.
     ///
     /// A save deletes entries and sets none, or puts that off as long as the server is away
     /// ([`CacheOutcome::Deferred`](crate::CacheOutcome::Deferred)).

@@ -10,7 +10,11 @@ use crate::{
     error::Kind,
     limits::{MAX_KEYS, MAX_KEYS_BYTES},
 };
+use smallvec::{SmallVec, smallvec};
 use std::collections::HashSet;
+
+/// Params that rules have without costing an expansion an allocation.
+const PARAMS: usize = 8;
 
 /// The keys of some controllers, which come in the order of declaration.
 pub(super) fn keys(
@@ -93,11 +97,11 @@ struct Bound<'a> {
     rules: &'a Compiled,
     params: &'a Params,
     /// By param.
-    values: Vec<Values<'a>>,
+    values: SmallVec<[Values<'a>; PARAMS]>,
     /// By hole: whether the values have been checked for it.
-    checked: Vec<bool>,
+    checked: SmallVec<[bool; 2 * PARAMS]>,
     /// By param: which of its values the next key has.
-    chosen: Vec<usize>,
+    chosen: SmallVec<[usize; PARAMS]>,
 }
 
 enum Values<'a> {
@@ -116,8 +120,8 @@ impl<'a> Bound<'a> {
             rules,
             params,
             values: rules.params.iter().map(|_| Values::Unknown).collect(),
-            checked: vec![false; rules.holes.len()],
-            chosen: vec![0; rules.params.len()],
+            checked: smallvec![false; rules.holes.len()],
+            chosen: smallvec![0; rules.params.len()],
         }
     }
 

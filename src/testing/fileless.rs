@@ -10,6 +10,7 @@ use crate::{
     protocol::{
         Action, Answer, Claim, Expires, Run, Step,
         lock::{self, Expect, WhileAway},
+        read,
         save::{self, Plan, Right, Writer},
     },
     token,
@@ -59,14 +60,10 @@ impl FilelessDocument {
     ///
     /// A lock that is held, or an outcome that is not `Committed`.
     pub fn save(&mut self, bytes: Bytes) -> Result<u64> {
-        let lock_key = keys::sibling(&self.own.value, "lock");
-        let place = Place {
-            folder: "run".into(),
-            file: "document".into(),
-        };
+        let lock_key = self.lock_key();
         let held = self.drive(lock::take(Claim {
             document: self.controller.clone(),
-            place: place.clone(),
+            place: place(),
             fence_key: keys::sibling(&lock_key, "fence"),
             lock_key,
             ttl: limits::DEFAULT_LOCK_TTL,
@@ -78,11 +75,47 @@ impl FilelessDocument {
             while_away: WhileAway::Fail,
             patience: self.cache.response_timeout(),
         }))?;
+        self.commit(
+            bytes,
+            Writer {
+                right: Right::Lock {
+                    lock: held.lock,
+                    fence: held.fence,
+                    expires: Expires::at(held.expires),
+                },
+                read: held.read.map(|found| found.known()),
+                last_mtime_ns: held.last_mtime_ns,
+            },
+        )
+    }
+
+    /// Saves `bytes` as `update()` does, of a store with locks or without; how many dependents were deleted.
+    ///
+    /// # Errors
+    ///
+    /// A lock that is held, or an outcome that is not `Committed`, as the first one's: the entry is not there yet.
+    pub fn update(&mut self, bytes: Bytes, has_locks: bool) -> Result<u64> {
+        let found = self.drive(read::to_change(self.controller.clone(), place()))?;
+        let writer = Writer {
+            right: Right::Update {
+                lock_key: has_locks.then(|| self.lock_key()),
+            },
+            last_mtime_ns: found.stamp().mtime_ns,
+            read: Some(found.known()),
+        };
+        self.commit(bytes, writer)
+    }
+
+    fn lock_key(&self) -> String {
+        keys::sibling(&self.own.value, "lock")
+    }
+
+    fn commit(&mut self, bytes: Bytes, writer: Writer) -> Result<u64> {
         let rules = self.cache.rules();
         let dependents = rules.expand_for(&self.controller, &self.tasks, &self.params)?;
         let plan = Plan {
             document: self.controller.clone(),
-            place,
+            place: place(),
             id: token::hex_128()?,
             bytes,
             own: self.own.clone(),
@@ -92,16 +125,8 @@ impl FilelessDocument {
                 .split(&self.own, self.cache.entries(&dependents))?,
             params: self.params.clone(),
             wait: None,
-            writer: Writer {
-                right: Right::Lock {
-                    lock: held.lock,
-                    fence: held.fence,
-                    expires: Expires::at(held.expires),
-                },
-                read: held.read.map(|found| found.known()),
-                last_mtime_ns: held.last_mtime_ns,
-            },
-            release: true,
+            release: writer.lock().is_some(),
+            writer,
             guarantee: Guarantee::BestEffort,
             mark_ttl: limits::DEFAULT_MARK_TTL,
             patience: self.cache.response_timeout(),
@@ -134,6 +159,13 @@ impl FilelessDocument {
                 }
             });
         }
+    }
+}
+
+fn place() -> Place {
+    Place {
+        folder: "run".into(),
+        file: "document".into(),
     }
 }
 

@@ -56,7 +56,13 @@ fn counts_are_the_committed_ones() -> Result<(), BoxError> {
 
 fn wire(server: &Server, found: &mut Counts) -> Result<(), BoxError> {
     let (major, minor, _) = server.binary().version();
-    for way in [Way::Library, Way::ByHand, Way::Bare] {
+    for way in [
+        Way::Library,
+        Way::Update,
+        Way::UpdateAlone,
+        Way::ByHand,
+        Way::Bare,
+    ] {
         for size in SIZES {
             let wire = counts::wire(server, way, size)?;
             let flavour = format!("{:?}", server.binary().flavour());

@@ -145,6 +145,33 @@ impl Subject for FileByLibrary {
     }
 }
 
+/// `update` of a document that is never locked.
+pub struct FileByUpdate(Document<Content>);
+
+impl FileByUpdate {
+    pub fn new(cache: &Cache, root: &Path, scene: &Scene) -> Result<Self, BoxError> {
+        let store = Store::builder(cache).root(root.join("ours"));
+        let document = store.without_locks().open()?;
+        let document = document.document(RUN, &scene.updated[0])?;
+        document.create(&Content::of(scene.size.bytes))?;
+        Ok(Self(document))
+    }
+}
+
+impl Subject for FileByUpdate {
+    fn save(&mut self, step: &mut dyn FnMut()) -> Result<(), BoxError> {
+        let change = |content: &mut Content| {
+            content.saves += 1;
+            Ok(())
+        };
+        match self.0.update([TASK], change)?.1.cache {
+            CacheOutcome::Committed { .. } => step(),
+            other => return Err(format!("not committed: {other:?}").into()),
+        }
+        Ok(())
+    }
+}
+
 /// A store below `root`, and the cache it is on.
 pub fn store(url: &str, root: &Path, scene: &Scene) -> Result<(Cache, Store), BoxError> {
     let cache = crate::bed::library::cache(url, scene)?;
@@ -156,7 +183,7 @@ fn with_task() -> Save {
     Save::new().tasks([TASK])
 }
 
-/// By hand, by the library, by the library without a task, and the write alone; in turns.
+/// By hand, by the library, by the library without a task, by `update`, and the write alone; in turns.
 fn measure(
     server: &Server,
     root: &Path,
@@ -166,15 +193,16 @@ fn measure(
     let folder = tempfile::tempdir_in(root)?;
     let (root, url) = (folder.path(), server.unix_url());
     let scene = Scene::new(size)?;
-    let (_, store) = store(&url, root, &scene)?;
+    let (cache, store) = store(&url, root, &scene)?;
     let write = DurableWrite {
         file: DocumentFile::new(&root.join("bare"), "document")?,
         bytes: serde_json::to_vec(&Content::of(size.bytes))?,
     };
-    let mut subjects: [Box<dyn Subject>; 4] = [
+    let mut subjects: [Box<dyn Subject>; 5] = [
         Box::new(FileByHand::new(&url, root, &scene)?),
         Box::new(FileByLibrary::new(&store, &scene, with_task())?),
         Box::new(FileByLibrary::new(&store, &scene, Save::new())?),
+        Box::new(FileByUpdate::new(&cache, root, &scene)?),
         Box::new(write),
     ];
     turns::saves(&mut connect(&url)?, &scene, &mut subjects, rounds)
@@ -185,7 +213,8 @@ pub fn table(bench: &mut Bench) -> Result<(), BoxError> {
         "Whole saves",
         "Lock, read, parse, change, serialize, write durably, commit, unlock. By hand: the flow by hand around a file that is read, and \
          replaced by a temporary file, fsync, rename, fsync of the folder; *durable write* is that write alone. *Without tasks* is \
-         `dump_and_unlock`, which deletes no dependents; *with to without* is the ratio of the whole save to it.",
+         `dump_and_unlock`, which deletes no dependents; *with to without* is the ratio of the whole save to it. *Update* is `update()` of a \
+         store without locks.",
     );
     let mut table = Table::new(&[
         "files",
@@ -198,6 +227,8 @@ pub fn table(bench: &mut Bench) -> Result<(), BoxError> {
         "ratio",
         "without tasks, us",
         "with to without",
+        "update, us",
+        "ratio",
         "durable write, us",
         "ratio",
     ]);
@@ -208,18 +239,19 @@ pub fn table(bench: &mut Bench) -> Result<(), BoxError> {
         places.push(("in memory", memory, ROUNDS_IN_MEMORY));
     }
     for (place, root, rounds) in places {
-        let (mut to_by_hand, mut to_without) = (Vec::new(), Vec::new());
+        let (mut to_by_hand, mut to_without, mut updates) = (Vec::new(), Vec::new(), Vec::new());
         for binary in servers() {
             let server = bench.start(binary)?;
             for cores in bench.cores.placements() {
                 bench.cores.place(&server, cores)?;
                 for size in SIZES {
                     let found = measure(&server, root, size, bench.rounds(rounds))?;
-                    let [by_hand, save, without, write] = &found[..] else {
-                        return Err("four were measured".into());
+                    let [by_hand, save, without, update, write] = &found[..] else {
+                        return Err("five were measured".into());
                     };
                     let with = save.to(without);
                     to_by_hand.push(save.ratio.median());
+                    updates.push(update.ratio.median());
                     if size.dependents == 16 && size.bytes == 1 << 10 {
                         to_without.push(with.median());
                     }
@@ -234,6 +266,8 @@ pub fn table(bench: &mut Bench) -> Result<(), BoxError> {
                         save.ratio.to_string(),
                         format!("{:.0}", without.median),
                         with.to_string(),
+                        format!("{:.0}", update.median),
+                        update.ratio.to_string(),
                         format!("{:.0}", write.median),
                         write.ratio.to_string(),
                     ]);
@@ -244,6 +278,10 @@ pub fn table(bench: &mut Bench) -> Result<(), BoxError> {
             (
                 format!("whole save against by hand, files {place}"),
                 to_by_hand,
+            ),
+            (
+                format!("`update` without locks against by hand, files {place}"),
+                updates,
             ),
             (
                 format!(

@@ -3,7 +3,10 @@
 use super::*;
 use crate::{
     limits::{self, MAX_FENCE},
-    op::{ClearLocks, ClearLocksReply, Release, ReleaseReply, Renew, RenewReply},
+    op::{
+        ClearLocks, ClearLocksReply, Holders, HoldersReply, Release, ReleaseReply, Renew,
+        RenewReply,
+    },
 };
 
 const FENCE: &str = "{l}:fence";
@@ -159,5 +162,24 @@ fn clearing_takes_locks_from_anybody_and_leaves_fences() {
         let clear = ClearLocks { locks: all };
         assert_eq!(bed.run(clear), ClearLocksReply::Cleared(1_701));
         assert_eq!(bed.dump().keys().collect::<Vec<_>>(), [FENCE]);
+    });
+}
+
+/// It was the primary, and has not got the lock: another server is the primary now.
+#[test]
+fn a_replica_does_not_say_that_a_lock_is_free() {
+    on_every_server(|bed| {
+        let asked = || Holders {
+            locks: vec!["l".to_owned()],
+        };
+        assert_eq!(bed.run(asked()), HoldersReply::Found(vec![None]));
+        bed.cmd::<()>(&["REPLICAOF", "127.0.0.1", "1"]);
+        let Err(Fault::NotDone(e)) = bed.try_run(asked()) else {
+            panic!("a replica answered");
+        };
+        assert!(e.is_unavailable(), "{e}");
+        assert_eq!(bed.get("l"), None, "a plain GET would be answered");
+        bed.cmd::<()>(&["REPLICAOF", "NO", "ONE"]);
+        assert_eq!(bed.run(asked()), HoldersReply::Found(vec![None]));
     });
 }

@@ -243,10 +243,11 @@ impl Stage {
         }
         for (part, number, done) in said {
             match done {
-                Ok(()) if *part != Part::Delete => {
-                    if file.as_ref().is_some_and(|saves| !saves.contains(number)) {
-                        return Err(format!("lost: {number} of {part:?} in {file:?}"));
-                    }
+                Ok(())
+                    if *part != Part::Delete
+                        && file.as_ref().is_some_and(|saves| !saves.contains(number)) =>
+                {
+                    return Err(format!("lost: {number} of {part:?} in {file:?}"));
                 }
                 Err(e) if *part == Part::Save && (e.is_conflict() || e.is_fenced()) => {
                     return Err(format!("robbed: {number}: {e}"));
