@@ -53,12 +53,12 @@ if l < 2 and ARGV[5] == '1' and #KEYS <= UNLINK_CHUNK
     and (ARGV[6] == '0' or ARGV[6] == '1' and KEYS[l + 4] == KEYS[l + 3]) then
     local found, a = redis.call('MGET', unpack(KEYS, 1, l + 1)), 2 * l
     local stamp, file, over = found[l + 1], ARGV[a + 7], ARGV[a + 10]
-    local is_next
-    if over == '' then
-        is_next = not stamp or stamp < file and string.find(stamp, '-', 1, true) == string.find(file, '-', 1, true)
+    local is_next = over == ''
+    if stamp then
+        is_next = stamp < file and string.find(stamp, '-', 1, true) == string.find(file, '-', 1, true)
             and not string.find(stamp, ARGV[1], 1, true)
-    else
-        is_next = stamp and string.sub(stamp, 1, #over + 1) == over .. ':' and redis.call('TYPE', KEYS[l + 2]).ok ~= 'none'
+            and (over == '' or string.sub(stamp, 1, #over + 1) == over .. ':'
+                and redis.call('TYPE', KEYS[l + 2]).ok ~= 'none')
     end
     if is_next and (l == 0 or found[1] == ARGV[7]) and redis.call('TYPE', KEYS[l + 3]).ok ~= 'hash' then
         local removed = KEYS[l + 5] and write('UNLINK', unpack(KEYS, l + 5)) or 0

@@ -54,7 +54,7 @@ pub const LOCK_POLL_MAX: Duration = Duration::from_millis(50);
 pub const UPDATE_TRIES_WITHOUT_LOCK: u32 = 3;
 /// Tries of an update of a document without a lock.
 pub const UPDATE_TRIES: u32 = 100;
-/// Between two tries of an update: the first pause; it doubles up to [`UPDATE_PAUSE_MAX`] and is jittered.
+/// Between two tries of an update: the first pause; it doubles up to [`UPDATE_PAUSE_MAX`]. Each is up to twice as long, by jitter.
 pub const UPDATE_PAUSE_MIN: Duration = Duration::from_millis(1);
 /// The longest of these pauses: with 64 at work on one document most of them have to stand back at any moment.
 pub const UPDATE_PAUSE_MAX: Duration = Duration::from_millis(250);

@@ -312,7 +312,8 @@ impl Error {
             && (self.is_lock_held()
                 || self.is_unavailable()
                 || self.is_busy()
-                || self.is_contended())
+                || self.is_contended()
+                || matches!(self.kind(), Kind::Overtaken { .. }))
     }
 
     /// What the failed call may have changed.

@@ -36,9 +36,9 @@ pub enum CacheOutcome {
         /// has deleted them before its file changed, so it counts only what was set meanwhile.
         removed: u64,
     },
-    /// The own entry and the dependents are deleted, and nothing was set: the lock was lost meanwhile, or the server
-    /// refused the commit (it is full, or the document is bigger than any value that it takes) but not the deletion. Readers go
-    /// to the file.
+    /// The own entry and the dependents are deleted, and nothing was set: the lock was lost meanwhile; or the server
+    /// refused the commit (it is full, or the document is bigger than any value that it takes) but not the deletion; or an
+    /// update has not found the entry of the file that it replaced. Readers go to the file.
     Invalidated {
         /// Entries that were there and are gone.
         removed: u64,

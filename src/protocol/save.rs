@@ -13,13 +13,13 @@ use super::{
     value,
 };
 use crate::{
-    Error, Params, Result,
+    Effect, Error, Params, Result,
     disk::{FileAction, Got, Identity, Invalidation, Known, Place, Sidecar},
     error::Kind,
     limits,
     op::{
-        Bytes, Commit, CommitReply, Entry, Fault, Holders, HoldersReply, Invalidate,
-        InvalidateReply, Lock, Own, Raise, Stamp, Wait,
+        Bytes, Commit, CommitReply, Entry, Holders, HoldersReply, Invalidate, InvalidateReply,
+        Lock, Own, Raise, Stamp, Wait,
     },
 };
 use std::time::Duration;
@@ -161,14 +161,19 @@ async fn publish(io: &Io, plan: &Plan, intent: &mut Option<Intent>) -> Result<St
     let place = &plan.place;
     if let Right::Update { .. } = plan.writer.right {
         // Of many at work on one document most are told so here, before they have written anything, or wait for the OS lock.
-        still_read(io, &plan.document, place, &plan.writer).await?;
+        let now = io.stat(place).await?;
+        let read = plan.writer.read.as_ref().map(|read| read.version);
+        let is_other = |now: &Identity| read.and_then(|read| read.is(now)) == Some(false);
+        if now.as_ref().is_none_or(is_other) {
+            return Err(conflict(&plan.document));
+        }
     }
     io.write_temp(place, &plan.bytes).await?;
     let mut stamp = io.stamp_temp(place, plan.writer.last_mtime_ns).await?;
     io.disk(place, FileAction::SyncTemp).await?;
 
     // What can fail for the file's sake is behind; what is marked is marked for as short as can be. Of several without a lock one
-    // marks at a time.
+    // marks before its rename at a time.
     let early = match plan.writer.right {
         Right::Lock { .. } => None,
         Right::Update { .. } => Some(admit(io, &plan.document, place, &plan.writer).await?),
@@ -240,7 +245,8 @@ async fn nobody_holds(io: &Io, document: &str, lock_key: &str) -> Result<()> {
     let HoldersReply::Found(found) = io
         .server(Holders { locks })
         .await
-        .map_err(Fault::into_error)?;
+        // Whatever became of the question: it changes nothing.
+        .map_err(|fault| fault.into_error().effect_is(Effect::None))?;
     match found.into_iter().flatten().next() {
         None => Ok(()),
         Some((value, left_ms)) => Err(Error::new(Kind::LockHeld {
@@ -306,9 +312,13 @@ async fn still_read(
     if is_read || cfg!(cachetx_without_stamp_check) {
         return Ok(now);
     }
-    Err(Error::new(Kind::Conflict {
+    Err(conflict(document))
+}
+
+fn conflict(document: &str) -> Error {
+    Error::new(Kind::Conflict {
         document: document.to_owned(),
-    }))
+    })
 }
 
 /// Renames, or deletes: as long as the document is `over`, which was checked. Where it was touched since, it is checked again.
@@ -442,7 +452,8 @@ pub(super) async fn ask_to_commit(io: &Io, asked: Commit, patience: Duration) ->
                 lock_lost: true,
                 ..Step::of(CacheOutcome::Invalidated { removed })
             },
-            // Another request of this guard's came first, though it was sent later.
+            // Another request of this guard's came first, though it was sent later; or an update has not found the entry that it
+            // replaces.
             Ok(CommitReply::Superseded { removed }) => {
                 Step::of(CacheOutcome::Invalidated { removed })
             }

@@ -126,7 +126,7 @@ impl StoreBuilder {
     /// Says that nobody locks these documents: neither [`Document::lock`](crate::Document::lock) of any process, nor another program that
     /// writes them. Then [`Document::update`](crate::Document::update) does not ask the server whether somebody does, and takes one
     /// round trip. Locks and transactions of this store are refused ([`Error::is_config`]); making and deleting
-    /// documents stay as they are. By default documents have locks, which updates respect.
+    /// documents take the lock as ever, but a deletion may be refused as a conflict where an update came in between. By default documents have locks, which updates respect.
     ///
     /// Where it is not true, an update may still lose nothing: whoever holds a lock of this library is told of a conflict when it
     /// saves.

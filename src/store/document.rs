@@ -120,7 +120,7 @@ impl<T> Document<T> {
     ///
     /// # Errors
     ///
-    /// A server that is away.
+    /// A server that is away, or takes no writes: only one that does knows.
     pub fn holder(&self) -> Result<Option<HeldLock>> {
         let lock = (self.names.controller.clone(), self.names.lock_key.clone());
         Ok(self.store.holders(vec![lock])?.pop())
@@ -147,6 +147,7 @@ impl<T> Document<T> {
     /// taken in another order than those of a transaction's files.
     pub(super) fn take_from_server(&self, wait: Duration) -> Result<(Hold, Bytes)> {
         self.has_a_lock()?;
+        self.is_not_updating()?;
         let (hold, bytes) = self.take_or(WhileAway::Fail, wait, Expect::Document)?;
         Ok((hold, bytes.unwrap_or_default()))
     }
@@ -236,6 +237,11 @@ impl<T: DeserializeOwned> Document<T> {
     /// As [`Document::lock`].
     pub fn lock_timeout(&self, wait: Duration) -> Result<Locked<T>> {
         self.has_a_lock()?;
+        self.is_not_updating()?;
+        self.lock_unchecked(wait)
+    }
+
+    fn lock_unchecked(&self, wait: Duration) -> Result<Locked<T>> {
         // From here on the hold lets the lock go, whatever happens.
         let (hold, bytes) = self.take(wait, Expect::Document)?;
         let bytes = bytes.unwrap_or_default();
@@ -267,7 +273,17 @@ impl<T: Serialize + DeserializeOwned> Document<T> {
         save: Save,
         change: impl FnOnce(&mut T) -> Result<R, BoxError>,
     ) -> Result<(R, Outcome)> {
-        let mut locked = self.lock()?;
+        self.has_a_lock()?;
+        self.is_not_updating()?;
+        self.change_under_lock(save, change)
+    }
+
+    pub(super) fn change_under_lock<R>(
+        &self,
+        save: Save,
+        change: impl FnOnce(&mut T) -> Result<R, BoxError>,
+    ) -> Result<(R, Outcome)> {
+        let mut locked = self.lock_unchecked(self.store.0.lock_wait)?;
         let result = change(&mut locked).map_err(|e| Error::new(Kind::Caller(e)))?;
         let outcome = locked.dump_and_unlock_with(save)?;
         Ok((result, outcome))

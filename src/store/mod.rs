@@ -154,7 +154,7 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// A run id that is none, or a server that is away.
+    /// A run id that is none, or a server that is away, or takes no writes: only one that does knows.
     ///
     /// # Examples
     ///

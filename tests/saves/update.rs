@@ -205,6 +205,8 @@ fn what_cannot_be_updated_is_left_as_it_was() {
     let nested = document.update(NO_TASKS, |_| Ok(document.update(NO_TASKS, add_one)?));
     let why = nested.expect_err("it would be overtaken by itself");
     assert!(why.caller().is_some() && why.to_string().contains("its own load or update"));
+    let locks = document.update(NO_TASKS, |_| Ok(document.locked(|_| Ok(()))?));
+    assert!(locks.is_err_and(|e| e.to_string().contains("its own load or update")));
     let unknown = document.update(["no such task"], add_one);
     assert!(
         unknown.is_err_and(|e| e.is_rules() || e.is_params() || e.to_string().contains("task"))
