@@ -11,7 +11,7 @@ const SIZE: (u32, u32) = (760, 400);
 /// Above the highest value, for the legend.
 const HEADROOM: f64 = 1.4;
 /// Told apart with any kind of colour vision (Okabe and Ito).
-const COLOURS: [RGBColor; 7] = [
+const COLOURS: [RGBColor; 8] = [
     RGBColor(0, 114, 178),
     RGBColor(213, 94, 0),
     RGBColor(0, 158, 115),
@@ -19,6 +19,7 @@ const COLOURS: [RGBColor; 7] = [
     RGBColor(230, 159, 0),
     RGBColor(86, 180, 233),
     RGBColor(0, 0, 0),
+    RGBColor(140, 110, 70),
 ];
 
 /// Lines over named places, which stand at equal distances.
