@@ -1,4 +1,4 @@
-//! `kill -9` of the writer at each step of a save: the file is the old or the new one, whole; the next save removes what
+//! `kill -9` of the writer at each step of a save, under the lock or by an update: the file is the old or the new one, whole; the next save removes what
 //! was left; and the next writer gets in once the TTL is over. A crash-safe one leaves nothing stale; one that only makes an effort
 //! does, at the steps that the guarantees name.
 
@@ -14,8 +14,15 @@ const LOCK_TTL: Duration = Duration::from_millis(300);
 /// A step that comes from the background, on a slow machine in the middle of a save.
 const RENEWAL: &str = "server.Renew";
 
-/// The steps of one lock and save, as the library names them.
-fn steps(world: &World, guarantee: Guarantee) -> Vec<String> {
+/// How the victim saves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Way {
+    Lock,
+    Update,
+}
+
+/// The steps of one save, as the library names them.
+fn steps(world: &World, guarantee: Guarantee, way: Way) -> Vec<String> {
     let seen = Arc::new(Mutex::new(Vec::new()));
     let log = seen.clone();
     let store = world
@@ -28,19 +35,23 @@ fn steps(world: &World, guarantee: Guarantee) -> Vec<String> {
         })
         .open()
         .expect("a store");
-    change(&store, 2);
+    change(&store, 2, way);
     std::mem::take(&mut *seen.lock().expect("not poisoned"))
 }
 
-fn change(store: &Store, years: u64) {
+fn change(store: &Store, years: u64, way: Way) {
     let document = store
         .document::<Climate>(RUN, "climate")
         .expect("a document");
     let save = Save::new().tasks(["build_climate"]);
-    let outcome = document.locked_with(save, |climate| {
+    let set = |climate: &mut Climate| {
         climate.years = years;
         Ok(())
-    });
+    };
+    let outcome = match way {
+        Way::Lock => document.locked_with(save, set),
+        Way::Update => document.update_with(save, set),
+    };
     outcome.expect("saved");
 }
 
@@ -52,7 +63,7 @@ fn derived(world: &World, cache: &Cache) -> u64 {
 }
 
 /// Kills a writer before each of its steps; what dependents there were after each kill, by the name of the step.
-fn kill_everywhere(guarantee: Guarantee) -> Vec<(String, usize)> {
+fn kill_everywhere(guarantee: Guarantee, way: Way) -> Vec<(String, usize)> {
     let world = World::start();
     let cache = world
         .cache_builder()
@@ -70,9 +81,13 @@ fn kill_everywhere(guarantee: Guarantee) -> Vec<(String, usize)> {
         .expect("created");
     // Within a tick of the file's change time a save reads the file once more, which is a step.
     world.settle();
-    let steps = steps(&world, guarantee);
+    let steps = steps(&world, guarantee, way);
+    let asks_for_the_lock = match way {
+        Way::Lock => "server.Acquire",
+        Way::Update => "server.Holders",
+    };
     for needed in [
-        "server.Acquire",
+        asks_for_the_lock,
         "disk.write-temp",
         "disk.sync-temp",
         "disk.rename",
@@ -91,7 +106,7 @@ fn kill_everywhere(guarantee: Guarantee) -> Vec<(String, usize)> {
     let (mut left_temporary_files, mut dependents) = (0, Vec::new());
     for (n, step) in steps.iter().enumerate() {
         let old = 10 + 3 * n as u64;
-        change(&store, old);
+        change(&store, old, Way::Lock);
         world.warm();
         assert_eq!(derived(&world, &cache), old);
         world.settle();
@@ -101,6 +116,7 @@ fn kill_everywhere(guarantee: Guarantee) -> Vec<(String, usize)> {
             ("CACHETX_TEST_STEP", n.to_string()),
             ("CACHETX_TEST_YEARS", (old + 1).to_string()),
             ("CACHETX_TEST_GUARANTEE", format!("{guarantee:?}")),
+            ("CACHETX_TEST_WAY", format!("{way:?}")),
         ];
         let end = child("kill::killed_writer", &variables)
             .status()
@@ -135,7 +151,7 @@ fn kill_everywhere(guarantee: Guarantee) -> Vec<(String, usize)> {
             !folder.exists() || OutboxFile::list(folder).expect("listed").is_empty()
         });
 
-        change(&store, old + 2);
+        change(&store, old + 2, way);
         assert_eq!(world.on_disk().years, old + 2);
         assert_eq!(
             world.temporary_files(),
@@ -161,25 +177,29 @@ fn stale(dependents: &[(String, usize)]) -> Vec<&str> {
 
 #[test]
 fn at_every_step_the_file_is_whole_and_the_next_writer_gets_in() {
-    let dependents = kill_everywhere(Guarantee::BestEffort);
-    // What the guarantees say of a writer that dies between the file and the server.
-    assert_eq!(
-        stale(&dependents),
-        [
-            "disk.sweep",
-            "disk.unlock-sidecar",
-            "disk.sync-folder",
-            "server.Commit"
-        ]
-    );
+    for way in [Way::Lock, Way::Update] {
+        let dependents = kill_everywhere(Guarantee::BestEffort, way);
+        // What the guarantees say of a writer that dies between the file and the server.
+        assert_eq!(
+            stale(&dependents),
+            [
+                "disk.sweep",
+                "disk.unlock-sidecar",
+                "disk.sync-folder",
+                "server.Commit"
+            ]
+        );
+    }
 }
 
 #[test]
 fn a_crash_safe_writer_leaves_nothing_stale_at_any_step() {
-    let dependents = kill_everywhere(Guarantee::CrashSafe);
-    let stale = stale(&dependents);
-    assert!(stale.is_empty(), "stale after a kill before {stale:?}");
-    assert!(dependents.iter().any(|(step, _)| step == "outbox.intend"));
+    for way in [Way::Lock, Way::Update] {
+        let dependents = kill_everywhere(Guarantee::CrashSafe, way);
+        let stale = stale(&dependents);
+        assert!(stale.is_empty(), "stale after a kill before {stale:?}");
+        assert!(dependents.iter().any(|(step, _)| step == "outbox.intend"));
+    }
 }
 
 /// One writer after the other dies with a temporary file, until every name for one is taken.
@@ -217,6 +237,10 @@ fn killed_writer() {
         "CrashSafe" => Guarantee::CrashSafe,
         _ => Guarantee::BestEffort,
     };
+    let way = match given("CACHETX_TEST_WAY").as_deref() {
+        Some("Update") => Way::Update,
+        _ => Way::Lock,
+    };
     let last: usize = step.parse().expect("a number");
     let reached = Mutex::new(0);
     let cache = support::cache_builder().url(url).open().expect("a cache");
@@ -238,6 +262,6 @@ fn killed_writer() {
         })
         .open()
         .expect("a store");
-    change(&store, years.parse().expect("a number"));
+    change(&store, years.parse().expect("a number"), way);
     unreachable!("killed before that");
 }
