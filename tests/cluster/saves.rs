@@ -46,6 +46,18 @@ fn save_read_and_delete(bed: &Bed, store: &Store, name: &str) {
         let own: Vec<u8> = nodes.run(&["GET", document.cache_key()]);
         assert_eq!(own, Climate::of(2).bytes());
         assert_eq!(document.read().expect("read").years, 2);
+        let add = |climate: &mut Climate| {
+            climate.years += 1;
+            Ok(())
+        };
+        nodes.run::<()>(&["SET", &key(&run, "ash"), "derived"]);
+        let (_, outcome) = document.update(["build_climate"], add).expect("updated");
+        assert!(
+            matches!(outcome.cache, CacheOutcome::Committed { removed: 1 }),
+            "{outcome:?}"
+        );
+        let own: Vec<u8> = nodes.run(&["GET", document.cache_key()]);
+        assert_eq!(own, Climate::of(3).bytes());
         let held = document.lock().expect("locked");
         assert_eq!(store.clear_locks(&run).expect("cleared"), 1);
         drop(held);

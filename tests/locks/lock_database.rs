@@ -1,7 +1,8 @@
 //! The domain's layout: locks in database 0 under a key of their own, entries in database 13, foreign programs on both.
 
 use crate::support::{self, Climate, get, key, on_every_server};
-use cachetx::{CacheOutcome, Engine};
+use cachetx::{CacheOutcome, Engine, NO_TASKS};
+use std::time::Duration;
 
 const LOCK: &str = "nodb-lock:copacetic-sled:climate.nodb";
 
@@ -24,6 +25,7 @@ fn saves_and_foreign_holders_meet_at_the_lock() {
             let store = cachetx::Store::builder(&cache)
                 .root(world.root.path())
                 .lock_key("nodb-lock:{run_id}:{controller}.nodb")
+                .lock_wait(Duration::from_millis(100))
                 .open()
                 .expect("a store");
             let document = world.climate(&store);
@@ -36,8 +38,16 @@ fn saves_and_foreign_holders_meet_at_the_lock() {
             support::set(&mut redis, LOCK, b"somebody");
             let refused = document.try_lock().map(|_| ()).expect_err("held");
             assert!(refused.is_lock_held(), "{refused}");
+            let add = |climate: &mut Climate| {
+                climate.years += 1;
+                Ok(())
+            };
+            let refused = document.update(NO_TASKS, add).expect_err("held");
+            assert!(refused.is_lock_held(), "{refused}");
             redis::cmd("DEL").arg(LOCK).exec(&mut redis).expect("freed");
 
+            let (_, outcome) = document.update(NO_TASKS, add).expect("updated");
+            assert!(matches!(outcome.cache, CacheOutcome::Committed { .. }));
             let mut held = document.lock().expect("locked");
             assert!(get(&mut redis, LOCK).is_some());
             held.years += 1;
