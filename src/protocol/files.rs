@@ -152,6 +152,32 @@ impl Io {
         }
     }
 
+    /// The same without a wait; whether a name was free, or one of a dead writer's.
+    pub(super) async fn try_to_write_temp(&self, place: &Place, bytes: &Bytes) -> Result<bool> {
+        for sweeps in [true, false] {
+            let write = FileAction::WriteTemp(bytes.clone());
+            match self.disk(place, write).await? {
+                Got::Temp(_) => return Ok(true),
+                Got::Busy if sweeps => {
+                    let locked = self.disk(place, FileAction::LockSidecar).await?;
+                    let Got::Sidecar(sidecar) = locked else {
+                        return Ok(false);
+                    };
+                    // A transaction that is left half done may need them.
+                    let swept = match sidecar.journal {
+                        None => self.disk(place, FileAction::Sweep).await.map(drop),
+                        Some(_) => Ok(()),
+                    };
+                    self.disk(place, FileAction::UnlockSidecar).await?;
+                    swept?;
+                }
+                Got::Busy => {}
+                _ => return Err(mismatch("the disk")),
+            }
+        }
+        Ok(false)
+    }
+
     /// Gives the temporary file a modification time above `previous`, however coarse the file system's times are.
     pub(super) async fn stamp_temp(&self, place: &Place, previous: i64) -> Result<Stamp> {
         let now = self.now().wall_ns;
