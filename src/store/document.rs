@@ -146,15 +146,15 @@ impl<T> Document<T> {
     /// Takes the lock of a document that is there; its bytes. Several at a time come from the server only: OS locks would be
     /// taken in another order than those of a transaction's files.
     pub(super) fn take_from_server(&self, wait: Duration) -> Result<(Hold, Bytes)> {
-        self.has_a_lock()?;
-        self.is_not_updating()?;
+        self.may_be_locked()?;
         let (hold, bytes) = self.take_or(WhileAway::Fail, wait, Expect::Document)?;
         Ok((hold, bytes.unwrap_or_default()))
     }
 
-    fn has_a_lock(&self) -> Result<()> {
+    /// By a caller, now.
+    fn may_be_locked(&self) -> Result<()> {
         match self.store.0.has_locks {
-            true => Ok(()),
+            true => self.is_not_updating(),
             false => Err(Error::new(Kind::Config(format!(
                 "{}: the store was opened with StoreBuilder::without_locks, so updates would not respect this lock: change the document by Document::update",
                 self.names.document
@@ -236,8 +236,7 @@ impl<T: DeserializeOwned> Document<T> {
     ///
     /// As [`Document::lock`].
     pub fn lock_timeout(&self, wait: Duration) -> Result<Locked<T>> {
-        self.has_a_lock()?;
-        self.is_not_updating()?;
+        self.may_be_locked()?;
         self.lock_unchecked(wait)
     }
 
@@ -273,8 +272,7 @@ impl<T: Serialize + DeserializeOwned> Document<T> {
         save: Save,
         change: impl FnOnce(&mut T) -> Result<R, BoxError>,
     ) -> Result<(R, Outcome)> {
-        self.has_a_lock()?;
-        self.is_not_updating()?;
+        self.may_be_locked()?;
         self.change_under_lock(save, change)
     }
 
