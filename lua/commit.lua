@@ -41,9 +41,6 @@
 --   lost       removed (decimal): dependents that were there
 --   superseded removed (decimal): dependents that were there
 
--- Whatever fails here, the values were set before: no error means that nothing was done.
-local write = redis.call
-
 --@include limits
 
 -- The usual case first, by one look and nothing that it does not need: one document, whose lock is held or which has none, a stamp of an
@@ -61,11 +58,11 @@ if l < 2 and ARGV[5] == '1' and #KEYS <= UNLINK_CHUNK
                 and redis.call('TYPE', KEYS[l + 2]).ok ~= 'none')
     end
     if is_next and (l == 0 or found[1] == ARGV[7]) and redis.call('TYPE', KEYS[l + 3]).ok ~= 'hash' then
-        local removed = KEYS[l + 5] and write('UNLINK', unpack(KEYS, l + 5)) or 0
-        write('SET', KEYS[l + 1], ARGV[a + 8], 'PX', ARGV[a + 9])
-        write('PEXPIRE', KEYS[l + 2], ARGV[a + 9])
+        local removed = KEYS[l + 5] and redis.call('UNLINK', unpack(KEYS, l + 5)) or 0
+        redis.call('SET', KEYS[l + 1], ARGV[a + 8], 'PX', ARGV[a + 9])
+        redis.call('PEXPIRE', KEYS[l + 2], ARGV[a + 9])
         if l == 1 and ARGV[2] == '1' then
-            write('UNLINK', KEYS[1])
+            redis.call('UNLINK', KEYS[1])
             redis.pcall('PUBLISH', ARGV[8], '')
         end
         return { 'committed', string.format('%.0f', removed) }
@@ -122,10 +119,10 @@ local sets = all_held and not superseded and not replayed
 for i = 1, owns do
     local key, arg = KEYS[value + i], own_args + 4 * i - 3
     if sets then
-        write('SET', KEYS[locks + i], ARGV[arg + 1], 'PX', ARGV[arg + 2])
-        write('PEXPIRE', key, ARGV[arg + 2])
+        redis.call('SET', KEYS[locks + i], ARGV[arg + 1], 'PX', ARGV[arg + 2])
+        redis.call('PEXPIRE', key, ARGV[arg + 2])
     else
-        write('UNLINK', key)
+        redis.call('UNLINK', key)
         raise(KEYS[locks + i], found[locks + i], ARGV[arg], ARGV[arg + 2])
     end
 end

@@ -12,7 +12,6 @@
 --   done
 --   lost
 
---@include write
 --@include lease
 --@include own_lease
 
@@ -20,7 +19,5 @@ local value, leases, token, ttl = KEYS[1], KEYS[2], ARGV[1], ARGV[2]
 if not is_own_lease(leases, value, token) then
     return { 'lost' }
 end
-return attempt(function()
-    put_lease(leases, value, token, ttl)
-    return { 'done' }
-end)
+put_lease(leases, value, token, ttl)
+return { 'done' }

@@ -18,7 +18,6 @@
 --   refused
 
 --@include limits
---@include write
 --@include own_lease
 
 local value, stamp, leases = KEYS[1], KEYS[2], KEYS[3]
@@ -31,10 +30,8 @@ if REFUSE_OOM then
     -- As in a commit: a full server looks at the first write only, and does not mind a deletion. This changes nothing.
     redis.call('HSET', leases, value, redis.call('HMGET', leases, value)[1])
 end
-return attempt(function()
-    write('HDEL', leases, value)
-    write('UNLINK', value, stamp)
-    write('SET', value, bytes, 'PX', ttl)
-    write('SET', stamp, voucher, 'PX', ttl)
-    return { 'filled' }
-end)
+redis.call('HDEL', leases, value)
+redis.call('UNLINK', value, stamp)
+redis.call('SET', value, bytes, 'PX', ttl)
+redis.call('SET', stamp, voucher, 'PX', ttl)
+return { 'filled' }

@@ -24,7 +24,6 @@
 --   removed    removed (decimal): values that were there
 
 --@include limits
---@include write
 --@include stamp
 --@include free
 --@include unlink
@@ -46,15 +45,13 @@ for i = 1, groups do
     first = last + 1
 end
 
-return attempt(function()
-    drop(flights)
-    local removed = unlink(first_entry, #KEYS)
-    for i = 1, stamps do
-        raise(KEYS[locks + i], found[i], ARGV[files + 2 * i - 1], ARGV[files + 2 * i])
-    end
-    --@select lock
-    if held then
-        free(KEYS[1], ARGV[6])
-    end
-    return { 'removed', string.format('%.0f', removed) }
-end)
+drop(flights)
+local removed = unlink(first_entry, #KEYS)
+for i = 1, stamps do
+    raise(KEYS[locks + i], found[i], ARGV[files + 2 * i - 1], ARGV[files + 2 * i])
+end
+--@select lock
+if held then
+    free(KEYS[1], ARGV[6])
+end
+return { 'removed', string.format('%.0f', removed) }

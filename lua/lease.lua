@@ -19,10 +19,7 @@
 --   busy       left_ms (decimal): how long somebody else's lease or mark still has
 --   leased
 
---@include decimal
---@include write
 --@include stamp
---@include lease
 
 local value, stamp_key, leases = KEYS[1], KEYS[2], KEYS[3]
 local token, ttl, wanted, refused = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
@@ -39,13 +36,14 @@ if stamp then
     end
 end
 
+--@include decimal
+--@include lease
+
 local flight = redis.call('HMGET', leases, value)[1]
 local owner, expires = string.match(flight or '', '^([lw]:[^:]*):(%d+)$')
 local now = now_ms()
 if owner and owner ~= 'l:' .. token and is_decimal(expires) and less(string.format('%.0f', now), expires) then
     return { 'busy', string.format('%.0f', tonumber(expires) - now) }
 end
-return attempt(function()
-    put_lease(leases, value, token, ttl)
-    return { 'leased' }
-end)
+put_lease(leases, value, token, ttl)
+return { 'leased' }

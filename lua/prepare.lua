@@ -21,7 +21,6 @@
 
 --@include limits
 --@include decimal
---@include write
 --@include unlink
 --@include lease
 
@@ -67,15 +66,13 @@ for i = 1, groups do
     first = last + 1
 end
 
-return attempt(function()
-    for _, put in ipairs(marks) do
-        write('HSET', put[1], unpack(put[2]))
+for _, put in ipairs(marks) do
+    redis.call('HSET', put[1], unpack(put[2]))
+end
+for _, put in ipairs(marks) do
+    if put[3] < tonumber(ttl) then
+        redis.call('PEXPIRE', put[1], ttl)
     end
-    for _, put in ipairs(marks) do
-        if put[3] < tonumber(ttl) then
-            write('PEXPIRE', put[1], ttl)
-        end
-    end
-    unlink(first_entry, #KEYS)
-    return { 'done' }
-end)
+end
+unlink(first_entry, #KEYS)
+return { 'done' }

@@ -9,7 +9,6 @@
 --   done
 --   lost
 
---@include write
 --@include free
 
 --@select lock

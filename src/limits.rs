@@ -233,6 +233,9 @@ pub const JOURNAL_ATTEMPTS: u32 = 64;
 pub const MAX_NAME_BYTES: usize = 255;
 /// How long a save waits for the OS lock on a document's sidecar, which others hold for some file operations only.
 pub const SIDECAR_WAIT: Duration = Duration::from_secs(5);
+/// The longest that an update waits for the server's word on who holds the lock. It has the sidecar's OS lock meanwhile, for which others
+/// wait up to [`SIDECAR_WAIT`].
+pub const LOOK_WAIT: Duration = Duration::from_secs(1);
 /// Between two tries for the sidecar's OS lock.
 pub const SIDECAR_POLL: Duration = Duration::from_millis(1);
 /// Tries to read a file that changes while it is read, or that a writer in place has cut short: 0.5 s in all.

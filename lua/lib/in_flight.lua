@@ -29,6 +29,6 @@ end
 
 local function drop(flights)
     for _, flight in ipairs(flights) do
-        write('HDEL', flight[1], unpack(flight[2]))
+        redis.call('HDEL', flight[1], unpack(flight[2]))
     end
 end

@@ -8,8 +8,8 @@ end
 local function put_lease(leases, value, token, ttl)
     local expires = string.format('%.0f', now_ms() + tonumber(ttl))
     local left = redis.call('PTTL', leases)
-    write('HSET', leases, value, 'l:' .. token .. ':' .. expires)
+    redis.call('HSET', leases, value, 'l:' .. token .. ':' .. expires)
     if left < tonumber(ttl) then
-        write('PEXPIRE', leases, ttl)
+        redis.call('PEXPIRE', leases, ttl)
     end
 end

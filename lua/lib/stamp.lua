@@ -25,6 +25,6 @@ end
 -- Says by the stamp of an entry that is not there which file it was of, so that no earlier commit sets it when it comes late.
 local function raise(key, stored, file, ttl)
     if not is_later(stored, file) and not is_of(stored, file) then
-        write('SET', key, file .. '::', 'PX', ttl)
+        redis.call('SET', key, file .. '::', 'PX', ttl)
     end
 end

@@ -3,7 +3,7 @@ local function unlink(first, last)
     local removed = 0
     for from = first, last, UNLINK_CHUNK do
         local to = math.min(from + UNLINK_CHUNK - 1, last)
-        removed = removed + write('UNLINK', unpack(KEYS, from, to))
+        removed = removed + redis.call('UNLINK', unpack(KEYS, from, to))
     end
     return removed
 end

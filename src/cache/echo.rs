@@ -10,6 +10,7 @@ use crate::{
     op::{Entry, Lock, Op},
     rules::slot,
 };
+use arcstr::Substr;
 use std::{
     collections::{HashSet, VecDeque},
     sync::{
@@ -36,7 +37,7 @@ struct Kept {
     /// As the last look found them.
     servers: Servers,
     /// Own keys of commits that are on their way.
-    committing: Vec<String>,
+    committing: Vec<Substr>,
     /// `None` between two rounds.
     round: Option<UnderWay>,
 }
@@ -65,9 +66,9 @@ struct Step {
 #[derive(Default)]
 struct UnderWay {
     /// Own keys of commits that are, or were, on their way in this round: they may be newer than what it deletes.
-    spared: HashSet<String>,
+    spared: HashSet<Substr>,
     /// Keys of the request that is on its way.
-    sending: HashSet<String>,
+    sending: HashSet<Substr>,
 }
 
 /// What one server is to be told again.
@@ -107,8 +108,8 @@ impl Step {
 
     /// Who has its keys now: in a Cluster all of them are in one slot.
     fn owner<'a>(&self, servers: &'a Servers) -> Option<&'a RunId> {
-        let mut keys = self.entries.iter().map(|entry| &entry.value);
-        let lock = || self.locks.first().map(|lock| &lock.key);
+        let mut keys = self.entries.iter().map(|entry| entry.value.as_str());
+        let lock = || self.locks.first().map(|lock| lock.key.as_str());
         servers.of(slot(keys.next().or_else(lock)?))
     }
 }
@@ -201,7 +202,7 @@ impl Echo {
 pub(super) struct OnItsWay<'a> {
     echo: &'a Echo,
     /// Empty where it sets nothing.
-    keys: Vec<String>,
+    keys: Vec<Substr>,
 }
 
 impl Drop for OnItsWay<'_> {
@@ -228,7 +229,7 @@ impl Round<'_> {
     /// an entry only the last change counts.
     pub(super) fn due(&self, servers: Servers) -> Vec<Due> {
         let mut kept = self.echo.lock();
-        let (mut due, mut later): (Vec<Due>, HashSet<String>) = Default::default();
+        let (mut due, mut later): (Vec<Due>, HashSet<Substr>) = Default::default();
         for step in kept.steps.iter_mut().rev() {
             if let Some(owner) = step.owner(&servers).filter(|owner| **owner != step.by) {
                 if servers.has(&step.by) {

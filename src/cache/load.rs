@@ -118,7 +118,7 @@ impl Cache {
             load::Begun::Unleased => None,
         };
         self.counters().loads.add();
-        let name = place.entry.value.clone();
+        let name = place.entry.value.to_string();
         let begun = Load { owner, kind, name }.begin();
         let loaded = load();
         drop(begun);
@@ -264,7 +264,10 @@ impl Cache {
         let first = first.and_then(|value| value.values().first());
         let leases = keys::leases(&value, first.map(String::as_str)).into();
         Ok(Place {
-            entry: self.space().place_one(Entry { value, leases }),
+            entry: self.space().place_one(Entry {
+                value: value.into(),
+                leases,
+            }),
             ttl: rules.ttl(controller)?,
         })
     }

@@ -27,6 +27,7 @@ use crate::{
     op::{Ask, Entry, Fault, Invalidate, InvalidateReply, Op, Reply, Space, keys},
     protocol::{CacheOutcome, Spread, deferred},
 };
+use arcstr::ArcStr;
 pub(crate) use replayer::Look;
 use replayer::Replayer;
 use stats::Counters;
@@ -232,6 +233,11 @@ impl Cache {
         self.0.engine.listen(channel)
     }
 
+    /// Whether somebody in this process waits in the channel's queue.
+    pub(crate) fn is_awaited(&self, channel: &str) -> bool {
+        self.0.engine.is_awaited(channel)
+    }
+
     /// Calls `heard` at every message of the channel.
     pub(crate) fn watch(&self, channel: &str, heard: impl Fn() + Send + Sync + 'static) -> Watch {
         self.0.engine.watch(channel, heard)
@@ -267,7 +273,7 @@ impl Cache {
     /// There are such steps, and the cache was not told to split. Nothing has been written yet.
     pub(crate) fn split(&self, own: &Entry, dependents: Vec<Entry>) -> Result<Spread> {
         let mut spread = Spread::default();
-        if cfg!(cachetx_without_slot_check) {
+        if self.space() == Space::Whole || cfg!(cachetx_without_slot_check) {
             spread.here = dependents;
             return Ok(spread);
         }
@@ -356,8 +362,10 @@ impl std::fmt::Debug for Cache {
 /// Keys with the names that belong to them; neighbours of one run share theirs.
 fn entries(keys: &KeyList) -> Vec<Entry> {
     let mut entries: Vec<Entry> = Vec::with_capacity(keys.len());
+    let text = ArcStr::from(keys.text());
     let mut last = None;
-    for (key, first_param) in keys.with_first_params() {
+    for (spot, first_param) in keys.with_first_params() {
+        let key = &text[spot.clone()];
         let group = keys::leases_group(key, first_param);
         let leases = match entries.last() {
             Some(entry) if last == Some(group) => entry.leases.clone(),
@@ -365,7 +373,7 @@ fn entries(keys: &KeyList) -> Vec<Entry> {
         };
         last = Some(group);
         entries.push(Entry {
-            value: key.to_owned(),
+            value: text.substr(spot),
             leases,
         });
     }

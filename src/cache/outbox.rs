@@ -65,7 +65,11 @@ impl From<Work> for OutboxRecord {
         match work {
             Work::Keys(what) => Self {
                 at: at(what.at_ns),
-                keys: what.entries.into_iter().map(|entry| entry.value).collect(),
+                keys: what
+                    .entries
+                    .iter()
+                    .map(|entry| entry.value.to_string())
+                    .collect(),
                 lock: what.release.map(|lock| lock.key),
                 params: what.params,
             },

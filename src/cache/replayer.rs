@@ -381,7 +381,7 @@ mod tests {
                 Rules::from_json(r#"{ "version": "1.0", "cache_keys": {}, "rules": {} }"#).unwrap();
             let cache = Cache::builder(rules).in_memory().open().unwrap();
             let entry = Entry {
-                value: "v".to_owned(),
+                value: "v".into(),
                 leases: "l".into(),
             };
             let record = Invalidation::of(vec![entry], Params::new(), 0);

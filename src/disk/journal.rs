@@ -297,11 +297,11 @@ mod tests {
             members: vec![member("a.nodb"), member("b.nodb")],
             invalidations: vec![Invalidation {
                 entries: vec![Entry {
-                    value: "{run}:a".to_owned(),
+                    value: "{run}:a".into(),
                     leases: "{run}:cachetx:leases".into(),
                 }],
                 raises: vec![Raise {
-                    value: "own".to_owned(),
+                    value: "own".into(),
                     stamp: stamp(4),
                     ttl_ms: 5,
                 }],

@@ -134,6 +134,11 @@ impl<E: Performer + ?Sized> Breaker<E> {
         ear
     }
 
+    /// Whether somebody in this process waits in the channel's queue.
+    pub(crate) fn is_awaited(&self, channel: &str) -> bool {
+        self.engine.bells().are_awaited(channel)
+    }
+
     /// Calls `heard` at every message of the channel.
     pub(crate) fn watch(&self, channel: &str, heard: impl Fn() + Send + Sync + 'static) -> Watch {
         let watch = self.engine.bells().watch(channel, heard);
@@ -279,7 +284,7 @@ mod tests {
     fn read(key: &str) -> Op {
         Op::Read(Read {
             entry: keys::Entry {
-                value: key.to_owned(),
+                value: key.into(),
                 leases: "l".into(),
             },
             life: false,

@@ -90,7 +90,11 @@ impl<'a> Call<'a> {
     /// Packs these: by a plain `SET` each, since servers hash every byte of a script's arguments.
     pub(super) fn pack_values(&self, packed: &mut Packed) {
         let Op::Commit(op) = self.op else { return };
-        let ttl = limits::UNSETTLED_TTL.as_millis().to_string();
+        let ttl = match cfg!(cachetx_without_short_life) {
+            true => limits::MAX_LIFE_MS,
+            false => limits::UNSETTLED_TTL.as_millis() as u64,
+        };
+        let ttl = ttl.to_string();
         for own in &op.own {
             let key = own.entry.value.as_bytes();
             packed.bytes.reserve(own.bytes.len() + key.len() + 64);

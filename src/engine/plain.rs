@@ -20,7 +20,13 @@ pub(super) fn perform(session: &mut Session<'_>, op: &Op) -> Result<Reply, Failu
         Op::ClearLocks(asked) => {
             session.in_lock_database(|session| clear_locks(session, op, asked))
         }
-        Op::Holders(asked) => session.in_lock_database(|session| holders(session, op, asked)),
+        Op::Holders(asked) => {
+            let usual = session.node.response_timeout();
+            let patience = asked.within.map_or(usual, |within| within.min(usual));
+            session.with_patience(patience, |session| {
+                session.in_lock_database(|session| holders(session, op, asked))
+            })
+        }
         _ => Err(nonsense(op.name())),
     }
 }

@@ -62,7 +62,6 @@ pub(super) fn unwrapped<'a>(code: &'a str, details: &'a str) -> (&'a str, &'a st
             })
         }
         "EXECABORT" => details.split_once("because of: ").map(|(_, cause)| cause),
-        "CACHETX" => details.strip_prefix("midway: "),
         _ => None,
     };
     let Some(inner) = inner else {
@@ -82,6 +81,17 @@ pub(super) fn meaning(code: &str, details: &str) -> Meaning {
     by_code
         .or_else(by_text)
         .map_or(Meaning::Request, |(_, meaning)| *meaning)
+}
+
+/// Whether it is about a command within a program, which may have written before. What a program writes first is refused where the
+/// server takes no writes or is full; and what is of another type is found by its looks, which come before its writes.
+pub(super) fn is_midway(code: &str, details: &str) -> bool {
+    let is_within = details.contains("@user_script") || details.contains("@user_function");
+    let may_have_written = || match meaning(code, details) {
+        Meaning::Away | Meaning::NoWrites | Meaning::Full | Meaning::WrongType => false,
+        Meaning::Denied | Meaning::Ended | Meaning::Request => true,
+    };
+    is_within && may_have_written()
 }
 
 /// Whether the server has closed the connection with it: what was sent after that was not read.
@@ -142,7 +152,6 @@ mod tests {
             ),
             format!("ERR Error running script (call to f_1): @user_script:12: {code} {details}"),
             format!("EXECABORT Transaction discarded because of: {code} {details}"),
-            format!("CACHETX midway: {code} {details}"),
         ]
     }
 

@@ -27,10 +27,9 @@ fn acknowledged(session: &mut Session<'_>, wait: Wait) -> Option<u64> {
     let usual = session.node.response_timeout();
     let patience = usual + wait.time;
     let (replicas, ms) = (wait.replicas.to_string(), wait.time.as_millis().to_string());
-    session.connection.set_patience(patience).ok()?;
-    let answer =
-        session.ask(|packed| packed.request(&[b"WAIT", replicas.as_bytes(), ms.as_bytes()]));
-    session.spoilt |= session.connection.set_patience(usual).is_err();
+    let answer = session.with_patience(patience, |session| {
+        session.ask(|packed| packed.request(&[b"WAIT", replicas.as_bytes(), ms.as_bytes()]))
+    });
     match answer {
         Ok(Value::Int(n)) => u64::try_from(n).ok(),
         Ok(other) => {

@@ -1,7 +1,7 @@
 //! Turns what a server answered into typed replies.
 
 use super::{
-    refusal::{Meaning, meaning, refused},
+    refusal::{Meaning, is_midway, meaning, refused},
     session::{Failure, nonsense},
 };
 use crate::{
@@ -32,7 +32,7 @@ pub(super) fn typed(op: &Op, value: Value) -> Result<Reply, Failure> {
 
 fn failure(error: &redis::ServerError) -> Failure {
     match error.details() {
-        Some(details) if error.code() == "CACHETX" && details.starts_with("midway") => {
+        Some(details) if is_midway(error.code(), details) => {
             Failure::Midway(server_error(error).effect_is(Effect::Unknown))
         }
         _ => Failure::Refused(server_error(error)),

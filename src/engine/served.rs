@@ -142,7 +142,9 @@ fn acquire(
         return Ok(Reply::Acquire(reply));
     }
     let error = match run(session, mode, op, call, sent) {
-        Err(Failure::Refused(error)) if session.redirect.is_none() => error,
+        Err(Failure::Refused(error) | Failure::Midway(error)) if session.redirect.is_none() => {
+            error
+        }
         done => return done,
     };
     let wrong_type = session.wrong_type;

@@ -14,6 +14,7 @@ use crate::{
     error::{Effect, Kind},
 };
 use redis::Value;
+use std::{io, time::Duration};
 
 /// Why a round trip gave nothing.
 pub(super) enum Failure {
@@ -84,6 +85,26 @@ impl Session<'_> {
         replies
             .try_into()
             .map_err(|_| nonsense("two replies were expected"))
+    }
+
+    /// Runs `work`, in which each answer may take so long.
+    pub(super) fn with_patience<T>(
+        &mut self,
+        patience: Duration,
+        work: impl FnOnce(&mut Self) -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
+        let usual = self.node.response_timeout();
+        if patience == usual {
+            return work(self);
+        }
+        let unset = |e: io::Error| Failure::Lost {
+            error: unavailable(e.to_string(), Effect::None),
+            closed: false,
+        };
+        self.connection.set_patience(patience).map_err(unset)?;
+        let done = work(self);
+        self.spoilt |= self.connection.set_patience(usual).is_err();
+        done
     }
 
     /// Runs `work` in the database of the locks. A connection that does not come back from there is of no use.

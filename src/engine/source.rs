@@ -88,7 +88,7 @@ const FILES: [File; 10] = [
     },
 ];
 
-pub(super) const LIBRARY: [(&str, &str); 8] = [
+pub(super) const LIBRARY: [(&str, &str); 7] = [
     ("decimal", include_str!("../../lua/lib/decimal.lua")),
     ("free", include_str!("../../lua/lib/free.lua")),
     ("in_flight", include_str!("../../lua/lib/in_flight.lua")),
@@ -96,7 +96,6 @@ pub(super) const LIBRARY: [(&str, &str); 8] = [
     ("own_lease", include_str!("../../lua/lib/own_lease.lua")),
     ("stamp", include_str!("../../lua/lib/stamp.lua")),
     ("unlink", include_str!("../../lua/lib/unlink.lua")),
-    ("write", include_str!("../../lua/lib/write.lua")),
 ];
 
 const INCLUDE: &str = "--@include ";

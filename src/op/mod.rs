@@ -11,6 +11,7 @@ pub(crate) use space::Space;
 pub(crate) use stamp::Stamp;
 
 use crate::{Effect, Error, error::Kind, limits};
+use arcstr::Substr;
 use std::{sync::Arc, time::Duration};
 
 /// A document's bytes, shared between the file write and the commit.
@@ -41,7 +42,7 @@ pub(crate) struct Own {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Raise {
     /// The entry's value key.
-    pub(crate) value: String,
+    pub(crate) value: Substr,
     pub(crate) stamp: Stamp,
     pub(crate) ttl_ms: u64,
 }
@@ -313,5 +314,9 @@ operations! {
 
     /// The value of each lock that is held and the ms that it has left (`u64::MAX` where it never ends), by plain `GETEX`es,
     /// which only a primary answers, and `PTTL`s in one round trip. What is no string is no lock.
-    Holders { locks: Vec<String> } -> HoldersReply { Found(Vec<Option<(String, u64)>>) }
+    Holders {
+        locks: Vec<String>,
+        /// How long the answer may take, where that is less than it may take else.
+        within: Option<Duration>,
+    } -> HoldersReply { Found(Vec<Option<(String, u64)>>) }
 }

@@ -137,7 +137,7 @@ mod tests {
 
     fn entry(value: &str, leases: &str) -> Entry {
         Entry {
-            value: value.to_owned(),
+            value: value.into(),
             leases: leases.into(),
         }
     }

@@ -201,7 +201,7 @@ mod tests {
             file: "climate.nodb".into(),
         };
         let entry = Entry {
-            value: "value".to_owned(),
+            value: "value".into(),
             leases: "leases".into(),
         };
         let mut run = read(Reader {

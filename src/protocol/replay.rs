@@ -170,7 +170,7 @@ mod tests {
 
     fn entry(n: usize) -> Entry {
         Entry {
-            value: format!("v{n}"),
+            value: format!("v{n}").into(),
             leases: "l".into(),
         }
     }
@@ -315,7 +315,7 @@ mod tests {
     #[test]
     fn in_a_cluster_each_slot_has_its_steps_and_the_lock_s_own_come_last() {
         let entry = |value: &str| Entry {
-            value: value.to_owned(),
+            value: value.into(),
             leases: "l".into(),
         };
         let entries = || ["{a}1", "{b}1", "{a}2"].map(entry).to_vec();

@@ -230,12 +230,17 @@ pub(super) async fn admit(
     place: &Place,
     writer: &Writer,
 ) -> Result<(Sidecar, Option<Identity>)> {
+    let lock_key = match &writer.right {
+        Right::Update { lock_key } => lock_key.as_deref(),
+        Right::Lock { .. } => None,
+    };
+    let is_early = cfg!(cachetx_early_look);
+    if let Some(key) = lock_key.filter(|_| is_early) {
+        nobody_holds(io, document, key).await?;
+    }
     let sidecar = io.lock_sidecar(place).await?;
     let over = may_write(io, document, place, writer, &sidecar).await?;
-    if let Right::Update {
-        lock_key: Some(key),
-    } = &writer.right
-    {
+    if let Some(key) = lock_key.filter(|_| !is_early) {
         nobody_holds(io, document, key).await?;
     }
     Ok((sidecar, over))
@@ -244,8 +249,9 @@ pub(super) async fn admit(
 /// Asked under the OS lock only: before, somebody could take the lock and read the file after the answer and before the rename.
 async fn nobody_holds(io: &Io, document: &str, lock_key: &str) -> Result<()> {
     let locks = vec![lock_key.to_owned()];
+    let within = (!cfg!(cachetx_patient_look)).then_some(limits::LOOK_WAIT);
     let HoldersReply::Found(found) = io
-        .server(Holders { locks })
+        .server(Holders { locks, within })
         .await
         // Whatever became of the question: it changes nothing.
         .map_err(|fault| fault.into_error().effect_is(Effect::None))?;
@@ -386,7 +392,7 @@ impl Step {
 }
 
 async fn commit(io: &Io, plan: &Plan, stamp: Stamp, intent: Option<&Intent>) -> Step {
-    let asked = Commit {
+    let asked = || Commit {
         id: plan.id.clone(),
         locks: plan.writer.lock().cloned().into_iter().collect(),
         own: vec![Own {
@@ -439,11 +445,15 @@ async fn commit(io: &Io, plan: &Plan, stamp: Stamp, intent: Option<&Intent>) -> 
 /// # Errors
 ///
 /// The server did not take it, or has not said so in all that time.
-pub(super) async fn ask_to_commit(io: &Io, asked: Commit, patience: Duration) -> Result<Step> {
+pub(super) async fn ask_to_commit(
+    io: &Io,
+    asked: impl Fn() -> Commit,
+    patience: Duration,
+) -> Result<Step> {
     let mut tries = Tries::new(patience);
     loop {
         tries.begin(io);
-        let step = match io.server(asked.clone()).await {
+        let step = match io.server(asked()).await {
             Ok(CommitReply::Committed { removed }) => Step::of(CacheOutcome::Committed { removed }),
             Ok(CommitReply::Replicated { removed, replicas }) => Step {
                 replicas: Some(replicas),

@@ -1,6 +1,6 @@
 //! Keys in one text buffer, so that a list of any length costs two allocations.
 
-use std::{fmt, iter::FusedIterator, sync::Arc};
+use std::{fmt, iter::FusedIterator, ops::Range, sync::Arc};
 
 /// The keys that an expansion gave: in the order in which the rules declare the controllers, without duplicates.
 #[derive(Clone, Default)]
@@ -87,22 +87,33 @@ impl KeyList {
         })
     }
 
-    /// The keys, each with the value of its template's first placeholder, which names the hash of leases.
-    pub(crate) fn with_first_params(&self) -> impl ExactSizeIterator<Item = (&str, Option<&str>)> {
+    /// All keys, one behind the other.
+    pub(crate) fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// The place of each key in the text, and the value of its template's first placeholder, which names the hash of leases.
+    pub(crate) fn with_first_params(
+        &self,
+    ) -> impl ExactSizeIterator<Item = (Range<usize>, Option<&str>)> {
         (0..self.spots.len()).map(|index| {
             let spot = self.spots[index];
             let first = spot.first_start as usize..(spot.first_start + spot.first_len) as usize;
             let first = (!first.is_empty()).then(|| &self.text[first]);
-            (self.key(index), first)
+            (self.place(index), first)
         })
     }
 
     fn key(&self, index: usize) -> &str {
+        &self.text[self.place(index)]
+    }
+
+    fn place(&self, index: usize) -> Range<usize> {
         let start = match index.checked_sub(1) {
             Some(before) => self.spots[before].end,
             None => 0,
         };
-        &self.text[start as usize..self.spots[index].end as usize]
+        start as usize..self.spots[index].end as usize
     }
 }
 

@@ -54,6 +54,24 @@ impl Hand {
         }
     }
 
+    /// Drives a protocol up to the first action of that kind, and ends it there; what came of it, where it was over before.
+    pub(crate) async fn run_until<D>(
+        &self,
+        mut run: Run<D>,
+        is_end: fn(&Action) -> bool,
+    ) -> Option<Result<D>> {
+        let mut answer = None;
+        let done = loop {
+            match run.resume(answer.take(), self.now()) {
+                Step::Do(action) if is_end(&action) => break None,
+                Step::Do(action) => answer = Some(self.wait_for(Wish::Act(action)).await),
+                Step::Done(done) => break Some(done),
+            }
+        };
+        self.wait_for(Wish::Close).await;
+        done
+    }
+
     /// The document's identity by one system call, as a reader with a snapshot asks for it.
     pub(crate) async fn glance(&self, place: &Place) -> Option<Identity> {
         let action = Action::Disk(place.clone(), FileAction::Stat);

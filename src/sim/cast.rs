@@ -9,9 +9,9 @@ use crate::{
     disk::{JournalId, Place},
     error::Kind,
     limits,
-    op::{Bytes, Entry, Space, keys::sibling},
+    op::{Bytes, Entry, Invalidate, Op, Space, keys::sibling},
     protocol::{
-        Claim, Expires, Found, Guarantee, Held, Replayed, Scope, Spread, around,
+        Action, Claim, Expires, Found, Guarantee, Held, Replayed, Scope, Spread, around,
         delete::{self, delete},
         group::{self, Member},
         load::{self, Begun, Filled},
@@ -47,7 +47,7 @@ pub(crate) struct Paper {
 
 pub(crate) fn entry(name: &str) -> Entry {
     Entry {
-        value: format!("{{{RUN}}}:{name}"),
+        value: format!("{{{RUN}}}:{name}").into(),
         leases: leases().into(),
     }
 }
@@ -94,6 +94,7 @@ impl Paper {
             token: hand.token(),
             owner: "host:1".to_owned(),
             seed: 1,
+            behind: false,
             wait,
             expect,
             while_away: WhileAway::Fail,
@@ -130,6 +131,47 @@ impl Paper {
             hand.run(released).await?;
         }
         saved
+    }
+
+    /// Saves what was read under the lock with one number more, and keeps the lock; what the guard has then.
+    pub(crate) async fn dump(&self, hand: &Hand, held: Held, number: u64) -> Result<Held> {
+        let mut plan = self.plan(hand, with(held.read.as_ref(), number)?, writer(&held));
+        plan.release = false;
+        let saved = match hand.run(save(plan)).await {
+            Ok(saved) => saved,
+            Err(e) => {
+                let released = lock::release(self.name.to_owned(), held.lock);
+                hand.run(released).await?;
+                return Err(e);
+            }
+        };
+        let read = to_change(self.name.to_owned(), self.place.clone());
+        Ok(Held {
+            read: Some(hand.run(read).await?),
+            last_mtime_ns: saved.stamp.mtime_ns,
+            ..held
+        })
+    }
+
+    /// Saves as a program does that has the lock and knows nothing of stamps: the file, then it deletes the entries and the lock.
+    pub(crate) async fn save_by_hand(&self, hand: &Hand, held: Held, number: u64) -> Result<()> {
+        let plan = self.plan(hand, with(held.read.as_ref(), number)?, writer(&held));
+        let is_end = |action: &Action| matches!(action, Action::Server(Op::Commit(_)));
+        let refused = hand.run_until(save(plan), is_end).await;
+        let deleted = Invalidate {
+            entries: [self.own.clone()]
+                .into_iter()
+                .chain(self.dependents.clone())
+                .collect(),
+            raises: Vec::new(),
+            token: String::new(),
+            release: Some(held.lock),
+        };
+        hand.ask(deleted).await?;
+        match refused {
+            Some(Err(e)) => Err(e),
+            _ => Ok(()),
+        }
     }
 
     /// Adds a number by one try of an update, which looks whether somebody holds the lock, or does not.

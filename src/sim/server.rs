@@ -4,7 +4,7 @@ use crate::{
     Error,
     engine::{MemoryEngine, MemoryServer, Performer},
     error::Kind,
-    op::{Fault, Invalidate, Op, Reply},
+    op::{Commit, CommitReply, Fault, Invalidate, Op, Own, Read, ReadReply, Reply, keys::sibling},
 };
 use std::{cell::RefCell, time::Duration};
 
@@ -35,6 +35,12 @@ pub(crate) enum ServerWeakness {
     ForgetsMarks,
     /// A commit sets its entries over whatever is there, or is not.
     SetsOverAnything,
+    /// A stamp is never raised: what deletes an entry leaves its stamp as it was.
+    NeverRaises,
+    /// A commit that sets nothing deletes the stamps of its entries too.
+    ForgetsStamps,
+    /// A commit that has run before sets its entries again.
+    SetsAgain,
     /// On the way to it, any request is sent again by the engine where its connection was closed.
     AllSentAgain,
 }
@@ -144,9 +150,60 @@ impl SimServer {
                     release,
                 }))?;
             }
+            (Some(ServerWeakness::NeverRaises), Op::Invalidate(invalidate)) => {
+                invalidate.raises.clear();
+            }
             _ => {}
         }
-        self.engine.perform(&op)
+        let before = self.stamps(&op);
+        let reply = self.engine.perform(&op);
+        if let (Op::Commit(commit), Ok(Reply::Commit(reply))) = (&op, &reply) {
+            self.weaken(commit, reply, before);
+        }
+        reply
+    }
+
+    /// Of a commit's own entries.
+    fn stamps(&self, op: &Op) -> Vec<Option<Vec<u8>>> {
+        let Op::Commit(commit) = op else {
+            return Vec::new();
+        };
+        let stamp = |own: &Own| {
+            let entry = own.entry.clone();
+            let life = false;
+            match self.engine.perform(&Op::Read(Read { entry, life })) {
+                Ok(Reply::Read(ReadReply::Found { voucher, .. })) => voucher,
+                _ => None,
+            }
+        };
+        commit.own.iter().map(stamp).collect()
+    }
+
+    /// Undoes a part of what a commit did.
+    fn weaken(&self, commit: &Commit, reply: &CommitReply, before: Vec<Option<Vec<u8>>>) {
+        let has_set = match reply {
+            CommitReply::Committed { .. } | CommitReply::Replicated { .. } => return,
+            CommitReply::Replayed => true,
+            CommitReply::Lost { .. } | CommitReply::Superseded { .. } => false,
+        };
+        let mut keys = self.memory.keyspace().expect("it runs");
+        for (own, before) in commit.own.iter().zip(before) {
+            let (stamp, life) = (sibling(&own.entry.value, "stamp"), Some(own.ttl_ms));
+            match (self.weakness, before) {
+                (Some(ServerWeakness::SetsAgain), _) if has_set => {
+                    keys.set(&own.entry.value, own.bytes.clone(), life);
+                }
+                (Some(ServerWeakness::NeverRaises), Some(before)) if !has_set => {
+                    keys.set(&stamp, before.into(), life);
+                }
+                (Some(ServerWeakness::NeverRaises | ServerWeakness::ForgetsStamps), _)
+                    if !has_set =>
+                {
+                    keys.remove(&stamp);
+                }
+                _ => {}
+            }
+        }
     }
 
     pub(crate) fn advance(&self, time: Duration) {

@@ -11,7 +11,7 @@ use crate::{
     error::Kind,
     json,
     nested::{self, Load},
-    op::Bytes,
+    op::{Bytes, keys},
     protocol::{self, Claim, lock::Expect, read::Reader},
     token,
 };
@@ -186,6 +186,10 @@ impl<T> Document<T> {
             token,
             owner: format!("{}:{}", inner.host, std::process::id()),
             seed,
+            behind: self
+                .store
+                .cache()
+                .is_awaited(&keys::channel(&self.names.lock_key)),
             wait,
             expect,
             while_away,

@@ -38,6 +38,7 @@ impl Store {
         for part in space.divide(locks, |(_, lock)| lock) {
             let keys = part.iter().map(|(_, lock)| lock.clone());
             let asked = Holders {
+                within: None,
                 locks: keys.collect(),
             };
             let HoldersReply::Found(found) = self

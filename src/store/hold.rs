@@ -19,6 +19,7 @@ use crate::{
         save::{Plan, Right, Writer},
     },
 };
+use arcstr::Substr;
 use serde::{Serialize, de::DeserializeOwned};
 use std::{collections::HashSet, sync::Arc, time::Duration};
 
@@ -180,7 +181,7 @@ impl Hold {
         &self,
         save: &Save,
         bytes: Bytes,
-        named: &mut HashSet<String>,
+        named: &mut HashSet<Substr>,
     ) -> Result<Member> {
         let names = &self.names;
         let (mut dependents, params) = self.store.expand(names, save)?;

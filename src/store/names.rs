@@ -151,7 +151,7 @@ impl Names {
         space.meet(&key, &lock_key)?;
         let entry = Entry {
             leases: keys::leases(&key, first_param.map(String::as_str)).into(),
-            value: key,
+            value: key.into(),
         };
         Ok(Self {
             document: format!("{run}/{controller}"),

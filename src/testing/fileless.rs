@@ -45,7 +45,7 @@ impl FilelessDocument {
             tasks: tasks.iter().map(|&task| task.to_owned()).collect(),
             own: Entry {
                 leases: keys::leases(&value, None).into(),
-                value,
+                value: value.into(),
             },
             ttl: cache.rules().ttl(controller)?,
             params,
@@ -70,6 +70,7 @@ impl FilelessDocument {
             token: token::hex_128()?,
             owner: format!("host:{}", std::process::id()),
             seed: 0,
+            behind: false,
             wait: Duration::ZERO,
             expect: Expect::Document,
             while_away: WhileAway::Fail,

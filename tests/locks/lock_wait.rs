@@ -21,6 +21,9 @@ const TURNS: u64 = 12;
 /// How long each holds it: many times what a waiter that polls would sleep at first.
 const HOLD: Duration = Duration::from_millis(100);
 
+/// Times that a thread takes the lock from one that asks for it all the time.
+const PATIENT: u64 = 100;
+
 /// Where a holder says when it let the lock go.
 const RELEASED: &str = "released";
 
@@ -214,13 +217,64 @@ fn turns(store: &Store, root: &Path) -> (Vec<String>, Duration) {
                     held.years += 1;
                     thread::sleep(HOLD);
                     held.dump_and_unlock().expect("saved");
-                    // Whoever asks again at once is faster than all who wait: they would hardly get a turn by polling.
+                    // Whoever asks again at once is faster than all who wait in other processes: they would hardly get a turn by polling.
                     thread::sleep(2 * HOLD);
                 }
             });
         }
     });
     waits.into_inner().expect("not poisoned")
+}
+
+/// One thread saves again and again while another one waits. It would be faster each time, and stands behind it.
+#[test]
+fn who_asks_again_stands_behind_those_of_its_process_who_wait() {
+    let world = World::start();
+    let store = world.store();
+    let busy = world.climate(&store);
+    busy.create(&Climate::of(0)).expect("made");
+    let (turn, waits) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
+    let (number, waiting) = (Arc::clone(&turn), Arc::clone(&waits));
+    let patient = Store::builder(store.cache())
+        .root(world.root.path())
+        .lock_wait(Duration::from_secs(300))
+        .trace(move |step| {
+            if step == "listen" {
+                waiting.store(number.load(SeqCst), SeqCst);
+            }
+        })
+        .open()
+        .expect("a store");
+    let (ended, overtaken) = (AtomicBool::new(false), AtomicU64::new(0));
+    thread::scope(|scope| {
+        let _end = SetOnDrop(&ended);
+        scope.spawn(|| {
+            while !ended.load(SeqCst) {
+                let before = turn.load(SeqCst);
+                let is_awaited = waits.load(SeqCst) == before;
+                let held = busy.lock_timeout(Duration::from_secs(300)).expect("locked");
+                let is_overtaken = is_awaited && turn.load(SeqCst) == before;
+                overtaken.fetch_add(u64::from(is_overtaken), SeqCst);
+                held.dump_and_unlock().expect("saved");
+            }
+        });
+        let document = world.climate(&patient);
+        for n in 1..=PATIENT {
+            turn.store(n, SeqCst);
+            document
+                .lock()
+                .expect("a turn")
+                .dump_and_unlock()
+                .expect("saved");
+        }
+        turn.store(0, SeqCst);
+    });
+    // Now and then one comes before the other has a place in the queue, or has followed its message.
+    let overtaken = overtaken.into_inner();
+    assert!(
+        overtaken <= PATIENT / 2,
+        "{overtaken} times in {PATIENT} turns"
+    );
 }
 
 /// The reader of messages is killed while somebody waits: the waiter polls meanwhile, and is woken again once messages come

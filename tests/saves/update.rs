@@ -5,11 +5,15 @@ use crate::support::{
 };
 use cachetx::{
     Cache, CacheOutcome, Document, Engine, Guarantee, NO_TASKS, Save, Store, WhileAway,
-    testing::Proxy,
+    testing::{Proxy, WireFault},
 };
 use std::{
-    sync::atomic::{AtomicU32, Ordering::SeqCst},
+    sync::{
+        atomic::{AtomicU32, Ordering::SeqCst},
+        mpsc,
+    },
     thread,
+    time::Duration,
 };
 
 fn add_one(climate: &mut Climate) -> Result<u64, cachetx::BoxError> {
@@ -105,6 +109,45 @@ fn it_is_two_round_trips_and_one_of_a_store_without_locks() {
             assert_eq!(traffic.round_trips, expected, "{traffic:?}");
         }
     });
+}
+
+/// It has the OS lock meanwhile: whoever saves the same document waits for that, and not for as long as the server hangs.
+#[test]
+fn a_look_that_hangs_ends_before_others_have_waited_long_enough() {
+    let world = World::start();
+    made(&world, &world.store());
+    let proxy = Proxy::start(world.server.port()).expect("a proxy");
+    let cache = support::cache_builder()
+        .url(proxy.url())
+        // Longer than others wait for the OS lock.
+        .response_timeout(Duration::from_secs(30))
+        .open()
+        .expect("a cache");
+    let (asks, asked) = mpsc::channel();
+    let store = Store::builder(&cache)
+        .root(world.root.path())
+        .trace(move |step| {
+            if step == "server.Holders" {
+                asks.send(()).expect("heard");
+            }
+        })
+        .open()
+        .expect("a store");
+    let document = world.climate(&store);
+    document.update(NO_TASKS, add_one).expect("done");
+    asked.recv().expect("asked");
+    proxy.inject_at(WireFault::SwallowRequest, b"GETEX");
+    thread::scope(|scope| {
+        let update = scope.spawn(|| document.update(NO_TASKS, add_one));
+        asked.recv().expect("asked");
+        let other = world.climate(&world.store());
+        other
+            .locked(|climate| add_one(climate).map(drop))
+            .expect("no such wait");
+        let refused = update.join().expect("no panic").expect_err("no answer");
+        assert!(refused.is_unavailable(), "{refused}");
+    });
+    assert_eq!(world.on_disk().years, 3);
 }
 
 #[test]

@@ -12,6 +12,8 @@ const ROTATIONS: u64 = 10;
 /// Two on each document, so that there are waiters too.
 const DOCUMENTS: usize = 2;
 const WRITERS: usize = 4;
+/// A writer waits for the other one of its document, which may wait for a disk.
+const TURN: std::time::Duration = std::time::Duration::from_secs(120);
 /// Saves of each writer between two rotations.
 const SAVES: u64 = 5;
 
@@ -93,7 +95,7 @@ impl Rotation {
                     let (document, ended, saved) = (document(n), &ended, &saved[n]);
                     scope.spawn(move || {
                         while !ended.load(SeqCst) {
-                            let mut locked = document.lock().expect("locked");
+                            let mut locked = document.lock_timeout(TURN).expect("locked");
                             locked.years += 1;
                             let outcome = locked.dump_and_unlock().expect("saved");
                             assert_eq!(outcome.durability, cachetx::Durability::Synced);

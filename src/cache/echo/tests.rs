@@ -8,7 +8,7 @@ fn run(name: &str) -> RunId {
 
 fn entry(key: &str) -> Entry {
     Entry {
-        value: key.to_owned(),
+        value: key.into(),
         leases: "l".into(),
     }
 }
@@ -62,12 +62,12 @@ impl Echo {
     }
 
     /// The keys that a server which has all of them is told to delete; it is told all of it.
-    fn told(&self, by: &str) -> Vec<String> {
+    fn told(&self, by: &str) -> Vec<Substr> {
         let round = self.begin();
         let due = round.due(Servers::one(run(by)));
         assert!(due.iter().all(|due| due.run == run(by)), "{due:?}");
         let entries = due.into_iter().flat_map(|due| due.entries);
-        let mut keys: Vec<String> = entries.map(|entry| entry.value).collect();
+        let mut keys: Vec<Substr> = entries.map(|entry| entry.value).collect();
         keys.sort_unstable();
         round.told(&run(by));
         keys
@@ -161,7 +161,7 @@ fn in_a_cluster_each_server_is_told_of_its_slots_and_a_slot_that_moved_is_no_los
     assert_eq!(echo.took("high", invalidate(&["v"])), Keep::Kept);
     assert_eq!(echo.took("low", invalidate(&["w"])), Keep::Kept);
 
-    let keys = |servers| -> Vec<(RunId, Vec<String>)> {
+    let keys = |servers| -> Vec<(RunId, Vec<Substr>)> {
         let round = echo.begin();
         let due = round.due(servers);
         due.iter().for_each(|due| round.told(&due.run));
@@ -174,7 +174,7 @@ fn in_a_cluster_each_server_is_told_of_its_slots_and_a_slot_that_moved_is_no_los
     };
     assert_eq!(
         keys(servers("low", "new")),
-        [(run("new"), vec!["v".to_owned()])]
+        [(run("new"), vec!["v".into()])]
     );
     // All slots go to the other one, which then is started again; the first one ends.
     let moved = Servers::new(vec![(0..=16_383, run("new")), (0..=0, run("low"))], true);

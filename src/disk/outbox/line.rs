@@ -158,16 +158,18 @@ pub(in crate::disk) fn keys(id: u64, what: &Invalidation) -> Keys {
     let mut groups: Vec<Group> = Vec::new();
     for entry in &what.entries {
         match groups.last_mut() {
-            Some(group) if *group.leases == *entry.leases => group.values.push(entry.value.clone()),
+            Some(group) if *group.leases == *entry.leases => {
+                group.values.push(entry.value.to_string())
+            }
             _ => groups.push(Group {
                 leases: entry.leases.to_string(),
-                values: vec![entry.value.clone()],
+                values: vec![entry.value.to_string()],
             }),
         }
     }
     let lock = what.release.as_ref();
     let raises = what.raises.iter().map(|raise| Raised {
-        value: raise.value.clone(),
+        value: raise.value.to_string(),
         stamp: (raise.stamp.mtime_ns, raise.stamp.size, raise.stamp.inode),
         ttl_ms: raise.ttl_ms,
     });
@@ -186,14 +188,14 @@ impl From<Keys> for Invalidation {
         let entries = keys.groups.into_iter().flat_map(|group| {
             let leases: Arc<str> = group.leases.into();
             group.values.into_iter().map(move |value| Entry {
-                value,
+                value: value.into(),
                 leases: leases.clone(),
             })
         });
         let raises = keys.raises.into_iter().map(|raised| {
             let (mtime_ns, size, inode) = raised.stamp;
             Raise {
-                value: raised.value,
+                value: raised.value.into(),
                 stamp: Stamp {
                     mtime_ns,
                     size,

@@ -5,13 +5,13 @@ use tempfile::TempDir;
 
 fn what(n: usize) -> Invalidation {
     let entry = |name: &str| Entry {
-        value: format!("{{run-{n}}}:{name}\n\"é"),
+        value: format!("{{run-{n}}}:{name}\n\"é").into(),
         leases: format!("{{run-{n}}}:cachetx:leases").into(),
     };
     Invalidation {
         entries: vec![entry("wepp"), entry("ash")],
         raises: vec![Raise {
-            value: "v".to_owned(),
+            value: "v".into(),
             stamp: Stamp {
                 mtime_ns: -1,
                 size: 2,

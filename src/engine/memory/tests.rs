@@ -142,7 +142,7 @@ fn a_stopped_server_is_unavailable_and_keeps_what_it_has() {
     let server = MemoryServer::new();
     let own = Own {
         entry: Entry {
-            value: "own".to_owned(),
+            value: "own".into(),
             leases: Arc::from("leases"),
         },
         bytes: bytes("new"),

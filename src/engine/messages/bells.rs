@@ -63,12 +63,12 @@ impl Bells {
         }
     }
 
-    /// Waits in the channel's queue from now on. What came before was missed: where messages come already, the first wait
-    /// is none.
+    /// Waits in the channel's queue from now on. What came before was missed: where messages come already, and nobody is before this
+    /// one, the first wait is none.
     pub(crate) fn listen(self: &Arc<Self>, channel: &str) -> Ear {
         let waiter = Arc::new(Waiter::default());
         self.join(channel, |bell| {
-            *lock(&waiter.rung) = bell.live;
+            *lock(&waiter.rung) = bell.live && bell.waiters.is_empty();
             bell.waiters.push(Arc::clone(&waiter));
         });
         Ear {
@@ -76,6 +76,14 @@ impl Bells {
             channel: channel.to_owned(),
             waiter,
         }
+    }
+
+    /// Whether somebody waits in the channel's queue.
+    pub(crate) fn are_awaited(&self, channel: &str) -> bool {
+        let channels = lock(&self.channels);
+        channels
+            .get(channel)
+            .is_some_and(|bell| !bell.waiters.is_empty())
     }
 
     /// Calls `heard` at every message from now on, in the thread that brings it, and where messages come already, now.
@@ -298,6 +306,17 @@ mod tests {
         drop(watch);
         bells.ring("l");
         assert_eq!(messages.load(SeqCst), 4);
+    }
+
+    #[test]
+    fn whoever_comes_first_looks_for_what_it_missed() {
+        let bells = Arc::new(Bells::always_live());
+        assert!(!bells.are_awaited("l"));
+        let [first, second] = [bells.listen("l"), bells.listen("l")];
+        assert!(bells.are_awaited("l") && !bells.are_awaited("m"));
+        assert!(heard(&first) && !heard(&second));
+        drop((first, second));
+        assert!(!bells.are_awaited("l"));
     }
 
     #[test]

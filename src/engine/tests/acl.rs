@@ -28,7 +28,10 @@ fn entry_of(controller: &str) -> Entry {
     let params = Params::new().with("run", RUN);
     let value = rules().key(controller, &params).unwrap();
     let leases = leases(&value, Some(RUN)).into();
-    Entry { value, leases }
+    Entry {
+        value: value.into(),
+        leases,
+    }
 }
 
 /// Every operation on every kind of key, with everything that they can meet, healing included.
@@ -133,6 +136,7 @@ fn operations(own: &Entry, other: &Entry, lock_key: &str, bytes: usize, id: &str
         }
         .into_op(),
         Holders {
+            within: None,
             locks: vec![lock_key.to_owned()],
         }
         .into_op(),

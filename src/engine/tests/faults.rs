@@ -57,6 +57,31 @@ fn lost_programs_are_loaded_again() {
     });
 }
 
+/// The program is lost, and the client dies before it has loaded it again: what it has set is there for a moment only.
+#[test]
+fn a_value_whose_program_is_lost_ends_by_itself() {
+    on_every_server_in(LUA, |bed| {
+        let proxy = Proxy::start(bed.server.port()).unwrap();
+        bed.engine = ServerEngine::open(bed.config_at(proxy.url())).unwrap();
+        bed.hold();
+        bed.cmd::<()>(&["MSET", "own", "old", "a", "old"]);
+        bed.cmd::<()>(match bed.kind {
+            Engine::Function => &["FUNCTION", "FLUSH"],
+            _ => &["SCRIPT", "FLUSH"],
+        });
+        // A connection that is closed is asked again by another one, once.
+        proxy.inject_at(WireFault::DropRequest, b"LOAD");
+        proxy.inject_at(WireFault::DropRequest, b"LOAD");
+        let done = bed.try_run(commit(b"new", &["a"]));
+        assert!(done.is_err(), "{done:?}");
+        let until = Instant::now() + NOT_A_HANG;
+        while bed.exists("own") {
+            assert!(Instant::now() < until, "the value stays");
+        }
+        assert_eq!(bed.get("a").as_deref(), Some("old"));
+    });
+}
+
 fn counts(bed: &Bed) -> (u64, u64) {
     let counters = bed.engine.counters();
     (counters.reloads(), counters.round_trips())
@@ -130,8 +155,8 @@ fn a_value_whose_script_fails_is_gone_and_nothing_else_is_done() {
     let failing = |dialect| {
         Scripts::assemble(dialect, |name, text| match name {
             ScriptName::Commit => {
-                let start = "\nlocal write = redis.call\n";
-                text.replace(start, &format!("{start}write('NO.SUCH.COMMAND')\n"))
+                let start = "--@include limits\n";
+                text.replace(start, &format!("{start}redis.call('NO.SUCH.COMMAND')\n"))
             }
             _ => text.to_owned(),
         })

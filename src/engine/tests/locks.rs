@@ -34,10 +34,17 @@ fn the_lock_is_taken_once_and_a_lost_reply_is_mended() {
         assert!((59_000..=60_000).contains(&left_ms));
         // A fence is skipped, for nobody, and lives its whole life again.
         assert_eq!(bed.get(FENCE).as_deref(), Some("2"));
+        // So it does for one who asks for less, and is refused.
+        let brief = Acquire {
+            ttl_ms: 1,
+            ..acquire("l", "he", 0)
+        };
+        assert!(matches!(bed.run(brief), AcquireReply::Held { .. }));
+        assert!((FENCE_LIFE_MS - 1_000..=FENCE_LIFE_MS).contains(&bed.pttl(FENCE)));
 
         // My own value: the reply was lost. It lives its whole life again, and the fence grows.
         bed.cmd::<()>(&["PEXPIRE", "l", "5000"]);
-        assert!(fence(bed.run(acquire("l", "me", 0))) > 2);
+        assert!(fence(bed.run(acquire("l", "me", 0))) > 3);
         assert!(bed.pttl("l") > 59_000);
 
         bed.cmd::<()>(&["SET", "l", "forever"]);
@@ -170,6 +177,7 @@ fn clearing_takes_locks_from_anybody_and_leaves_fences() {
 fn a_replica_does_not_say_that_a_lock_is_free() {
     on_every_server(|bed| {
         let asked = || Holders {
+            within: None,
             locks: vec!["l".to_owned()],
         };
         assert_eq!(bed.run(asked()), HoldersReply::Found(vec![None]));

@@ -235,7 +235,7 @@ fn acquire(key: &str, value: &str, floor: u64) -> Acquire {
 
 fn entry(value: &str) -> Entry {
     Entry {
-        value: value.to_owned(),
+        value: value.into(),
         leases: Arc::from(leases(value, Some("run"))),
     }
 }
@@ -258,7 +258,7 @@ fn own(value: &str, bytes: &[u8]) -> Own {
 fn raise(value: &str) -> Raise {
     let stamp = own(value, b"").stamp;
     Raise {
-        value: value.to_owned(),
+        value: value.into(),
         stamp: Stamp {
             mtime_ns: stamp.mtime_ns + 1,
             ..stamp

@@ -204,10 +204,8 @@ fn what_breaks_off_says_so_and_leaves_marks() {
         bed.cmd::<()>(&["MSET", "own", "old", "a", "old"]);
         let url = bed.server.url_as("bob", "pw");
         let engine = ServerEngine::open(bed.config_at(url)).unwrap();
-        let Err(Fault::Unknown(error)) = run(&engine, by("w", 20_000)) else {
-            panic!("it was denied");
-        };
-        assert!(error.to_string().contains("midway"), "{error}");
+        let denied = run(&engine, by("w", 20_000));
+        assert!(matches!(denied, Err(Fault::Unknown(_))), "{denied:?}");
         assert!(bed.exists("own") && bed.exists("a"));
         assert_eq!(owner(bed, "a").as_deref(), Some("w:w"));
     });

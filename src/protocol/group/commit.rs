@@ -43,19 +43,19 @@ pub(super) async fn commit(io: &Io, plan: &Plan, way: &Way) -> Step {
     for (n, step) in plan.steps.iter().enumerate() {
         let marks = way.marks.get(n);
         let members = || step.iter().map(|n| (&plan.members[*n], way.stamps[*n]));
-        let own = members().map(|(member, stamp)| Own {
+        let own = |(member, stamp): (&Member, Stamp)| Own {
             entry: member.own.clone(),
             bytes: member.bytes.clone(),
             stamp,
             ttl_ms: member.ttl_ms,
             over: None,
-        });
-        let asked = Commit {
+        };
+        let asked = || Commit {
             id: plan.id.clone(),
             locks: members()
                 .filter_map(|(member, _)| member.writer.lock().cloned())
                 .collect(),
-            own: own.collect(),
+            own: members().map(own).collect(),
             dependents: members()
                 .flat_map(|(it, _)| it.dependents.here.clone())
                 .collect(),

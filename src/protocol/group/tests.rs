@@ -96,7 +96,7 @@ fn plan(guarantee: Guarantee) -> Plan {
         },
         bytes: Arc::from(*b"{}"),
         own: Entry {
-            value: file.to_owned(),
+            value: file.into(),
             leases: "leases".into(),
         },
         ttl_ms: 1,

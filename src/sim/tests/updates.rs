@@ -4,12 +4,12 @@
 use crate::{
     Error, Result,
     disk::{FileAction, sim::SimDisk},
-    op::{Ask as _, Op, Read, ReadReply, Reply, keys::sibling},
+    op::{Ask as _, Entry, Op, Read, ReadReply, Reply, keys::sibling},
     protocol::{Action, Guarantee, lock::Expect},
     sim::{
         actor::Hand,
-        cast::{Paper, Saves, bring, parse},
-        choices::{Choices, every},
+        cast::{Paper, Saves, bring, derive, entry, parse, transact},
+        choices::{Choices, every, some},
         server::{Fate, ServerWeakness, SimServer},
         world::World,
     },
@@ -21,6 +21,8 @@ const WAIT: Duration = Duration::from_secs(5);
 /// Orders in one test, at most.
 const MOST: u64 = 10_000_000;
 const TRIES: u32 = 2;
+/// Of those that are too many to be counted through.
+const ORDERS: u64 = 5_000;
 
 /// What becomes of one request.
 const FATES: [Fate; 4] = [Fate::Answered, Fate::Late, Fate::SentTwice, Fate::Away];
@@ -33,7 +35,15 @@ enum Part {
     UpdateAlone,
     /// Under the lock.
     Save,
+    /// Twice under one lock, which it keeps.
+    DumpTwice,
     Delete,
+    /// Another program under the lock: it knows of no stamps.
+    ByHand,
+    /// The document and another one, as one.
+    Transact,
+    /// Loads what depends on the document.
+    Derive,
 }
 
 /// What may happen once, at any moment.
@@ -55,6 +65,8 @@ struct Setting {
     mishaps: &'static [Mishap],
     /// Requests that may be late, or not sent.
     late: u32,
+    /// Whether those that ask for the lock are among them. Then what is late, and mishaps, come when everybody is done.
+    late_locks: bool,
     guarantee: Guarantee,
     weakness: Option<ServerWeakness>,
 }
@@ -65,6 +77,7 @@ impl Setting {
             parts,
             mishaps: &[],
             late: 1,
+            late_locks: false,
             guarantee: Guarantee::BestEffort,
             weakness: None,
         }
@@ -87,11 +100,14 @@ fn is_point(action: &Action) -> bool {
     }
 }
 
-fn may_be_late(action: &Action) -> bool {
-    matches!(
-        action,
-        Action::Server(Op::Commit(_) | Op::Invalidate(_) | Op::Prepare(_))
-    )
+fn may_be_late(action: &Action, late_locks: bool) -> bool {
+    match action {
+        Action::Server(Op::Commit(_) | Op::Prepare(_)) => true,
+        // Another program's raises nothing, and whether it comes is that program's business.
+        Action::Server(Op::Invalidate(op)) => !op.raises.is_empty(),
+        Action::Server(Op::Acquire(_)) => late_locks,
+        _ => false,
+    }
 }
 
 /// Who did what, and what it was told.
@@ -107,6 +123,22 @@ async fn act(paper: Paper, hand: Hand, part: Part, number: u64) -> Result<()> {
             };
             paper.save(&hand, held, number).await.map(drop)
         }
+        Part::DumpTwice => {
+            let held = paper.lock(&hand, Expect::Document, WAIT).await?;
+            match paper.dump(&hand, held, number).await {
+                Ok(held) => paper.dump(&hand, held, number + 10).await.map(drop),
+                Err(e) => Err(e),
+            }
+        }
+        Part::ByHand => {
+            let held = paper.lock(&hand, Expect::Document, WAIT).await?;
+            paper.save_by_hand(&hand, held, number).await
+        }
+        Part::Transact => {
+            let other = Paper::new("ash", &[], paper.guarantee);
+            transact(&hand, &[paper, other], number).await.map(drop)
+        }
+        Part::Derive => derive(&hand, &entry("wepp"), &[paper]).await.map(drop),
         Part::Delete => paper.delete(&hand).await.map(drop),
         Part::Update | Part::UpdateAlone => {
             let looks = part == Part::Update;
@@ -137,9 +169,11 @@ impl Stage {
     fn new(setting: Setting) -> Self {
         let paper = Paper::new("climate", &["wepp"], setting.guarantee);
         let mut world = World::new(SimDisk::new(), SimServer::new(setting.weakness));
-        let made = paper.clone();
-        let create = |hand| async move { made.create(&hand, 1).await };
-        world.do_now("creator", create).expect("created");
+        let other = Paper::new("ash", &[], setting.guarantee);
+        for made in [paper.clone(), other] {
+            let create = |hand| async move { made.create(&hand, 1).await };
+            world.do_now("creator", create).expect("created");
+        }
         world.advance(A_WHILE);
         Self {
             world,
@@ -168,8 +202,11 @@ impl Stage {
                     continue;
                 }
                 None => {
-                    let due = world.server.late();
-                    let chosen = choices.choose(ready.len() + due + mishaps.len());
+                    let (due, mishaps_now) = match self.setting.late_locks {
+                        true => (0, 0),
+                        false => (world.server.late(), mishaps.len()),
+                    };
+                    let chosen = choices.choose(ready.len() + due + mishaps_now);
                     match ready.get(chosen) {
                         Some(who) => *who,
                         None if chosen < ready.len() + due => {
@@ -184,12 +221,18 @@ impl Stage {
                     }
                 }
             };
+            let may_be_late = |action| may_be_late(action, self.setting.late_locks);
             let fate = match late > 0 && world.next(who).is_some_and(may_be_late) {
                 true => FATES[choices.choose(FATES.len())],
                 false => Fate::Answered,
             };
             late -= u32::from(fate != Fate::Answered);
             world.turn(who, fate);
+        }
+        if self.setting.late_locks {
+            mishaps
+                .iter()
+                .for_each(|mishap| self.suffer(&mut world, *mishap));
         }
         // What an outbox has is replayed, before or after the last request that was late.
         let replay = |hand| async move { bring(&hand).await };
@@ -223,20 +266,25 @@ impl Stage {
         world: &mut World,
         said: &[(Part, u64, Result<(), Error>)],
     ) -> Result<(), String> {
-        let asked = Read {
-            entry: self.paper.own.clone(),
-            life: false,
+        let stored = |entry: &Entry| {
+            let (entry, life) = (entry.clone(), false);
+            let asked = Read { entry, life }.into_op();
+            match world.server.perform(&asked, Fate::Answered) {
+                Ok(Reply::Read(ReadReply::Found { value, .. })) => {
+                    value.map(|bytes| parse(&bytes).expect("a list"))
+                }
+                found => panic!("{found:?}"),
+            }
         };
-        let found = world.server.perform(&asked.into_op(), Fate::Answered);
-        let Ok(Reply::Read(ReadReply::Found { value, .. })) = found else {
-            panic!("{found:?}");
-        };
-        let value = value.map(|bytes| parse(&bytes).expect("a list"));
+        let (value, dependent) = (stored(&self.paper.own), stored(&entry("wepp")));
         let paper = self.paper.clone();
         let read = world.do_now("last reader", |hand| async move { paper.read(&hand).await });
         let file: Option<Saves> = read.ok();
         if value.is_some() && value != file {
             return Err(format!("stale: {value:?} instead of {file:?}"));
+        }
+        if dependent.is_some() && dependent != file {
+            return Err(format!("stale: of {dependent:?} instead of {file:?}"));
         }
         let deleted = said
             .iter()
@@ -247,13 +295,13 @@ impl Stage {
         for (part, number, done) in said {
             match done {
                 Ok(())
-                    if *part != Part::Delete
+                    if !matches!(part, Part::Delete | Part::Derive)
                         && file.as_ref().is_some_and(|saves| !saves.contains(number)) =>
                 {
                     return Err(format!("lost: {number} of {part:?} in {file:?}"));
                 }
                 Err(e)
-                    if *part == Part::Save
+                    if matches!(part, Part::Save | Part::Transact)
                         && self.setting.mishaps.is_empty()
                         && (e.is_conflict() || e.is_fenced()) =>
                 {
@@ -292,6 +340,32 @@ fn updates_and_holders_of_the_lock_leave_each_other_alone() {
             };
             nothing_goes_wrong(setting, 100);
         }
+    }
+}
+
+/// Three at a time, with readers of what depends on the document, and another program that has the lock.
+#[test]
+fn three_at_once_leave_nothing_stale() {
+    use Part::{ByHand, Delete, Derive, DumpTwice, Save, Transact, Update};
+    for parts in [
+        &[Update, Update, Save][..],
+        &[Update, Save, Delete],
+        &[Update, Update, Derive],
+        &[Update, Save, Derive],
+        &[Update, Delete, Derive],
+        &[Update, DumpTwice],
+        &[DumpTwice, Derive],
+        &[Update, ByHand],
+        &[Update, Transact],
+        &[Update, Transact, Derive],
+    ] {
+        let stage = Stage::new(Setting {
+            mishaps: &[],
+            ..Setting::of(parts)
+        });
+        let runs = some(ORDERS, |choices| stage.play(choices));
+        println!("{parts:?}: {runs:?}");
+        runs.unwrap_or_else(|why| panic!("{parts:?}: {why}"));
     }
 }
 
@@ -338,6 +412,74 @@ fn an_update_that_sets_its_entry_over_anything_leaves_it_stale() {
         mishaps: MISHAPS,
         weakness: Some(ServerWeakness::SetsOverAnything),
         ..Setting::of(&[Part::UpdateAlone, Part::UpdateAlone])
+    };
+    let why = every_order(setting).expect_err("nothing stale");
+    assert!(why.contains("stale: "), "{why}");
+}
+
+/// Late copies of a commit: they come after a save that was deferred and replayed, one by a program that knows of no stamps, one that the
+/// server has forgotten.
+const LATE_COMMITS: [Setting; 3] = [
+    Setting {
+        late: 3,
+        ..Setting::of(&[Part::DumpTwice])
+    },
+    Setting {
+        late: 2,
+        ..Setting::of(&[Part::Save, Part::ByHand])
+    },
+    Setting {
+        mishaps: &[Mishap::Restart],
+        ..Setting::of(&[Part::Save, Part::Save])
+    },
+];
+
+#[test]
+fn commits_that_arrive_late_leave_nothing_stale() {
+    for setting in LATE_COMMITS {
+        nothing_goes_wrong(setting, 1_000);
+    }
+}
+
+/// What the stamps remember, left out.
+#[test]
+fn where_stamps_are_forgotten_a_late_commit_leaves_it_stale() {
+    for weakness in [
+        ServerWeakness::NeverRaises,
+        ServerWeakness::ForgetsStamps,
+        ServerWeakness::SetsAgain,
+    ] {
+        let weakened = LATE_COMMITS.map(|setting| Setting {
+            weakness: Some(weakness),
+            ..setting
+        });
+        let whys: Vec<_> = weakened.into_iter().map(every_order).collect();
+        let is_stale = |why: &Result<u64, String>| {
+            let why = why.as_ref().err();
+            why.is_some_and(|why| why.contains("stale: "))
+        };
+        assert!(whys.iter().any(is_stale), "{weakness:?}");
+    }
+}
+
+/// A request for the lock that arrives late, and then a commit under it, after a deletion whose stamp was evicted.
+const LATE_LOCK: Setting = Setting {
+    late: 2,
+    late_locks: true,
+    mishaps: &[Mishap::Eviction],
+    ..Setting::of(&[Part::Save, Part::Delete])
+};
+
+#[test]
+fn a_request_for_the_lock_that_arrives_late_lets_no_late_commit_in() {
+    nothing_goes_wrong(LATE_LOCK, 100);
+}
+
+#[test]
+fn a_request_for_the_lock_that_is_sent_twice_lets_a_late_commit_in() {
+    let setting = Setting {
+        weakness: Some(ServerWeakness::AllSentAgain),
+        ..LATE_LOCK
     };
     let why = every_order(setting).expect_err("nothing stale");
     assert!(why.contains("stale: "), "{why}");

@@ -12,6 +12,7 @@ use crate::{
     protocol::group::{self, Plan},
     token,
 };
+use arcstr::Substr;
 use std::{
     collections::HashSet,
     fmt,
@@ -216,7 +217,7 @@ impl<V: Values> Transaction<V> {
         let mut members = Vec::with_capacity(self.holds.len());
         // Own entries are set, so they are not to be deleted; nor is anything twice.
         let owns: Vec<_> = self.holds.iter().map(Hold::entry).collect();
-        let mut named: HashSet<String> = owns.iter().map(|own| own.value.clone()).collect();
+        let mut named: HashSet<Substr> = owns.iter().map(|own| own.value.clone()).collect();
         for (hold, bytes) in self.holds.iter().zip(bytes) {
             members.push(hold.member(save, bytes, &mut named)?);
         }

@@ -79,7 +79,7 @@ pub(super) fn cut_everywhere(served: &mut Served) -> Result<u32, String> {
                     break;
                 }
                 Ok(reply) => return Err(place(format!("{reply:?} in place of {expected:?}"))),
-                Err(fault) => cut.is_safe(&fault, number == 1).map_err(place)?,
+                Err(fault) => cut.is_safe(&fault).map_err(place)?,
             }
             cuts += 1;
         }

@@ -46,7 +46,7 @@ impl Cut<'_> {
         })
     }
 
-    pub(super) fn is_safe(&self, fault: &Fault, at_once: bool) -> Result<(), String> {
+    pub(super) fn is_safe(&self, fault: &Fault) -> Result<(), String> {
         self.keys()
             .into_iter()
             .try_for_each(|key| self.key_is_safe(key))?;
@@ -56,14 +56,7 @@ impl Cut<'_> {
             Fault::NotDone(e) => ensure(changed.is_empty(), || {
                 format!("`{e}` says that nothing was done, but {changed:?} changed")
             }),
-            Fault::Unknown(e) => {
-                // The values of a commit are set before its script, and a lock is taken before the script that fails.
-                let any = !at_once || matches!(self.op, Op::Commit(_) | Op::Acquire(_));
-                ensure(any, || format!("nothing can be done yet: {e}"))?;
-                ensure(!changed.is_empty(), || {
-                    format!("nothing is done, but `{e}` does not say so")
-                })
-            }
+            Fault::Unknown(_) => Ok(()),
         }
     }
 
@@ -187,7 +180,7 @@ impl Cut<'_> {
 
     /// Values and stamps that the operation sets or deletes, where its end shows it.
     fn entries(&self) -> Vec<&str> {
-        let value = |entry: &Entry| entry.value.clone();
+        let value = |entry: &Entry| entry.value.to_string();
         let named: Vec<String> = match self.op {
             Op::Commit(op) => {
                 let owns = op.own.iter().map(|own| value(&own.entry));
@@ -201,7 +194,7 @@ impl Cut<'_> {
                 let stamps = op.raises.iter().map(|raise| sibling(&raise.value, "stamp"));
                 op.entries.iter().map(value).chain(stamps).collect()
             }
-            Op::Fill(op) => vec![op.entry.value.clone(), sibling(&op.entry.value, "stamp")],
+            Op::Fill(op) => vec![value(&op.entry), sibling(&op.entry.value, "stamp")],
             _ => Vec::new(),
         };
         let touched = |key: &&str| content(self.before, key) != content(self.end, key);

@@ -155,7 +155,7 @@ impl Operation {
             } => Invalidate {
                 raises: std::iter::zip(&entries, raises)
                     .map(|(value, mtime_ns)| Raise {
-                        value: (*value).to_owned(),
+                        value: (*value).into(),
                         stamp: stamp_of(mtime_ns),
                         ttl_ms,
                     })
@@ -213,7 +213,11 @@ impl Operation {
                 locks: locks.into_iter().map(str::to_owned).collect(),
             }
             .into_op(),
-            Self::Holders(locks) => Holders { locks }.into_op(),
+            Self::Holders(locks) => Holders {
+                locks,
+                within: None,
+            }
+            .into_op(),
         }
     }
 }

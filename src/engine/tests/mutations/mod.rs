@@ -140,7 +140,7 @@ fn try_every_second(first: usize) {
 }
 
 /// What a line has that decides or does something.
-const MARKS: [&str; 11] = [
+const MARKS: [&str; 12] = [
     "if ",
     " and ",
     " or ",
@@ -149,7 +149,8 @@ const MARKS: [&str; 11] = [
     "redis.call('P",
     "redis.call('UNLINK'",
     "redis.pcall(",
-    "write('",
+    "redis.call('HSET'",
+    "redis.call('HDEL'",
     "free(",
     "drop(",
 ];

@@ -1,4 +1,4 @@
-//! What histories do not come to: a full server, a denied command, thousands of keys, marks with a token, messages.
+//! What histories do not come to: a full server, thousands of keys, marks with a token, messages.
 
 use super::{super::*, Edit, broken};
 use crate::{
@@ -23,10 +23,9 @@ pub(super) struct Stage<'a> {
 
 pub(super) type Scene = fn(&mut Stage<'_>) -> Result<(), String>;
 
-pub(super) const SCENES: [(&str, Scene); 10] = [
+pub(super) const SCENES: [(&str, Scene); 9] = [
     ("messages", messages),
     ("the rarer way to a lock", rarer_way),
-    ("a denied command", denied_command),
     ("full server", full_server),
     ("many keys", many_keys),
     ("marks with a token", own_marks),
@@ -138,20 +137,6 @@ fn rarer_way(stage: &mut Stage<'_>) -> Result<(), String> {
     expect(acquire("me", max + 1).is_err(), true)?;
     stage.cmd::<()>(&["SET", "{l}:fence", "01"]);
     expect(acquire("me", 0).is_err(), true)
-}
-
-/// The server's own words, not those of Lua.
-fn denied_command(stage: &mut Stage<'_>) -> Result<(), String> {
-    let rule = "ACL SETUSER eve on >pw ~* +@all -unlink";
-    stage.cmd::<()>(&rule.split(' ').collect::<Vec<_>>());
-    stage.cmd::<()>(&["MSET", "l", "me", "own", "old"]);
-    let engine = stage.engine(stage.server.url_as("eve", "pw"), None);
-    match run(&engine, invalidate(&["a"])) {
-        // "The user executing the script can't run …", and since Redis 8 "User eve has no permissions …".
-        Err(Fault::NotDone(e)) if e.to_string().to_lowercase().contains("user e") => {}
-        other => return Err(format!("{other:?}")),
-    }
-    expect(stage.cmd(&["GET", "own"]), "old".to_owned())
 }
 
 fn full_server(stage: &mut Stage<'_>) -> Result<(), String> {

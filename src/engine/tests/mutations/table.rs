@@ -95,10 +95,14 @@ pub(super) const MUTATIONS: &[Mutation] = &[
     with("lib/in_flight", "if #fields > 0 then", "if true then"),
     without(
         "lib/in_flight",
-        "write('HDEL', flight[1], unpack(flight[2]))",
+        "redis.call('HDEL', flight[1], unpack(flight[2]))",
     ),
     // What is deleted.
-    with("lib/unlink", "removed = removed + write", "removed = write"),
+    with(
+        "lib/unlink",
+        "removed = removed + redis.call",
+        "removed = redis.call",
+    ),
     with(
         "lib/unlink",
         "first, last, UNLINK_CHUNK do",
@@ -121,17 +125,17 @@ pub(super) const MUTATIONS: &[Mutation] = &[
     ),
     // What is set and released.
     without("release", "free(KEYS[1], ARGV[2])"),
-    without("lib/free", "write('UNLINK', lock)"),
+    without("lib/free", "redis.call('UNLINK', lock)"),
     // Those who wait are told, and a message that is denied is nobody's loss.
     without("lib/free", "redis.pcall('PUBLISH', channel, '')"),
     with("lib/free", "redis.pcall", "redis.call"),
     with(
         "lib/free",
-        "write('UNLINK', lock)\n    redis.pcall('PUBLISH', channel, '')",
-        "redis.pcall('PUBLISH', channel, '')\n    write('UNLINK', lock)",
+        "redis.call('UNLINK', lock)\n    redis.pcall('PUBLISH', channel, '')",
+        "redis.pcall('PUBLISH', channel, '')\n    redis.call('UNLINK', lock)",
     ),
     with("release", "ARGV[2])", "KEYS[1])"),
-    // The order of writes, and whether an error says that there were some.
+    // The order of writes.
     // Leases of readers.
     with("lease", "if stamp then", "if true then"),
     without("lease", "wanted == '' or "),
@@ -161,34 +165,38 @@ pub(super) const MUTATIONS: &[Mutation] = &[
         "if false then",
     ),
     with("fill", "if REFUSE_OOM then", "if false then"),
-    without("fill", "write('HDEL', leases, value)"),
-    without("fill", "write('UNLINK', value, stamp)"),
-    with(
+    without(
         "fill",
-        "write('UNLINK', value, stamp)",
-        "write('UNLINK', value)",
+        "redis.call('HSET', leases, value, redis.call('HMGET', leases, value)[1])",
     ),
-    without("fill", "write('SET', value, bytes, 'PX', ttl)"),
+    without("fill", "redis.call('HDEL', leases, value)"),
+    without("fill", "redis.call('UNLINK', value, stamp)"),
     with(
         "fill",
-        "write('SET', value, bytes, 'PX', ttl)",
-        "write('SET', value, bytes)",
+        "redis.call('UNLINK', value, stamp)",
+        "redis.call('UNLINK', value)",
     ),
-    without("fill", "write('SET', stamp, voucher, 'PX', ttl)"),
+    without("fill", "redis.call('SET', value, bytes, 'PX', ttl)"),
     with(
         "fill",
-        "write('SET', stamp, voucher, 'PX', ttl)",
-        "write('SET', stamp, voucher)",
+        "redis.call('SET', value, bytes, 'PX', ttl)",
+        "redis.call('SET', value, bytes)",
+    ),
+    without("fill", "redis.call('SET', stamp, voucher, 'PX', ttl)"),
+    with(
+        "fill",
+        "redis.call('SET', stamp, voucher, 'PX', ttl)",
+        "redis.call('SET', stamp, voucher)",
     ),
     with(
         "fill",
-        "write('HDEL', leases, value)\n    write('UNLINK', value, stamp)",
-        "write('UNLINK', value, stamp)\n    write('HDEL', leases, value)",
+        "redis.call('HDEL', leases, value)\nredis.call('UNLINK', value, stamp)",
+        "redis.call('UNLINK', value, stamp)\nredis.call('HDEL', leases, value)",
     ),
     with(
         "fill",
-        "write('SET', value, bytes, 'PX', ttl)\n    write('SET', stamp, voucher, 'PX', ttl)",
-        "write('SET', stamp, voucher, 'PX', ttl)\n    write('SET', value, bytes, 'PX', ttl)",
+        "redis.call('SET', value, bytes, 'PX', ttl)\nredis.call('SET', stamp, voucher, 'PX', ttl)",
+        "redis.call('SET', stamp, voucher, 'PX', ttl)\nredis.call('SET', value, bytes, 'PX', ttl)",
     ),
     // Marks of writers.
     with("prepare", "if held[i] ~= ARGV[4 + i] then", "if false then"),
@@ -221,32 +229,32 @@ pub(super) const MUTATIONS: &[Mutation] = &[
         "from + UNLINK_CHUNK - 1",
     ),
     with("prepare", "redis.call('PTTL', leases)", "-1"),
-    without("prepare", "write('HSET', put[1], unpack(put[2]))"),
+    without("prepare", "redis.call('HSET', put[1], unpack(put[2]))"),
     with(
         "prepare",
         "if put[3] < tonumber(ttl) then",
         "if put[3] == -2 then",
     ),
-    without("prepare", "write('PEXPIRE', put[1], ttl)"),
+    without("prepare", "redis.call('PEXPIRE', put[1], ttl)"),
     without("prepare", "unlink(first_entry, #KEYS)"),
     with(
         "prepare",
-        "for _, put in ipairs(marks) do\n        write('HSET'",
-        "unlink(first_entry, #KEYS)\n    for _, put in ipairs(marks) do\n        write('HSET'",
+        "for _, put in ipairs(marks) do\n    redis.call('HSET'",
+        "unlink(first_entry, #KEYS)\nfor _, put in ipairs(marks) do\n    redis.call('HSET'",
     ),
     with("lib/lease", "tonumber(time[1]) * 1000", "tonumber(time[1])"),
     with("lib/lease", "now_ms() + tonumber(ttl)", "now_ms()"),
     with("lib/lease", "redis.call('PTTL', leases)", "-1"),
     without(
         "lib/lease",
-        "write('HSET', leases, value, 'l:' .. token .. ':' .. expires)",
+        "redis.call('HSET', leases, value, 'l:' .. token .. ':' .. expires)",
     ),
     with(
         "lib/lease",
         "if left < tonumber(ttl) then",
         "if left == -2 then",
     ),
-    without("lib/lease", "write('PEXPIRE', leases, ttl)"),
+    without("lib/lease", "redis.call('PEXPIRE', leases, ttl)"),
     without("lib/own_lease", "text and "),
     with(
         "lib/own_lease",
@@ -254,9 +262,6 @@ pub(super) const MUTATIONS: &[Mutation] = &[
         "true",
     ),
     with("lib/own_lease", "'l:' .. token .. ':'", "'l:'"),
-    with("lib/write", "written = true", "written = false"),
-    with("lib/write", "if written then", "if true then"),
-    with("lib/write", "if done then", "if true then"),
     with(
         "prepare",
         "locks > 0 and redis.call('MGET', unpack(KEYS, 1, locks)) or {}",
@@ -344,17 +349,17 @@ pub(super) const MUTATIONS: &[Mutation] = &[
         "removed = 0",
     ),
     with("commit", "if sets then", "if true then"),
-    without("commit", "write('PEXPIRE', key, ARGV[arg + 2])"),
+    without("commit", "redis.call('PEXPIRE', key, ARGV[arg + 2])"),
     without(
         "commit",
-        "write('SET', KEYS[locks + i], ARGV[arg + 1], 'PX', ARGV[arg + 2])",
+        "redis.call('SET', KEYS[locks + i], ARGV[arg + 1], 'PX', ARGV[arg + 2])",
     ),
     with(
         "commit",
         "ARGV[arg + 1], 'PX', ARGV[arg + 2])",
         "ARGV[arg + 1])",
     ),
-    without("commit", "write('UNLINK', key)"),
+    without("commit", "redis.call('UNLINK', key)"),
     without(
         "commit",
         "raise(KEYS[locks + i], found[locks + i], ARGV[arg], ARGV[arg + 2])",
@@ -375,7 +380,7 @@ pub(super) const MUTATIONS: &[Mutation] = &[
     with(
         "commit",
         "local flights, removed = {}, 0\n",
-        "local flights, removed = {}, 0\nif all_held and not superseded and not replayed then\n    for i = 1, owns do\n        write('PEXPIRE', KEYS[value + i], 1000000)\n    end\nend\n",
+        "local flights, removed = {}, 0\nif all_held and not superseded and not replayed then\n    for i = 1, owns do\n        redis.call('PEXPIRE', KEYS[value + i], 1000000)\n    end\nend\n",
     ),
     // The usual case.
     with("commit", "l < 2 and ", ""),
@@ -420,14 +425,14 @@ pub(super) const MUTATIONS: &[Mutation] = &[
     ),
     with(
         "commit",
-        "KEYS[l + 5] and write('UNLINK', unpack(KEYS, l + 5)) or 0",
+        "KEYS[l + 5] and redis.call('UNLINK', unpack(KEYS, l + 5)) or 0",
         "0",
     ),
     without(
         "commit",
-        "write('SET', KEYS[l + 1], ARGV[a + 8], 'PX', ARGV[a + 9])",
+        "redis.call('SET', KEYS[l + 1], ARGV[a + 8], 'PX', ARGV[a + 9])",
     ),
-    without("commit", "write('PEXPIRE', KEYS[l + 2], ARGV[a + 9])"),
+    without("commit", "redis.call('PEXPIRE', KEYS[l + 2], ARGV[a + 9])"),
     with(
         "commit",
         "if l == 1 and ARGV[2] == '1' then",
@@ -438,12 +443,12 @@ pub(super) const MUTATIONS: &[Mutation] = &[
         "if l == 1 and ARGV[2] == '1' then",
         "if ARGV[2] == '1' then",
     ),
-    without("commit", "write('UNLINK', KEYS[1])"),
+    without("commit", "redis.call('UNLINK', KEYS[1])"),
     without("commit", "redis.pcall('PUBLISH', ARGV[8], '')"),
     with(
         "commit",
-        "local removed = KEYS[l + 5] and write('UNLINK', unpack(KEYS, l + 5)) or 0\n        write('SET', KEYS[l + 1], ARGV[a + 8], 'PX', ARGV[a + 9])\n        write('PEXPIRE', KEYS[l + 2], ARGV[a + 9])",
-        "write('SET', KEYS[l + 1], ARGV[a + 8], 'PX', ARGV[a + 9])\n        write('PEXPIRE', KEYS[l + 2], ARGV[a + 9])\n        local removed = KEYS[l + 5] and write('UNLINK', unpack(KEYS, l + 5)) or 0",
+        "local removed = KEYS[l + 5] and redis.call('UNLINK', unpack(KEYS, l + 5)) or 0\n        redis.call('SET', KEYS[l + 1], ARGV[a + 8], 'PX', ARGV[a + 9])\n        redis.call('PEXPIRE', KEYS[l + 2], ARGV[a + 9])",
+        "redis.call('SET', KEYS[l + 1], ARGV[a + 8], 'PX', ARGV[a + 9])\n        redis.call('PEXPIRE', KEYS[l + 2], ARGV[a + 9])\n        local removed = KEYS[l + 5] and redis.call('UNLINK', unpack(KEYS, l + 5)) or 0",
     ),
     // Stamps.
     with("lib/stamp", "'^[^:]*:([^:]*):'", "'^[^:]*:([^:]*)'"),
@@ -473,7 +478,10 @@ pub(super) const MUTATIONS: &[Mutation] = &[
     ),
     with("lib/stamp", "not is_later(stored, file) and ", ""),
     with("lib/stamp", " and not is_of(stored, file)", ""),
-    without("lib/stamp", "write('SET', key, file .. '::', 'PX', ttl)"),
+    without(
+        "lib/stamp",
+        "redis.call('SET', key, file .. '::', 'PX', ttl)",
+    ),
     with("lib/stamp", "'::', 'PX', ttl)", "'::')"),
     // Invalidations.
     with(
@@ -505,8 +513,8 @@ pub(super) const MUTATIONS: &[Mutation] = &[
     ),
     with(
         "invalidate",
-        "    drop(flights)\n",
-        "    if held then\n        free(KEYS[1], ARGV[6])\n    end\n    drop(flights)\n",
+        "\ndrop(flights)\n",
+        "\nif held then\n    free(KEYS[1], ARGV[6])\nend\ndrop(flights)\n",
     ),
     with("lease", "if is_later(stamp, wanted) then", "if false then"),
     with("lease", "is_of(stamp, wanted)", "true"),

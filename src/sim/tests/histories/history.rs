@@ -161,8 +161,8 @@ impl<'a> History<'a> {
                 self.snapshot = self.world.server.memory.copy();
             }
             _ => {
-                let own = self.paper.own.value.clone();
-                let dependent = entry("wepp").value;
+                let own = self.paper.own.value.to_string();
+                let dependent = entry("wepp").value.to_string();
                 let stamps = [&own, &dependent].map(|value| sibling(value, "stamp"));
                 let fence = sibling(&lock, "fence");
                 let keys = [vec![own, dependent, leases(), lock, fence], stamps.to_vec()].concat();
