@@ -115,8 +115,10 @@ impl Rotation {
             for rotation in 1..=ROTATIONS {
                 progress();
                 self.replace(rotation);
-                // Some servers end the user's connections by themselves.
-                progress();
+                // Some servers end the user's connections by themselves. Each second time all end at once.
+                if rotation % 2 == 0 {
+                    progress();
+                }
                 self.kill_connections();
             }
             progress();
