@@ -2,7 +2,7 @@
 
 use super::{
     scene::{Scene, connect},
-    way::Subject,
+    subject::Subject,
 };
 use cachetx::BoxError;
 use redis::{Connection, Pipeline, RedisResult, Script};

@@ -2,7 +2,6 @@
 //!
 //! Only what runs below [`counted`] is collected, on its thread. Valgrind writes one file for each of its calls.
 
-use super::counts::Item;
 use cachetx::BoxError;
 use std::{
     fs,
@@ -29,9 +28,9 @@ pub fn version() -> Option<String> {
     output.status.success().then(|| text.trim().to_owned())
 }
 
-/// Instructions of each item, from this program run with these arguments and this variable set: it has to call [`counted`] once for
+/// Instructions of each of so many items, from this program run with these arguments and this variable set: it has to call [`counted`] once for
 /// each, in this order.
-pub fn run(arguments: &[&str], variable: &str, items: &[Item]) -> Result<Vec<u64>, BoxError> {
+pub fn run(arguments: &[&str], variable: &str, items: usize) -> Result<Vec<u64>, BoxError> {
     let folder = tempfile::tempdir()?;
     let out = folder.path().join("out");
     let output = Command::new("valgrind")
@@ -50,7 +49,7 @@ pub fn run(arguments: &[&str], variable: &str, items: &[Item]) -> Result<Vec<u64
         let text = String::from_utf8_lossy(&output.stderr);
         return Err(format!("under valgrind: {}: {text}", output.status).into());
     }
-    (1..=items.len())
+    (1..=items)
         .map(|n| {
             let text = fs::read_to_string(out.with_extension(n.to_string()))?;
             let totals = text.lines().find_map(|line| line.strip_prefix("totals: "));

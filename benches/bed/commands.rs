@@ -4,7 +4,7 @@
 //! FCALL or EXEC: those include what they run (seen on Redis 6.2, 7.0, 8.2 and Valkey 9.1). So only outer commands are added up:
 //! those that a client sent and that stand in no transaction.
 
-use super::{scene::Scene, way::Subject};
+use super::{scene::Scene, subject::Subject};
 use cachetx::{BoxError, testing::Server};
 use redis::Connection;
 use std::{

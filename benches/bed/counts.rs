@@ -4,7 +4,8 @@ use super::{
     callgrind,
     commands::{Commands, Steps},
     scene::{RUN, Scene, Size, connect, params},
-    way::{Subject, Way},
+    subject::Subject,
+    way::Way,
 };
 use cachetx::{
     BoxError, Cache, Document, FileSystem, Rules, Store,

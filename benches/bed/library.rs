@@ -2,7 +2,7 @@
 
 use super::{
     scene::{RESPONSE_TIMEOUT, Scene, TASK, params},
-    way::Subject,
+    subject::Subject,
 };
 use cachetx::{BoxError, Cache, testing::FilelessDocument};
 use std::sync::Arc;

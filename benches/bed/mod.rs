@@ -8,4 +8,5 @@ pub mod counts;
 pub mod library;
 pub mod python;
 pub mod scene;
+pub mod subject;
 pub mod way;

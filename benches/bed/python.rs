@@ -2,7 +2,7 @@
 
 use super::{
     scene::{RUN, Scene, TASK},
-    way::Subject,
+    subject::Subject,
 };
 use cachetx::BoxError;
 use redis::Connection;

@@ -1,6 +1,6 @@
 //! Ways to do one thing, timed in turns, so that whatever slows the machine down slows all of them.
 
-use crate::bed::{scene::Scene, way::Subject};
+use crate::bed::{scene::Scene, subject::Subject};
 use cachetx::BoxError;
 use redis::Connection;
 use std::fmt;

@@ -1,6 +1,6 @@
 //! What becomes of an invalidation that the server did not take.
 
-use super::{intent::Intent, outcome::CacheOutcome, run::Io, save::invalidate};
+use super::{intent::Intent, outcome::CacheOutcome, run::Io, steps::invalidate};
 use crate::{
     Error, Result,
     disk::{Invalidation, OutboxAction},

@@ -91,7 +91,7 @@ async fn unlink(io: &super::Io, plan: &Plan, intent: &mut Option<Intent>) -> Res
     if plan.guarantee == Guarantee::CrashSafe {
         let scope = Scope {
             what: plan.document.clone(),
-            steps: Scope::steps_of(&plan.own, &plan.dependents),
+            steps: plan.dependents.steps_with(&plan.own),
             raises: vec![after(plan)],
             lock: plan.writer.lock().cloned(),
             release: true,

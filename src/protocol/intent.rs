@@ -3,10 +3,9 @@
 //! old values, and whoever takes its outbox over deletes once more.
 
 use super::{
-    lock::millis,
     outcome::CacheOutcome,
     run::{Io, mismatch},
-    spread::Spread,
+    steps::millis,
 };
 use crate::{
     Params, Result,
@@ -46,17 +45,6 @@ pub(crate) struct Scope {
     pub(crate) token: String,
     /// The marks' life.
     pub(crate) mark_ttl: Duration,
-}
-
-impl Scope {
-    /// What a document's own entry and its dependents are.
-    pub(super) fn steps_of(own: &Entry, dependents: &Spread) -> Vec<Vec<Entry>> {
-        let here = std::iter::once(own).chain(&dependents.here);
-        let elsewhere = dependents.elsewhere.iter().cloned();
-        std::iter::once(here.cloned().collect())
-            .chain(elsewhere)
-            .collect()
-    }
 }
 
 /// It is recorded, and marked as far as the server took it.

@@ -5,8 +5,8 @@
 //! value is loaded and not filled.
 
 use super::{
-    lock::millis,
     run::{Io, Run},
+    steps::millis,
     tries::Tries,
 };
 use crate::{

@@ -4,15 +4,16 @@ use super::{
     files::{Found, Missing},
     recover::recover,
     run::{Io, Run, mismatch},
+    steps::{let_go, millis},
     tries::Tries,
     value,
 };
 use crate::{
-    Error, LockHolder, Params, Result,
-    disk::{FileAction, Got, Invalidation, OutboxAction, Place, Sidecar},
+    Error, LockHolder, Result,
+    disk::{FileAction, Got, Place, Sidecar},
     error::Kind,
     limits,
-    op::{Acquire, AcquireReply, Lock, Release, ReleaseReply, Renew, RenewReply, keys},
+    op::{Acquire, AcquireReply, Lock, Renew, RenewReply, keys},
 };
 use backon::{BackoffBuilder, ExponentialBuilder};
 use std::time::Duration;
@@ -196,39 +197,6 @@ pub(crate) fn release(document: String, lock: Lock) -> Run<()> {
         let_go(&io, &document, lock).await;
         Ok(())
     })
-}
-
-pub(super) async fn let_go(io: &Io, document: &str, lock: Lock) {
-    match io.server(Release { lock: lock.clone() }).await {
-        Ok(ReleaseReply::Done) => {}
-        Ok(ReleaseReply::Lost) => log::debug!("{document}: the lock was gone when it was released"),
-        Err(fault) => {
-            let cause = fault.into_error();
-            // Somebody may wait for it, longer than the server is away.
-            let recorded = cause.is_unavailable() && release_later(io, lock).await;
-            let left = match recorded {
-                true => "until the outbox is replayed",
-                false => "to its TTL",
-            };
-            log::warn!("{document}: the lock could not be released and is left {left}: {cause}");
-        }
-    }
-}
-
-/// Whether the outbox has it.
-async fn release_later(io: &Io, lock: Lock) -> bool {
-    let what = Invalidation {
-        entries: Vec::new(),
-        raises: Vec::new(),
-        release: Some(lock),
-        params: Params::new(),
-        at_ns: io.now().wall_ns,
-    };
-    io.outbox(OutboxAction::Defer(what)).await.is_ok()
-}
-
-pub(super) fn millis(time: Duration) -> u64 {
-    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 fn as_expected(claim: &Claim, there: bool) -> Result<()> {

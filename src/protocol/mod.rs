@@ -20,8 +20,11 @@ pub(crate) mod recover;
 pub(crate) mod replay;
 mod run;
 pub(crate) mod save;
+mod sidecar;
 mod sidecars;
 mod spread;
+mod steps;
+mod temp;
 mod tries;
 pub(crate) mod value;
 

@@ -6,8 +6,8 @@
 use super::{
     files::{Found, Missing, is_old},
     load,
-    lock::millis,
     run::{Io, Run},
+    steps::millis,
     tries::Tries,
 };
 use crate::{

@@ -9,7 +9,7 @@ use super::{
     files::{Missing, unsteady},
     outcome::{CacheOutcome, Durability},
     run::{Io, Run, mismatch},
-    sidecars::{busy, name},
+    sidecar::{busy, name},
 };
 use crate::{
     Error, Result,

@@ -5,10 +5,10 @@ use super::{
     expires::Expires,
     files::{Missing, unsteady},
     intent::{Guarantee, Intent, Scope},
-    lock::let_go,
     outcome::{CacheOutcome, Durability, Outcome},
     run::{Io, Run},
     spread::Spread,
+    steps::invalidate,
     tries::Tries,
     value,
 };
@@ -17,10 +17,7 @@ use crate::{
     disk::{FileAction, Got, Identity, Invalidation, Known, Place, Sidecar},
     error::Kind,
     limits,
-    op::{
-        Bytes, Commit, CommitReply, Entry, Holders, HoldersReply, Invalidate, InvalidateReply,
-        Lock, Own, Raise, Stamp, Wait,
-    },
+    op::{Bytes, Commit, CommitReply, Entry, Holders, HoldersReply, Lock, Own, Raise, Stamp, Wait},
 };
 use std::time::Duration;
 
@@ -209,7 +206,7 @@ async fn publish(io: &Io, plan: &Plan, intent: &mut Option<Intent>) -> Result<St
 fn scope(plan: &Plan, stamp: Stamp) -> Scope {
     Scope {
         what: plan.document.clone(),
-        steps: Scope::steps_of(&plan.own, &plan.dependents),
+        steps: plan.dependents.steps_with(&plan.own),
         raises: vec![Raise {
             value: plan.own.value.clone(),
             stamp,
@@ -478,30 +475,5 @@ pub(super) async fn ask_to_commit(
             Err(fault) => return Err(tries.end(fault).into_error()),
         };
         return Ok(step);
-    }
-}
-
-/// Deletes entries, with the marks of this token, and lets the lock go in the same step; alone, where the step fails.
-pub(super) async fn invalidate(
-    io: &Io,
-    document: &str,
-    what: &Invalidation,
-    token: &str,
-) -> Result<u64> {
-    let asked = Invalidate {
-        entries: what.entries.clone(),
-        raises: what.raises.clone(),
-        token: token.to_owned(),
-        release: what.release.clone(),
-    };
-    match io.server(asked).await {
-        Ok(InvalidateReply::Removed(removed)) => Ok(removed),
-        Err(fault) => {
-            let cause = fault.into_error();
-            if let (Some(lock), true) = (&what.release, cause.takes_deletions()) {
-                let_go(io, document, lock.clone()).await;
-            }
-            Err(cause)
-        }
     }
 }

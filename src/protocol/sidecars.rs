@@ -3,14 +3,13 @@
 use super::{
     recover::recover,
     run::{Io, mismatch},
+    sidecar::{busy, name},
 };
 use crate::{
-    Error, Result,
+    Result,
     disk::{FileAction, Got, Place, Sidecar},
-    error::Kind,
     limits,
 };
-use std::time::Duration;
 
 impl Io {
     /// A sidecar's content, under its OS lock, with no transaction left half done.
@@ -45,26 +44,6 @@ impl Io {
                 return Err(busy(place));
             }
             recover(self, place, id, until).await?;
-        }
-    }
-
-    /// The sidecar's content under its lock, whatever it says.
-    pub(super) async fn try_sidecar(&self, place: &Place, until: Duration) -> Result<Sidecar> {
-        loop {
-            match self.disk(place, FileAction::LockSidecar).await? {
-                Got::Sidecar(content) => return Ok(content),
-                Got::Busy if self.now().boot < until => self.sleep(limits::SIDECAR_POLL).await,
-                Got::Busy => return Err(busy(place)),
-                _ => return Err(mismatch("the disk")),
-            }
-        }
-    }
-
-    pub(super) async fn unlock_sidecars(&self, places: &[Place]) {
-        for place in places {
-            if let Err(e) = self.disk(place, FileAction::UnlockSidecar).await {
-                log::warn!("{}: {e}", name(place));
-            }
         }
     }
 
@@ -109,15 +88,4 @@ impl Io {
         self.disk(place, FileAction::UnlockSidecar).await?;
         Ok(sidecar)
     }
-}
-
-pub(super) fn name(place: &Place) -> String {
-    format!("{}/{}", place.folder, place.file)
-}
-
-pub(super) fn busy(place: &Place) -> Error {
-    Error::new(Kind::SidecarBusy {
-        document: name(place),
-        waited: limits::SIDECAR_WAIT,
-    })
 }

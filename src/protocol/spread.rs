@@ -17,6 +17,15 @@ pub(crate) struct Spread {
 }
 
 impl Spread {
+    /// With the own entry, which is in the first step.
+    pub(super) fn steps_with(&self, own: &Entry) -> Vec<Vec<Entry>> {
+        let here = std::iter::once(own).chain(&self.here);
+        let elsewhere = self.elsewhere.iter().cloned();
+        std::iter::once(here.cloned().collect())
+            .chain(elsewhere)
+            .collect()
+    }
+
     pub(super) fn reach(&self) -> Reach {
         match self.elsewhere.is_empty() {
             true => Reach::Atomic,

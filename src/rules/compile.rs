@@ -2,7 +2,7 @@
 
 use super::{
     graph,
-    json::Text,
+    names::Names,
     overlap,
     parse::{self, Draft},
     report::Report,
@@ -263,58 +263,4 @@ fn dependents(draft: &Draft<'_>, controllers: &Names<'_>, report: &mut Report<'_
         }
     }
     dependents
-}
-
-/// Declared names, to be looked up.
-pub(super) struct Names<'d> {
-    index: HashMap<&'d str, usize>,
-    /// In order of declaration, so that of two equally near suggestions the same one always wins.
-    list: Vec<&'d str>,
-    what: &'static str,
-}
-
-impl<'d> Names<'d> {
-    fn new(names: impl Iterator<Item = &'d Text<'d>>, what: &'static str) -> Self {
-        let list: Vec<&str> = names.map(|name| &*name.text).collect();
-        let index = list
-            .iter()
-            .enumerate()
-            .map(|(n, name)| (*name, n))
-            .collect();
-        Self { index, list, what }
-    }
-
-    pub(super) fn len(&self) -> usize {
-        self.list.len()
-    }
-
-    pub(super) fn resolve(
-        &self,
-        name: &Text<'_>,
-        place: &str,
-        report: &mut Report<'_>,
-    ) -> Option<usize> {
-        let found = self.index.get(&*name.text).copied();
-        if found.is_none() {
-            let otherwise = match (self.what, &*name.text) {
-                (_, "*") => "`*` stands for all controllers in `invalidates_cache` only",
-                ("task", _) => "give it a rule under `rules`",
-                _ => "declare it under `cache_keys`",
-            };
-            let help = report.suggest(&name.text, self.list.iter().copied(), otherwise);
-            report.problem(
-                name.span.clone(),
-                format!("unknown {} `{}` {place}", self.what, name.text),
-                help,
-            );
-        }
-        found
-    }
-
-    fn by_name(&self) -> HashMap<Box<str>, usize> {
-        self.index
-            .iter()
-            .map(|(name, index)| (Box::from(*name), *index))
-            .collect()
-    }
 }

@@ -78,10 +78,11 @@ fn user(rules: &Compiled, index: usize) -> String {
 }
 
 fn guard(rules: &Compiled, index: usize, key: &str) -> Result<()> {
-    let refused = rules.controllers[index]
-        .guard
-        .as_ref()
-        .and_then(|guard| guard.refuses(key, rules));
+    let refused = rules.controllers[index].guard.as_ref().and_then(|guard| {
+        guard.refuses(key, |other| {
+            (&*rules.names[other], &rules.controllers[other].template)
+        })
+    });
     match refused {
         None => Ok(()),
         Some(why) => refuse(format!(

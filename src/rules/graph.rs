@@ -1,6 +1,6 @@
 //! Orders what depends on what, finds cycles, and closes the tasks' sets over both.
 
-use super::{compile::Names, json::Text, parse::Draft, report::Report, set::Set};
+use super::{json::Text, names::Names, parse::Draft, report::Report, set::Set};
 use std::ops::Range;
 
 /// "This one needs `to`", and where the file says so.

@@ -8,6 +8,7 @@ mod expand;
 mod graph;
 mod json;
 mod key_list;
+mod names;
 mod overlap;
 mod params;
 mod parse;

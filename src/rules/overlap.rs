@@ -12,10 +12,10 @@
 //!   it gets a [`Guard`], and the expansion refuses just such a value.
 
 use super::{
-    compile::Compiled,
+    params::forbidden,
     parse::Draft,
     report::Report,
-    template::{Piece, Template, forbidden},
+    template::{Piece, Template},
 };
 use crate::limits::MAX_COMPARE_STEPS;
 use std::{
@@ -191,14 +191,18 @@ fn imitates(
 }
 
 impl Guard {
-    /// Why a key that was made may not be used, if so.
-    pub(super) fn refuses(&self, key: &str, rules: &Compiled) -> Option<String> {
+    /// Why a key that was made may not be used, if so; `controller` knows a name and a template by their number.
+    pub(super) fn refuses<'r>(
+        &self,
+        key: &str,
+        controller: impl Fn(usize) -> (&'r str, &'r Template),
+    ) -> Option<String> {
         if self.leases && is_leases(key) {
             return Some("which is the name of a hash of leases".to_owned());
         }
         let other = base_keys(key).find_map(|base| {
             self.sibling_of.iter().copied().find(|other| {
-                let template = &rules.controllers[*other].template;
+                let (_, template) = controller(*other);
                 match template.hash_tag() {
                     Some(_) => template.matches(base),
                     None => bare(base).is_some_and(|value| template.matches(value)),
@@ -207,7 +211,7 @@ impl Guard {
         })?;
         Some(format!(
             "which is kept beside an entry of `{}`",
-            rules.names[other]
+            controller(other).0
         ))
     }
 }

@@ -1,6 +1,5 @@
 //! The values of placeholders, and what a value may be.
 
-use super::template::forbidden;
 use crate::{
     Error, Result,
     error::Kind,
@@ -228,6 +227,11 @@ pub(super) fn single<'p>(
         ));
     }
     Ok(&values[0])
+}
+
+/// What no value may hold, whatever the template.
+pub(super) fn forbidden(character: char) -> bool {
+    matches!(character, '{' | '}') || character.is_control()
 }
 
 /// Whether a value may stand in a key of `user`, where `until` is what follows its placeholder.

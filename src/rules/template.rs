@@ -1,6 +1,6 @@
 //! Key templates: `nodb_cache:{run_id}:climate`, with `{{` and `}}` for literal braces.
 
-use super::params::{Params, check, single};
+use super::params::{Params, check, forbidden, single};
 use crate::{Result, limits::MAX_TEMPLATE_BYTES};
 use std::ops::Range;
 
@@ -237,11 +237,6 @@ enum Braces {
     Tag(String),
     /// No tag, yet a `}`: wrapping such a key in braces would not make it its own tag.
     Broken,
-}
-
-/// What no value may hold, whatever the template.
-pub(super) fn forbidden(character: char) -> bool {
-    matches!(character, '{' | '}') || character.is_control()
 }
 
 #[derive(Default)]

@@ -6,7 +6,8 @@ use crate::{
     bed::{
         commands::{Steps, process_cpu},
         scene::{Scene, Size, connect},
-        way::{Subject, Way},
+        subject::Subject,
+        way::Way,
     },
     report::Table,
     servers,

@@ -6,7 +6,7 @@ use crate::{
     bed::{
         by_hand::ByHand,
         scene::{RUN, Scene, Size, TASK, connect},
-        way::Subject,
+        subject::Subject,
     },
     disk_folder,
     report::Table,

@@ -4,7 +4,8 @@ use crate::{
     Bench,
     bed::{
         scene::{Scene, Size, connect},
-        way::{Subject, Way},
+        subject::Subject,
+        way::Way,
     },
     plot::{Line, Plot},
     report::Table,

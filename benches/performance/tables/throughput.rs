@@ -6,7 +6,8 @@ use crate::{
     bed::{
         library::{self, Library},
         scene::{Scene, Size, TASK},
-        way::{Subject, Way},
+        subject::Subject,
+        way::Way,
     },
     disk_folder,
     plot::{Line, Plot},

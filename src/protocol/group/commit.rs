@@ -10,7 +10,8 @@ use crate::{
         defer::defer,
         intent::{Intent, Scope},
         outcome::CacheOutcome,
-        save::{Step, ask_to_commit, invalidate},
+        save::{Step, ask_to_commit},
+        steps::invalidate,
     },
 };
 

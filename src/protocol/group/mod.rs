@@ -15,12 +15,12 @@ mod commit;
 mod tests;
 
 use super::{
-    intent::{Guarantee, Intent, Scope},
+    intent::{Guarantee, Intent},
     outcome::{CacheOutcome, Durability, Outcome, Reach},
     recover::sync_folders,
     run::{Io, Run},
     save::{Step, Writer, change},
-    sidecars::name,
+    sidecar::name,
     spread::Spread,
 };
 use crate::{
@@ -71,7 +71,7 @@ impl Member {
     fn invalidations(&self, stamp: Stamp, at_ns: i64) -> Vec<Invalidation> {
         let mut lock = self.writer.lock().cloned();
         let mut raises = vec![self.raise(stamp)];
-        let steps = Scope::steps_of(&self.own, &self.dependents).into_iter();
+        let steps = self.dependents.steps_with(&self.own).into_iter();
         let invalidation = |entries| Invalidation {
             entries,
             raises: std::mem::take(&mut raises),

@@ -1,0 +1,61 @@
+//! Temporary files, whose names are few: dead writers' are removed.
+
+use super::{
+    run::{Io, mismatch},
+    sidecar::busy,
+};
+use crate::{
+    Result,
+    disk::{FileAction, Got, Place},
+    limits,
+    op::Bytes,
+};
+
+impl Io {
+    /// Writes a temporary file; its token. Where all names for one are taken, dead writers' are removed, and living ones waited
+    /// for. No sidecar's lock may be held.
+    pub(super) async fn write_temp(&self, place: &Place, bytes: &Bytes) -> Result<String> {
+        let until = self.now().boot + limits::SIDECAR_WAIT;
+        loop {
+            let write = FileAction::WriteTemp(bytes.clone());
+            match self.disk(place, write).await? {
+                Got::Temp(token) => return Ok(token),
+                Got::Busy if self.now().boot < until => {
+                    self.lock_sidecar(place).await?;
+                    let swept = self.disk(place, FileAction::Sweep).await;
+                    self.disk(place, FileAction::UnlockSidecar).await?;
+                    swept?;
+                    self.sleep(limits::SIDECAR_POLL).await;
+                }
+                Got::Busy => return Err(busy(place)),
+                _ => return Err(mismatch("the disk")),
+            }
+        }
+    }
+
+    /// The same without a wait; whether a name was free, or one of a dead writer's.
+    pub(super) async fn try_to_write_temp(&self, place: &Place, bytes: &Bytes) -> Result<bool> {
+        for sweeps in [true, false] {
+            let write = FileAction::WriteTemp(bytes.clone());
+            match self.disk(place, write).await? {
+                Got::Temp(_) => return Ok(true),
+                Got::Busy if sweeps => {
+                    let locked = self.disk(place, FileAction::LockSidecar).await?;
+                    let Got::Sidecar(sidecar) = locked else {
+                        return Ok(false);
+                    };
+                    // A transaction that is left half done may need them.
+                    let swept = match sidecar.journal {
+                        None => self.disk(place, FileAction::Sweep).await.map(drop),
+                        Some(_) => Ok(()),
+                    };
+                    self.disk(place, FileAction::UnlockSidecar).await?;
+                    swept?;
+                }
+                Got::Busy => {}
+                _ => return Err(mismatch("the disk")),
+            }
+        }
+        Ok(false)
+    }
+}

@@ -1,0 +1,58 @@
+//! Names that a file declares, to be looked up.
+
+use super::{json::Text, report::Report};
+use std::collections::HashMap;
+
+/// Declared names, to be looked up.
+pub(super) struct Names<'d> {
+    index: HashMap<&'d str, usize>,
+    /// In order of declaration, so that of two equally near suggestions the same one always wins.
+    list: Vec<&'d str>,
+    what: &'static str,
+}
+
+impl<'d> Names<'d> {
+    pub(super) fn new(names: impl Iterator<Item = &'d Text<'d>>, what: &'static str) -> Self {
+        let list: Vec<&str> = names.map(|name| &*name.text).collect();
+        let index = list
+            .iter()
+            .enumerate()
+            .map(|(n, name)| (*name, n))
+            .collect();
+        Self { index, list, what }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.list.len()
+    }
+
+    pub(super) fn resolve(
+        &self,
+        name: &Text<'_>,
+        place: &str,
+        report: &mut Report<'_>,
+    ) -> Option<usize> {
+        let found = self.index.get(&*name.text).copied();
+        if found.is_none() {
+            let otherwise = match (self.what, &*name.text) {
+                (_, "*") => "`*` stands for all controllers in `invalidates_cache` only",
+                ("task", _) => "give it a rule under `rules`",
+                _ => "declare it under `cache_keys`",
+            };
+            let help = report.suggest(&name.text, self.list.iter().copied(), otherwise);
+            report.problem(
+                name.span.clone(),
+                format!("unknown {} `{}` {place}", self.what, name.text),
+                help,
+            );
+        }
+        found
+    }
+
+    pub(super) fn by_name(&self) -> HashMap<Box<str>, usize> {
+        self.index
+            .iter()
+            .map(|(name, index)| (Box::from(*name), *index))
+            .collect()
+    }
+}
