@@ -27,7 +27,7 @@ if not is_own_lease(leases, value, token) then
     return { 'refused' }
 end
 if REFUSE_OOM then
-    -- As in a commit: a full server looks at the first write only, and does not mind a deletion. This changes nothing.
+    -- A full server looks at the first write only, and does not mind a deletion. This changes nothing.
     redis.call('HSET', leases, value, redis.call('HMGET', leases, value)[1])
 end
 redis.call('HDEL', leases, value)

@@ -84,11 +84,13 @@ pub(super) fn meaning(code: &str, details: &str) -> Meaning {
 }
 
 /// Whether it is about a command within a program, which may have written before. What a program writes first is refused where the
-/// server takes no writes or is full; and what is of another type is found by its looks, which come before its writes.
+/// server is full, or is no primary; and what is of another type is found by its looks, which come before its writes. A server that takes
+/// no writes for a while refuses a whole program, but for Redis 6.2, which refuses the first write.
 pub(super) fn is_midway(code: &str, details: &str) -> bool {
     let is_within = details.contains("@user_script") || details.contains("@user_function");
     let may_have_written = || match meaning(code, details) {
-        Meaning::Away | Meaning::NoWrites | Meaning::Full | Meaning::WrongType => false,
+        Meaning::NoWrites => !details.contains("Error running script"),
+        Meaning::Away | Meaning::Full | Meaning::WrongType => false,
         Meaning::Denied | Meaning::Ended | Meaning::Request => true,
     };
     is_within && may_have_written()
@@ -153,6 +155,48 @@ mod tests {
             format!("ERR Error running script (call to f_1): @user_script:12: {code} {details}"),
             format!("EXECABORT Transaction discarded because of: {code} {details}"),
         ]
+    }
+
+    #[test]
+    fn what_a_command_within_a_program_is_refused_for_may_come_midway() {
+        for (refusal, expected) in [
+            (
+                "NOPERM User bob has no permissions to run the 'set' command",
+                [true; 5],
+            ),
+            (
+                "ERR The user executing the script can't run this command",
+                [true; 5],
+            ),
+            (
+                "ERR user_script:7: attempt to compare nil with number",
+                [true; 5],
+            ),
+            (
+                "MISCONF Errors writing to the AOF file",
+                [true, true, false, false, false],
+            ),
+            (
+                "OOM command not allowed when used memory > 'maxmemory'.",
+                [false; 5],
+            ),
+            (
+                "READONLY You can't write against a read only replica.",
+                [false; 5],
+            ),
+            ("WRONGTYPE Operation against a key", [false; 5]),
+        ] {
+            let (code, details) = refusal.split_once(' ').unwrap();
+            let midway: Vec<bool> = wrappings(code, details)
+                .iter()
+                .map(|line| line.split_once(' ').unwrap())
+                .map(|(code, details)| is_midway(code, details))
+                .collect();
+            // The first one is bare, and the last one of a transaction.
+            let last = midway.len() - 1;
+            assert!(!midway[0] && !midway[last], "{refusal}");
+            assert_eq!(midway[1..last], expected, "{refusal}");
+        }
     }
 
     fn meaning_of(line: &str) -> Meaning {

@@ -20,7 +20,7 @@ use std::{io, time::Duration};
 pub(super) enum Failure {
     /// The server answered with an error: nothing was done.
     Refused(Error),
-    /// The server answered with an error after the first of several writes: what was written stays.
+    /// The server answered with an error that may have come after the first of several writes: what was written stays.
     Midway(Error),
     /// No answer, and the connection is of no use any more.
     Lost {

@@ -58,9 +58,9 @@ pub(crate) struct Wait {
 /// Why an operation has no reply.
 #[derive(Clone, Debug)]
 pub(crate) enum Fault {
-    /// Surely not executed: never sent, or the server answered with an error before its first write.
+    /// Surely not executed: never sent, or the server answered with an error that comes before the first write.
     NotDone(Error),
-    /// Sent, and no answer came: it may have been executed.
+    /// Sent, and no answer came, or an error that may have come after a write: it may have been executed, or a part of it.
     Unknown(Error),
 }
 

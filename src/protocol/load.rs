@@ -188,7 +188,8 @@ async fn lease(io: &Io, claim: Claim) -> Begun {
             Ok(LeaseReply::Present { .. } | LeaseReply::Newer) => return Begun::Unleased,
             Err(Fault::Unknown(e)) => {
                 renounce(io, claim.entry.clone(), token, &e).await;
-                if !tries.again(io).await {
+                // Who has answered with an error will do so again.
+                if e.is_server() || !tries.again(io).await {
                     return Begun::Unleased;
                 }
             }

@@ -32,9 +32,9 @@ pub(crate) struct Claim {
     /// `host:pid`.
     pub(crate) owner: String,
     pub(crate) seed: u64,
-    /// How long to wait for another holder; zero is one try.
     /// Others of this process wait for the lock already.
     pub(crate) behind: bool,
+    /// How long to wait for another holder; zero is one try.
     pub(crate) wait: Duration,
     pub(crate) expect: Expect,
     pub(crate) while_away: WhileAway,
@@ -239,7 +239,8 @@ async fn look(io: &Io, claim: &Claim) -> Result<(Option<Found>, Sidecar)> {
 
 /// Asks until the lock is free or the wait is over; the lock, its fence, and when it was asked for.
 ///
-/// In between it waits for the message that the lock was freed. Listening begins after the first refusal, so that a free lock
+/// In between it waits for the message that the lock was freed. Listening begins after the first refusal, or where others of this
+/// process listen already, so that a free lock
 /// costs one round trip; who begins to listen as the first of this process is told so at once, and asks again for what it may have missed.
 async fn acquire(io: &Io, claim: &Claim, until: Duration) -> Result<(Lock, u64, Duration)> {
     let mut pauses = ExponentialBuilder::new()
@@ -252,8 +253,8 @@ async fn acquire(io: &Io, claim: &Claim, until: Duration) -> Result<(Lock, u64, 
         .build();
     let mut messages_come = false;
     if claim.behind && !claim.wait.is_zero() {
-        // Whoever has just let the lock go would be faster than all who wait for it, each time.
-        let pause = limits::LOCK_LISTEN_POLL.min(claim.wait);
+        // Whoever has just let the lock go would be faster than those who wait for it. Not for long: a message may be denied.
+        let pause = limits::LOCK_POLL_MAX.min(claim.wait);
         messages_come = io.listen(keys::channel(&claim.lock_key), pause).await;
     }
     let mut tries = Tries::new(claim.patience);

@@ -123,7 +123,8 @@ async fn enter(
             Ok(LeaseReply::Busy { .. } | LeaseReply::Newer) => Entered::Left,
             Err(Fault::Unknown(e)) => {
                 load::renounce(io, reader.entry.clone(), token, &e).await;
-                if tries.again(io).await {
+                // Who has answered with an error will do so again.
+                if !e.is_server() && tries.again(io).await {
                     continue;
                 }
                 Entered::Left

@@ -2,7 +2,7 @@
 
 use super::{Document, Save};
 use crate::{
-    BoxError, Error, Outcome, Result, WhileAway,
+    BoxError, Error, Outcome, Result,
     disk::Session,
     error::Kind,
     json::{self, Outer},
@@ -30,7 +30,7 @@ impl<T: Serialize + DeserializeOwned> Document<T> {
     /// any number of times. Long work belongs under [`Document::lock`].
     ///
     /// Holders of [`Document::lock`] are respected: the server is asked for the lock just before the file is replaced. Where somebody
-    /// holds it, and where others were faster three times, the update waits for the lock and runs under it, as
+    /// holds it, where it does not answer within a second, and where others were faster three times, the update waits for the lock and runs under it, as
     /// [`Document::locked`]; so a thread that holds a guard of the document waits for itself, as long as `lock()` would. Nobody who
     /// got the lock from the server is told of a conflict because of an update, as long as the server answers. While it is away
     /// an update fails, or goes on by the OS lock where the store says so ([`WhileAway::OsLock`]); one of a store without locks goes
@@ -101,10 +101,12 @@ impl<T: Serialize + DeserializeOwned> Document<T> {
             .without_max_times()
             .build();
         for tries in 1..=limits::UPDATE_TRIES {
-            let is_away = |e: &Error| e.is_unavailable() && inner.while_away == WhileAway::OsLock;
             let lock = match self.update_once(&save, &mut change) {
                 Err(e) if e.is_conflict() => tries == limits::UPDATE_TRIES_WITHOUT_LOCK,
-                Err(e) if inner.has_locks && (e.is_lock_held() || e.is_busy() || is_away(&e)) => {
+                Err(e)
+                    if inner.has_locks
+                        && (e.is_lock_held() || e.is_busy() || e.is_unavailable()) =>
+                {
                     true
                 }
                 done => return done,

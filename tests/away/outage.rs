@@ -193,6 +193,27 @@ fn a_commit_that_fails_midway_each_time_is_not_sent_all_the_time() {
     }
 }
 
+/// The ACL denies a lease's write: whether one was done before it is unknown, and asking again is of no use.
+#[test]
+fn a_lease_that_is_refused_each_time_is_not_asked_for_all_the_time() {
+    for binary in ServerBinary::all() {
+        let options = ServerOptions::new()
+            .user("default on nopass ~* +@all")
+            .user("bob on >pw ~* +@all -hset");
+        let server = options.start(binary).expect("a server");
+        let cache = support::cache_builder()
+            .url(server.url_as("bob", "pw"))
+            .open()
+            .expect("a cache");
+        let before = cache.stats().round_trips;
+        let params = cachetx::Params::new().with("run_id", "run");
+        let loaded = cache.get_or_load("climate", &params, || Ok(b"[1]".to_vec()));
+        assert_eq!(&*loaded.expect("loaded"), b"[1]");
+        let asked = cache.stats().round_trips - before;
+        assert!(asked < 10, "{asked}");
+    }
+}
+
 #[test]
 fn paused_during_the_commit() {
     let mut world = World::start();

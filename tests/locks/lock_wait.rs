@@ -1,7 +1,7 @@
 //! Waiting for a lock: woken when it is free, and asking now and then where no message comes.
 
 use crate::support::{self, Climate, RUN, SetOnDrop, World, child, given, on_every_server, until};
-use cachetx::{Cache, Engine, Store, testing::Proxy};
+use cachetx::{Cache, Document, Engine, Store, testing::Proxy};
 use std::{
     io::{BufRead as _, BufReader},
     path::Path,
@@ -20,9 +20,6 @@ const THREADS: u64 = 3;
 const TURNS: u64 = 12;
 /// How long each holds it: many times what a waiter that polls would sleep at first.
 const HOLD: Duration = Duration::from_millis(100);
-
-/// Times that a thread takes the lock from one that asks for it all the time.
-const PATIENT: u64 = 100;
 
 /// Where a holder says when it let the lock go.
 const RELEASED: &str = "released";
@@ -226,55 +223,47 @@ fn turns(store: &Store, root: &Path) -> (Vec<String>, Duration) {
     waits.into_inner().expect("not poisoned")
 }
 
-/// One thread saves again and again while another one waits. It would be faster each time, and stands behind it.
+/// Who has just let the lock go would be faster than those who wait for it.
 #[test]
-fn who_asks_again_stands_behind_those_of_its_process_who_wait() {
+fn who_asks_while_others_of_its_process_wait_stands_behind_them() {
     let world = World::start();
-    let store = world.store();
-    let busy = world.climate(&store);
-    busy.create(&Climate::of(0)).expect("made");
-    let (turn, waits) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
-    let (number, waiting) = (Arc::clone(&turn), Arc::clone(&waits));
-    let patient = Store::builder(store.cache())
-        .root(world.root.path())
-        .lock_wait(Duration::from_secs(300))
-        .trace(move |step| {
-            if step == "listen" {
-                waiting.store(number.load(SeqCst), SeqCst);
-            }
-        })
-        .open()
-        .expect("a store");
-    let (ended, overtaken) = (AtomicBool::new(false), AtomicU64::new(0));
+    let cache = world.cache();
+    let climate = |steps: &Arc<Mutex<Vec<String>>>| -> Document<Climate> {
+        let steps = Arc::clone(steps);
+        let store = Store::builder(&cache)
+            .root(world.root.path())
+            .lock_wait(Duration::from_secs(300))
+            .trace(move |step| steps.lock().expect("not poisoned").push(step.to_owned()))
+            .open();
+        world.climate(&store.expect("a store"))
+    };
+    let count = |steps: &Mutex<Vec<String>>, step: &str| {
+        let steps = steps.lock().expect("not poisoned");
+        steps.iter().filter(|taken| *taken == step).count()
+    };
+    let [of_holder, of_waiter, of_third] = [(); 3].map(|()| Arc::default());
+    let holder = climate(&of_holder);
+    holder.create(&Climate::of(0)).expect("made");
+    let held = holder.lock().expect("free");
     thread::scope(|scope| {
-        let _end = SetOnDrop(&ended);
-        scope.spawn(|| {
-            while !ended.load(SeqCst) {
-                let before = turn.load(SeqCst);
-                let is_awaited = waits.load(SeqCst) == before;
-                let held = busy.lock_timeout(Duration::from_secs(300)).expect("locked");
-                let is_overtaken = is_awaited && turn.load(SeqCst) == before;
-                overtaken.fetch_add(u64::from(is_overtaken), SeqCst);
-                held.dump_and_unlock().expect("saved");
-            }
-        });
-        let document = world.climate(&patient);
-        for n in 1..=PATIENT {
-            turn.store(n, SeqCst);
-            document
-                .lock()
-                .expect("a turn")
-                .dump_and_unlock()
-                .expect("saved");
-        }
-        turn.store(0, SeqCst);
+        let waiter = climate(&of_waiter);
+        scope.spawn(move || waiter.locked(|_| Ok(())).expect("a turn"));
+        // The second time it has its place in the queue, and messages come.
+        until("it waits", || count(&of_waiter, "listen") >= 3);
+        let third = climate(&of_third);
+        assert!(third.try_lock().expect_err("held").is_lock_held());
+        assert_eq!(count(&of_third, "listen"), 0);
+        let asked = count(&of_third, "server.Acquire");
+        let third = scope.spawn(move || third.locked(|_| Ok(())).expect("a turn"));
+        until("it waits too", || count(&of_third, "listen") > 0);
+        assert_eq!(
+            count(&of_third, "server.Acquire"),
+            asked,
+            "it has asked first"
+        );
+        drop(held);
+        third.join().expect("no panic");
     });
-    // Now and then one comes before the other has a place in the queue, or has followed its message.
-    let overtaken = overtaken.into_inner();
-    assert!(
-        overtaken <= PATIENT / 2,
-        "{overtaken} times in {PATIENT} turns"
-    );
 }
 
 /// The reader of messages is killed while somebody waits: the waiter polls meanwhile, and is woken again once messages come

@@ -78,12 +78,12 @@ impl Bells {
         }
     }
 
-    /// Whether somebody waits in the channel's queue.
+    /// Whether somebody waits in the channel's queue, to be told by a message.
     pub(crate) fn are_awaited(&self, channel: &str) -> bool {
         let channels = lock(&self.channels);
         channels
             .get(channel)
-            .is_some_and(|bell| !bell.waiters.is_empty())
+            .is_some_and(|bell| bell.live && !bell.waiters.is_empty())
     }
 
     /// Calls `heard` at every message from now on, in the thread that brings it, and where messages come already, now.
@@ -314,6 +314,9 @@ mod tests {
         assert!(!bells.are_awaited("l"));
         let [first, second] = [bells.listen("l"), bells.listen("l")];
         assert!(bells.are_awaited("l") && !bells.are_awaited("m"));
+        let deaf = Arc::new(Bells::default());
+        let alone = deaf.listen("l");
+        assert!(!deaf.are_awaited("l") && !alone.is_rung());
         assert!(heard(&first) && !heard(&second));
         drop((first, second));
         assert!(!bells.are_awaited("l"));

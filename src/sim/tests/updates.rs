@@ -100,11 +100,11 @@ fn is_point(action: &Action) -> bool {
     }
 }
 
-fn may_be_late(action: &Action, late_locks: bool) -> bool {
+fn may_be_late(action: &Action, part: Part, late_locks: bool) -> bool {
     match action {
-        Action::Server(Op::Commit(_) | Op::Prepare(_)) => true,
-        // Another program's raises nothing, and whether it comes is that program's business.
-        Action::Server(Op::Invalidate(op)) => !op.raises.is_empty(),
+        // Whether its own deletion comes is that program's business.
+        _ if part == Part::ByHand => false,
+        Action::Server(Op::Commit(_) | Op::Invalidate(_) | Op::Prepare(_)) => true,
         Action::Server(Op::Acquire(_)) => late_locks,
         _ => false,
     }
@@ -184,13 +184,16 @@ impl Stage {
 
     fn play(&self, choices: &mut Choices) -> Result<(), String> {
         let (mut world, said) = (self.world.copy(), Said::default());
+        let mut first = None;
         for (n, part) in self.setting.parts.iter().copied().enumerate() {
             let (paper, said, number) = (self.paper.clone(), said.clone(), n as u64 + 2);
-            world.start(&format!("{part:?} of {number}"), move |hand| async move {
+            let who = world.start(&format!("{part:?} of {number}"), move |hand| async move {
                 let done = act(paper, hand, part, number).await;
                 said.borrow_mut().push((part, number, done));
             });
+            first.get_or_insert(who);
         }
+        let first = first.unwrap_or_default();
         let (mut late, mut mishaps) = (self.setting.late, self.setting.mishaps);
         while !world.living().is_empty() {
             let ready = world.ready();
@@ -221,7 +224,8 @@ impl Stage {
                     }
                 }
             };
-            let may_be_late = |action| may_be_late(action, self.setting.late_locks);
+            let part = self.setting.parts[who - first];
+            let may_be_late = |action| may_be_late(action, part, self.setting.late_locks);
             let fate = match late > 0 && world.next(who).is_some_and(may_be_late) {
                 true => FATES[choices.choose(FATES.len())],
                 false => Fate::Answered,
@@ -444,21 +448,21 @@ fn commits_that_arrive_late_leave_nothing_stale() {
 /// What the stamps remember, left out.
 #[test]
 fn where_stamps_are_forgotten_a_late_commit_leaves_it_stale() {
-    for weakness in [
-        ServerWeakness::NeverRaises,
-        ServerWeakness::ForgetsStamps,
-        ServerWeakness::SetsAgain,
+    let [dumps, by_hand, restart] = LATE_COMMITS;
+    for (weakness, setting) in [
+        (ServerWeakness::NeverRaises, dumps),
+        (ServerWeakness::NeverRaises, restart),
+        (ServerWeakness::ForgetsStamps, dumps),
+        (ServerWeakness::ForgetsStamps, restart),
+        (ServerWeakness::SetsAgain, by_hand),
     ] {
-        let weakened = LATE_COMMITS.map(|setting| Setting {
-            weakness: Some(weakness),
+        let weakness = Some(weakness);
+        let why = every_order(Setting {
+            weakness,
             ..setting
         });
-        let whys: Vec<_> = weakened.into_iter().map(every_order).collect();
-        let is_stale = |why: &Result<u64, String>| {
-            let why = why.as_ref().err();
-            why.is_some_and(|why| why.contains("stale: "))
-        };
-        assert!(whys.iter().any(is_stale), "{weakness:?}");
+        let why = why.expect_err("nothing stale");
+        assert!(why.contains("stale: "), "{weakness:?}: {why}");
     }
 }
 

@@ -135,7 +135,6 @@ pub(super) const MUTATIONS: &[Mutation] = &[
         "redis.pcall('PUBLISH', channel, '')\n    redis.call('UNLINK', lock)",
     ),
     with("release", "ARGV[2])", "KEYS[1])"),
-    // The order of writes.
     // Leases of readers.
     with("lease", "if stamp then", "if true then"),
     without("lease", "wanted == '' or "),
