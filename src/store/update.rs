@@ -29,13 +29,14 @@ impl<T: Serialize + DeserializeOwned> Document<T> {
     /// not, the file is read again and **the closure runs again**. So the closure changes nothing but its argument, and may be called
     /// any number of times. Long work belongs under [`Document::lock`].
     ///
-    /// Holders of [`Document::lock`] are respected: the server is asked for the lock just before the file is replaced. Where somebody
-    /// holds it, where it does not answer within a second, and where others were faster three times, the update waits for the lock and runs under it, as
-    /// [`Document::locked`]; so a thread that holds a guard of the document waits for itself, as long as `lock()` would. Nobody who
-    /// got the lock from the server is told of a conflict because of an update, as long as the server answers. While it is away
-    /// an update fails, or goes on by the OS lock where the store says so ([`WhileAway::OsLock`]); one of a store without locks goes
-    /// on in any case, and its commit is deferred. A program that replaces the file under the server's lock, by a protocol of its
-    /// own that does not check what it replaces, must not run beside updates.
+    /// Holders of [`Document::lock`] are respected: the server is asked for the lock just before the file is replaced. Where
+    /// somebody holds it, where it does not answer within a second, and where others were faster three times, the update waits
+    /// for the lock and runs under it, as [`Document::locked`]; so a thread that holds a guard of the document waits for
+    /// itself, as long as `lock()` would. Nobody who got the lock from the server is told of a conflict because of an update,
+    /// as long as the server answers. While it is away an update fails, or goes on by the OS lock where the store says so
+    /// ([`WhileAway::OsLock`](crate::WhileAway::OsLock)); one of a store without locks goes on in any case, and its commit is
+    /// deferred. A program that replaces the file under the server's lock, by a protocol of its own that does not check what it
+    /// replaces, must not run beside updates.
     ///
     /// It takes two round trips, as a lock and a save (two more where locks have a database of their own), and a store that was
     /// opened [`without_locks`](crate::StoreBuilder::without_locks) one; a crash-safe update one more. A hundred tries of a store
