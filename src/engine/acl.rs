@@ -1,6 +1,6 @@
 //! The permissions that each engine needs: for `cachetx acl`, and for a boot that looks for gaps.
 
-use super::{Engine, boot::Mode, facts::RulesFacts};
+use super::{Engine, facts::RulesFacts, mode::Mode};
 use crate::{Error, Result, Rules, error::Kind, op::keys, rules::Template};
 use std::{collections::BTreeSet, fmt};
 

@@ -2,7 +2,8 @@
 //! every engine.
 
 use super::{
-    session::{Failure, Session, nonsense},
+    failure::{Failure, nonsense},
+    session::Session,
     transaction,
 };
 use crate::{
@@ -20,7 +21,7 @@ pub(super) fn at_once(
     let (lock, fence) = (op.lock.key.as_bytes(), op.fence_key.as_bytes());
     let (value, ttl) = (op.lock.value.as_bytes(), op.ttl_ms.to_string());
     let fence_life = limits::FENCE_LIFE.as_millis().to_string();
-    let databases = session.node.databases();
+    let databases = session.peer.databases();
     let mut replies = session.exchange(|packed| {
         if let Some(databases) = databases {
             packed.select(databases.lock);

@@ -1,14 +1,17 @@
 //! Finds out, by trying, how operations can run on a server, and loads what they need.
 
 use super::{
-    Engine, EngineReport, function,
+    Engine, EngineReport,
+    failure::Failure,
+    function,
     library::Library,
     lua::Program as _,
+    mode::Mode,
     refusal::Meaning,
     reply::{code, is_denied, is_unknown_command, meaning_of},
     room::Room,
     script,
-    session::{Failure, Session},
+    session::Session,
     source::{Dialect, Scripts},
     survey::{self, Survey},
     watch,
@@ -22,15 +25,6 @@ pub(super) struct Booted {
     pub(super) mode: Mode,
     pub(super) report: EngineReport,
     pub(super) room: Room,
-}
-
-/// How operations run on one server.
-pub(super) enum Mode {
-    /// As the scripts that the server understands.
-    Script(Scripts),
-    Function(Library),
-    /// Without Lua.
-    Watch,
 }
 
 /// How to assemble a dialect; tests put broken scripts in.
@@ -56,7 +50,7 @@ impl Choice {
 /// Tries on the server what the settings ask for: what it understands counts, not its version. One round trip in the
 /// usual case, one more for a server without flags, and one for what the report says of rules and permissions.
 pub(super) fn boot(session: &mut Session<'_>, assemble: &Assemble) -> Result<Booted, Failure> {
-    let engine = session.node.config().engine;
+    let engine = session.peer.config().engine;
     // Refused here, before anything is done, where there is no such database.
     session.in_lock_database(|_| Ok(()))?;
     let scripts = assembled(session, assemble, Dialect::Flagged);
@@ -91,7 +85,7 @@ pub(super) fn boot(session: &mut Session<'_>, assemble: &Assemble) -> Result<Boo
 
 fn assembled(session: &Session<'_>, assemble: &Assemble, dialect: Dialect) -> Scripts {
     let scripts = assemble(dialect);
-    match session.node.databases() {
+    match session.peer.databases() {
         None => scripts,
         Some(databases) => scripts.in_databases(databases),
     }
@@ -234,10 +228,10 @@ fn report(session: &Session<'_>, choice: &Choice, survey: Survey) -> EngineRepor
         Mode::Function(library) => ("function", true, library.programs()),
         Mode::Watch => ("watch", false, Vec::new()),
     };
-    let rules = session.node.config().rules.as_ref();
+    let rules = session.peer.config().rules.as_ref();
     EngineReport {
         engine: engine.to_owned(),
-        server: session.node.shown_url(),
+        server: session.peer.shown_url(),
         topology: "single".to_owned(),
         flavour: survey.flavour,
         version: survey.version,

@@ -2,8 +2,8 @@
 
 use super::{
     CredentialsSource, Engine, RulesFacts, TlsOptions,
+    address::Address,
     link::{self, Target, Way},
-    topology::Address,
 };
 use crate::{Error, Result, error::Kind, limits};
 use std::{fmt, time::Duration};

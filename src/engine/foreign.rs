@@ -2,7 +2,8 @@
 
 use super::{
     call::Call,
-    session::{Failure, Session, is_wrong_type},
+    failure::Failure,
+    session::{Session, is_wrong_type},
     source::ScriptName,
 };
 use crate::{Error, error::Kind};

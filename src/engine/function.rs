@@ -2,10 +2,10 @@
 
 use super::{
     call::Call,
+    failure::{Failure, nonsense},
     library::Library,
     lua::Program,
     reply::server_error,
-    session::{Failure, nonsense},
     wire::Packed,
 };
 use redis::Value;

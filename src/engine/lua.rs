@@ -3,8 +3,9 @@
 
 use super::{
     call::Call,
+    failure::{Failure, nonsense},
     reply::typed,
-    session::{Failure, Session, nonsense},
+    session::Session,
     transaction,
     wire::Packed,
 };
@@ -43,10 +44,10 @@ pub(super) fn perform(
     let replies = session.exchange(|packed| step(program, call, packed, Program::pack))?;
     let mut reply = answer(session, call, replies)?;
     if program.is_missing(&reply) {
-        session.node.counters().count_reload();
+        session.peer.counters().count_reload();
         log::info!(
             "{}: the server lacks the program of {}; loading it",
-            session.node.shown_url(),
+            session.peer.shown_url(),
             call.name.as_str()
         );
         reply = load_and_call(session, call, program)?;
@@ -81,7 +82,7 @@ fn load_and_call(
         return Ok(reply);
     }
     if !program.is_to_be_whole(&loaded)? {
-        session.node.forget_boot();
+        session.forgets_boot = true;
         return Ok(reply);
     }
     let replies = session.exchange(|packed| step(program, call, packed, Program::pack_whole))?;

@@ -2,6 +2,7 @@
 
 mod acl;
 mod acquire;
+mod address;
 mod boot;
 mod breaker;
 mod call;
@@ -9,6 +10,7 @@ mod config;
 mod counters;
 mod credentials;
 mod facts;
+mod failure;
 mod foreign;
 mod function;
 mod library;
@@ -16,9 +18,12 @@ mod link;
 mod lua;
 mod memory;
 mod messages;
+mod mode;
 mod node;
+mod peer;
 mod plain;
 mod pool;
+mod redirect;
 mod refusal;
 mod replicas;
 mod reply;

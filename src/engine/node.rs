@@ -1,24 +1,23 @@
 //! One server and the connections to it.
 
 use super::{
+    address::Address,
     boot::Booted,
     config::ServerConfig,
     counters::Counters,
+    failure::Failure,
     link::{Link, Unopened, Way},
+    peer::Peer,
     pool::Pool,
+    redirect::Redirect,
     refusal::{refused_at, unavailable},
-    run_id::{Identity, RunId},
-    session::{Failure, Session},
-    source::Databases,
-    topology::{Address, Redirect},
+    run_id::Identity,
+    session::Session,
 };
 use crate::{Error, Result, error::Effect, limits, op::Fault};
 use std::{
     io,
-    sync::{
-        Arc, PoisonError, RwLock,
-        atomic::{AtomicU64, Ordering::SeqCst},
-    },
+    sync::{Arc, PoisonError, RwLock},
     time::{Duration, Instant},
 };
 
@@ -60,10 +59,7 @@ impl Miss {
 pub(super) struct Node {
     pool: Pool,
     way: Way,
-    config: ServerConfig,
-    counters: Arc<Counters>,
-    /// For a server that does not tell which run of it this is: see [`RunId::untold`].
-    run_number: AtomicU64,
+    peer: Peer,
     /// Empty until the first boot, and again after the server turned out not to be the one that was booted.
     booted: RwLock<Option<Arc<Booted>>>,
 }
@@ -74,48 +70,20 @@ impl Node {
         let way = config.way()?;
         Ok(Self {
             pool: Pool::new(config.pool_size),
+            peer: Peer::new(config, way.database, counters),
             way,
-            config,
-            run_number: AtomicU64::new(counters.next_run_number()),
-            counters,
             booted: RwLock::new(None),
         })
     }
 
     /// The server's URL, fit to be shown.
     pub(super) fn shown_url(&self) -> String {
-        self.config.shown()
+        self.peer.shown_url()
     }
 
     /// Its host and port; `None` for a Unix socket.
     pub(super) fn address(&self) -> Option<Address> {
         self.way.address()
-    }
-
-    pub(super) fn response_timeout(&self) -> Duration {
-        self.config.response_timeout
-    }
-
-    /// `None` where locks live in the cache's own database.
-    pub(super) fn databases(&self) -> Option<Databases> {
-        let databases = Databases {
-            lock: self.config.lock_database?,
-            cache: self.way.database,
-        };
-        (databases.lock != databases.cache).then_some(databases)
-    }
-
-    pub(super) fn config(&self) -> &ServerConfig {
-        &self.config
-    }
-
-    pub(super) fn counters(&self) -> &Counters {
-        &self.counters
-    }
-
-    /// The server's run, where it does not tell which one it is.
-    pub(super) fn untold_run(&self) -> RunId {
-        RunId::untold(self.run_number.load(SeqCst))
     }
 
     /// What the last boot found.
@@ -138,11 +106,11 @@ impl Node {
     pub(super) fn attempt<T>(
         &self,
         asking: Asking,
-        work: &mut impl FnMut(&mut Session<'_>) -> Result<T, Failure>,
+        work: &mut impl FnMut(&Self, &mut Session<'_>) -> Result<T, Failure>,
     ) -> Result<T, Miss> {
-        let taken = self.pool.take(self.config.patience());
+        let taken = self.pool.take(self.peer.config().patience());
         let mut slot = taken.ok_or_else(|| {
-            let size = self.config.pool_size;
+            let size = self.peer.config().pool_size;
             let error = unavailable(format!("all {size} connections are in use"), Effect::None);
             Miss::new(Fault::NotDone(error), Cause::Refused)
         })?;
@@ -168,13 +136,18 @@ impl Node {
             let mut session = Session {
                 connection,
                 packed: buffer,
-                node: self,
+                peer: &self.peer,
                 identity,
                 redirect: None,
                 wrong_type: false,
+                forgets_boot: false,
                 spoilt: false,
             };
-            match work(&mut session) {
+            let done = work(self, &mut session);
+            if session.forgets_boot {
+                self.forget_boot();
+            }
+            match done {
                 Err(Failure::Lost { error, closed }) => {
                     // The connection goes: its late reply would be taken for the next one.
                     drop(session);
@@ -222,12 +195,11 @@ impl Node {
 
     fn connect(&self, again: bool) -> Result<Link, (Error, Cause)> {
         if again {
-            self.counters.count_reconnect();
-            let number = self.counters.next_run_number();
-            self.run_number.store(number, SeqCst);
+            self.peer.counters().count_reconnect();
+            self.peer.may_be_another_run();
             log::info!("{}: connecting again", self.shown_url());
         }
-        self.open(&self.way, self.config.response_timeout)
+        self.open(&self.way, self.peer.config().response_timeout)
     }
 
     /// A connection of the caller's own for messages, whose reads give up soon. By RESP3, where they are told from replies.
@@ -246,14 +218,19 @@ impl Node {
     fn open(&self, way: &Way, patience: Duration) -> Result<Link, (Error, Cause)> {
         let mut attempt = 1;
         loop {
-            let asked = self.config.credentials.as_ref().map(|source| source.ask());
+            let asked = self
+                .peer
+                .config()
+                .credentials
+                .as_ref()
+                .map(|source| source.ask());
             let asked = asked.transpose().map_err(|why| {
                 let address = self.shown_url();
                 let message = format!("{address}: CacheBuilder::credentials has none: {why}");
                 (unavailable(message, Effect::None), Cause::Refused)
             })?;
             let credentials = asked.as_ref().or(way.credentials.as_ref());
-            let timeout = self.config.connect_timeout;
+            let timeout = self.peer.config().connect_timeout;
             match Link::open(way, credentials, timeout, patience) {
                 Err(why)
                     if attempt < limits::CONNECT_ATTEMPTS
@@ -267,7 +244,7 @@ impl Node {
     }
 
     fn no_answer(&self) -> String {
-        let time = self.config.connect_timeout;
+        let time = self.peer.config().connect_timeout;
         match &self.way.tls {
             Some(_) => format!("no answer in {time:?}; does it speak TLS on this port?"),
             None => format!("no answer in {time:?}"),
@@ -290,7 +267,7 @@ impl Node {
                 return (unavailable(message, Effect::None), elsewhere);
             }
             // The next answer may be another one, and no other server is a better one to ask.
-            Unopened::NotLetIn { text, .. } if self.config.credentials.is_some() => {
+            Unopened::NotLetIn { text, .. } if self.peer.config().credentials.is_some() => {
                 let message = format!("{address}: {text} (by CacheBuilder::credentials)");
                 return (unavailable(message, Effect::None), Cause::Refused);
             }

@@ -1,8 +1,9 @@
 //! The operations that are plain commands in every engine.
 
 use super::{
+    failure::{Failure, nonsense},
     reply::{server_error, typed},
-    session::{Failure, Session, nonsense},
+    session::Session,
     wire::Packed,
 };
 use crate::{
@@ -21,7 +22,7 @@ pub(super) fn perform(session: &mut Session<'_>, op: &Op) -> Result<Reply, Failu
             session.in_lock_database(|session| clear_locks(session, op, asked))
         }
         Op::Holders(asked) => {
-            let usual = session.node.response_timeout();
+            let usual = session.peer.response_timeout();
             let patience = asked.within.map_or(usual, |within| within.min(usual));
             session.with_patience(patience, |session| {
                 session.in_lock_database(|session| holders(session, op, asked))

@@ -24,7 +24,7 @@ pub(super) fn waited(session: &mut Session<'_>, op: &Op, reply: Reply) -> Reply 
 
 /// `None` where the server did not say. Then the session is spoilt if a late answer may come, and goes.
 fn acknowledged(session: &mut Session<'_>, wait: Wait) -> Option<u64> {
-    let usual = session.node.response_timeout();
+    let usual = session.peer.response_timeout();
     let patience = usual + wait.time;
     let (replicas, ms) = (wait.replicas.to_string(), wait.time.as_millis().to_string());
     let answer = session.with_patience(patience, |session| {
@@ -33,11 +33,11 @@ fn acknowledged(session: &mut Session<'_>, wait: Wait) -> Option<u64> {
     match answer {
         Ok(Value::Int(n)) => u64::try_from(n).ok(),
         Ok(other) => {
-            log::warn!("{}: WAIT: {other:?}", session.node.shown_url());
+            log::warn!("{}: WAIT: {other:?}", session.peer.shown_url());
             None
         }
         Err(_) => {
-            log::warn!("{}: no answer to WAIT", session.node.shown_url());
+            log::warn!("{}: no answer to WAIT", session.peer.shown_url());
             None
         }
     }

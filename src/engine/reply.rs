@@ -1,8 +1,8 @@
 //! Turns what a server answered into typed replies.
 
 use super::{
+    failure::{Failure, nonsense},
     refusal::{Meaning, is_midway, meaning, refused},
-    session::{Failure, nonsense},
 };
 use crate::{
     error::{Effect, Error},

@@ -1,7 +1,7 @@
 //! How big a value the server takes: one that is too big is refused here. The server would break the connection off, in the
 //! middle of the value.
 
-use super::session::Failure;
+use super::failure::Failure;
 use crate::{
     Error,
     error::Kind,

@@ -2,9 +2,9 @@
 
 use super::{
     call::Call,
+    failure::{Failure, nonsense},
     lua::Program,
     reply::{code, is_denied, server_error},
-    session::{Failure, nonsense},
     source::{Script, Scripts},
     wire::Packed,
 };

@@ -2,15 +2,17 @@
 
 use super::{
     EngineReport, Performer, RunId, Servers, Taken, acquire,
-    boot::{self, Assemble, Booted, Mode},
+    boot::{self, Assemble, Booted},
     call::Call,
     config::ServerConfig,
     counters::Counters,
+    failure::Failure,
     foreign, lua,
     messages::{Bells, Subscriber},
+    mode::Mode,
     node::{Asking, Miss, Node},
     plain, replicas,
-    session::{Failure, Session},
+    session::Session,
     source::{Dialect, Scripts},
     survey,
     topology::Topology,
@@ -65,14 +67,16 @@ impl ServerEngine {
         if self.space() == Space::Whole {
             // Sentinels may be behind, as they may be at any operation.
             let route = Topology::anywhere(self.patience);
-            let done = self.topology.with(route, |session| self.booted(session));
+            let done = self
+                .topology
+                .with(route, |node, session| self.booted(node, session));
             let failed = |fault: Fault| boot::boot_error(&fault.into_error());
             return done.map(drop).map_err(failed);
         }
         let mut away = None;
         let mut booted = false;
         for node in self.topology.primaries()? {
-            match node.attempt(Asking::No, &mut |session| self.booted(session)) {
+            match node.attempt(Asking::No, &mut |node, session| self.booted(node, session)) {
                 Ok(_) => booted = true,
                 Err(miss) => {
                     let error = boot::boot_error(&miss.fault.into_error());
@@ -92,13 +96,13 @@ impl ServerEngine {
     }
 
     /// What the session's server was found to be; boots it where it was not met yet.
-    fn booted(&self, session: &mut Session<'_>) -> Result<Arc<Booted>, Failure> {
-        if let Some(booted) = session.node.booted() {
+    fn booted(&self, node: &Node, session: &mut Session<'_>) -> Result<Arc<Booted>, Failure> {
+        if let Some(booted) = node.booted() {
             return Ok(booted);
         }
         let booted = Arc::new(boot::boot(session, &self.assemble)?);
         log::info!("{}", booted.report);
-        session.node.set_booted(Arc::clone(&booted));
+        node.set_booted(Arc::clone(&booted));
         Ok(booted)
     }
 }
@@ -171,13 +175,13 @@ impl Performer for ServerEngine {
         let route = self.topology.route(op, self.patience)?;
         // Whether the boot is done, and whether anything that writes has left.
         let (mut ready, mut sent) = (false, false);
-        let done = self.topology.with(route, |session| {
+        let done = self.topology.with(route, |node, session| {
             let Some(call) = &call else {
                 (ready, sent) = (true, true);
                 let reply = plain::perform(session, op).map_err(|it| last_try(it, op))?;
                 return Ok(Taken { reply, by: None });
             };
-            let booted = self.booted(session)?;
+            let booted = self.booted(node, session)?;
             ready = true;
             booted.room.check(op)?;
             let by = match op.is_echoed() {
@@ -261,7 +265,7 @@ impl Performer for ServerEngine {
 
 /// `None` where it does not answer.
 fn run_of(node: &Node) -> Option<RunId> {
-    let asked = node.attempt(Asking::No, &mut |session| survey::ask_run_id(session));
+    let asked = node.attempt(Asking::No, &mut |_, session| survey::ask_run_id(session));
     let silent = |miss: &Miss| log::debug!("{}: which run it is: {miss:?}", node.shown_url());
     asked.inspect_err(silent).ok()
 }

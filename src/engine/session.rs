@@ -1,46 +1,32 @@
 //! A connection in use: requests out, replies in.
 
 use super::{
+    failure::{Failure, nonsense},
     link::Link,
-    node::Node,
+    peer::Peer,
+    redirect::Redirect,
     refusal::{Meaning, ends_the_connection, unavailable},
     reply::{is_denied, meaning_of, server_error},
     run_id::Identity,
-    topology::Redirect,
     wire::Packed,
 };
-use crate::{
-    Error,
-    error::{Effect, Kind},
-};
+use crate::error::Effect;
 use redis::Value;
 use std::{io, time::Duration};
-
-/// Why a round trip gave nothing.
-pub(super) enum Failure {
-    /// The server answered with an error: nothing was done.
-    Refused(Error),
-    /// The server answered with an error that may have come after the first of several writes: what was written stays.
-    Midway(Error),
-    /// No answer, and the connection is of no use any more.
-    Lost {
-        error: Error,
-        /// The server had closed it, as far as can be told; not a time-out.
-        closed: bool,
-    },
-}
 
 /// A connection in use.
 pub(super) struct Session<'a> {
     pub(super) connection: Link,
     pub(super) packed: &'a mut Packed,
-    pub(super) node: &'a Node,
+    pub(super) peer: &'a Peer,
     /// The connection's server, as far as it was asked.
     pub(super) identity: Identity,
     /// What the last replies said about where to go instead.
     pub(super) redirect: Option<Redirect>,
     /// Whether one of the last replies said that a key holds something else.
     pub(super) wrong_type: bool,
+    /// What the boot found holds no longer: another one is needed.
+    pub(super) forgets_boot: bool,
     /// The connection is in a state that nobody knows: it does not go back to the pool.
     pub(super) spoilt: bool,
 }
@@ -53,7 +39,7 @@ impl Session<'_> {
     ) -> Result<Vec<Value>, Failure> {
         self.packed.clear();
         pack(self.packed);
-        self.node.counters().count_round_trip();
+        self.peer.counters().count_round_trip();
         // Until the replies are there, a late one could be taken for the next request's.
         let spoilt = std::mem::replace(&mut self.spoilt, true);
         let sent = self.connection.send(&self.packed.bytes);
@@ -93,7 +79,7 @@ impl Session<'_> {
         patience: Duration,
         work: impl FnOnce(&mut Self) -> Result<T, Failure>,
     ) -> Result<T, Failure> {
-        let usual = self.node.response_timeout();
+        let usual = self.peer.response_timeout();
         if patience == usual {
             return work(self);
         }
@@ -112,7 +98,7 @@ impl Session<'_> {
         &mut self,
         work: impl FnOnce(&mut Self) -> Result<T, Failure>,
     ) -> Result<T, Failure> {
-        let Some(databases) = self.node.databases() else {
+        let Some(databases) = self.peer.databases() else {
             return work(self);
         };
         self.select(databases.lock)?;
@@ -132,10 +118,8 @@ impl Session<'_> {
     }
 
     /// What the boot had tried may no longer be called: the next call tries again.
-    pub(super) fn forget_if_denied(&self, reply: &Value) {
-        if is_denied(reply) {
-            self.node.forget_boot();
-        }
+    pub(super) fn forget_if_denied(&mut self, reply: &Value) {
+        self.forgets_boot |= is_denied(reply);
     }
 
     /// One request, one reply.
@@ -182,18 +166,5 @@ fn lost(e: redis::RedisError) -> Failure {
     Failure::Lost {
         closed: e.is_connection_dropped(),
         error: unavailable(message, Effect::Unknown),
-    }
-}
-
-/// A reply that no server of ours gives; whatever else is in the stream cannot be trusted.
-pub(super) fn nonsense(why: &str) -> Failure {
-    Failure::Lost {
-        error: Error::with_effect(
-            Kind::Server {
-                message: format!("an answer that makes no sense: {why}"),
-            },
-            Effect::Unknown,
-        ),
-        closed: false,
     }
 }

@@ -2,12 +2,13 @@
 
 use super::{
     acl,
-    boot::Mode,
     facts::RulesFacts,
+    failure::Failure,
+    mode::Mode,
     reply::{code, is_denied, server_error},
     room::Room,
     run_id::{Identity, RunId},
-    session::{Failure, Session},
+    session::Session,
     wire::Packed,
 };
 use crate::limits;
@@ -40,7 +41,7 @@ const QUERY: &str = "client-query-buffer-limit";
 pub(super) fn run_id(session: &mut Session<'_>) -> Result<RunId, Failure> {
     match &session.identity {
         Identity::Told(run) => Ok(run.clone()),
-        Identity::Untold => Ok(session.node.untold_run()),
+        Identity::Untold => Ok(session.peer.untold_run()),
         Identity::Unasked => ask_run_id(session),
     }
 }
@@ -119,7 +120,7 @@ impl Survey {
         session: &mut Session<'_>,
         mode: &Mode,
     ) -> Result<(), Failure> {
-        let Some(rules) = session.node.config().rules.clone() else {
+        let Some(rules) = session.peer.config().rules.clone() else {
             return Ok(());
         };
         let outdated = self.compare(&rules);

@@ -1,8 +1,9 @@
 //! What came of a transaction that was sent whole, MULTI to EXEC, in one write.
 
 use super::{
+    failure::{Failure, nonsense},
     reply::server_error,
-    session::{Failure, Session, nonsense},
+    session::Session,
 };
 use crate::{Effect, Error};
 use redis::Value;

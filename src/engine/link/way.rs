@@ -4,7 +4,7 @@ use super::{
     socket::{Socket, Wire},
     tls,
 };
-use crate::engine::{Credentials, TlsOptions, topology::Address};
+use crate::engine::{Credentials, TlsOptions, address::Address};
 use redis::{ConnectionAddr, IntoConnectionInfo as _};
 use std::{io, path::PathBuf, time::Instant};
 

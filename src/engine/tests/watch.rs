@@ -4,9 +4,10 @@ use super::*;
 use crate::{
     engine::{
         Counters,
+        failure::Failure,
         node::{Asking, Cause, Node},
-        session::{Failure, Session},
-        topology::Redirect,
+        redirect::Redirect,
+        session::Session,
         watch::{Attempt, Stop, Style},
         wire::Packed,
     },
@@ -51,7 +52,7 @@ impl Node {
         &self,
         mut work: impl FnMut(&mut Session<'_>) -> Result<T, Failure>,
     ) -> Result<T, Fault> {
-        self.attempt(Asking::No, &mut work)
+        self.attempt(Asking::No, &mut |_, session| work(session))
             .map_err(|miss| miss.fault)
     }
 }
@@ -185,7 +186,7 @@ fn leaving_does_not_forget_that_the_server_cannot_work_now() {
         let node = node(bed.config());
         bed.cmd::<()>(&["CONFIG", "SET", "replica-serve-stale-data", "no"]);
         bed.cmd::<()>(&["REPLICAOF", "127.0.0.1", "1"]);
-        let done = node.attempt(Asking::No, &mut |session| set_after(session, || {}));
+        let done = node.attempt(Asking::No, &mut |_, session| set_after(session, || {}));
         let miss = done.unwrap_err();
         let error = miss.fault.into_error();
         assert!(error.to_string().contains("MASTERDOWN"), "{error}");

@@ -1,14 +1,17 @@
 //! A Cluster: hash slots, the nodes that serve them, and where to go when that changes.
 
-use super::{Address, Redirect, Route, Search, slots, turns::Turns};
+use super::{route::Route, search::Search, slots, turns::Turns};
 use crate::{
     Error, Result,
     engine::{
+        address::Address,
         config::ServerConfig,
         counters::Counters,
+        failure::{Failure, nonsense},
         node::{Asking, Cause, Node},
+        redirect::Redirect,
         refusal::unavailable,
-        session::{Failure, Session, nonsense},
+        session::Session,
     },
     error::{Effect, Kind},
     limits,
@@ -132,7 +135,7 @@ impl Cluster {
     pub(super) fn with<T>(
         &self,
         route: Route,
-        mut work: impl FnMut(&mut Session<'_>) -> Result<T, Failure>,
+        mut work: impl FnMut(&Node, &mut Session<'_>) -> Result<T, Failure>,
     ) -> Result<T, Fault> {
         let mut search = Search::new(route.patience);
         // The node that an ASK named: for the next attempt only.
@@ -355,7 +358,7 @@ impl Cluster {
 
 /// What one node knows.
 fn ask(source: &Node) -> Result<Vec<slots::Served>> {
-    let answer = source.attempt(Asking::No, &mut |session: &mut Session<'_>| {
+    let answer = source.attempt(Asking::No, &mut |_: &Node, session: &mut Session<'_>| {
         session.ask(|packed| packed.request(&[b"CLUSTER", b"SLOTS"]))
     });
     let answer = answer.map_err(|miss| miss.fault.into_error())?;

@@ -4,22 +4,20 @@
 //! a lost reply is `Unknown` and the protocol's to judge; a script's loading and its call have to reach the same node; and
 //! their connections wait without bound.
 
-mod address;
 mod cluster;
-mod redirect;
+mod route;
 mod search;
 mod sentinel;
 mod slots;
 mod turns;
 
-pub(super) use address::Address;
-pub(super) use redirect::Redirect;
-
 use super::{
     config::{ServerConfig, TopologyConfig},
     counters::Counters,
+    failure::Failure,
     node::{Asking, Cause, Node},
-    session::{Failure, Session},
+    redirect::Redirect,
+    session::Session,
 };
 use crate::{
     Error, Result,
@@ -28,7 +26,7 @@ use crate::{
     op::{Fault, Op, Space},
 };
 use cluster::Cluster;
-use search::Search;
+use route::Route;
 use sentinel::Sentinel;
 use std::{ops::RangeInclusive, sync::Arc, time::Duration};
 
@@ -37,15 +35,6 @@ pub(super) enum Topology {
     Single(Arc<Node>),
     Cluster(Box<Cluster>),
     Sentinel(Box<Sentinel>),
-}
-
-/// What an operation needs from the topology.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Route {
-    /// Of its keys, in a Cluster.
-    slot: Option<u16>,
-    /// How long it waits for servers that do not know yet which of them has the keys.
-    patience: Duration,
 }
 
 impl Topology {
@@ -94,7 +83,7 @@ impl Topology {
     pub(super) fn with<T>(
         &self,
         route: Route,
-        mut work: impl FnMut(&mut Session<'_>) -> Result<T, Failure>,
+        mut work: impl FnMut(&Node, &mut Session<'_>) -> Result<T, Failure>,
     ) -> Result<T, Fault> {
         match self {
             Self::Single(node) => {

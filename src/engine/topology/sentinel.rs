@@ -1,15 +1,18 @@
 //! A primary with replicas, and sentinels that know which of them is the primary.
 
-use super::{Address, Redirect, Route, Search, turns::Turns};
+use super::{route::Route, search::Search, turns::Turns};
 use crate::{
     Error, Result,
     engine::{
+        address::Address,
         config::ServerConfig,
         counters::Counters,
+        failure::Failure,
         node::{Asking, Cause, Node},
+        redirect::Redirect,
         refusal::unavailable,
         reply::server_error,
-        session::{Failure, Session},
+        session::Session,
     },
     error::{Effect, Kind},
     op::Fault,
@@ -90,7 +93,7 @@ impl Sentinel {
     pub(super) fn with<T>(
         &self,
         route: Route,
-        mut work: impl FnMut(&mut Session<'_>) -> Result<T, Failure>,
+        mut work: impl FnMut(&Node, &mut Session<'_>) -> Result<T, Failure>,
     ) -> Result<T, Fault> {
         let mut search = Search::new(route.patience);
         loop {
@@ -228,7 +231,7 @@ impl Sentinel {
 
     fn ask(&self, sentinel: &Node) -> Result<Address> {
         let name = self.name.as_bytes();
-        let answer = sentinel.attempt(Asking::No, &mut |session: &mut Session<'_>| {
+        let answer = sentinel.attempt(Asking::No, &mut |_: &Node, session: &mut Session<'_>| {
             session.ask(|packed| packed.request(&[b"SENTINEL", b"get-master-addr-by-name", name]))
         });
         let unknown = |why: &str| Err(unavailable(why.to_owned(), Effect::None));

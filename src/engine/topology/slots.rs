@@ -1,6 +1,6 @@
 //! Which node of a Cluster has which slots, as one of its nodes says.
 
-use super::Address;
+use crate::engine::address::Address;
 use redis::Value;
 
 /// Neighbouring slots that one primary serves.

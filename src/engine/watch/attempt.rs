@@ -3,10 +3,11 @@
 use crate::{
     Effect, Error,
     engine::{
+        failure::{Failure, nonsense},
         plain,
         refusal::Meaning,
         reply::{code, meaning_of, server_error},
-        session::{Failure, Session, is_wrong_type, nonsense},
+        session::{Session, is_wrong_type},
         source::Databases,
         wire::Packed,
     },
@@ -83,7 +84,7 @@ impl<'a, 'n> Attempt<'a, 'n> {
         keys: &[&str],
         reads: impl FnOnce(&mut Packed),
     ) -> Result<Seen, Stop> {
-        let (style, databases) = (self.style, self.session.node.databases());
+        let (style, databases) = (self.style, self.session.peer.databases());
         // The places of the replies to reads; all others are OK.
         let mut places = Vec::new();
         let replies = self.session.exchange(|packed| {
@@ -119,7 +120,7 @@ impl<'a, 'n> Attempt<'a, 'n> {
 
     /// Where locks are.
     pub(super) fn locks(&self) -> Locks {
-        Locks(self.session.node.databases())
+        Locks(self.session.peer.databases())
     }
 
     /// Sends the writes and EXEC; their replies, none of which is an error.

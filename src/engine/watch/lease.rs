@@ -5,7 +5,7 @@ use super::{
     attempt::{Attempt, Seen, Stop},
 };
 use crate::{
-    engine::{session::nonsense, wire::Packed},
+    engine::{failure::nonsense, wire::Packed},
     op::{
         Entry, Extend, ExtendReply, Fill, FillReply, GiveBack, GiveBackReply, Lease, LeaseReply,
         keys::sibling,

@@ -18,8 +18,9 @@ mod stamps;
 
 use super::{
     call::Call,
+    failure::{Failure, nonsense},
     reply::server_error,
-    session::{Failure, Session, nonsense},
+    session::Session,
     wire::Packed,
 };
 use crate::{

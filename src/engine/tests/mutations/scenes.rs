@@ -94,7 +94,8 @@ fn rarer_way(stage: &mut Stage<'_>) -> Result<(), String> {
         let op = super::super::acquire("l", value, floor).into_op();
         let call = Call::new(&op).unwrap();
         let script = scripts.get(ScriptName::Acquire);
-        let mut work = |session: &mut Session<'_>| lua::perform(session, &op, &call, script);
+        let mut work =
+            |_: &Node, session: &mut Session<'_>| lua::perform(session, &op, &call, script);
         match node.attempt(Asking::No, &mut work) {
             Ok(Reply::Acquire(reply)) => Ok(reply),
             Ok(reply) => Err(format!("{reply:?}")),

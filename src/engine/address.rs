@@ -3,13 +3,13 @@
 use std::fmt;
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(in crate::engine) struct Address {
-    pub(in crate::engine) host: String,
-    pub(in crate::engine) port: u16,
+pub(super) struct Address {
+    pub(super) host: String,
+    pub(super) port: u16,
 }
 
 impl Address {
-    pub(in crate::engine) fn new(host: impl Into<String>, port: u16) -> Self {
+    pub(super) fn new(host: impl Into<String>, port: u16) -> Self {
         Self {
             host: host.into(),
             port,

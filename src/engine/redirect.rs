@@ -1,11 +1,10 @@
 //! What a server's refusal says about where to go instead. Each of these is given before the first write.
 
-use super::Address;
-use crate::engine::refusal::unwrapped;
+use super::{address::Address, refusal::unwrapped};
 use redis::Value;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(in crate::engine) enum Redirect {
+pub(super) enum Redirect {
     /// Another node has the slot now.
     Moved(Address),
     /// Another node is getting the slot, and has these keys already.
@@ -19,7 +18,7 @@ pub(in crate::engine) enum Redirect {
 }
 
 impl Redirect {
-    pub(in crate::engine) fn of(reply: &Value) -> Option<Self> {
+    pub(super) fn of(reply: &Value) -> Option<Self> {
         let Value::ServerError(error) = reply else {
             return None;
         };
