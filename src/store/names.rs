@@ -116,6 +116,16 @@ impl Names {
         let first = placeholders.first().and_then(|name| params.get(name));
         let first_param = first.and_then(|value| value.values().first());
 
+        let in_key = |name: &str| name == layout.run_param || placeholders.contains(&name);
+        let alien = layout
+            .file
+            .placeholders()
+            .find(|name| *name != CONTROLLER && !in_key(name));
+        if let Some(alien) = alien {
+            return Err(Error::new(Kind::Config(format!(
+                "the layout's file name has the placeholder {{{alien}}} and the key of `{controller}` has not, so several documents would share one entry: open a store with another layout (StoreBuilder::layout) for it"
+            ))));
+        }
         let named = params.clone().with(CONTROLLER, controller);
         let file = layout.file.fill(&named)?;
         component("the file name", &file)?;

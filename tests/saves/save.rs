@@ -196,11 +196,16 @@ fn the_lock_key_and_the_layout_are_the_callers() {
         .document_with::<Climate>(run, "omni", scenario())
         .expect_err("one file for all");
     assert!(shared.is_config(), "{shared}");
-    // A layout is one for all documents, so the others then need the placeholder too.
     let store = builder()
         .layout("{project}/{controller}-{scenario}.json")
         .open()
         .expect("a store");
+    // The other way round: files of their own and one key.
+    let shared = store
+        .document_with::<Climate>(run, "climate", scenario())
+        .expect_err("one entry for all");
+    assert!(shared.is_config(), "{shared}");
+    assert!(shared.to_string().contains("{scenario}"), "{shared}");
     let omni: Document<Climate> = store
         .document_with(run, "omni", scenario())
         .expect("a document");
