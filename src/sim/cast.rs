@@ -25,6 +25,8 @@ use crate::{
 use std::{sync::Arc, time::Duration};
 
 pub(crate) const RUN: &str = "run";
+/// The hash tag of what is in another slot of a Cluster.
+const APART: &str = "elsewhere";
 pub(crate) const LOCK_TTL: Duration = Duration::from_secs(60);
 pub(crate) const LEASE_TTL: Duration = Duration::from_secs(10);
 pub(crate) const ENTRY_TTL: Duration = Duration::from_secs(72 * 3_600);
@@ -41,20 +43,26 @@ pub(crate) struct Paper {
     name: &'static str,
     pub(crate) place: Place,
     pub(crate) own: Entry,
-    pub(crate) dependents: Vec<Entry>,
+    dependents: Vec<Entry>,
+    /// In another slot of a Cluster.
+    apart: Vec<Entry>,
     pub(crate) guarantee: Guarantee,
 }
 
 pub(crate) fn entry(name: &str) -> Entry {
+    entry_of(RUN, name)
+}
+
+fn entry_of(tag: &str, name: &str) -> Entry {
     Entry {
-        value: format!("{{{RUN}}}:{name}").into(),
-        leases: leases().into(),
+        value: format!("{{{tag}}}:{name}").into(),
+        leases: format!("{{{tag}}}:cachetx:leases").into(),
     }
 }
 
 /// The hash of what is in flight: one for the whole run.
 pub(crate) fn leases() -> String {
-    format!("{{{RUN}}}:cachetx:leases")
+    entry("").leases.to_string()
 }
 
 impl Paper {
@@ -67,8 +75,18 @@ impl Paper {
             },
             own: entry(name),
             dependents: dependents.iter().map(|name| entry(name)).collect(),
+            apart: Vec::new(),
             guarantee,
         }
+    }
+
+    pub(crate) fn with_dependents_apart(mut self, names: &[&str]) -> Self {
+        self.apart = names.iter().map(|name| entry_of(APART, name)).collect();
+        self
+    }
+
+    pub(crate) fn dependents(&self) -> impl DoubleEndedIterator<Item = &Entry> {
+        self.dependents.iter().chain(&self.apart)
     }
 
     pub(crate) fn lock_key(&self) -> String {
@@ -78,19 +96,30 @@ impl Paper {
     fn spread(&self) -> Spread {
         Spread {
             here: self.dependents.clone(),
-            elsewhere: Vec::new(),
+            elsewhere: self.apart.iter().map(|entry| vec![entry.clone()]).collect(),
         }
     }
 
     /// Takes the lock, waiting so long for another holder.
     pub(crate) async fn lock(&self, hand: &Hand, expect: Expect, wait: Duration) -> Result<Held> {
+        self.lock_for(hand, expect, LOCK_TTL, wait).await
+    }
+
+    /// The same with another life of the lock.
+    pub(crate) async fn lock_for(
+        &self,
+        hand: &Hand,
+        expect: Expect,
+        ttl: Duration,
+        wait: Duration,
+    ) -> Result<Held> {
         let lock_key = self.lock_key();
         let claim = Claim {
             document: self.name.to_owned(),
             place: self.place.clone(),
             fence_key: sibling(&lock_key, "fence"),
             lock_key,
-            ttl: LOCK_TTL,
+            ttl,
             token: hand.token(),
             owner: "host:1".to_owned(),
             seed: 1,
@@ -101,6 +130,11 @@ impl Paper {
             patience: PATIENCE,
         };
         hand.run(lock::take(claim)).await
+    }
+
+    pub(crate) async fn let_go(&self, hand: &Hand, held: Held) -> Result<()> {
+        let released = lock::release(self.name.to_owned(), held.lock);
+        hand.run(released).await
     }
 
     fn plan(&self, hand: &Hand, bytes: Bytes, writer: Writer) -> Plan {
@@ -127,8 +161,7 @@ impl Paper {
         let plan = self.plan(hand, with(held.read.as_ref(), number)?, writer(&held));
         let saved = hand.run(save(plan)).await;
         if saved.is_err() {
-            let released = lock::release(self.name.to_owned(), held.lock);
-            hand.run(released).await?;
+            self.let_go(hand, held).await?;
         }
         saved
     }
@@ -140,8 +173,7 @@ impl Paper {
         let saved = match hand.run(save(plan)).await {
             Ok(saved) => saved,
             Err(e) => {
-                let released = lock::release(self.name.to_owned(), held.lock);
-                hand.run(released).await?;
+                self.let_go(hand, held).await?;
                 return Err(e);
             }
         };
@@ -159,9 +191,10 @@ impl Paper {
         let is_end = |action: &Action| matches!(action, Action::Server(Op::Commit(_)));
         let refused = hand.run_until(save(plan), is_end).await;
         let deleted = Invalidate {
-            entries: [self.own.clone()]
+            entries: [&self.own]
                 .into_iter()
-                .chain(self.dependents.clone())
+                .chain(&self.dependents)
+                .cloned()
                 .collect(),
             raises: Vec::new(),
             token: String::new(),
@@ -216,8 +249,7 @@ impl Paper {
         };
         let deleted = hand.run(delete(plan)).await;
         if deleted.is_err() {
-            let released = lock::release(self.name.to_owned(), held.lock);
-            hand.run(released).await?;
+            self.let_go(hand, held).await?;
         }
         deleted
     }
@@ -257,8 +289,7 @@ pub(crate) async fn transact(hand: &Hand, papers: &[Paper], number: u64) -> Resu
     };
     if done.is_err() {
         for (paper, held) in papers.iter().zip(held) {
-            hand.run(lock::release(paper.name.to_owned(), held.lock))
-                .await?;
+            paper.let_go(hand, held).await?;
         }
     }
     Ok(done?.outcome)
@@ -433,7 +464,7 @@ pub(crate) async fn invalidate_around(
 
 pub(crate) async fn bring(hand: &Hand) -> Result<Replayed> {
     let how = How {
-        space: Space::Whole,
+        space: Space::Slots,
         expand: Arc::new(|_| Vec::new()),
     };
     hand.run(replay(how)).await

@@ -1,8 +1,9 @@
 //! A deterministic simulation of processes, a file system and a server, in which everything that can go wrong does.
 //!
 //! ```text
-//! tests    power_loss · crash_points · two_writers · transactions · histories · outboxes
+//! tests    power_loss · crash_points · two_writers · late_requests · updates · lives · around · transactions · histories · outboxes
 //! cast     writers, readers, loaders, replayers: scripts that drive the protocols as the API does
+//! turns    a play: the order of turns, what else may happen
 //! world    who is next; crashes; time
 //!   actor      one script, stopped before each action
 //!   server     the operations' model, and the fate of each request
@@ -21,4 +22,5 @@ mod choices;
 mod outbox;
 mod server;
 mod tests;
+mod turns;
 mod world;

@@ -4,7 +4,11 @@ use crate::{
     Error,
     engine::{MemoryEngine, MemoryServer, Performer},
     error::Kind,
-    op::{Commit, CommitReply, Fault, Invalidate, Op, Own, Read, ReadReply, Reply, keys::sibling},
+    op::{
+        Acquire, AcquireReply, Commit, CommitReply, Fault, Holders, HoldersReply, Invalidate, Lock,
+        Op, Own, Read, ReadReply, Reply, keys::sibling,
+    },
+    rules::slot,
 };
 use std::{cell::RefCell, time::Duration};
 
@@ -43,6 +47,10 @@ pub(crate) enum ServerWeakness {
     SetsAgain,
     /// On the way to it, any request is sent again by the engine where its connection was closed.
     AllSentAgain,
+    /// Whoever asks for a lock, and gets it or not, gives the fence twice the life of that lock.
+    FencesLiveAsLocks,
+    /// A lock that its holder asks for again has the rest of its life only.
+    KeepsFirstLife,
 }
 
 pub(crate) struct SimServer {
@@ -51,6 +59,8 @@ pub(crate) struct SimServer {
     weakness: Option<ServerWeakness>,
     /// Requests that nobody waits for any more.
     late: RefCell<Vec<Op>>,
+    /// The fences that somebody was told of, by their keys.
+    fences: RefCell<Vec<(String, u64)>>,
 }
 
 impl SimServer {
@@ -67,6 +77,7 @@ impl SimServer {
             memory,
             weakness: None,
             late: RefCell::default(),
+            fences: RefCell::default(),
         }
     }
 
@@ -74,11 +85,23 @@ impl SimServer {
         Self {
             weakness: self.weakness,
             late: self.late.clone(),
+            fences: self.fences.clone(),
             ..Self::with(self.memory.copy())
         }
     }
 
     pub(crate) fn perform(&self, op: &Op, fate: Fate) -> Result<Reply, Fault> {
+        let reply = self.answer(op, fate);
+        if let (Op::Acquire(op), Ok(Reply::Acquire(AcquireReply::Acquired { fence }))) =
+            (op, &reply)
+        {
+            let mut fences = self.fences.borrow_mut();
+            fences.push((op.fence_key.clone(), *fence));
+        }
+        reply
+    }
+
+    fn answer(&self, op: &Op, fate: Fate) -> Result<Reply, Fault> {
         let broken = |message: &str| {
             Error::new(Kind::Unavailable {
                 message: message.to_owned(),
@@ -156,7 +179,11 @@ impl SimServer {
             _ => {}
         }
         let before = self.stamps(&op);
+        let life = self.lock_life(&op);
         let reply = self.engine.perform(&op);
+        if let Op::Acquire(op) = &op {
+            self.shorten(op, life);
+        }
         if let (Op::Commit(commit), Ok(Reply::Commit(reply))) = (&op, &reply) {
             self.weaken(commit, reply, before);
         }
@@ -206,6 +233,52 @@ impl SimServer {
         }
     }
 
+    /// What a lock that is asked for has left, whoever holds it.
+    fn lock_life(&self, op: &Op) -> Option<u64> {
+        let Op::Acquire(op) = op else { return None };
+        self.memory.keyspace()?.left_ms(&op.lock.key).flatten()
+    }
+
+    fn shorten(&self, op: &Acquire, before: Option<u64>) {
+        let mut keys = self.memory.keyspace().expect("it runs");
+        match (self.weakness, before) {
+            (Some(ServerWeakness::FencesLiveAsLocks), _) => {
+                keys.live_for(&op.fence_key, 2 * op.ttl_ms);
+            }
+            (Some(ServerWeakness::KeepsFirstLife), Some(before)) => {
+                keys.live_for(&op.lock.key, before);
+            }
+            _ => {}
+        }
+    }
+
+    /// How long this lock still lives, where it is there with this value.
+    pub(crate) fn lock_left(&self, lock: &Lock) -> Option<Duration> {
+        let locks = vec![lock.key.clone()];
+        let within = None;
+        match self.engine.perform(&Op::Holders(Holders { locks, within })) {
+            Ok(Reply::Holders(HoldersReply::Found(found))) => match found.as_slice() {
+                [Some((value, left_ms))] if *value == lock.value => {
+                    Some(Duration::from_millis(*left_ms))
+                }
+                _ => None,
+            },
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// A fence that was given after one that is as high, or higher.
+    pub(crate) fn fence_that_fell(&self) -> Option<[u64; 2]> {
+        let fences = self.fences.borrow();
+        for (n, (key, fence)) in fences.iter().enumerate() {
+            let next = fences[n + 1..].iter().find(|(other, _)| other == key);
+            if let Some((_, next)) = next.filter(|(_, next)| next <= fence) {
+                return Some([*fence, *next]);
+            }
+        }
+        None
+    }
+
     pub(crate) fn advance(&self, time: Duration) {
         self.memory.advance(time);
     }
@@ -215,5 +288,16 @@ impl SimServer {
         if let Some(mut keys) = self.memory.keyspace() {
             keys.remove(key);
         }
+    }
+
+    /// The node of a Cluster that has this key's slot comes back empty.
+    pub(crate) fn forget_slot(&self, key: &str) {
+        let mut keys = self.memory.keyspace().expect("it runs");
+        let there = keys.dump().into_keys();
+        there
+            .filter(|other| slot(other) == slot(key))
+            .for_each(|key| {
+                keys.remove(&key);
+            });
     }
 }

@@ -9,8 +9,9 @@ use crate::{
         actor::Hand,
         cast::{Saves, bring, entry, get_or_load, invalidate_around},
         choices::{Choices, every},
-        server::{Fate, ServerWeakness, SimServer},
-        world::World,
+        server::{ServerWeakness, SimServer},
+        turns::Chance,
+        world::{Who, World},
     },
 };
 use std::{cell::RefCell, rc::Rc};
@@ -58,6 +59,27 @@ async fn derive(hand: Hand, truth: Truth) -> Saves {
     got.expect("derived").0
 }
 
+/// This one, at any moment.
+struct MayDie(Option<Who>);
+
+impl Chance for MayDie {
+    /// What is in an outbox nobody sees while its process lives.
+    fn is_point(&self, _: Who, action: &Action) -> bool {
+        !matches!(action, Action::Outbox(_))
+    }
+
+    fn events(&self, world: &World) -> usize {
+        let ready = world.ready();
+        usize::from(self.0.is_some_and(|who| ready.contains(&who)))
+    }
+
+    fn happens(&mut self, world: &mut World, _: usize) {
+        if let Some(who) = self.0.take() {
+            world.crash(who);
+        }
+    }
+}
+
 fn play(way: Way, weakness: Option<ServerWeakness>, choices: &mut Choices) -> Result<(), String> {
     let mut world = World::new(SimDisk::new(), SimServer::new(weakness));
     let truth = Truth::new(RefCell::new(vec![1]));
@@ -69,25 +91,7 @@ fn play(way: Way, weakness: Option<ServerWeakness>, choices: &mut Choices) -> Re
     });
     let of = truth.clone();
     world.start("reader", |hand| async move { drop(derive(hand, of).await) });
-    let mut may_die = true;
-    while !world.living().is_empty() {
-        let ready = world.ready();
-        let recorded = |who| matches!(world.next(who), Some(Action::Outbox(_)));
-        // What is in an outbox nobody sees while its process lives.
-        if let Some(who) = ready.iter().find(|who| recorded(**who)) {
-            world.turn(*who, Fate::Answered);
-            continue;
-        }
-        let dies = may_die && ready.contains(&first);
-        let chosen = choices.choose(ready.len() + usize::from(dies));
-        match ready.get(chosen) {
-            Some(who) => world.turn(*who, Fate::Answered),
-            None => {
-                may_die = false;
-                world.crash(first);
-            }
-        }
-    }
+    world.play(choices, &mut MayDie(Some(first)))?;
     let wrong = |world: &World, got: &Saves| {
         format!(
             "stale: {got:?} of {:?}\n  {}",

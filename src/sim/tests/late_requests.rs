@@ -10,7 +10,8 @@ use crate::{
         cast::{Paper, derive, entry},
         choices::{Choices, every},
         server::{Fate, ServerWeakness, SimServer},
-        world::World,
+        turns::Chance,
+        world::{Who, World},
     },
 };
 use std::time::Duration;
@@ -22,17 +23,37 @@ const MOST: u64 = 1_000_000;
 /// What becomes of one request.
 const FATES: [Fate; 3] = [Fate::Answered, Fate::Late, Fate::SentTwice];
 
-/// Before which actions the other one may have a turn: those that it can see.
-fn is_point(action: &Action) -> bool {
-    matches!(
-        action,
-        Action::Server(Op::Prepare(_) | Op::Commit(_) | Op::Lease(_) | Op::Fill(_))
-            | Action::Disk(_, FileAction::Rename { .. } | FileAction::Read)
-    )
+/// One request may be late, and arrive in place of any turn.
+struct OneLate {
+    may_be: bool,
 }
 
-fn may_be_late(action: &Action) -> bool {
-    matches!(action, Action::Server(op) if !matches!(op, Op::Read(_)))
+impl Chance for OneLate {
+    fn is_point(&self, _: Who, action: &Action) -> bool {
+        matches!(
+            action,
+            Action::Server(Op::Prepare(_) | Op::Commit(_) | Op::Lease(_) | Op::Fill(_))
+                | Action::Disk(_, FileAction::Rename { .. } | FileAction::Read)
+        )
+    }
+
+    fn events(&self, world: &World) -> usize {
+        world.server.late()
+    }
+
+    fn happens(&mut self, world: &mut World, number: usize) {
+        world.deliver(number);
+    }
+
+    fn fate(&mut self, _: Who, action: &Action, choices: &mut Choices) -> Fate {
+        let is_request = matches!(action, Action::Server(op) if !matches!(op, Op::Read(_)));
+        let fate = match self.may_be && is_request {
+            true => FATES[choices.choose(FATES.len())],
+            false => Fate::Answered,
+        };
+        self.may_be &= fate == Fate::Answered;
+        fate
+    }
 }
 
 struct Stage {
@@ -65,33 +86,7 @@ impl Stage {
         world.start("reader", |hand| async move {
             drop(derive(&hand, &entry("wepp"), &from).await);
         });
-        let mut may_be = true;
-        while !world.living().is_empty() {
-            let ready = world.ready();
-            let at_point = |who| world.next(who).is_some_and(is_point);
-            let who = match ready.iter().find(|who| !at_point(**who)) {
-                Some(who) => *who,
-                None if ready.is_empty() => {
-                    world.wait_for_somebody();
-                    continue;
-                }
-                None => {
-                    let chosen = choices.choose(ready.len() + world.server.late());
-                    let Some(who) = ready.get(chosen) else {
-                        world.deliver(0);
-                        continue;
-                    };
-                    *who
-                }
-            };
-            let may_be_late = may_be && world.next(who).is_some_and(may_be_late);
-            let fate = match may_be_late {
-                true => FATES[choices.choose(FATES.len())],
-                false => Fate::Answered,
-            };
-            may_be &= fate == Fate::Answered;
-            world.turn(who, fate);
-        }
+        world.play(choices, &mut OneLate { may_be: true })?;
         if world.server.late() > 0 {
             world.deliver(0);
         }

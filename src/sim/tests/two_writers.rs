@@ -8,7 +8,8 @@ use crate::{
     sim::{
         cast::{Paper, bring, derive, entry, leases},
         choices::{Choices, every},
-        server::{Fate, ServerWeakness, SimServer},
+        server::{ServerWeakness, SimServer},
+        turns::Chance,
         world::{Who, World},
     },
 };
@@ -81,10 +82,9 @@ const FIRST: usize = 0;
 const SECOND: usize = 1;
 const READER: usize = 2;
 
-struct Play {
+/// What may still happen.
+struct Fortune {
     setting: Setting,
-    world: World,
-    papers: [Paper; 2],
     /// By their part.
     cast: [Who; 3],
     may_die: bool,
@@ -121,101 +121,35 @@ impl Stage {
             held,
         }
     }
-}
 
-impl Play {
-    fn new(setting: Setting, stage: &Stage) -> Self {
-        let mut world = stage.world.copy();
+    fn play(&self, setting: Setting, choices: &mut Choices) -> Result<(), String> {
+        let mut world = self.world.copy();
         let mut writer = |name: &str, part: usize| {
-            let (paper, held) = (stage.papers[part].clone(), stage.held[part].clone());
+            let (paper, held) = (self.papers[part].clone(), self.held[part].clone());
             world.start(name, |hand| async move {
                 drop(paper.save(&hand, held, 2).await)
             })
         };
         let (first, second) = (writer("first", FIRST), writer("second", SECOND));
-        let from = stage.papers.clone();
+        let from = self.papers.clone();
         let reader = world.start("reader", |hand| async move {
             drop(derive(&hand, &entry("totals"), &from).await);
         });
-        Self {
+        let mut fortune = Fortune {
             setting,
-            world,
-            papers: stage.papers.clone(),
             cast: [first, second, reader],
             may_die: true,
             may_suffer: !setting.mishaps.is_empty(),
-        }
-    }
-
-    fn part(&self, who: Who) -> usize {
-        let part = self.cast.iter().position(|other| *other == who);
-        part.unwrap_or(usize::MAX)
-    }
-
-    fn is_at_point(&self, who: Who) -> bool {
-        let action = self.world.next(who);
-        action.is_some_and(|action| self.setting.is_point(self.part(who), action))
-    }
-
-    fn play(&mut self, choices: &mut Choices) {
-        while !self.world.living().is_empty() {
-            let ready = self.world.ready();
-            if let Some(who) = ready.iter().find(|who| !self.is_at_point(**who)) {
-                self.world.turn(*who, Fate::Answered);
-                continue;
-            }
-            if ready.is_empty() {
-                self.world.wait_for_somebody();
-                continue;
-            }
-            let first = self.cast[FIRST];
-            let may_die = self.may_die && ready.contains(&first);
-            let mishaps = if self.may_suffer && self.is_marked() {
-                self.setting.mishaps
-            } else {
-                &[]
-            };
-            let chosen = choices.choose(ready.len() + usize::from(may_die) + mishaps.len());
-            match (ready.get(chosen), may_die && chosen == ready.len()) {
-                (Some(who), _) => self.world.turn(*who, Fate::Answered),
-                (None, true) => self.die(first),
-                (None, false) => {
-                    let mishap = mishaps[chosen - ready.len() - usize::from(may_die)];
-                    self.suffer(mishap);
-                }
-            }
-        }
-    }
-
-    /// Whether the first writer has marked, and has not renamed yet.
-    fn is_marked(&self) -> bool {
-        let next = self.world.next(self.cast[FIRST]);
-        matches!(next, Some(Action::Disk(_, FileAction::Rename { .. })))
-    }
-
-    fn die(&mut self, first: Who) {
-        self.may_die = false;
-        self.world.crash(first);
-        if self.setting.replay {
-            self.world
-                .start("replayer", |hand| async move { drop(bring(&hand).await) });
-        }
-    }
-
-    fn suffer(&mut self, mishap: Mishap) {
-        self.may_suffer = false;
-        self.world.befalls(format!("{mishap:?}"));
-        match mishap {
-            Mishap::Lapse => self.world.advance(MARKS_ARE_OVER),
-            Mishap::Eviction => self.world.server.evict(&leases()),
-            Mishap::Restart => self.world.server.memory.restart_from(&Default::default()),
-        }
+        };
+        world.play(choices, &mut fortune)?;
+        self.check(&mut world)
+            .map_err(|why| format!("{why}\n  {}", world.story()))
     }
 
     /// What a reader of the dependent gets now is what the two files say.
-    fn check(&mut self) -> Result<(), String> {
+    fn check(&self, world: &mut World) -> Result<(), String> {
         let (from, entry) = (self.papers.clone(), entry("totals"));
-        let (got, files) = self.world.do_now("last reader", |hand| async move {
+        let (got, files) = world.do_now("last reader", |hand| async move {
             let (got, _) = derive(&hand, &entry, &from).await.expect("derived");
             let mut files = Vec::new();
             for paper in &from {
@@ -230,14 +164,62 @@ impl Play {
     }
 }
 
+impl Fortune {
+    fn mishaps(&self, world: &World) -> &'static [Mishap] {
+        match self.may_suffer && self.is_marked(world) {
+            true => self.setting.mishaps,
+            false => &[],
+        }
+    }
+
+    fn may_die(&self, world: &World) -> bool {
+        self.may_die && world.ready().contains(&self.cast[FIRST])
+    }
+
+    /// Whether the first writer has marked, and has not renamed yet.
+    fn is_marked(&self, world: &World) -> bool {
+        let next = world.next(self.cast[FIRST]);
+        matches!(next, Some(Action::Disk(_, FileAction::Rename { .. })))
+    }
+
+    fn die(&mut self, world: &mut World) {
+        self.may_die = false;
+        world.crash(self.cast[FIRST]);
+        if self.setting.replay {
+            world.start("replayer", |hand| async move { drop(bring(&hand).await) });
+        }
+    }
+}
+
+impl Chance for Fortune {
+    fn is_point(&self, who: Who, action: &Action) -> bool {
+        let part = self.cast.iter().position(|other| *other == who);
+        self.setting.is_point(part.unwrap_or(usize::MAX), action)
+    }
+
+    fn events(&self, world: &World) -> usize {
+        usize::from(self.may_die(world)) + self.mishaps(world).len()
+    }
+
+    fn happens(&mut self, world: &mut World, number: usize) {
+        let may_die = self.may_die(world);
+        if may_die && number == 0 {
+            return self.die(world);
+        }
+        let mishap = self.mishaps(world)[number - usize::from(may_die)];
+        self.may_suffer = false;
+        world.befalls(format!("{mishap:?}"));
+        match mishap {
+            Mishap::Lapse => world.advance(MARKS_ARE_OVER),
+            Mishap::Eviction => world.server.evict(&leases()),
+            Mishap::Restart => world.server.memory.restart_from(&Default::default()),
+        }
+    }
+}
+
 fn every_order(setting: Setting) -> Result<u64, String> {
     let stage = Stage::new(setting);
-    every(MOST, |choices| {
-        let mut play = Play::new(setting, &stage);
-        play.play(choices);
-        play.check()
-            .map_err(|why| format!("{why}\n  {}", play.world.story()))
-    })
+    every(MOST, |choices| stage.play(setting, choices))
 }
 
 #[test]
