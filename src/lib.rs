@@ -30,6 +30,7 @@ mod engine;
 mod error;
 mod json;
 pub mod limits;
+mod lock_holder;
 mod nested;
 mod op;
 mod protocol;
@@ -49,8 +50,9 @@ pub use cache::{
 };
 pub use disk::FileSystem;
 pub use engine::{Acl, BreakerState, Credentials, Engine, EngineReport, TlsOptions};
-pub use error::{BoxError, Effect, Error, Problem};
+pub use error::{BoxError, Effect, Error, Problem, Result};
 pub use json::Style as JsonStyle;
+pub use lock_holder::LockHolder;
 pub use protocol::{CacheOutcome, Durability, Guarantee, Outcome, Reach, Replayed, WhileAway};
 pub use raw::RawObject;
 pub use rules::{
@@ -62,34 +64,6 @@ pub use store::{
     Document, Documents, HeldLock, KeepAlive, Locked, LostLock, Save, SaveError, Store,
     StoreBuilder, Transaction, TransactionError, Values,
 };
-
-/// The crate's result: its one [`Error`] unless said otherwise.
-pub type Result<T, E = Error> = std::result::Result<T, E>;
-
-/// Who holds a lock.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct LockHolder {
-    /// `host:pid`, or the lock's whole value where it is not in the library's form.
-    pub owner: String,
-    /// How long the lock still lives unless it is renewed; [`Duration::MAX`](std::time::Duration::MAX) for a foreign one
-    /// that never ends by itself.
-    pub remaining: std::time::Duration,
-}
-
-impl std::fmt::Display for LockHolder {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        if self.remaining == std::time::Duration::MAX {
-            return write!(f, "{}, and does not run out by itself", self.owner);
-        }
-        write!(
-            f,
-            "{}, {:.1} s left",
-            self.owner,
-            self.remaining.as_secs_f64()
-        )
-    }
-}
 
 /// The README's program runs as a test.
 #[cfg(doctest)]

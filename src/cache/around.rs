@@ -2,9 +2,9 @@
 
 use super::{Cache, Task};
 use crate::{
-    BoxError, CacheOutcome, Error, Params, Result,
-    error::Kind,
-    protocol::{Intent, Scope, around},
+    error::{BoxError, Error, Kind, Result},
+    protocol::{CacheOutcome, Intent, Scope, around},
+    rules::Params,
     token,
 };
 use std::sync::{Arc, Mutex, PoisonError};

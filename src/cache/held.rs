@@ -2,7 +2,7 @@
 
 use super::{Cache, Task};
 use crate::{
-    Result,
+    error::Result,
     op::{Bytes, Entry},
     protocol::load,
 };

@@ -2,12 +2,12 @@
 
 use super::{Cache, held::Held, now};
 use crate::{
-    BoxError, Error, JsonStyle, Params, Result,
-    error::Kind,
-    json,
+    error::{BoxError, Error, Kind, Result},
+    json::{self, Style as JsonStyle},
     nested::{self, Load},
     op::{Entry, Invalidate, keys},
     protocol::{Action, Answer, Run, Step, load, mismatch},
+    rules::Params,
     token,
 };
 use serde::{Serialize, de::DeserializeOwned};

@@ -21,11 +21,12 @@ pub use stats::Stats;
 pub(crate) use timer::{Hurry, Task};
 
 use crate::{
-    EngineReport, KeyList, Params, Replayed, Result, Rules,
     disk::{Invalidation, Outbox, OutboxAction, OutboxGot},
-    engine::{Breaker, Ear, Watch},
+    engine::{Breaker, Ear, EngineReport, Watch},
+    error::Result,
     op::{Ask, Entry, Fault, Invalidate, InvalidateReply, Op, Reply, Space, keys},
-    protocol::{CacheOutcome, Spread, deferred},
+    protocol::{CacheOutcome, Replayed, Spread, deferred},
+    rules::{KeyList, Params, Rules},
 };
 use arcstr::ArcStr;
 pub(crate) use replayer::Look;

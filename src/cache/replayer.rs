@@ -3,9 +3,9 @@
 
 use super::echo::{Due, Echo, Keep, OnItsWay, Round};
 use crate::{
-    Result,
     disk::{Outbox, OutboxAction},
     engine::{Breaker, RunId},
+    error::Result,
     limits,
     op::{Ask, Entry, Fault, Invalidate, Lock, Op},
     protocol::{Action, Answer, Now, Replayed, Step, mismatch, replay},
@@ -371,7 +371,11 @@ impl Shared {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Cache, Params, Rules, disk::Invalidation};
+    use crate::{
+        cache::Cache,
+        disk::Invalidation,
+        rules::{Params, Rules},
+    };
     use std::cell::Cell;
 
     #[test]

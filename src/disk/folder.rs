@@ -1,7 +1,10 @@
 //! Small steps inside an open folder, all relative to its descriptor.
 
 use super::Identity;
-use crate::{Result, error::io_error, op::Stamp};
+use crate::{
+    error::{Result, io_error},
+    op::Stamp,
+};
 use rustix::{
     fs::{AtFlags, Dir, FileType, Gid, Mode, OFlags, Stat, Uid},
     io::{Errno, retry_on_intr},

@@ -40,7 +40,7 @@ impl JournalId {
     /// # Errors
     ///
     /// The operating system gives no random numbers.
-    pub(crate) fn random() -> crate::Result<Self> {
+    pub(crate) fn random() -> crate::error::Result<Self> {
         let text = crate::token::hex_128()?;
         // Its first half: hex digits, whatever they are.
         Ok(Self::parse(&text[..16]).unwrap_or(Self(0)))
@@ -254,7 +254,7 @@ pub(super) fn remove(dir: &File, name: &str) -> io::Result<()> {
     }
 }
 
-pub(super) fn list(dir: &File, path: &Path) -> crate::Result<Vec<JournalId>> {
+pub(super) fn list(dir: &File, path: &Path) -> crate::error::Result<Vec<JournalId>> {
     Ok(ids(folder::names(dir, path)?))
 }
 
@@ -273,8 +273,8 @@ pub(super) fn ids(names: Vec<String>) -> Vec<JournalId> {
 mod tests {
     use super::*;
     use crate::{
-        Params,
         op::{Entry, Lock, Raise},
+        rules::Params,
     };
 
     fn journal() -> Journal {

@@ -2,8 +2,7 @@
 
 use super::{Got, Identity, Root, folder};
 use crate::{
-    Error, Result,
-    error::{Kind, io_error},
+    error::{Error, Kind, Result, io_error},
     limits,
 };
 use rustix::{

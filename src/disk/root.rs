@@ -1,8 +1,5 @@
 use super::{FileSystem, Got, Identity, OUTBOX_FOLDER, Place, folder, journal, read, rights};
-use crate::{
-    Error, Result,
-    error::{Kind, io_error},
-};
+use crate::error::{Error, Kind, Result, io_error};
 use rustix::{
     fs::{AtFlags, FileType, Mode, OFlags},
     io::Errno,

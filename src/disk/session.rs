@@ -6,10 +6,7 @@ use super::{
     read, rights, sidecar,
     temp::{self, Temp},
 };
-use crate::{
-    Error, Result,
-    error::{Kind, io_error},
-};
+use crate::error::{Error, Kind, Result, io_error};
 use rustix::{
     fs::{Mode, OFlags},
     io::{Errno, retry_on_intr},

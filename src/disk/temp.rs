@@ -1,7 +1,11 @@
 //! Temporary files: written beside the document, locked by their writer while it lives.
 
 use super::{attributes, folder, os_lock::Lockable, rights};
-use crate::{Result, error::io_error, limits, op::Stamp};
+use crate::{
+    error::{Result, io_error},
+    limits,
+    op::Stamp,
+};
 use rustix::{
     fs::{Mode, OFlags, Timespec, Timestamps, UTIME_OMIT},
     io::{Errno, retry_on_intr},

@@ -2,8 +2,7 @@
 
 use super::{Counters, Ear, EngineReport, Performer, Servers, Taken, Watch};
 use crate::{
-    Error,
-    error::{Effect, Kind},
+    error::{Effect, Error, Kind},
     limits,
     op::{Fault, Op, Space},
 };

@@ -14,7 +14,11 @@ use super::{
     run_id::Identity,
     session::Session,
 };
-use crate::{Error, Result, error::Effect, limits, op::Fault};
+use crate::{
+    error::{Effect, Error, Result},
+    limits,
+    op::Fault,
+};
 use std::{
     io,
     sync::{Arc, PoisonError, RwLock},

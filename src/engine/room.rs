@@ -3,8 +3,7 @@
 
 use super::failure::Failure;
 use crate::{
-    Error,
-    error::Kind,
+    error::{Error, Kind},
     limits,
     op::{Bytes, Op},
 };

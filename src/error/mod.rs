@@ -4,7 +4,7 @@ mod problem;
 
 pub use problem::Problem;
 
-use crate::LockHolder;
+use crate::lock_holder::LockHolder;
 use std::{
     error::Error as StdError,
     fmt,
@@ -12,6 +12,9 @@ use std::{
     sync::Arc,
     time::Duration,
 };
+
+/// The crate's result: its one [`Error`] unless said otherwise.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// Any error that a caller's closure returns: `?` takes all of them.
 pub type BoxError = Box<dyn StdError + Send + Sync>;

@@ -7,7 +7,7 @@ use super::{
     exact::{self, LongIntegers},
     is_white, path_to, refuse,
 };
-use crate::Result;
+use crate::error::Result;
 use serde::de::{DeserializeOwned, IgnoredAny};
 use serde_json::error::Category;
 use std::fmt;

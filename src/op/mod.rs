@@ -10,7 +10,10 @@ pub(crate) use keys::Entry;
 pub(crate) use space::Space;
 pub(crate) use stamp::Stamp;
 
-use crate::{Effect, Error, error::Kind, limits};
+use crate::{
+    error::{Effect, Error, Kind},
+    limits,
+};
 use arcstr::Substr;
 use std::{sync::Arc, time::Duration};
 

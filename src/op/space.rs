@@ -2,8 +2,7 @@
 
 use super::{Entry, Op, keys::sibling};
 use crate::{
-    Error,
-    error::Kind,
+    error::{Error, Kind},
     rules::{hash_tag, slot},
 };
 

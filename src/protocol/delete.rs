@@ -9,9 +9,10 @@ use super::{
     spread::Spread,
 };
 use crate::{
-    Params, Result,
     disk::{FileAction, Invalidation, Place, Sidecar},
+    error::Result,
     op::{Entry, Raise, Stamp},
+    rules::Params,
 };
 use std::time::Duration;
 

@@ -5,9 +5,8 @@ use super::{
     run::{Io, mismatch},
 };
 use crate::{
-    Error, Result,
     disk::{FileAction, Folder, Got, Identity, Known, Place, Version},
-    error::Kind,
+    error::{Error, Kind, Result},
     json, limits,
     op::{Bytes, Stamp},
 };

@@ -8,9 +8,10 @@ use super::{
     steps::millis,
 };
 use crate::{
-    Params, Result,
     disk::{Invalidation, OutboxAction, OutboxGot, Ticket},
+    error::Result,
     op::{Entry, Invalidate, Lock, Prepare, PrepareReply, Raise},
+    rules::Params,
 };
 use std::time::Duration;
 

@@ -10,7 +10,8 @@ use super::{
     tries::Tries,
 };
 use crate::{
-    Error, limits,
+    error::Error,
+    limits,
     op::{
         Bytes, Entry, Extend, ExtendReply, Fault, Fill, FillReply, GiveBack, Lease, LeaseReply,
         Read, ReadReply, Stamp, stamp,

@@ -9,10 +9,10 @@ use super::{
     value,
 };
 use crate::{
-    Error, LockHolder, Result,
     disk::{FileAction, Got, Place, Sidecar},
-    error::Kind,
+    error::{Error, Kind, Result},
     limits,
+    lock_holder::LockHolder,
     op::{Acquire, AcquireReply, Lock, Renew, RenewReply, keys},
 };
 use backon::{BackoffBuilder, ExponentialBuilder};

@@ -1,4 +1,4 @@
-use crate::{Effect, Error};
+use crate::error::{Effect, Error};
 
 /// What an acknowledged save came to. The file has the new content in every case.
 #[derive(Clone, Debug)]

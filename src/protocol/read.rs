@@ -11,9 +11,8 @@ use super::{
     tries::Tries,
 };
 use crate::{
-    Error, Result,
     disk::Place,
-    error::Kind,
+    error::{Error, Kind, Result},
     limits,
     op::{Entry, Fault, Lease, LeaseReply, stamp::vouches},
 };

@@ -2,11 +2,11 @@
 
 use super::run::{Io, Run, mismatch};
 use crate::{
-    Error, Params, Result,
     disk::{Invalidation, OutboxAction, OutboxGot, Ticket, Work},
-    error::Kind,
+    error::{Error, Kind, Result},
     limits,
     op::{Entry, Invalidate, Lock, Raise, Space},
+    rules::Params,
 };
 use std::sync::Arc;
 

@@ -1,7 +1,6 @@
 use crate::{
-    Error, Result,
     disk::{FileAction, Got, OutboxAction, OutboxGot, Place},
-    error::Kind,
+    error::{Error, Kind, Result},
     limits,
     op::{Ask, Fault, Op, Reply},
 };

@@ -13,11 +13,11 @@ use super::{
     value,
 };
 use crate::{
-    Effect, Error, Params, Result,
     disk::{FileAction, Got, Identity, Invalidation, Known, Place, Sidecar},
-    error::Kind,
+    error::{Effect, Error, Kind, Result},
     limits,
     op::{Bytes, Commit, CommitReply, Entry, Holders, HoldersReply, Lock, Own, Raise, Stamp, Wait},
+    rules::Params,
 };
 use std::time::Duration;
 

@@ -2,9 +2,8 @@
 
 use super::run::{Io, mismatch};
 use crate::{
-    Error, Result,
     disk::{FileAction, Got, Place, Sidecar},
-    error::Kind,
+    error::{Error, Kind, Result},
     limits,
 };
 use std::time::Duration;

@@ -6,8 +6,8 @@ use super::{
     sidecar::{busy, name},
 };
 use crate::{
-    Result,
     disk::{FileAction, Got, Place, Sidecar},
+    error::Result,
     limits,
 };
 

@@ -2,9 +2,10 @@
 
 use super::run::Io;
 use crate::{
-    Params, Result,
     disk::{Invalidation, OutboxAction},
+    error::Result,
     op::{Invalidate, InvalidateReply, Lock, Release, ReleaseReply},
+    rules::Params,
 };
 use std::time::Duration;
 

@@ -5,8 +5,8 @@ use super::{
     sidecar::busy,
 };
 use crate::{
-    Result,
     disk::{FileAction, Got, Place},
+    error::Result,
     limits,
     op::Bytes,
 };

@@ -10,7 +10,7 @@ use super::{
     template::Template,
 };
 use crate::{
-    Problem,
+    error::Problem,
     limits::{MAX_CONTROLLERS, MAX_TASKS},
 };
 use std::{collections::HashMap, sync::Arc, time::Duration};

@@ -6,8 +6,7 @@ use super::{
     params::{self, Params},
 };
 use crate::{
-    Error, Result,
-    error::Kind,
+    error::{Error, Kind, Result},
     limits::{MAX_KEYS, MAX_KEYS_BYTES},
 };
 use smallvec::{SmallVec, smallvec};
@@ -257,7 +256,7 @@ impl<'a> Values<'a> {
 
 #[cfg(test)]
 mod tests {
-    use crate::{Params, Rules};
+    use crate::rules::{Params, Rules};
 
     #[test]
     fn everything_of_some_params_is_every_key_that_a_save_with_them_could_make() {

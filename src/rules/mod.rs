@@ -26,8 +26,7 @@ pub(crate) use slots::{hash_tag, slot};
 pub(crate) use template::Template;
 
 use crate::{
-    Error, Problem, Result,
-    error::Kind,
+    error::{Error, Kind, Problem, Result},
     limits::{DEFAULT_ENTRY_TTL, MAX_TASKS},
 };
 use compile::Compiled;

@@ -1,8 +1,7 @@
 //! The values of placeholders, and what a value may be.
 
 use crate::{
-    Error, Result,
-    error::Kind,
+    error::{Error, Kind, Result},
     limits::{MAX_PARAM_BYTES, MAX_PARAM_VALUES},
 };
 

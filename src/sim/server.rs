@@ -1,9 +1,8 @@
 //! The server: the operations' model in memory, with a clock that the simulation moves, and what goes wrong on the way to it.
 
 use crate::{
-    Error,
     engine::{MemoryEngine, MemoryServer, Performer},
-    error::Kind,
+    error::{Error, Kind},
     op::{Commit, CommitReply, Fault, Invalidate, Op, Own, Read, ReadReply, Reply, keys::sibling},
 };
 use std::{cell::RefCell, time::Duration};

@@ -3,11 +3,13 @@ use super::{
     snapshots::Snapshots,
 };
 use crate::{
-    Cache, Error, FileSystem, Guarantee, JsonStyle, Result, WhileAway,
-    disk::{OUTBOX_FOLDER, Root},
-    error::{Kind, io_error},
+    cache::Cache,
+    disk::{FileSystem, OUTBOX_FOLDER, Root},
+    error::{Error, Kind, Result, io_error},
+    json::Style as JsonStyle,
     limits,
     op::Wait,
+    protocol::{Guarantee, WhileAway},
 };
 use std::{
     path::{Path, PathBuf},

@@ -6,13 +6,13 @@ use super::{
     snapshots::{Kept, Loaded},
 };
 use crate::{
-    BoxError, Error, Outcome, Params, Result, WhileAway,
     disk::{Session, digest},
-    error::Kind,
+    error::{BoxError, Error, Kind, Result},
     json,
     nested::{self, Load},
     op::{Bytes, keys},
-    protocol::{self, Claim, lock::Expect, read::Reader},
+    protocol::{self, Claim, Outcome, WhileAway, lock::Expect, read::Reader},
+    rules::Params,
     token,
 };
 use serde::{Serialize, de::DeserializeOwned};

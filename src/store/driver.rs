@@ -2,10 +2,10 @@
 
 use super::{Store, Trace};
 use crate::{
-    Result,
     cache::{Look, now},
     disk::{JournalId, Session},
     engine::Ear,
+    error::Result,
     limits,
     protocol::{Action, Answer, Run, Step, recover},
 };

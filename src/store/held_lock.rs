@@ -1,7 +1,8 @@
 use super::Store;
 use crate::{
-    LockHolder, Result,
     cache::now,
+    error::Result,
+    lock_holder::LockHolder,
     op::{Holders, HoldersReply},
     protocol::value,
 };

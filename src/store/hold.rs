@@ -6,14 +6,13 @@ use super::{
     names::Names,
 };
 use crate::{
-    Error, Outcome, Result,
     cache::{Task, now},
     disk::{Known, Session},
-    error::Kind,
+    error::{Error, Kind, Result},
     json::{self, Outer},
     op::{Bytes, Entry, Lock},
     protocol::{
-        self, Held, Run,
+        self, Held, Outcome, Run,
         group::Member,
         lock,
         save::{Plan, Right, Writer},

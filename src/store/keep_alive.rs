@@ -2,10 +2,9 @@
 
 use super::{Inner, Store};
 use crate::{
-    Cache, Error,
-    cache::{Hurry, Task, now},
+    cache::{Cache, Hurry, Task, now},
     engine::Watch,
-    error::Kind,
+    error::{Error, Kind},
     limits,
     op::{Lock, keys},
     protocol::{self, Expires},
@@ -292,7 +291,7 @@ pub(super) fn why(error: &Error) -> Option<&'static str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Rules;
+    use crate::rules::Rules;
     use std::sync::{
         atomic::{AtomicU32, Ordering::SeqCst},
         mpsc,

@@ -23,9 +23,13 @@ pub use save::{Save, SaveError};
 pub use transaction::{Documents, Transaction, TransactionError, Values};
 
 use crate::{
-    Cache, Guarantee, JsonStyle, Params, Result, WhileAway,
+    cache::Cache,
     disk::Root,
+    error::Result,
+    json::Style as JsonStyle,
     op::{ClearLocks, ClearLocksReply, Wait},
+    protocol::{Guarantee, WhileAway},
+    rules::Params,
 };
 use keep_alive::OnLost;
 use names::{Layout, Names};

@@ -1,12 +1,11 @@
 //! Everything that has a name: where a document lives, its entry, its lock.
 
 use crate::{
-    Error, Params, Result, Rules,
     disk::{Place, READ_ONLY_MARKER},
-    error::Kind,
+    error::{Error, Kind, Result},
     limits,
     op::{Entry, Space, keys},
-    rules::Template,
+    rules::{Params, Rules, Template},
 };
 use std::time::Duration;
 

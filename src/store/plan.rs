@@ -2,9 +2,10 @@
 
 use super::{Save, Store, names::Names};
 use crate::{
-    Params, Result,
+    error::Result,
     op::{Bytes, Entry},
     protocol::save::{Plan, Writer},
+    rules::Params,
     token,
 };
 

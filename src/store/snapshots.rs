@@ -5,8 +5,8 @@
 //! parsed before is returned only for the same bytes.
 
 use crate::{
-    Result,
     disk::{Identity, Place, Version},
+    error::Result,
     limits,
 };
 use quick_cache::{

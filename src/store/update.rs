@@ -2,14 +2,13 @@
 
 use super::{Document, Save};
 use crate::{
-    BoxError, Error, Outcome, Result,
     disk::Session,
-    error::Kind,
+    error::{BoxError, Error, Kind, Result},
     json::{self, Outer},
     limits,
     nested::{self, Load},
     protocol::{
-        self,
+        self, Outcome,
         save::{Right, Writer},
     },
 };

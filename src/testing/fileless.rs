@@ -1,18 +1,18 @@
 //! Saves without their files, for the benchmarks: what a save costs on the server and in the library.
 
 use crate::{
-    Cache, CacheOutcome, Error, Guarantee, Params, Result,
-    cache::now,
+    cache::{Cache, now},
     disk::{FileAction, Folder, Got, Identity, Place, Sidecar},
-    error::Kind,
+    error::{Error, Kind, Result},
     limits,
     op::{Bytes, Entry, Stamp, keys},
     protocol::{
-        Action, Answer, Claim, Expires, Run, Step,
+        Action, Answer, CacheOutcome, Claim, Expires, Guarantee, Run, Step,
         lock::{self, Expect, WhileAway},
         read,
         save::{self, Plan, Right, Writer},
     },
+    rules::Params,
     token,
 };
 use std::{thread, time::Duration};

@@ -2,8 +2,8 @@
 
 use super::{Invalidation, Work};
 use crate::{
-    ParamValue, Params,
     op::{Entry, Lock, Raise, Stamp},
+    rules::{ParamValue, Params},
 };
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, sync::Arc};

@@ -19,10 +19,10 @@ mod tests;
 pub(crate) use list::{Listed, list};
 
 use crate::{
-    Error, Params, Result,
-    error::{Kind, io_error},
+    error::{Error, Kind, Result, io_error},
     limits,
     op::{Entry, Lock, Raise},
+    rules::Params,
 };
 use file::{Folder, OwnFile, Sync};
 use pending::{Pending, Queue};

@@ -1,8 +1,7 @@
 use super::{FileId, SimDisk, Weakness};
 use crate::{
-    Error, Result,
     disk::{FileAction, Folder, Got, Identity, Place, READ_ONLY_MARKER, Sidecar, sidecar, temp},
-    error::{Kind, io_error},
+    error::{Error, Kind, Result, io_error},
 };
 use std::{collections::BTreeMap, io, path::Path};
 
@@ -226,7 +225,7 @@ impl Step<'_> {
         }
     }
 
-    pub(super) fn failed(&self, action: &'static str, kind: io::ErrorKind) -> crate::Error {
+    pub(super) fn failed(&self, action: &'static str, kind: io::ErrorKind) -> crate::error::Error {
         io_error(Path::new(&self.place.path()), action, kind.into())
     }
 

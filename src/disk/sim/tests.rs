@@ -2,11 +2,11 @@
 
 use super::{SimDisk, SimSession};
 use crate::{
-    Result,
     disk::{
         FileAction, FileSystem, Got, Identity, Journal, JournalId, Place, READ_ONLY_MARKER, Root,
         Session, Sidecar, journal::Member, sidecar,
     },
+    error::Result,
     op::Stamp,
 };
 use proptest::{prelude::*, sample::select};

@@ -13,8 +13,7 @@ pub use server::MemoryServer;
 
 use super::{Bells, Counters, EngineReport, Performer};
 use crate::{
-    Error,
-    error::Kind,
+    error::{Error, Kind},
     op::{Fault, Op, Reply},
 };
 use std::sync::Arc;

@@ -5,8 +5,8 @@ use super::{
     keyspace::{bytes, counter},
 };
 use crate::{
-    Effect,
     engine::Performer as _,
+    error::Effect,
     limits::{FENCE_LIFE, MAX_FENCE, MAX_LIFE_MS},
     op::{
         Acquire, AcquireReply, Ask, Commit, CommitReply, Entry, Fault, Lock, Own, Read, ReadReply,

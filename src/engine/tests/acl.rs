@@ -2,10 +2,10 @@
 
 use super::*;
 use crate::{
-    Acl, EngineReport, Params, Rules,
-    engine::RulesFacts,
+    engine::{Acl, EngineReport, RulesFacts},
     error::Error,
     op::{ClearLocks, Holders, Op, Read, Release, Renew, keys::channel},
+    rules::{Params, Rules},
 };
 
 const RUN: &str = "r1";

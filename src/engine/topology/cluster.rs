@@ -2,7 +2,6 @@
 
 use super::{route::Route, search::Search, slots, turns::Turns};
 use crate::{
-    Error, Result,
     engine::{
         address::Address,
         config::ServerConfig,
@@ -13,7 +12,7 @@ use crate::{
         refusal::unavailable,
         session::Session,
     },
-    error::{Effect, Kind},
+    error::{Effect, Error, Kind, Result},
     limits,
     op::Fault,
 };

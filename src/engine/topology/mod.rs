@@ -20,8 +20,7 @@ use super::{
     session::Session,
 };
 use crate::{
-    Error, Result,
-    error::Kind,
+    error::{Error, Kind, Result},
     limits,
     op::{Fault, Op, Space},
 };

@@ -80,7 +80,7 @@ pub(super) fn pauses() -> ExponentialBackoff {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Error, error::Kind};
+    use crate::error::{Error, Kind};
 
     fn fault() -> Fault {
         Fault::NotDone(Error::new(Kind::Internal("x".to_owned())))

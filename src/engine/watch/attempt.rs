@@ -1,7 +1,6 @@
 //! One attempt: look under WATCH, then write in the transaction or leave.
 
 use crate::{
-    Effect, Error,
     engine::{
         failure::{Failure, nonsense},
         plain,
@@ -11,6 +10,7 @@ use crate::{
         source::Databases,
         wire::Packed,
     },
+    error::{Effect, Error},
 };
 use redis::Value;
 

@@ -24,8 +24,7 @@ use super::{
     wire::Packed,
 };
 use crate::{
-    Error,
-    error::Kind,
+    error::{Error, Kind},
     limits,
     op::{Op, Reply},
     token,

@@ -1,5 +1,5 @@
 use super::*;
-use crate::RawObject;
+use crate::raw::RawObject;
 use proptest::prelude::*;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
@@ -16,7 +16,7 @@ fn said<T: DeserializeOwned>(bytes: impl AsRef<[u8]>) -> String {
         panic!("it was read");
     };
     assert!(e.is_document());
-    assert_eq!(e.effect(), crate::Effect::None);
+    assert_eq!(e.effect(), crate::error::Effect::None);
     e.to_string()
 }
 

@@ -2,9 +2,8 @@
 
 use super::{Plan, Way, after, commit::scope, places};
 use crate::{
-    Error, Result,
     disk::{FileAction, Got, Journal, JournalId, Sidecar, digest, journal},
-    error::{Effect, Kind},
+    error::{Effect, Error, Kind, Result},
     limits,
     protocol::{
         Io,

@@ -2,8 +2,8 @@
 
 use super::{Member, Plan, Way};
 use crate::{
-    Error, Params,
     disk::Invalidation,
+    error::Error,
     op::{Commit, Own, Stamp},
     protocol::{
         Io,
@@ -13,6 +13,7 @@ use crate::{
         save::{Step, ask_to_commit},
         steps::invalidate,
     },
+    rules::Params,
 };
 
 /// What is marked, and in which steps: what the commits will name.

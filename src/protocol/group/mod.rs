@@ -24,9 +24,10 @@ use super::{
     spread::Spread,
 };
 use crate::{
-    Error, Params, Result,
     disk::{FileAction, Identity, Invalidation, JournalId, Place, Sidecar},
+    error::{Error, Result},
     op::{Bytes, Entry, Raise, Stamp, Wait},
+    rules::Params,
 };
 use announce::{announce, undo};
 use commit::{commit, erase};

@@ -2,11 +2,11 @@
 //! Then readers and the next writer come; the server stands elsewhere and has kept everything.
 
 use crate::{
-    Durability, Result,
     disk::sim::{SimDisk, Weakness},
     engine::MemoryServer,
+    error::Result,
     op::Stamp,
-    protocol::Guarantee,
+    protocol::{Durability, Guarantee},
     sim::{
         actor::Hand,
         cast::{LOCK_TTL, Paper, Saves, bring, derive, entry},

@@ -2,8 +2,8 @@
 //! way, and the server may lose something once.
 
 use crate::{
-    Error, Result,
     disk::{FileAction, sim::SimDisk},
+    error::{Error, Result},
     op::{Ask as _, Entry, Op, Read, ReadReply, Reply, keys::sibling},
     protocol::{Action, Guarantee, lock::Expect},
     sim::{

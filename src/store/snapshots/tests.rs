@@ -1,5 +1,8 @@
 use super::*;
-use crate::{Error, error::Kind, op::Stamp};
+use crate::{
+    error::{Error, Kind},
+    op::Stamp,
+};
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{

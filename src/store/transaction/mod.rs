@@ -4,12 +4,15 @@ mod tuples;
 
 use super::{Document, Save, Store, hold::Hold};
 use crate::{
-    Error, LostLock, Outcome, Result,
     cache::now,
     disk::JournalId,
-    error::Kind,
+    error::{Error, Kind, Result},
     op::Bytes,
-    protocol::group::{self, Plan},
+    protocol::{
+        Outcome,
+        group::{self, Plan},
+    },
+    store::LostLock,
     token,
 };
 use arcstr::Substr;

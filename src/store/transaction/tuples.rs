@@ -2,7 +2,7 @@
 
 use super::{Documents, Values};
 use crate::{
-    Result,
+    error::Result,
     op::Bytes,
     store::{Document, hold::Hold},
 };

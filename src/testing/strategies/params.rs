@@ -1,6 +1,10 @@
 //! Params: that fit, that nearly collide, and that break what they can.
 
-use crate::{ParamValue, Params, Rules, limits, text};
+use crate::{
+    limits,
+    rules::{ParamValue, Params, Rules},
+    text,
+};
 use proptest::{prelude::*, sample::select};
 use std::collections::BTreeMap;
 
