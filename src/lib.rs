@@ -27,10 +27,8 @@
 mod cache;
 mod disk;
 mod engine;
-mod error;
 mod json;
-pub mod limits;
-mod lock_holder;
+mod model;
 mod nested;
 mod op;
 mod protocol;
@@ -42,17 +40,14 @@ mod store;
 #[cfg(feature = "testing")]
 #[cfg_attr(docsrs, doc(cfg(feature = "testing")))]
 pub mod testing;
-mod text;
-mod token;
 
 pub use cache::{
     Cache, CacheBuilder, CrossSlot, OnBusy, OutboxFile, OutboxRecord, PutOutcome, Stats,
 };
 pub use disk::FileSystem;
 pub use engine::{Acl, BreakerState, Credentials, Engine, EngineReport, TlsOptions};
-pub use error::{BoxError, Effect, Error, Problem, Result};
 pub use json::Style as JsonStyle;
-pub use lock_holder::LockHolder;
+pub use model::{BoxError, Effect, Error, LockHolder, Problem, Result, limits};
 pub use protocol::{CacheOutcome, Durability, Guarantee, Outcome, Reach, Replayed, WhileAway};
 pub use raw::RawObject;
 pub use rules::{

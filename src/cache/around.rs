@@ -2,10 +2,9 @@
 
 use super::{Cache, Task};
 use crate::{
-    error::{BoxError, Error, Kind, Result},
+    model::{BoxError, Error, Result, error::Kind, token},
     protocol::{CacheOutcome, Intent, Scope, around},
     rules::Params,
-    token,
 };
 use std::sync::{Arc, Mutex, PoisonError};
 

@@ -7,8 +7,11 @@ use crate::{
         Breaker, Credentials, CredentialsSource, Engine, MemoryEngine, MemoryServer, Performer,
         RulesFacts, ServerConfig, ServerEngine, TlsOptions, TopologyConfig,
     },
-    error::{BoxError, Error, Kind, Result, io_error},
-    limits,
+    model::{
+        BoxError, Error, Result,
+        error::{Kind, io_error},
+        limits,
+    },
     rules::{Params, Rules},
 };
 use std::{

@@ -23,8 +23,8 @@ pub(crate) use timer::{Hurry, Task};
 use crate::{
     disk::{Invalidation, Outbox, OutboxAction, OutboxGot},
     engine::{Breaker, Ear, EngineReport, Watch},
-    error::Result,
-    op::{Ask, Entry, Fault, Invalidate, InvalidateReply, Op, Reply, Space, keys},
+    model::{Entry, Result},
+    op::{Ask, Fault, Invalidate, InvalidateReply, Op, Reply, Space, keys},
     protocol::{CacheOutcome, Replayed, Spread, deferred},
     rules::{KeyList, Params, Rules},
 };

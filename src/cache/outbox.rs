@@ -2,7 +2,7 @@
 
 use crate::{
     disk::{self, Work},
-    error::Result,
+    model::Result,
     rules::Params,
 };
 use std::{

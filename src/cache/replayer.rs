@@ -5,9 +5,8 @@ use super::echo::{Due, Echo, Keep, OnItsWay, Round};
 use crate::{
     disk::{Outbox, OutboxAction},
     engine::{Breaker, RunId},
-    error::Result,
-    limits,
-    op::{Ask, Entry, Fault, Invalidate, Lock, Op},
+    model::{Entry, Lock, Result, limits},
+    op::{Ask, Fault, Invalidate, Op},
     protocol::{Action, Answer, Now, Replayed, Step, mismatch, replay},
 };
 use backon::{BackoffBuilder, ExponentialBuilder};

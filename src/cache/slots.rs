@@ -1,7 +1,7 @@
 //! What a Cluster makes of the rules.
 
 use crate::{
-    limits,
+    model::limits,
     rules::{Rules, SlotFinding, Slots},
 };
 

@@ -1,8 +1,9 @@
 //! Reading a document whole, with the identity that held still meanwhile.
 
 use super::{Got, Identity, Root, folder};
-use crate::{
-    error::{Error, Kind, Result, io_error},
+use crate::model::{
+    Error, Result,
+    error::{Kind, io_error},
     limits,
 };
 use rustix::{

@@ -1,12 +1,15 @@
 use super::{
-    FileAction, Folder, Got, Identity, Journal, Place, READ_ONLY_MARKER, Root,
+    FileAction, Folder, Got, Identity, Journal, READ_ONLY_MARKER, Root,
     folder::{self, Names},
     journal, obstacle,
     os_lock::Lockable,
     read, rights, sidecar,
     temp::{self, Temp},
 };
-use crate::error::{Error, Kind, Result, io_error};
+use crate::model::{
+    Error, Place, Result,
+    error::{Kind, io_error},
+};
 use rustix::{
     fs::{Mode, OFlags},
     io::{Errno, retry_on_intr},

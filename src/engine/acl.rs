@@ -2,7 +2,7 @@
 
 use super::{Engine, facts::RulesFacts, mode::Mode};
 use crate::{
-    error::{Error, Kind, Result},
+    model::{Error, Result, error::Kind},
     op::keys,
     rules::{Rules, Template},
 };

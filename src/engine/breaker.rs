@@ -2,8 +2,7 @@
 
 use super::{Counters, Ear, EngineReport, Performer, Servers, Taken, Watch};
 use crate::{
-    error::{Effect, Error, Kind},
-    limits,
+    model::{Effect, Error, error::Kind, limits},
     op::{Fault, Op, Space},
 };
 use std::{
@@ -225,7 +224,8 @@ mod tests {
     use super::*;
     use crate::{
         engine::Bells,
-        op::{Read, ReadReply, Reply, keys},
+        model::Entry,
+        op::{Read, ReadReply, Reply},
     };
     use std::sync::{
         Arc,
@@ -282,7 +282,7 @@ mod tests {
 
     fn read(key: &str) -> Op {
         Op::Read(Read {
-            entry: keys::Entry {
+            entry: Entry {
                 value: key.into(),
                 leases: "l".into(),
             },

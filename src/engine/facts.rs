@@ -1,7 +1,7 @@
 //! What a boot has to know of the rules.
 
 use crate::{
-    limits,
+    model::limits,
     op::keys::sibling,
     rules::{Params, Rules, Slots},
 };

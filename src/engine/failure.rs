@@ -1,6 +1,6 @@
 //! Why a round trip gave nothing.
 
-use crate::error::{Effect, Error, Kind};
+use crate::model::{Effect, Error, error::Kind};
 
 /// Why a round trip gave nothing.
 pub(super) enum Failure {

@@ -15,8 +15,7 @@ use super::{
     session::Session,
 };
 use crate::{
-    error::{Effect, Error, Result},
-    limits,
+    model::{Effect, Error, Result, limits},
     op::Fault,
 };
 use std::{

@@ -3,9 +3,8 @@
 
 use super::failure::Failure;
 use crate::{
-    error::{Error, Kind},
-    limits,
-    op::{Bytes, Op},
+    model::{Bytes, Error, error::Kind, limits},
+    op::Op,
 };
 
 /// The server's own bounds, in bytes.

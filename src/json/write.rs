@@ -1,7 +1,7 @@
 //! Writing: text in one of two styles, and the white space that stood around it.
 
 use super::{finite, is_white, path_to, refuse};
-use crate::{error::Result, limits};
+use crate::model::{Result, limits};
 use serde::Serialize;
 
 /// How a document is written.

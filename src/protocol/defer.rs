@@ -3,7 +3,7 @@
 use super::{intent::Intent, outcome::CacheOutcome, run::Io, steps::invalidate};
 use crate::{
     disk::{Invalidation, OutboxAction},
-    error::{Error, Result},
+    model::{Error, Result},
 };
 
 /// Deletes entries, with the own marks on them, and lets the lock go; where the server does not take it, later.

@@ -9,9 +9,9 @@ use super::{
     spread::Spread,
 };
 use crate::{
-    disk::{FileAction, Invalidation, Place, Sidecar},
-    error::Result,
-    op::{Entry, Raise, Stamp},
+    disk::{FileAction, Invalidation, Sidecar},
+    model::{Entry, Place, Result, Stamp},
+    op::Raise,
     rules::Params,
 };
 use std::time::Duration;

@@ -9,8 +9,8 @@ use super::{
 };
 use crate::{
     disk::{Invalidation, OutboxAction, OutboxGot, Ticket},
-    error::Result,
-    op::{Entry, Invalidate, Lock, Prepare, PrepareReply, Raise},
+    model::{Entry, Lock, Result},
+    op::{Invalidate, Prepare, PrepareReply, Raise},
     rules::Params,
 };
 use std::time::Duration;

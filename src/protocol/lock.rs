@@ -9,11 +9,9 @@ use super::{
     value,
 };
 use crate::{
-    disk::{FileAction, Got, Place, Sidecar},
-    error::{Error, Kind, Result},
-    limits,
-    lock_holder::LockHolder,
-    op::{Acquire, AcquireReply, Lock, Renew, RenewReply, keys},
+    disk::{FileAction, Got, Sidecar},
+    model::{Error, Lock, LockHolder, Place, Result, error::Kind, limits},
+    op::{Acquire, AcquireReply, Renew, RenewReply, keys},
 };
 use backon::{BackoffBuilder, ExponentialBuilder};
 use std::time::Duration;

@@ -11,10 +11,8 @@ use super::{
     tries::Tries,
 };
 use crate::{
-    disk::Place,
-    error::{Error, Kind, Result},
-    limits,
-    op::{Entry, Fault, Lease, LeaseReply, stamp::vouches},
+    model::{Entry, Error, Place, Result, error::Kind, limits},
+    op::{Fault, Lease, LeaseReply, voucher::vouches},
 };
 use std::time::Duration;
 
@@ -169,7 +167,7 @@ mod tests {
     use super::*;
     use crate::{
         disk::{Got, Identity, Sidecar},
-        op::Stamp,
+        model::Stamp,
         protocol::run::{Answer, Now, Step},
     };
 

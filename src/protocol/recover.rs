@@ -13,10 +13,10 @@ use super::{
 };
 use crate::{
     disk::{
-        FileAction, Got, Identity, Invalidation, Journal, JournalId, Place, Sidecar, digest,
+        FileAction, Got, Identity, Invalidation, Journal, JournalId, Sidecar, digest,
         journal::{self, Member},
     },
-    error::{Error, Result, io_error},
+    model::{Error, Place, Result, error::io_error},
 };
 use std::{io, path::Path, time::Duration};
 

@@ -3,9 +3,8 @@
 use super::run::{Io, Run, mismatch};
 use crate::{
     disk::{Invalidation, OutboxAction, OutboxGot, Ticket, Work},
-    error::{Error, Kind, Result},
-    limits,
-    op::{Entry, Invalidate, Lock, Raise, Space},
+    model::{Entry, Error, Lock, Result, error::Kind, limits},
+    op::{Invalidate, Raise, Space},
     rules::Params,
 };
 use std::sync::Arc;

@@ -1,7 +1,6 @@
 use crate::{
-    disk::{FileAction, Got, OutboxAction, OutboxGot, Place},
-    error::{Error, Kind, Result},
-    limits,
+    disk::{FileAction, Got, OutboxAction, OutboxGot},
+    model::{Error, Place, Result, error::Kind, limits},
     op::{Ask, Fault, Op, Reply},
 };
 use std::{

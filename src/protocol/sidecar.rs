@@ -2,9 +2,8 @@
 
 use super::run::{Io, mismatch};
 use crate::{
-    disk::{FileAction, Got, Place, Sidecar},
-    error::{Error, Kind, Result},
-    limits,
+    disk::{FileAction, Got, Sidecar},
+    model::{Error, Place, Result, error::Kind, limits},
 };
 use std::time::Duration;
 

@@ -6,9 +6,8 @@ use super::{
     sidecar::{busy, name},
 };
 use crate::{
-    disk::{FileAction, Got, Place, Sidecar},
-    error::Result,
-    limits,
+    disk::{FileAction, Got, Sidecar},
+    model::{Place, Result, limits},
 };
 
 impl Io {

@@ -3,8 +3,8 @@
 use super::run::Io;
 use crate::{
     disk::{Invalidation, OutboxAction},
-    error::Result,
-    op::{Invalidate, InvalidateReply, Lock, Release, ReleaseReply},
+    model::{Lock, Result},
+    op::{Invalidate, InvalidateReply, Release, ReleaseReply},
     rules::Params,
 };
 use std::time::Duration;

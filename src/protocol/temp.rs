@@ -5,10 +5,8 @@ use super::{
     sidecar::busy,
 };
 use crate::{
-    disk::{FileAction, Got, Place},
-    error::Result,
-    limits,
-    op::Bytes,
+    disk::{FileAction, Got},
+    model::{Bytes, Place, Result, limits},
 };
 
 impl Io {

@@ -9,8 +9,8 @@ use super::{
     set::Set,
     template::Template,
 };
-use crate::{
-    error::Problem,
+use crate::model::{
+    Problem,
     limits::{MAX_CONTROLLERS, MAX_TASKS},
 };
 use std::{collections::HashMap, sync::Arc, time::Duration};

@@ -5,8 +5,9 @@ use super::{
     compile::{Compiled, Controller},
     params::{self, Params},
 };
-use crate::{
-    error::{Error, Kind, Result},
+use crate::model::{
+    Error, Result,
+    error::Kind,
     limits::{MAX_KEYS, MAX_KEYS_BYTES},
 };
 use smallvec::{SmallVec, smallvec};

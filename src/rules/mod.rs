@@ -25,8 +25,9 @@ pub use slots::{SlotCheck, SlotFinding, Slots};
 pub(crate) use slots::{hash_tag, slot};
 pub(crate) use template::Template;
 
-use crate::{
-    error::{Error, Kind, Problem, Result},
+use crate::model::{
+    Error, Problem, Result,
+    error::Kind,
     limits::{DEFAULT_ENTRY_TTL, MAX_TASKS},
 };
 use compile::Compiled;

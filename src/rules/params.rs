@@ -1,7 +1,8 @@
 //! The values of placeholders, and what a value may be.
 
-use crate::{
-    error::{Error, Kind, Result},
+use crate::model::{
+    Error, Result,
+    error::Kind,
     limits::{MAX_PARAM_BYTES, MAX_PARAM_VALUES},
 };
 

@@ -5,10 +5,9 @@
 
 use super::actor::Hand;
 use crate::{
-    disk::{JournalId, Place},
-    error::{Error, Kind, Result},
-    limits,
-    op::{Bytes, Entry, Invalidate, Op, Space, keys::sibling},
+    disk::JournalId,
+    model::{Bytes, Entry, Error, Place, Result, error::Kind, limits},
+    op::{Invalidate, Op, Space, keys::sibling},
     protocol::{
         Action, CacheOutcome, Claim, Expires, Found, Guarantee, Held, Outcome, Replayed, Scope,
         Spread, around,

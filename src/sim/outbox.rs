@@ -2,7 +2,7 @@
 
 use crate::{
     disk::{OutboxAction, OutboxGot, Ticket, Work},
-    error::{Error, Kind, Result},
+    model::{Error, Result, error::Kind},
 };
 use std::collections::BTreeMap;
 

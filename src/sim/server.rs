@@ -2,7 +2,7 @@
 
 use crate::{
     engine::{MemoryEngine, MemoryServer, Performer},
-    error::{Error, Kind},
+    model::{Error, error::Kind},
     op::{Commit, CommitReply, Fault, Invalidate, Op, Own, Read, ReadReply, Reply, keys::sibling},
 };
 use std::{cell::RefCell, time::Duration};

@@ -5,9 +5,12 @@ use super::{
 use crate::{
     cache::Cache,
     disk::{FileSystem, OUTBOX_FOLDER, Root},
-    error::{Error, Kind, Result, io_error},
     json::Style as JsonStyle,
-    limits,
+    model::{
+        Error, Result,
+        error::{Kind, io_error},
+        limits,
+    },
     op::Wait,
     protocol::{Guarantee, WhileAway},
 };

@@ -7,13 +7,12 @@ use super::{
 };
 use crate::{
     disk::{Session, digest},
-    error::{BoxError, Error, Kind, Result},
     json,
+    model::{BoxError, Bytes, Error, Result, error::Kind, token},
     nested::{self, Load},
-    op::{Bytes, keys},
+    op::keys,
     protocol::{self, Claim, Outcome, WhileAway, lock::Expect, read::Reader},
     rules::Params,
-    token,
 };
 use serde::{Serialize, de::DeserializeOwned};
 use std::{any::TypeId, fmt, marker::PhantomData, sync::Arc, time::Duration};

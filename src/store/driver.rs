@@ -5,8 +5,7 @@ use crate::{
     cache::{Look, now},
     disk::{JournalId, Session},
     engine::Ear,
-    error::Result,
-    limits,
+    model::{Result, limits},
     protocol::{Action, Answer, Run, Step, recover},
 };
 use std::{collections::HashSet, sync::Arc, thread, time::Duration};

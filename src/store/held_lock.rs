@@ -1,8 +1,7 @@
 use super::Store;
 use crate::{
     cache::now,
-    error::Result,
-    lock_holder::LockHolder,
+    model::{LockHolder, Result},
     op::{Holders, HoldersReply},
     protocol::value,
 };

@@ -8,9 +8,8 @@ use super::{
 use crate::{
     cache::{Task, now},
     disk::{Known, Session},
-    error::{Error, Kind, Result},
     json::{self, Outer},
-    op::{Bytes, Entry, Lock},
+    model::{Bytes, Entry, Error, Lock, Result, error::Kind},
     protocol::{
         self, Held, Outcome, Run,
         group::Member,

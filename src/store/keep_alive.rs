@@ -4,9 +4,8 @@ use super::{Inner, Store};
 use crate::{
     cache::{Cache, Hurry, Task, now},
     engine::Watch,
-    error::{Error, Kind},
-    limits,
-    op::{Lock, keys},
+    model::{Error, Lock, error::Kind, limits},
+    op::keys,
     protocol::{self, Expires},
 };
 use std::{

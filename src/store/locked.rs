@@ -1,5 +1,5 @@
 use super::{LostLock, Save, SaveError, hold::Hold};
-use crate::{error::Result, protocol::Outcome};
+use crate::{model::Result, protocol::Outcome};
 use serde::Serialize;
 use std::{
     fmt,

@@ -25,8 +25,8 @@ pub use transaction::{Documents, Transaction, TransactionError, Values};
 use crate::{
     cache::Cache,
     disk::Root,
-    error::Result,
     json::Style as JsonStyle,
+    model::Result,
     op::{ClearLocks, ClearLocksReply, Wait},
     protocol::{Guarantee, WhileAway},
     rules::Params,

@@ -1,10 +1,9 @@
 //! Everything that has a name: where a document lives, its entry, its lock.
 
 use crate::{
-    disk::{Place, READ_ONLY_MARKER},
-    error::{Error, Kind, Result},
-    limits,
-    op::{Entry, Space, keys},
+    disk::READ_ONLY_MARKER,
+    model::{Entry, Error, Place, Result, error::Kind, limits},
+    op::{Space, keys},
     rules::{Params, Rules, Template},
 };
 use std::time::Duration;

@@ -2,11 +2,9 @@
 
 use super::{Save, Store, names::Names};
 use crate::{
-    error::Result,
-    op::{Bytes, Entry},
+    model::{Bytes, Entry, Result, token},
     protocol::save::{Plan, Writer},
     rules::Params,
-    token,
 };
 
 impl Store {

@@ -1,5 +1,10 @@
 use super::Locked;
-use crate::{error::Error, limits, op::Wait, protocol::Guarantee, rules::Params};
+use crate::{
+    model::{Error, limits},
+    op::Wait,
+    protocol::Guarantee,
+    rules::Params,
+};
 use std::{fmt, time::Duration};
 
 /// What one save says beyond the document: its tasks, and params that only it has.

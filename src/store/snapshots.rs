@@ -5,9 +5,8 @@
 //! parsed before is returned only for the same bytes.
 
 use crate::{
-    disk::{Identity, Place, Version},
-    error::Result,
-    limits,
+    disk::{Identity, Version},
+    model::{Place, Result, limits},
 };
 use quick_cache::{
     DefaultHashBuilder, Equivalent, OptionsBuilder, Weighter,

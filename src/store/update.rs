@@ -3,9 +3,8 @@
 use super::{Document, Save};
 use crate::{
     disk::Session,
-    error::{BoxError, Error, Kind, Result},
     json::{self, Outer},
-    limits,
+    model::{BoxError, Error, Result, error::Kind, limits},
     nested::{self, Load},
     protocol::{
         self, Outcome,

@@ -2,10 +2,9 @@
 
 use crate::{
     cache::{Cache, now},
-    disk::{FileAction, Folder, Got, Identity, Place, Sidecar},
-    error::{Error, Kind, Result},
-    limits,
-    op::{Bytes, Entry, Stamp, keys},
+    disk::{FileAction, Folder, Got, Identity, Sidecar},
+    model::{Bytes, Entry, Error, Place, Result, Stamp, error::Kind, limits, token},
+    op::keys,
     protocol::{
         Action, Answer, CacheOutcome, Claim, Expires, Guarantee, Run, Step,
         lock::{self, Expect, WhileAway},
@@ -13,7 +12,6 @@ use crate::{
         save::{self, Plan, Right, Writer},
     },
     rules::Params,
-    token,
 };
 use std::{thread, time::Duration};
 

@@ -2,7 +2,8 @@
 
 use super::{Invalidation, Work};
 use crate::{
-    op::{Entry, Lock, Raise, Stamp},
+    model::{Entry, Lock, Stamp},
+    op::Raise,
     rules::{ParamValue, Params},
 };
 use serde::{Deserialize, Serialize};

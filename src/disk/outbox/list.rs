@@ -7,7 +7,7 @@ use super::{
 };
 use crate::{
     disk::{folder, os_lock},
-    error::{Result, io_error},
+    model::{Result, error::io_error},
 };
 use rustix::fs::{Mode, OFlags};
 use std::path::{Path, PathBuf};

@@ -19,9 +19,12 @@ mod tests;
 pub(crate) use list::{Listed, list};
 
 use crate::{
-    error::{Error, Kind, Result, io_error},
-    limits,
-    op::{Entry, Lock, Raise},
+    model::{
+        Entry, Error, Lock, Result,
+        error::{Kind, io_error},
+        limits,
+    },
+    op::Raise,
     rules::Params,
 };
 use file::{Folder, OwnFile, Sync};

@@ -3,7 +3,7 @@
 use super::session::Step;
 use crate::{
     disk::{FileAction, Got, Journal, journal},
-    error::Result,
+    model::Result,
 };
 use std::io;
 

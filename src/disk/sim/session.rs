@@ -1,7 +1,10 @@
 use super::{FileId, SimDisk, Weakness};
 use crate::{
-    disk::{FileAction, Folder, Got, Identity, Place, READ_ONLY_MARKER, Sidecar, sidecar, temp},
-    error::{Error, Kind, Result, io_error},
+    disk::{FileAction, Folder, Got, Identity, READ_ONLY_MARKER, Sidecar, sidecar, temp},
+    model::{
+        Error, Place, Result,
+        error::{Kind, io_error},
+    },
 };
 use std::{collections::BTreeMap, io, path::Path};
 
@@ -225,7 +228,7 @@ impl Step<'_> {
         }
     }
 
-    pub(super) fn failed(&self, action: &'static str, kind: io::ErrorKind) -> crate::error::Error {
+    pub(super) fn failed(&self, action: &'static str, kind: io::ErrorKind) -> crate::model::Error {
         io_error(Path::new(&self.place.path()), action, kind.into())
     }
 

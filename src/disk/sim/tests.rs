@@ -3,11 +3,10 @@
 use super::{SimDisk, SimSession};
 use crate::{
     disk::{
-        FileAction, FileSystem, Got, Identity, Journal, JournalId, Place, READ_ONLY_MARKER, Root,
-        Session, Sidecar, journal::Member, sidecar,
+        FileAction, FileSystem, Got, Identity, Journal, JournalId, READ_ONLY_MARKER, Root, Session,
+        Sidecar, journal::Member, sidecar,
     },
-    error::Result,
-    op::Stamp,
+    model::{Place, Result, Stamp},
 };
 use proptest::{prelude::*, sample::select};
 use std::{collections::BTreeMap, sync::Arc};

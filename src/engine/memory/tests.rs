@@ -6,11 +6,13 @@ use super::{
 };
 use crate::{
     engine::Performer as _,
-    error::Effect,
-    limits::{FENCE_LIFE, MAX_FENCE, MAX_LIFE_MS},
+    model::{
+        Effect, Entry, Lock, Stamp,
+        limits::{FENCE_LIFE, MAX_FENCE, MAX_LIFE_MS},
+    },
     op::{
-        Acquire, AcquireReply, Ask, Commit, CommitReply, Entry, Fault, Lock, Own, Read, ReadReply,
-        Renew, RenewReply, Stamp, keys::sibling,
+        Acquire, AcquireReply, Ask, Commit, CommitReply, Fault, Own, Read, ReadReply, Renew,
+        RenewReply, keys::sibling,
     },
 };
 use std::{sync::Arc, time::Duration};

@@ -3,7 +3,7 @@
 use super::*;
 use crate::{
     engine::{Acl, EngineReport, RulesFacts},
-    error::Error,
+    model::Error,
     op::{ClearLocks, Holders, Op, Read, Release, Renew, keys::channel},
     rules::{Params, Rules},
 };

@@ -32,7 +32,7 @@ fn config(url: impl Into<String>, tls: &TlsOptions) -> ServerConfig {
 fn refusal(url: &str, tls: &TlsOptions) -> String {
     let error = ServerEngine::open(config(url, tls)).map(drop).unwrap_err();
     assert!(error.is_unavailable(), "{error:?}");
-    assert_eq!(error.effect(), crate::error::Effect::None);
+    assert_eq!(error.effect(), crate::model::Effect::None);
     error.to_string()
 }
 

@@ -12,8 +12,7 @@ use crate::{
         refusal::unavailable,
         session::Session,
     },
-    error::{Effect, Error, Kind, Result},
-    limits,
+    model::{Effect, Error, Result, error::Kind, limits},
     op::Fault,
 };
 use redis::Value;

@@ -20,8 +20,7 @@ use super::{
     session::Session,
 };
 use crate::{
-    error::{Error, Kind, Result},
-    limits,
+    model::{Error, Result, error::Kind, limits},
     op::{Fault, Op, Space},
 };
 use cluster::Cluster;

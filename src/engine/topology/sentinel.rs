@@ -13,7 +13,7 @@ use crate::{
         reply::server_error,
         session::Session,
     },
-    error::{Effect, Error, Kind, Result},
+    model::{Effect, Error, Result, error::Kind},
     op::Fault,
 };
 use redis::Value;

@@ -3,8 +3,7 @@
 use super::{Plan, Way, after, commit::scope, places};
 use crate::{
     disk::{FileAction, Got, Journal, JournalId, Sidecar, digest, journal},
-    error::{Effect, Error, Kind, Result},
-    limits,
+    model::{Effect, Error, Result, error::Kind, limits},
     protocol::{
         Io,
         files::unsteady,

@@ -3,8 +3,8 @@
 use super::{Member, Plan, Way};
 use crate::{
     disk::Invalidation,
-    error::Error,
-    op::{Commit, Own, Stamp},
+    model::{Error, Stamp},
+    op::{Commit, Own},
     protocol::{
         Io,
         defer::defer,

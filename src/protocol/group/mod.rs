@@ -24,9 +24,9 @@ use super::{
     spread::Spread,
 };
 use crate::{
-    disk::{FileAction, Identity, Invalidation, JournalId, Place, Sidecar},
-    error::{Error, Result},
-    op::{Bytes, Entry, Raise, Stamp, Wait},
+    disk::{FileAction, Identity, Invalidation, JournalId, Sidecar},
+    model::{Bytes, Entry, Error, Place, Result, Stamp},
+    op::{Raise, Wait},
     rules::Params,
 };
 use announce::{announce, undo};

@@ -3,7 +3,7 @@
 
 use crate::{
     disk::{FileAction, sim::SimDisk},
-    error::Effect,
+    model::Effect,
     op::Op,
     protocol::{Action, CacheOutcome, Guarantee, lock::Expect},
     sim::{

@@ -4,8 +4,7 @@
 use crate::{
     disk::sim::{SimDisk, Weakness},
     engine::MemoryServer,
-    error::Result,
-    op::Stamp,
+    model::{Result, Stamp},
     protocol::{Durability, Guarantee},
     sim::{
         actor::Hand,

@@ -3,8 +3,8 @@
 
 use crate::{
     disk::{FileAction, sim::SimDisk},
-    error::{Error, Result},
-    op::{Ask as _, Entry, Op, Read, ReadReply, Reply, keys::sibling},
+    model::{Entry, Error, Result},
+    op::{Ask as _, Op, Read, ReadReply, Reply, keys::sibling},
     protocol::{Action, Guarantee, lock::Expect},
     sim::{
         actor::Hand,
@@ -119,7 +119,9 @@ async fn act(paper: Paper, hand: Hand, part: Part, number: u64) -> Result<()> {
             let held = paper.lock(&hand, Expect::Document, WAIT).await;
             // Whoever does not get the lock is not robbed of it.
             let Ok(held) = held else {
-                return Err(Error::new(crate::error::Kind::Config("no lock".to_owned())));
+                return Err(Error::new(crate::model::error::Kind::Config(
+                    "no lock".to_owned(),
+                )));
             };
             paper.save(&hand, held, number).await.map(drop)
         }

@@ -1,8 +1,5 @@
 use super::*;
-use crate::{
-    error::{Error, Kind},
-    op::Stamp,
-};
+use crate::model::{Error, Stamp, error::Kind};
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{

@@ -6,14 +6,12 @@ use super::{Document, Save, Store, hold::Hold};
 use crate::{
     cache::now,
     disk::JournalId,
-    error::{Error, Kind, Result},
-    op::Bytes,
+    model::{Bytes, Error, Result, error::Kind, token},
     protocol::{
         Outcome,
         group::{self, Plan},
     },
     store::LostLock,
-    token,
 };
 use arcstr::Substr;
 use std::{

@@ -1,9 +1,8 @@
 //! Params: that fit, that nearly collide, and that break what they can.
 
 use crate::{
-    limits,
+    model::{limits, text},
     rules::{ParamValue, Params, Rules},
-    text,
 };
 use proptest::{prelude::*, sample::select};
 use std::collections::BTreeMap;

@@ -1,7 +1,7 @@
 //! What everybody in a history was told, and whether that may be.
 
 use crate::{
-    error::{Error, Kind},
+    model::{Error, error::Kind},
     protocol::{CacheOutcome, save::Saved},
     sim::cast::{Saves, Way},
 };

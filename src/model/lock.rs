@@ -1,6 +1,14 @@
-//! Who holds a lock: as errors, guards and the server's operations say it.
+//! A lock, and who holds it.
 
 use std::{fmt, time::Duration};
+
+/// A lock and the value that shows who holds it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Lock {
+    pub(crate) key: String,
+    /// Compared whole.
+    pub(crate) value: String,
+}
 
 /// Who holds a lock.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -4,7 +4,7 @@ mod problem;
 
 pub use problem::Problem;
 
-use crate::lock_holder::LockHolder;
+use crate::model::lock::LockHolder;
 use std::{
     error::Error as StdError,
     fmt,
