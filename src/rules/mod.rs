@@ -309,8 +309,8 @@ impl Rules {
         Ok(axes.map(|param| &*self.compiled.params[*param]).collect())
     }
 
-    /// How long a controller's entries live: what it says itself, else the file's default, else
-    /// [`DEFAULT_ENTRY_TTL`].
+    /// How long a controller's entries live: what it says itself, else the file's default, else 72
+    /// hours.
     ///
     /// # Errors
     /// The controller is unknown.

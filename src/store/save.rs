@@ -57,7 +57,7 @@ impl Save {
     }
 
     /// Waits after the commit until so many replicas have it, or the time is over: a failover to one of them then forgets
-    /// nothing of it. From 1 ms to 60 s; no replicas is no wait. By default as the store says
+    /// nothing of it. `time` is clamped to 1 ms to 60 s; no replicas is no wait. By default as the store says
     /// ([`StoreBuilder::wait_replicas`](crate::StoreBuilder::wait_replicas)).
     ///
     /// [`Outcome::replicas`](crate::Outcome::replicas) says how many had it in time; too few is no failure.

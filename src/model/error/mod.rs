@@ -334,7 +334,8 @@ impl Error {
         }
     }
 
-    /// Everything that is wrong with the rules file; empty for other errors.
+    /// Everything that is wrong with the rules file; empty for other errors. Past 100 problems, one more says how many are not
+    /// listed.
     #[must_use]
     pub fn problems(&self) -> &[Problem] {
         match self.kind() {
