@@ -26,10 +26,10 @@
 
 mod cache;
 mod disk;
+mod drive;
 mod engine;
 mod json;
 mod model;
-mod nested;
 mod op;
 mod protocol;
 mod raw;

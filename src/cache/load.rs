@@ -1,16 +1,16 @@
 //! Values that are loaded on a miss, under a lease.
 
-use super::{Cache, held::Held, now};
+use super::{Cache, held::Held};
 use crate::{
+    drive::nested::{self, Load},
     json::{self, Style as JsonStyle},
     model::{BoxError, Entry, Error, Result, error::Kind, token},
-    nested::{self, Load},
     op::{Invalidate, keys},
-    protocol::{Action, Answer, Run, Step, load, mismatch},
+    protocol::load,
     rules::Params,
 };
 use serde::{Serialize, de::DeserializeOwned};
-use std::{any::TypeId, sync::Arc, thread, time::Duration};
+use std::{any::TypeId, sync::Arc, time::Duration};
 
 /// What a reader does about an entry that somebody else is loading, or is about to change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -281,23 +281,5 @@ impl Cache {
             early,
             patience: self.response_timeout(),
         })
-    }
-
-    /// The blocking driver of runs that touch no file.
-    pub(crate) fn drive<D>(&self, mut run: Run<D>) -> Result<D> {
-        let mut answer = None;
-        loop {
-            answer = Some(match run.resume(answer.take(), now()) {
-                Step::Done(done) => return done,
-                Step::Do(Action::Server(op)) => Answer::Server(self.perform(op)),
-                Step::Do(Action::Disk(..)) => Answer::Disk(Err(mismatch("a run without files"))),
-                Step::Do(Action::Outbox(action)) => Answer::Outbox(self.keep(&action)),
-                Step::Do(Action::Listen(..)) => return Err(mismatch("a run without locks")),
-                Step::Do(Action::Sleep(pause)) => {
-                    thread::sleep(pause);
-                    Answer::Slept
-                }
-            });
-        }
     }
 }

@@ -1,8 +1,8 @@
 //! Keys and values: rules, an engine and what they have done so far.
 
 mod around;
+mod backend;
 mod builder;
-mod clock;
 mod echo;
 mod held;
 mod life;
@@ -14,7 +14,6 @@ mod stats;
 mod timer;
 
 pub use builder::{CacheBuilder, CrossSlot};
-pub(crate) use clock::now;
 pub use load::{OnBusy, PutOutcome};
 pub use outbox::{OutboxFile, OutboxRecord};
 pub use stats::Stats;
@@ -22,6 +21,7 @@ pub(crate) use timer::{Hurry, Task};
 
 use crate::{
     disk::{Invalidation, Outbox, OutboxAction, OutboxGot},
+    drive::now,
     engine::{Breaker, Ear, EngineReport, Watch},
     model::{Entry, Result},
     op::{Ask, Fault, Invalidate, InvalidateReply, Op, Reply, Space, keys},

@@ -7,9 +7,9 @@ use super::{
 };
 use crate::{
     disk::{Session, digest},
+    drive::nested::{self, Load},
     json,
     model::{BoxError, Bytes, Error, Result, error::Kind, token},
-    nested::{self, Load},
     op::keys,
     protocol::{self, Claim, Outcome, WhileAway, lock::Expect, read::Reader},
     rules::Params,

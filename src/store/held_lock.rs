@@ -1,6 +1,6 @@
 use super::Store;
 use crate::{
-    cache::now,
+    drive::now,
     model::{LockHolder, Result},
     op::{Holders, HoldersReply},
     protocol::value,

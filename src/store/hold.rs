@@ -6,8 +6,9 @@ use super::{
     names::Names,
 };
 use crate::{
-    cache::{Task, now},
+    cache::Task,
     disk::{Known, Session},
+    drive::now,
     json::{self, Outer},
     model::{Bytes, Entry, Error, Lock, Result, error::Kind},
     protocol::{

@@ -2,7 +2,8 @@
 
 use super::{Inner, Store};
 use crate::{
-    cache::{Cache, Hurry, Task, now},
+    cache::{Cache, Hurry, Task},
+    drive::now,
     engine::Watch,
     model::{Error, Lock, error::Kind, limits},
     op::keys,

@@ -1,14 +1,15 @@
 //! Documents: files below a root, each with a lock, an entry on the server and rules about what depends on it.
 
+mod backend;
 mod builder;
 mod document;
-mod driver;
 mod held_lock;
 mod hold;
 mod keep_alive;
 mod locked;
 mod names;
 mod plan;
+mod recovery;
 mod save;
 mod snapshots;
 mod transaction;

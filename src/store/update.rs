@@ -3,9 +3,9 @@
 use super::{Document, Save};
 use crate::{
     disk::Session,
+    drive::nested::{self, Load},
     json::{self, Outer},
     model::{BoxError, Error, Result, error::Kind, limits},
-    nested::{self, Load},
     protocol::{
         self, Outcome,
         save::{Right, Writer},

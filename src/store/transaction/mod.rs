@@ -4,8 +4,8 @@ mod tuples;
 
 use super::{Document, Save, Store, hold::Hold};
 use crate::{
-    cache::now,
     disk::JournalId,
+    drive::now,
     model::{Bytes, Error, Result, error::Kind, token},
     protocol::{
         Outcome,
