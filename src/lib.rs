@@ -7,7 +7,7 @@
 //!   [`Save`] what one save adds, [`Outcome`] what it came to; [`Transaction`] saves several as one. What the server did not take is kept in an outbox and
 //!   replayed ([`Replayed`]).
 //! - [`RawObject`] keeps a foreign document byte for byte but for the members that are set.
-//! - [`Error`] is the one error; [`limits`] has every bound.
+//! - [`Error`] is the one error; [`limits`] are those of rules files and params. Each option states its own bounds.
 //! - `testing` (feature `testing`): a private throw-away server, a proxy that counts and cuts; with `strategies`, strategies for property tests.
 //!
 //! # Examples
@@ -26,11 +26,10 @@
 
 mod cache;
 mod disk;
+mod drive;
 mod engine;
-mod error;
 mod json;
-pub mod limits;
-mod nested;
+mod model;
 mod op;
 mod protocol;
 mod raw;
@@ -41,16 +40,14 @@ mod store;
 #[cfg(feature = "testing")]
 #[cfg_attr(docsrs, doc(cfg(feature = "testing")))]
 pub mod testing;
-mod text;
-mod token;
 
 pub use cache::{
     Cache, CacheBuilder, CrossSlot, OnBusy, OutboxFile, OutboxRecord, PutOutcome, Stats,
 };
 pub use disk::FileSystem;
 pub use engine::{Acl, BreakerState, Credentials, Engine, EngineReport, TlsOptions};
-pub use error::{BoxError, Effect, Error, Problem};
 pub use json::Style as JsonStyle;
+pub use model::{BoxError, Effect, Error, LockHolder, Problem, Result, limits};
 pub use protocol::{CacheOutcome, Durability, Guarantee, Outcome, Reach, Replayed, WhileAway};
 pub use raw::RawObject;
 pub use rules::{
@@ -62,34 +59,6 @@ pub use store::{
     Document, Documents, HeldLock, KeepAlive, Locked, LostLock, Save, SaveError, Store,
     StoreBuilder, Transaction, TransactionError, Values,
 };
-
-/// The crate's result: its one [`Error`] unless said otherwise.
-pub type Result<T, E = Error> = std::result::Result<T, E>;
-
-/// Who holds a lock.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct LockHolder {
-    /// `host:pid`, or the lock's whole value where it is not in the library's form.
-    pub owner: String,
-    /// How long the lock still lives unless it is renewed; [`Duration::MAX`](std::time::Duration::MAX) for a foreign one
-    /// that never ends by itself.
-    pub remaining: std::time::Duration,
-}
-
-impl std::fmt::Display for LockHolder {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        if self.remaining == std::time::Duration::MAX {
-            return write!(f, "{}, and does not run out by itself", self.owner);
-        }
-        write!(
-            f,
-            "{}, {:.1} s left",
-            self.owner,
-            self.remaining.as_secs_f64()
-        )
-    }
-}
 
 /// The README's program runs as a test.
 #[cfg(doctest)]

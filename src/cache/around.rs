@@ -2,10 +2,9 @@
 
 use super::{Cache, Task};
 use crate::{
-    BoxError, CacheOutcome, Error, Params, Result,
-    error::Kind,
-    protocol::{Intent, Scope, around},
-    token,
+    model::{BoxError, Error, Result, error::Kind, token},
+    protocol::{CacheOutcome, Intent, Scope, around},
+    rules::Params,
 };
 use std::sync::{Arc, Mutex, PoisonError};
 

@@ -2,14 +2,17 @@ use super::{
     Cache, Inner, OnBusy, entries, life::Lives, replayer::Replayer, stats::Counters, timer::Timer,
 };
 use crate::{
-    BoxError, Credentials, Engine, Error, Params, Result, Rules, TlsOptions,
     disk::Outbox,
     engine::{
-        Breaker, CredentialsSource, MemoryEngine, MemoryServer, Performer, RulesFacts,
-        ServerConfig, ServerEngine, TopologyConfig,
+        Breaker, Credentials, CredentialsSource, Engine, MemoryEngine, MemoryServer, Performer,
+        RulesFacts, ServerConfig, ServerEngine, TlsOptions, TopologyConfig,
     },
-    error::{Kind, io_error},
-    limits,
+    model::{
+        BoxError, Error, Result,
+        error::{Kind, io_error},
+        limits,
+    },
+    rules::{Params, Rules},
 };
 use std::{
     path::{Path, PathBuf},

@@ -6,8 +6,8 @@
 
 use crate::{
     engine::{RunId, Servers},
-    limits,
-    op::{Entry, Lock, Op},
+    model::{Entry, Lock, limits},
+    op::Op,
     rules::slot,
 };
 use arcstr::Substr;

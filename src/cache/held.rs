@@ -2,8 +2,7 @@
 
 use super::{Cache, Task};
 use crate::{
-    Result,
-    op::{Bytes, Entry},
+    model::{Bytes, Entry, Result},
     protocol::load,
 };
 use std::{sync::Arc, time::Duration};

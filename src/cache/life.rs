@@ -1,6 +1,6 @@
 //! How long entries live, and how long before their end they are loaded anew.
 
-use crate::{Error, Result, error::Kind, limits, token};
+use crate::model::{Error, Result, error::Kind, limits, token};
 use std::time::Duration;
 
 /// What a cache's options make of the life that the rules give an entry.

@@ -1,17 +1,16 @@
 //! Values that are loaded on a miss, under a lease.
 
-use super::{Cache, held::Held, now};
+use super::{Cache, held::Held};
 use crate::{
-    BoxError, Error, JsonStyle, Params, Result,
-    error::Kind,
-    json,
-    nested::{self, Load},
-    op::{Entry, Invalidate, keys},
-    protocol::{Action, Answer, Run, Step, load, mismatch},
-    token,
+    drive::nested::{self, Load},
+    json::{self, Style as JsonStyle},
+    model::{BoxError, Entry, Error, Result, error::Kind, token},
+    op::{Invalidate, keys},
+    protocol::load,
+    rules::Params,
 };
 use serde::{Serialize, de::DeserializeOwned};
-use std::{any::TypeId, sync::Arc, thread, time::Duration};
+use std::{any::TypeId, sync::Arc, time::Duration};
 
 /// What a reader does about an entry that somebody else is loading, or is about to change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,7 +35,7 @@ pub enum PutOutcome {
 }
 
 /// Where an entry is, and how long it lives by the rules.
-struct Place {
+struct Target {
     entry: Entry,
     ttl: Duration,
 }
@@ -49,8 +48,8 @@ impl Cache {
     ///
     /// A controller that the rules do not have, a param that is missing or may not stand in a key, or a server that is away.
     pub fn get(&self, controller: &str, params: &Params) -> Result<Option<Arc<[u8]>>> {
-        let place = self.place(controller, params)?;
-        self.drive(load::get(place.entry))
+        let target = self.target(controller, params)?;
+        self.drive(load::get(target.entry))
     }
 
     /// The value; where the server has none, `load` makes it, and it is filled for the next reader.
@@ -92,16 +91,16 @@ impl Cache {
         params: &Params,
         load: impl FnOnce() -> Result<B, BoxError>,
     ) -> Result<Arc<[u8]>> {
-        let place = self.place(controller, params)?;
+        let target = self.target(controller, params)?;
         let (owner, kind) = (Arc::as_ptr(&self.0) as usize, TypeId::of::<Self>());
         let would_wait = matches!(self.0.on_busy, OnBusy::Wait(_));
-        let for_itself = would_wait && Load::is_under_way(owner, kind, &place.entry.value);
+        let for_itself = would_wait && Load::is_under_way(owner, kind, &target.entry.value);
         let wait = match self.0.on_busy {
             OnBusy::Wait(wait) if !for_itself => wait,
             OnBusy::Wait(_) | OnBusy::LoadWithoutFilling => Duration::ZERO,
         };
-        let early = self.0.lives.early(place.ttl);
-        let claim = self.claim(place.entry.clone(), wait, early)?;
+        let early = self.0.lives.early(target.ttl);
+        let claim = self.claim(target.entry.clone(), wait, early)?;
         let begun = self.drive(load::begin(claim))?;
         let is_early = matches!(begun, load::Begun::Early(_));
         let held = match begun {
@@ -110,15 +109,15 @@ impl Cache {
                 return Ok(value);
             }
             load::Begun::Leased(token) | load::Begun::Early(token) => {
-                Some(Held::new(self, place.entry.clone(), token))
+                Some(Held::new(self, target.entry.clone(), token))
             }
             load::Begun::Unleased if for_itself => {
-                return Err(nested::refused(&place.entry.value));
+                return Err(nested::refused(&target.entry.value));
             }
             load::Begun::Unleased => None,
         };
         self.counters().loads.add();
-        let name = place.entry.value.to_string();
+        let name = target.entry.value.to_string();
         let begun = Load { owner, kind, name }.begin();
         let loaded = load();
         drop(begun);
@@ -128,14 +127,14 @@ impl Cache {
                 drop(held);
                 let failed = Error::new(Kind::Caller(e));
                 return if is_early {
-                    self.present(place.entry, failed)
+                    self.present(target.entry, failed)
                 } else {
                     Err(failed)
                 };
             }
         };
         if let Some(held) = held {
-            held.fill(&value, self.entry_life(place.ttl))?;
+            held.fill(&value, self.entry_life(target.ttl))?;
         }
         Ok(value)
     }
@@ -167,22 +166,22 @@ impl Cache {
         params: &Params,
         value: impl Into<Arc<[u8]>>,
     ) -> Result<PutOutcome> {
-        let place = self.place(controller, params)?;
+        let target = self.target(controller, params)?;
         // Those who load an older one must not fill it later.
         let gone = Invalidate {
-            entries: vec![place.entry.clone()],
+            entries: vec![target.entry.clone()],
             raises: Vec::new(),
             token: String::new(),
             release: None,
         };
         self.ask(gone).map_err(crate::op::Fault::into_error)?;
-        let claim = self.claim(place.entry.clone(), Duration::ZERO, Duration::ZERO)?;
+        let claim = self.claim(target.entry.clone(), Duration::ZERO, Duration::ZERO)?;
         let load::Begun::Leased(token) = self.drive(load::take(claim))? else {
             return Ok(PutOutcome::Refused);
         };
-        let held = Held::new(self, place.entry, token);
+        let held = Held::new(self, target.entry, token);
         Ok(
-            match held.fill(&value.into(), self.entry_life(place.ttl))? {
+            match held.fill(&value.into(), self.entry_life(target.ttl))? {
                 load::Filled::Set => PutOutcome::Set,
                 load::Filled::Refused | load::Filled::Unknown => PutOutcome::Refused,
             },
@@ -256,14 +255,14 @@ impl Cache {
         self.put(controller, params, bytes)
     }
 
-    fn place(&self, controller: &str, params: &Params) -> Result<Place> {
+    fn target(&self, controller: &str, params: &Params) -> Result<Target> {
         let rules = self.rules();
         let value = rules.key(controller, params)?;
         let placeholders = rules.placeholders(controller)?;
         let first = placeholders.first().and_then(|name| params.get(name));
         let first = first.and_then(|value| value.values().first());
         let leases = keys::leases(&value, first.map(String::as_str)).into();
-        Ok(Place {
+        Ok(Target {
             entry: self.space().place_one(Entry {
                 value: value.into(),
                 leases,
@@ -282,23 +281,5 @@ impl Cache {
             early,
             patience: self.response_timeout(),
         })
-    }
-
-    /// The blocking driver of runs that touch no file.
-    pub(crate) fn drive<D>(&self, mut run: Run<D>) -> Result<D> {
-        let mut answer = None;
-        loop {
-            answer = Some(match run.resume(answer.take(), now()) {
-                Step::Done(done) => return done,
-                Step::Do(Action::Server(op)) => Answer::Server(self.perform(op)),
-                Step::Do(Action::Disk(..)) => Answer::Disk(Err(mismatch("a run without files"))),
-                Step::Do(Action::Outbox(action)) => Answer::Outbox(self.keep(&action)),
-                Step::Do(Action::Listen(..)) => return Err(mismatch("a run without locks")),
-                Step::Do(Action::Sleep(pause)) => {
-                    thread::sleep(pause);
-                    Answer::Slept
-                }
-            });
-        }
     }
 }

@@ -1,8 +1,8 @@
 //! Keys and values: rules, an engine and what they have done so far.
 
 mod around;
+mod backend;
 mod builder;
-mod clock;
 mod echo;
 mod held;
 mod life;
@@ -14,18 +14,19 @@ mod stats;
 mod timer;
 
 pub use builder::{CacheBuilder, CrossSlot};
-pub(crate) use clock::now;
 pub use load::{OnBusy, PutOutcome};
 pub use outbox::{OutboxFile, OutboxRecord};
 pub use stats::Stats;
 pub(crate) use timer::{Hurry, Task};
 
 use crate::{
-    EngineReport, KeyList, Params, Replayed, Result, Rules,
     disk::{Invalidation, Outbox, OutboxAction, OutboxGot},
-    engine::{Breaker, Ear, Watch},
-    op::{Ask, Entry, Fault, Invalidate, InvalidateReply, Op, Reply, Space, keys},
-    protocol::{CacheOutcome, Spread, deferred},
+    drive::now,
+    engine::{Breaker, Ear, EngineReport, Watch},
+    model::{Entry, Result},
+    op::{Ask, Fault, Invalidate, InvalidateReply, Op, Reply, Space, keys},
+    protocol::{CacheOutcome, Replayed, Spread, deferred},
+    rules::{KeyList, Params, Rules},
 };
 use arcstr::ArcStr;
 pub(crate) use replayer::Look;

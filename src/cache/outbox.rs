@@ -1,8 +1,9 @@
 //! Outboxes for people who look after them.
 
 use crate::{
-    Params, Result,
     disk::{self, Work},
+    model::Result,
+    rules::Params,
 };
 use std::{
     path::{Path, PathBuf},

@@ -3,15 +3,16 @@
 
 use super::echo::{Due, Echo, Keep, OnItsWay, Round};
 use crate::{
-    Result,
-    disk::{Outbox, OutboxAction},
+    disk::{Outbox, OutboxAction, OutboxGot},
+    drive::{Backend, drive_while},
     engine::{Breaker, RunId},
-    limits,
-    op::{Ask, Entry, Fault, Invalidate, Lock, Op},
-    protocol::{Action, Answer, Now, Replayed, Step, mismatch, replay},
+    model::{Entry, Lock, Result, limits},
+    op::{Ask, Fault, Invalidate, Op, Reply},
+    protocol::{Now, Replayed, replay},
 };
 use backon::{BackoffBuilder, ExponentialBuilder};
 use std::{
+    ops::ControlFlow,
     sync::{
         Arc, Condvar, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering::Relaxed},
@@ -324,38 +325,20 @@ impl Shared {
             return Ok(Replayed::default());
         }
         let _turn = lock(&self.turn);
-        let mut run = replay::replay(replay::How {
+        let run = replay::replay(replay::How {
             space: self.engine.space(),
             expand: self.expand.clone(),
         });
-        let mut answer = None;
-        let done = loop {
-            let action = match run.resume(answer.take(), Now::default()) {
-                Step::Done(done) => break done?,
-                Step::Do(_) if ended() => return Ok(Replayed::default()),
-                Step::Do(action) => action,
-            };
-            answer = Some(match action {
-                Action::Server(op) => {
-                    let done = self.engine.insist(&op);
-                    Answer::Server(done.map(|done| {
-                        // The record goes; a server that loses this deletion is to get it again.
-                        done.by.map(|by| self.echo.keep(op, by, Instant::now()));
-                        done.reply
-                    }))
-                }
-                Action::Outbox(action) => {
-                    let done = self.outbox.perform(&action);
-                    if matches!((&action, &done), (OutboxAction::Retire(_), Ok(_))) {
-                        // At once: a replay that is ended in between has done it all the same.
-                        self.replayed.fetch_add(1, Relaxed);
-                    }
-                    Answer::Outbox(done)
-                }
-                Action::Disk(..) | Action::Sleep(_) | Action::Listen(..) => {
-                    return Err(mismatch("a replay"));
-                }
-            });
+        let unless_ended = || {
+            if ended() {
+                ControlFlow::Break(())
+            } else {
+                ControlFlow::Continue(())
+            }
+        };
+        let done = match drive_while(run, self, unless_ended) {
+            ControlFlow::Continue(done) => done?,
+            ControlFlow::Break(()) => return Ok(Replayed::default()),
         };
         if done.records > 0 {
             log::info!(
@@ -368,10 +351,37 @@ impl Shared {
     }
 }
 
+impl Backend for &Shared {
+    /// A replay looks at no clock.
+    fn now(&self) -> Now {
+        Now::default()
+    }
+
+    fn server(&mut self, op: Op) -> Result<Reply, Fault> {
+        let done = self.engine.insist(&op)?;
+        // The record goes; a server that loses this deletion is to get it again.
+        done.by.map(|by| self.echo.keep(op, by, Instant::now()));
+        Ok(done.reply)
+    }
+
+    fn outbox(&mut self, action: &OutboxAction) -> Result<OutboxGot> {
+        let done = self.outbox.perform(action);
+        if matches!((action, &done), (OutboxAction::Retire(_), Ok(_))) {
+            // At once: a replay that is ended in between has done it all the same.
+            self.replayed.fetch_add(1, Relaxed);
+        }
+        done
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Cache, Params, Rules, disk::Invalidation};
+    use crate::{
+        cache::Cache,
+        disk::Invalidation,
+        rules::{Params, Rules},
+    };
     use std::cell::Cell;
 
     #[test]

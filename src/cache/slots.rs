@@ -1,6 +1,9 @@
 //! What a Cluster makes of the rules.
 
-use crate::{Rules, SlotFinding, Slots, limits};
+use crate::{
+    model::limits,
+    rules::{Rules, SlotFinding, Slots},
+};
 
 /// A line for each task and each controller whose commits may not stay in one hash slot.
 pub(super) fn warnings(rules: &Rules) -> Vec<String> {

@@ -1,4 +1,4 @@
-use crate::{BreakerState, engine};
+use crate::engine::{self, BreakerState};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 /// What a cache has done since it was opened.

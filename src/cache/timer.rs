@@ -1,6 +1,6 @@
 //! Work that is done again and again in the background: leases, marks and locks are renewed by it.
 
-use crate::limits;
+use crate::model::limits;
 use std::{
     collections::{BTreeMap, HashMap},
     panic::{AssertUnwindSafe, catch_unwind},
@@ -29,7 +29,7 @@ struct Shared {
 struct State {
     /// What waits for its time, by the time and the job's number.
     queue: BTreeMap<(Instant, u64), Job>,
-    places: HashMap<u64, Place>,
+    stages: HashMap<u64, Stage>,
     last: u64,
     threads: usize,
     /// Threads that wait for a job's time. While anything is queued there is one, unless all threads there may be are busy.
@@ -42,7 +42,7 @@ struct State {
 
 /// Where a job is.
 #[derive(Clone, Copy)]
-enum Place {
+enum Stage {
     Queued(Instant),
     /// A thread has it.
     Busy {
@@ -98,16 +98,16 @@ impl Hurry {
             return;
         };
         let mut state = shared.lock();
-        match state.places.get(&self.number).copied() {
-            Some(Place::Queued(at)) => {
+        match state.stages.get(&self.number).copied() {
+            Some(Stage::Queued(at)) => {
                 if let Some(job) = state.queue.remove(&(at, self.number)) {
                     state.put(Instant::now(), self.number, job);
                 }
                 shared.bell.notify_one();
             }
-            Some(Place::Busy { .. }) => {
+            Some(Stage::Busy { .. }) => {
                 let hurried = true;
-                state.places.insert(self.number, Place::Busy { hurried });
+                state.stages.insert(self.number, Stage::Busy { hurried });
             }
             None => {}
         }
@@ -128,9 +128,9 @@ impl Task {
             return;
         };
         let mut state = shared.lock();
-        let job = match state.places.remove(&self.0.number) {
-            Some(Place::Queued(at)) => state.queue.remove(&(at, self.0.number)),
-            Some(Place::Busy { .. }) | None => None,
+        let job = match state.stages.remove(&self.0.number) {
+            Some(Stage::Queued(at)) => state.queue.remove(&(at, self.0.number)),
+            Some(Stage::Busy { .. }) | None => None,
         };
         drop(state);
         // What the job owns may have work of its own to do.
@@ -146,7 +146,7 @@ impl Drop for Task {
 
 impl State {
     fn put(&mut self, at: Instant, number: u64, job: Job) {
-        self.places.insert(number, Place::Queued(at));
+        self.stages.insert(number, Stage::Queued(at));
         self.queue.insert((at, number), job);
     }
 }
@@ -190,8 +190,8 @@ impl Shared {
                 None
             });
             let mut state = self.lock();
-            let place = state.places.remove(&number);
-            if let (Some(Place::Busy { hurried }), Some(pause)) = (place, again) {
+            let stage = state.stages.remove(&number);
+            if let (Some(Stage::Busy { hurried }), Some(pause)) = (stage, again) {
                 let pause = if hurried { Duration::ZERO } else { pause };
                 state.put(Instant::now() + pause, number, job);
             }
@@ -210,7 +210,7 @@ impl Shared {
                 _ if state.stopped => break None,
                 Some(key) if key.0 <= now => {
                     let hurried = false;
-                    state.places.insert(key.1, Place::Busy { hurried });
+                    state.stages.insert(key.1, Stage::Busy { hurried });
                     break state.queue.remove(&key).map(|job| (key.1, job));
                 }
                 // Two stay: one takes it, and the other waits for the next.
@@ -284,7 +284,7 @@ mod tests {
             said.recv_timeout(PATIENCE).expect("at once");
         }
         assert_eq!(
-            timer.0.lock().places.len(),
+            timer.0.lock().stages.len(),
             1,
             "nothing of the dropped one is kept"
         );

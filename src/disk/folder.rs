@@ -1,7 +1,7 @@
 //! Small steps inside an open folder, all relative to its descriptor.
 
 use super::Identity;
-use crate::{Result, error::io_error, op::Stamp};
+use crate::model::{Result, Stamp, error::io_error};
 use rustix::{
     fs::{AtFlags, Dir, FileType, Gid, Mode, OFlags, Stat, Uid},
     io::{Errno, retry_on_intr},

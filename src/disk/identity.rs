@@ -4,10 +4,7 @@
 //! ticks: within one tick two changes have the same. So an identity tells a file apart only once its tick is over; until then
 //! the content decides.
 
-use crate::{
-    limits,
-    op::{Bytes, Stamp},
-};
+use crate::model::{Bytes, Stamp, limits};
 use xxhash_rust::xxh3::xxh3_64;
 
 /// A file as one look at it shows it.

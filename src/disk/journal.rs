@@ -4,12 +4,12 @@
 //! lock. It has one line, `<version> <digest> <JSON>`, or nothing yet: a transaction whose journal is not whole is none.
 
 use super::{
-    Invalidation, Place, folder,
+    Invalidation, folder,
     os_lock::Lockable,
     outbox::line::{self, Keys, Sealed},
     rights,
 };
-use crate::{limits, op::Stamp};
+use crate::model::{Place, Stamp, limits};
 use rustix::{
     fs::{Mode, OFlags},
     io::Errno,
@@ -33,15 +33,15 @@ pub(crate) struct JournalId(u64);
 impl JournalId {
     /// From its 16 hex digits.
     pub(crate) fn parse(text: &str) -> Option<Self> {
-        let digits = crate::token::is_hex_64(text).then_some(text)?;
+        let digits = crate::model::token::is_hex_64(text).then_some(text)?;
         u64::from_str_radix(digits, 16).ok().map(Self)
     }
 
     /// # Errors
     ///
     /// The operating system gives no random numbers.
-    pub(crate) fn random() -> crate::Result<Self> {
-        let text = crate::token::hex_128()?;
+    pub(crate) fn random() -> crate::model::Result<Self> {
+        let text = crate::model::token::hex_128()?;
         // Its first half: hex digits, whatever they are.
         Ok(Self::parse(&text[..16]).unwrap_or(Self(0)))
     }
@@ -162,7 +162,7 @@ impl Journal {
                     && !name.contains(['/', '\0'])
             };
             let ours = plain(&member.folder) && plain(&member.file);
-            (ours && crate::token::is_hex_64(&member.temp)).then(|| Member {
+            (ours && crate::model::token::is_hex_64(&member.temp)).then(|| Member {
                 place: Place {
                     folder: member.folder.into(),
                     file: member.file.into(),
@@ -254,7 +254,7 @@ pub(super) fn remove(dir: &File, name: &str) -> io::Result<()> {
     }
 }
 
-pub(super) fn list(dir: &File, path: &Path) -> crate::Result<Vec<JournalId>> {
+pub(super) fn list(dir: &File, path: &Path) -> crate::model::Result<Vec<JournalId>> {
     Ok(ids(folder::names(dir, path)?))
 }
 
@@ -273,8 +273,9 @@ pub(super) fn ids(names: Vec<String>) -> Vec<JournalId> {
 mod tests {
     use super::*;
     use crate::{
-        Params,
-        op::{Entry, Lock, Raise},
+        model::{Entry, Lock},
+        op::Raise,
+        rules::Params,
     };
 
     fn journal() -> Journal {

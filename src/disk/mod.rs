@@ -41,28 +41,13 @@ pub(crate) use outbox::{
 pub(crate) use root::Root;
 pub(crate) use session::Session;
 
-use crate::op::{Bytes, Stamp};
-use std::sync::Arc;
+use crate::model::{Bytes, Stamp};
 
 /// Below the root, for outboxes; hidden, as no run's folder is.
 pub(crate) const OUTBOX_FOLDER: &str = ".cachetx-outbox";
 
 /// The marker that forbids locks and writes in its folder.
 pub(crate) const READ_ONLY_MARKER: &str = "READONLY";
-
-/// Where a document lives below the root: two path components that were checked.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) struct Place {
-    pub(crate) folder: Arc<str>,
-    pub(crate) file: Arc<str>,
-}
-
-impl Place {
-    /// Relative to the root.
-    fn path(&self) -> String {
-        [&*self.folder, "/", &*self.file].concat()
-    }
-}
 
 /// What may be asked of a disk; as data, so that a simulated one can answer too.
 #[derive(Clone, Debug, PartialEq, Eq)]

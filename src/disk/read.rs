@@ -1,7 +1,7 @@
 //! Reading a document whole, with the identity that held still meanwhile.
 
 use super::{Got, Identity, Root, folder};
-use crate::{
+use crate::model::{
     Error, Result,
     error::{Kind, io_error},
     limits,

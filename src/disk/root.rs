@@ -1,6 +1,6 @@
-use super::{FileSystem, Got, Identity, OUTBOX_FOLDER, Place, folder, journal, read, rights};
-use crate::{
-    Error, Result,
+use super::{FileSystem, Got, Identity, OUTBOX_FOLDER, folder, journal, read, rights};
+use crate::model::{
+    Error, Place, Result,
     error::{Kind, io_error},
 };
 use rustix::{
@@ -166,7 +166,7 @@ mod tests {
 
     #[test]
     fn every_folder_that_gets_a_new_name_is_synced() {
-        let base = std::env::temp_dir().join(crate::token::hex_64().unwrap());
+        let base = std::env::temp_dir().join(crate::model::token::hex_64().unwrap());
         let path = base.join("a").join("b");
         assert_eq!(
             naming(&path),

@@ -1,13 +1,13 @@
 use super::{
-    FileAction, Folder, Got, Identity, Journal, Place, READ_ONLY_MARKER, Root,
+    FileAction, Folder, Got, Identity, Journal, READ_ONLY_MARKER, Root,
     folder::{self, Names},
     journal, obstacle,
     os_lock::Lockable,
     read, rights, sidecar,
     temp::{self, Temp},
 };
-use crate::{
-    Error, Result,
+use crate::model::{
+    Error, Place, Result,
     error::{Kind, io_error},
 };
 use rustix::{

@@ -1,7 +1,7 @@
 //! The sidecar's content: one line of fixed length, so that writing it over leaves nothing of the old one.
 
 use super::{JournalId, Sidecar, folder, os_lock::Lockable, rights};
-use crate::limits::MAX_FENCE;
+use crate::model::limits::MAX_FENCE;
 use rustix::{
     fs::{Mode, OFlags},
     io::Errno,

@@ -1,7 +1,7 @@
 //! Temporary files: written beside the document, locked by their writer while it lives.
 
 use super::{attributes, folder, os_lock::Lockable, rights};
-use crate::{Result, error::io_error, limits, op::Stamp};
+use crate::model::{Result, Stamp, error::io_error, limits};
 use rustix::{
     fs::{Mode, OFlags, Timespec, Timestamps, UTIME_OMIT},
     io::{Errno, retry_on_intr},
@@ -178,7 +178,7 @@ mod tests {
 
     #[test]
     fn a_sweep_never_takes_a_living_writer_s_file() {
-        let path = std::env::temp_dir().join(crate::token::hex_64().unwrap());
+        let path = std::env::temp_dir().join(crate::model::token::hex_64().unwrap());
         std::fs::create_dir(&path).unwrap();
         let dir = File::open(&path).unwrap();
         let done = AtomicBool::new(false);

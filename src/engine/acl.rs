@@ -1,7 +1,11 @@
 //! The permissions that each engine needs: for `cachetx acl`, and for a boot that looks for gaps.
 
 use super::{Engine, facts::RulesFacts, mode::Mode};
-use crate::{Error, Result, Rules, error::Kind, op::keys, rules::Template};
+use crate::{
+    model::{Error, Result, error::Kind},
+    op::keys,
+    rules::{Rules, Template},
+};
 use std::{collections::BTreeSet, fmt};
 
 /// A command that an engine needs.

@@ -7,7 +7,7 @@ use super::{
     transaction,
 };
 use crate::{
-    limits,
+    model::limits,
     op::{Acquire, AcquireReply},
 };
 use redis::Value;

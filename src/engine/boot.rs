@@ -17,7 +17,7 @@ use super::{
     watch,
     wire::Packed,
 };
-use crate::{Error, error::Kind};
+use crate::model::{Error, error::Kind};
 use redis::Value;
 
 /// What a boot found on one server.

@@ -2,9 +2,7 @@
 
 use super::{Counters, Ear, EngineReport, Performer, Servers, Taken, Watch};
 use crate::{
-    Error,
-    error::{Effect, Kind},
-    limits,
+    model::{Effect, Error, error::Kind, limits},
     op::{Fault, Op, Space},
 };
 use std::{
@@ -226,7 +224,8 @@ mod tests {
     use super::*;
     use crate::{
         engine::Bells,
-        op::{Read, ReadReply, Reply, keys},
+        model::Entry,
+        op::{Read, ReadReply, Reply},
     };
     use std::sync::{
         Arc,
@@ -283,7 +282,7 @@ mod tests {
 
     fn read(key: &str) -> Op {
         Op::Read(Read {
-            entry: keys::Entry {
+            entry: Entry {
                 value: key.into(),
                 leases: "l".into(),
             },

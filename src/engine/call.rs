@@ -5,12 +5,12 @@ use super::{
     wire::{self, Packed},
 };
 use crate::{
-    limits,
+    model::{Entry, Lock, limits},
     op::{
-        Acquire, Commit, Entry, Extend, Fill, GiveBack, Invalidate, Lease, Lock, Op, Own, Prepare,
-        Release, Renew,
+        Acquire, Commit, Extend, Fill, GiveBack, Invalidate, Lease, Op, Own, Prepare, Release,
+        Renew,
         keys::{channel, sibling},
-        stamp::{fill_voucher, voucher},
+        voucher::{fill_voucher, voucher},
     },
 };
 

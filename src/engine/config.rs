@@ -5,7 +5,7 @@ use super::{
     address::Address,
     link::{self, Target, Way},
 };
-use crate::{Error, Result, error::Kind, limits};
+use crate::model::{Error, Result, error::Kind, limits};
 use std::{fmt, time::Duration};
 
 /// What a connection needs to know, and how operations are to run on it.

@@ -1,6 +1,6 @@
 //! Who we are to a server, and where that is asked.
 
-use crate::BoxError;
+use crate::model::BoxError;
 use std::{fmt, panic, sync::Arc};
 
 /// A user and a password, or a password alone.

@@ -1,6 +1,10 @@
 //! What a boot has to know of the rules.
 
-use crate::{Params, Rules, Slots, limits, op::keys::sibling};
+use crate::{
+    model::limits,
+    op::keys::sibling,
+    rules::{Params, Rules, Slots},
+};
 
 #[derive(Clone, Debug)]
 pub(crate) struct RulesFacts {

@@ -1,9 +1,6 @@
 //! Why a round trip gave nothing.
 
-use crate::{
-    Error,
-    error::{Effect, Kind},
-};
+use crate::model::{Effect, Error, error::Kind};
 
 /// Why a round trip gave nothing.
 pub(super) enum Failure {

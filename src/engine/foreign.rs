@@ -6,7 +6,7 @@ use super::{
     session::{Session, is_wrong_type},
     source::ScriptName,
 };
-use crate::{Error, error::Kind};
+use crate::model::{Error, error::Kind};
 use redis::Value;
 
 /// What the library keeps under a key.

@@ -10,7 +10,7 @@ use super::{
     wire::Packed,
 };
 use crate::{
-    Effect,
+    model::Effect,
     op::{Op, Reply},
 };
 use redis::Value;

@@ -14,7 +14,10 @@ use super::{
     run_id::Identity,
     session::Session,
 };
-use crate::{Error, Result, error::Effect, limits, op::Fault};
+use crate::{
+    model::{Effect, Error, Result, limits},
+    op::Fault,
+};
 use std::{
     io,
     sync::{Arc, PoisonError, RwLock},

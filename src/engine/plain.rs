@@ -7,7 +7,7 @@ use super::{
     wire::Packed,
 };
 use crate::{
-    limits,
+    model::limits,
     op::{
         ClearLocks, ClearLocksReply, Holders, HoldersReply, Op, Read, ReadReply, Reply,
         keys::{channel, sibling},

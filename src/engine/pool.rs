@@ -1,7 +1,7 @@
 //! A bounded number of connections to one server, without a thread.
 
 use super::{link::Link, run_id::Identity, wire::Packed};
-use crate::limits;
+use crate::model::limits;
 use std::{
     ops::{Deref, DerefMut},
     sync::{Condvar, Mutex, MutexGuard, PoisonError},

@@ -1,9 +1,6 @@
 //! What a server's error replies mean: one table, and what is wrapped around their codes.
 
-use crate::{
-    Error,
-    error::{Effect, Kind},
-};
+use crate::model::{Effect, Error, error::Kind};
 
 /// What an error reply says about the server, or about the request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -5,7 +5,7 @@ use super::{
     refusal::{Meaning, is_midway, meaning, refused},
 };
 use crate::{
-    error::{Effect, Error},
+    model::{Effect, Error},
     op::{
         AcquireReply, ClearLocksReply, CommitReply, ExtendReply, FillReply, GiveBackReply,
         InvalidateReply, LeaseReply, Op, PrepareReply, ReadReply, ReleaseReply, RenewReply, Reply,

@@ -3,10 +3,8 @@
 
 use super::failure::Failure;
 use crate::{
-    Error,
-    error::Kind,
-    limits,
-    op::{Bytes, Op},
+    model::{Bytes, Error, error::Kind, limits},
+    op::Op,
 };
 
 /// The server's own bounds, in bytes.

@@ -45,7 +45,7 @@ impl Servers {
     /// One that has all keys.
     #[cfg(test)]
     pub(crate) fn one(run: RunId) -> Self {
-        Self::new(vec![(0..=crate::limits::SLOTS - 1, run)], true)
+        Self::new(vec![(0..=crate::model::limits::SLOTS - 1, run)], true)
     }
 
     /// Who has the slot; `None` where that one did not answer.

@@ -19,7 +19,7 @@ use super::{
     watch,
 };
 use crate::{
-    Effect, Result,
+    model::{Effect, Result},
     op::{Acquire, Ask as _, Fault, Op, Release, Reply, Space},
 };
 use std::{sync::Arc, time::Duration};

@@ -10,7 +10,7 @@ use super::{
     run_id::Identity,
     wire::Packed,
 };
-use crate::error::Effect;
+use crate::model::Effect;
 use redis::Value;
 use std::{io, time::Duration};
 

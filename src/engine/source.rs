@@ -1,6 +1,6 @@
 //! Puts the Lua files together into scripts.
 
-use crate::limits;
+use crate::model::limits;
 use std::sync::OnceLock;
 
 /// How a script is written for a server.

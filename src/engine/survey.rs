@@ -11,7 +11,7 @@ use super::{
     session::Session,
     wire::Packed,
 };
-use crate::limits;
+use crate::model::limits;
 use redis::{FromRedisValue, Value};
 use std::collections::BTreeMap;
 

@@ -5,7 +5,7 @@ use super::{
     reply::server_error,
     session::Session,
 };
-use crate::{Effect, Error};
+use crate::model::{Effect, Error};
 use redis::Value;
 
 /// The results of its commands, from the replies to all that was sent.

@@ -7,7 +7,7 @@ use super::{
     exact::{self, LongIntegers},
     is_white, path_to, refuse,
 };
-use crate::Result;
+use crate::model::Result;
 use serde::de::{DeserializeOwned, IgnoredAny};
 use serde_json::error::Category;
 use std::fmt;
@@ -43,9 +43,9 @@ fn text(bytes: &[u8]) -> Result<&str, String> {
     let text = std::str::from_utf8(bytes).map_err(|e| {
         let valid = str::from_utf8(&bytes[..e.valid_up_to()]).unwrap_or_default();
         let byte = bytes[valid.len()];
-        let place = Place::of(valid, valid.len());
+        let position = Position::of(valid, valid.len());
         format!(
-            "not UTF-8, which JSON has to be: byte 0x{byte:02x} at {place}; convert it to UTF-8"
+            "not UTF-8, which JSON has to be: byte 0x{byte:02x} at {position}; convert it to UTF-8"
         )
     })?;
     if text.bytes().all(is_white) {
@@ -65,7 +65,7 @@ fn explain<T: DeserializeOwned>(
     let message = without_place(e);
     match e.classify() {
         Category::Eof => {
-            let end = Place::of(text, text.len());
+            let end = Position::of(text, text.len());
             format!("ends too early, at {end}: {message}; it was cut short, restore it")
         }
         Category::Data => misfit::<T>(text, long, e, &message),
@@ -75,9 +75,9 @@ fn explain<T: DeserializeOwned>(
 
 fn bad_syntax(text: &str, at: usize, message: &str) -> String {
     if let Some((start, word)) = not_a_number(text, at) {
-        let place = Place::of(text, start);
+        let position = Position::of(text, start);
         return format!(
-            "`{word}` at {place} is not JSON; Python writes it for a float that has no value: put \
+            "`{word}` at {position} is not JSON; Python writes it for a float that has no value: put \
              a number or `null` in its place; nothing was changed"
         );
     }
@@ -85,7 +85,7 @@ fn bad_syntax(text: &str, at: usize, message: &str) -> String {
     if message == "number out of range" {
         return format!(
             "a number that ends at {} is out of the range of a 64-bit float",
-            Place::of(text, at)
+            Position::of(text, at)
         );
     }
     let advice = match message {
@@ -93,7 +93,7 @@ fn bad_syntax(text: &str, at: usize, message: &str) -> String {
         "recursion limit exceeded" => "; it is nested too deeply to be read safely",
         _ => "",
     };
-    format!("not JSON: {message} at {}{advice}", Place::of(text, at))
+    format!("not JSON: {message} at {}{advice}", Position::of(text, at))
 }
 
 /// The text is JSON but does not fit `T`: reads it again, this time keeping track of the path.
@@ -112,8 +112,8 @@ fn misfit<T: DeserializeOwned>(
     };
     // An error that a `Deserialize` of the caller's makes up itself may come without a place.
     if e.line() > 0 {
-        let place = Place::of(text, stopped_at(text, e));
-        said.push_str(&format!(", near {place}"));
+        let position = Position::of(text, stopped_at(text, e));
+        said.push_str(&format!(", near {position}"));
     }
     said
 }
@@ -154,16 +154,16 @@ pub(crate) fn without_place(e: &serde_json::Error) -> String {
     }
 }
 
-/// A place in a text: line and column count from 1 and columns in characters, as editors do; bytes count from 0.
-struct Place {
+/// A position in a text: line and column count from 1 and columns in characters, as editors do; bytes count from 0.
+struct Position {
     line: usize,
     column: usize,
     byte: usize,
 }
 
-impl Place {
+impl Position {
     fn of(text: &str, byte: usize) -> Self {
-        let byte = crate::text::floor(text, byte);
+        let byte = crate::model::text::floor(text, byte);
         let before = &text[..byte];
         let line_start = before.rfind('\n').map_or(0, |at| at + 1);
         Self {
@@ -174,7 +174,7 @@ impl Place {
     }
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for Position {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { line, column, byte } = self;
         write!(f, "line {line}, column {column} (byte {byte})")

@@ -1,7 +1,7 @@
 //! Writing: text in one of two styles, and the white space that stood around it.
 
 use super::{finite, is_white, path_to, refuse};
-use crate::{Result, limits};
+use crate::model::{Result, limits};
 use serde::Serialize;
 
 /// How a document is written.
@@ -88,7 +88,7 @@ fn unwritable<T: Serialize + ?Sized>(value: &T, e: &serde_json::Error) -> String
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::RawObject;
+    use crate::raw::RawObject;
     use std::collections::BTreeMap;
 
     #[test]

@@ -1,16 +1,6 @@
 //! The names of the keys that belong to a value key: all in its hash slot.
 
 use crate::rules::hash_tag;
-use arcstr::Substr;
-use std::sync::Arc;
-
-/// An entry's value key and the hash that holds what is in flight for it. To clone it copies no text.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Entry {
-    pub(crate) value: Substr,
-    /// `leases(V)`; entries of one run share it.
-    pub(crate) leases: Arc<str>,
-}
 
 /// `sibling(V, name)`: `V:name` where V has a hash tag, `{V}:name` where it has none.
 pub(crate) fn sibling(key: &str, name: &str) -> String {

@@ -4,26 +4,13 @@
 
 pub(crate) mod keys;
 mod space;
-pub(crate) mod stamp;
+pub(crate) mod voucher;
 
-pub(crate) use keys::Entry;
 pub(crate) use space::Space;
-pub(crate) use stamp::Stamp;
 
-use crate::{Effect, Error, error::Kind, limits};
+use crate::model::{Bytes, Effect, Entry, Error, Lock, Stamp, error::Kind, limits};
 use arcstr::Substr;
-use std::{sync::Arc, time::Duration};
-
-/// A document's bytes, shared between the file write and the commit.
-pub(crate) type Bytes = Arc<[u8]>;
-
-/// A lock and the value that shows who holds it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Lock {
-    pub(crate) key: String,
-    /// Compared whole.
-    pub(crate) value: String,
-}
+use std::time::Duration;
 
 /// The own entry of a commit.
 #[derive(Clone, Debug, PartialEq, Eq)]

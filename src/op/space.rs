@@ -1,9 +1,8 @@
 //! How a server divides its keys, and which part an operation belongs to.
 
-use super::{Entry, Op, keys::sibling};
+use super::{Op, keys::sibling};
 use crate::{
-    Error,
-    error::Kind,
+    model::{Entry, Error, error::Kind},
     rules::{hash_tag, slot},
 };
 
@@ -133,7 +132,10 @@ impl Op {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::op::{Invalidate, Lock, Prepare};
+    use crate::{
+        model::Lock,
+        op::{Invalidate, Prepare},
+    };
 
     fn entry(value: &str, leases: &str) -> Entry {
         Entry {

@@ -2,8 +2,8 @@
 
 use super::{intent::Intent, outcome::CacheOutcome, run::Io, steps::invalidate};
 use crate::{
-    Error, Result,
     disk::{Invalidation, OutboxAction},
+    model::{Error, Result},
 };
 
 /// Deletes entries, with the own marks on them, and lets the lock go; where the server does not take it, later.

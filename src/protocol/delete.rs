@@ -9,9 +9,10 @@ use super::{
     spread::Spread,
 };
 use crate::{
-    Params, Result,
-    disk::{FileAction, Invalidation, Place, Sidecar},
-    op::{Entry, Raise, Stamp},
+    disk::{FileAction, Invalidation, Sidecar},
+    model::{Entry, Place, Result, Stamp},
+    op::Raise,
+    rules::Params,
 };
 use std::time::Duration;
 

@@ -5,11 +5,9 @@ use super::{
     run::{Io, mismatch},
 };
 use crate::{
-    Error, Result,
-    disk::{FileAction, Folder, Got, Identity, Known, Place, Version},
-    error::Kind,
-    json, limits,
-    op::{Bytes, Stamp},
+    disk::{FileAction, Folder, Got, Identity, Known, Version},
+    json,
+    model::{Bytes, Error, Place, Result, Stamp, error::Kind, limits},
 };
 
 /// A document as its file had it.

@@ -8,9 +8,10 @@ use super::{
     steps::millis,
 };
 use crate::{
-    Params, Result,
     disk::{Invalidation, OutboxAction, OutboxGot, Ticket},
-    op::{Entry, Invalidate, Lock, Prepare, PrepareReply, Raise},
+    model::{Entry, Lock, Result},
+    op::{Invalidate, Prepare, PrepareReply, Raise},
+    rules::Params,
 };
 use std::time::Duration;
 

@@ -10,10 +10,10 @@ use super::{
     tries::Tries,
 };
 use crate::{
-    Error, limits,
+    model::{Bytes, Entry, Error, Stamp, limits},
     op::{
-        Bytes, Entry, Extend, ExtendReply, Fault, Fill, FillReply, GiveBack, Lease, LeaseReply,
-        Read, ReadReply, Stamp, stamp,
+        Extend, ExtendReply, Fault, Fill, FillReply, GiveBack, Lease, LeaseReply, Read, ReadReply,
+        voucher as stamp,
     },
 };
 use backon::{BackoffBuilder, ExponentialBuilder};

@@ -9,11 +9,9 @@ use super::{
     value,
 };
 use crate::{
-    Error, LockHolder, Result,
-    disk::{FileAction, Got, Place, Sidecar},
-    error::Kind,
-    limits,
-    op::{Acquire, AcquireReply, Lock, Renew, RenewReply, keys},
+    disk::{FileAction, Got, Sidecar},
+    model::{Error, Lock, LockHolder, Place, Result, error::Kind, limits},
+    op::{Acquire, AcquireReply, Renew, RenewReply, keys},
 };
 use backon::{BackoffBuilder, ExponentialBuilder};
 use std::time::Duration;

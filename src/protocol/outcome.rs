@@ -1,4 +1,4 @@
-use crate::{Effect, Error};
+use crate::model::{Effect, Error};
 
 /// What an acknowledged save came to. The file has the new content in every case.
 #[derive(Clone, Debug)]

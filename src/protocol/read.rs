@@ -11,11 +11,8 @@ use super::{
     tries::Tries,
 };
 use crate::{
-    Error, Result,
-    disk::Place,
-    error::Kind,
-    limits,
-    op::{Entry, Fault, Lease, LeaseReply, stamp::vouches},
+    model::{Entry, Error, Place, Result, error::Kind, limits},
+    op::{Fault, Lease, LeaseReply, voucher::vouches},
 };
 use std::time::Duration;
 
@@ -170,7 +167,7 @@ mod tests {
     use super::*;
     use crate::{
         disk::{Got, Identity, Sidecar},
-        op::Stamp,
+        model::Stamp,
         protocol::run::{Answer, Now, Step},
     };
 

@@ -12,12 +12,11 @@ use super::{
     sidecar::{busy, name},
 };
 use crate::{
-    Error, Result,
     disk::{
-        FileAction, Got, Identity, Invalidation, Journal, JournalId, Place, Sidecar, digest,
+        FileAction, Got, Identity, Invalidation, Journal, JournalId, Sidecar, digest,
         journal::{self, Member},
     },
-    error::io_error,
+    model::{Error, Place, Result, error::io_error},
 };
 use std::{io, path::Path, time::Duration};
 

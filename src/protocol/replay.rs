@@ -2,11 +2,10 @@
 
 use super::run::{Io, Run, mismatch};
 use crate::{
-    Error, Params, Result,
     disk::{Invalidation, OutboxAction, OutboxGot, Ticket, Work},
-    error::Kind,
-    limits,
-    op::{Entry, Invalidate, Lock, Raise, Space},
+    model::{Entry, Error, Lock, Result, error::Kind, limits},
+    op::{Invalidate, Raise, Space},
+    rules::Params,
 };
 use std::sync::Arc;
 

@@ -1,8 +1,6 @@
 use crate::{
-    Error, Result,
-    disk::{FileAction, Got, OutboxAction, OutboxGot, Place},
-    error::Kind,
-    limits,
+    disk::{FileAction, Got, OutboxAction, OutboxGot},
+    model::{Error, Place, Result, error::Kind, limits},
     op::{Ask, Fault, Op, Reply},
 };
 use std::{

@@ -13,11 +13,10 @@ use super::{
     value,
 };
 use crate::{
-    Effect, Error, Params, Result,
-    disk::{FileAction, Got, Identity, Invalidation, Known, Place, Sidecar},
-    error::Kind,
-    limits,
-    op::{Bytes, Commit, CommitReply, Entry, Holders, HoldersReply, Lock, Own, Raise, Stamp, Wait},
+    disk::{FileAction, Got, Identity, Invalidation, Known, Sidecar},
+    model::{Bytes, Effect, Entry, Error, Lock, Place, Result, Stamp, error::Kind, limits},
+    op::{Commit, CommitReply, Holders, HoldersReply, Own, Raise, Wait},
+    rules::Params,
 };
 use std::time::Duration;
 

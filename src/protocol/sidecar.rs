@@ -2,10 +2,8 @@
 
 use super::run::{Io, mismatch};
 use crate::{
-    Error, Result,
-    disk::{FileAction, Got, Place, Sidecar},
-    error::Kind,
-    limits,
+    disk::{FileAction, Got, Sidecar},
+    model::{Error, Place, Result, error::Kind, limits},
 };
 use std::time::Duration;
 

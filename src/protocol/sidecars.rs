@@ -6,9 +6,8 @@ use super::{
     sidecar::{busy, name},
 };
 use crate::{
-    Result,
-    disk::{FileAction, Got, Place, Sidecar},
-    limits,
+    disk::{FileAction, Got, Sidecar},
+    model::{Place, Result, limits},
 };
 
 impl Io {

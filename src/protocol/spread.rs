@@ -6,7 +6,7 @@ use super::{
     intent::Intent,
     outcome::{CacheOutcome, Reach},
 };
-use crate::{Params, disk::Invalidation, op::Entry};
+use crate::{disk::Invalidation, model::Entry, rules::Params};
 
 /// Dependents: those in the own entry's step, and those for which a Cluster needs steps of their own.
 #[derive(Clone, Debug, Default)]

@@ -2,9 +2,10 @@
 
 use super::run::Io;
 use crate::{
-    Params, Result,
     disk::{Invalidation, OutboxAction},
-    op::{Invalidate, InvalidateReply, Lock, Release, ReleaseReply},
+    model::{Lock, Result},
+    op::{Invalidate, InvalidateReply, Release, ReleaseReply},
+    rules::Params,
 };
 use std::time::Duration;
 

@@ -5,10 +5,8 @@ use super::{
     sidecar::busy,
 };
 use crate::{
-    Result,
-    disk::{FileAction, Got, Place},
-    limits,
-    op::Bytes,
+    disk::{FileAction, Got},
+    model::{Bytes, Place, Result, limits},
 };
 
 impl Io {

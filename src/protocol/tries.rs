@@ -1,7 +1,7 @@
 //! Asking again where an answer was lost.
 
 use super::run::Io;
-use crate::{limits, op::Fault};
+use crate::{model::limits, op::Fault};
 use std::time::Duration;
 
 /// The tries of one request of which nobody may know whether it was done. After a lost answer there is time for more of them

@@ -1,7 +1,7 @@
 //! The value of a lock: who holds it, in the form that other programs of the domain read.
 
 use super::run::Now;
-use crate::LockHolder;
+use crate::model::LockHolder;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 

@@ -1,7 +1,7 @@
 //! Changing one member: which bytes of the text are replaced, and nothing else.
 
 use super::{RawObject, members::Member, value_of};
-use crate::{Result, json};
+use crate::{json, model::Result};
 use serde::Serialize;
 use serde_json::value::RawValue;
 use std::borrow::Cow;

@@ -9,7 +9,7 @@
 mod edit;
 mod members;
 
-use crate::{Result, json};
+use crate::{json, model::Result};
 use members::Members;
 use serde::{Deserialize, Serialize, de, de::DeserializeOwned, ser};
 use serde_json::value::RawValue;
@@ -195,7 +195,7 @@ impl PartialEq for RawObject {
 impl Eq for RawObject {}
 
 impl FromStr for RawObject {
-    type Err = crate::Error;
+    type Err = crate::model::Error;
 
     fn from_str(text: &str) -> Result<Self> {
         Self::from_json(text)

@@ -9,7 +9,7 @@ use super::{
     set::Set,
     template::Template,
 };
-use crate::{
+use crate::model::{
     Problem,
     limits::{MAX_CONTROLLERS, MAX_TASKS},
 };

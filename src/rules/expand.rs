@@ -5,7 +5,7 @@ use super::{
     compile::{Compiled, Controller},
     params::{self, Params},
 };
-use crate::{
+use crate::model::{
     Error, Result,
     error::Kind,
     limits::{MAX_KEYS, MAX_KEYS_BYTES},
@@ -257,7 +257,7 @@ impl<'a> Values<'a> {
 
 #[cfg(test)]
 mod tests {
-    use crate::{Params, Rules};
+    use crate::rules::{Params, Rules};
 
     #[test]
     fn everything_of_some_params_is_every_key_that_a_save_with_them_could_make() {

@@ -4,7 +4,7 @@
 //! difference gives its place. Nothing here recurses: only what the rules' fixed shape asks for is ever opened.
 
 use super::report::Report;
-use crate::text;
+use crate::model::text;
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 use std::{borrow::Cow, collections::HashMap, fmt, ops::Range};

@@ -25,7 +25,7 @@ pub use slots::{SlotCheck, SlotFinding, Slots};
 pub(crate) use slots::{hash_tag, slot};
 pub(crate) use template::Template;
 
-use crate::{
+use crate::model::{
     Error, Problem, Result,
     error::Kind,
     limits::{DEFAULT_ENTRY_TTL, MAX_TASKS},
@@ -309,8 +309,8 @@ impl Rules {
         Ok(axes.map(|param| &*self.compiled.params[*param]).collect())
     }
 
-    /// How long a controller's entries live: what it says itself, else the file's default, else
-    /// [`DEFAULT_ENTRY_TTL`].
+    /// How long a controller's entries live: what it says itself, else the file's default, else 72
+    /// hours.
     ///
     /// # Errors
     /// The controller is unknown.

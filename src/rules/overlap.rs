@@ -17,7 +17,7 @@ use super::{
     report::Report,
     template::{Piece, Template},
 };
-use crate::limits::MAX_COMPARE_STEPS;
+use crate::model::limits::MAX_COMPARE_STEPS;
 use std::{
     collections::{HashMap, VecDeque},
     ops::Range,

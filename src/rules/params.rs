@@ -1,6 +1,6 @@
 //! The values of placeholders, and what a value may be.
 
-use crate::{
+use crate::model::{
     Error, Result,
     error::Kind,
     limits::{MAX_PARAM_BYTES, MAX_PARAM_VALUES},

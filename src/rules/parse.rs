@@ -4,7 +4,7 @@ use super::{
     json::{self, Node, Text},
     report::Report,
 };
-use crate::limits::MAX_TTL;
+use crate::model::limits::MAX_TTL;
 use std::{ops::Range, time::Duration};
 
 /// A file's content as it was written, each name with its place.

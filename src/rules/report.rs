@@ -1,6 +1,6 @@
 //! Collects what is wrong with one rules file, so that all of it is reported at once and in the file's order.
 
-use crate::{Problem, limits::MAX_PROBLEMS, text};
+use crate::model::{Problem, limits::MAX_PROBLEMS, text};
 use std::ops::Range;
 
 /// Characters of the offending text that a problem quotes.

@@ -1,6 +1,6 @@
 //! Sets of controllers, as bits in the order of declaration: a union is a few words, and walking it gives that order.
 
-use crate::limits::MAX_CONTROLLERS;
+use crate::model::limits::MAX_CONTROLLERS;
 
 const WORDS: usize = MAX_CONTROLLERS.div_ceil(64);
 

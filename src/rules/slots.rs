@@ -1,7 +1,7 @@
 //! Cluster hash slots: of one key, and what the rules prove about the keys of one commit.
 
 use super::compile::Compiled;
-use crate::limits;
+use crate::model::limits;
 
 /// The part of `key` that a Cluster hashes, where it has a hash tag: between the first `{` and the next `}`, if not empty.
 pub(crate) fn hash_tag(key: &str) -> Option<&str> {

@@ -1,6 +1,6 @@
 //! Reading the file: bounded, and with a place for what is wrong with its bytes.
 
-use crate::{Error, Problem, Result, error::Kind, limits::MAX_RULES_BYTES};
+use crate::model::{Error, Problem, Result, error::Kind, limits::MAX_RULES_BYTES};
 use std::{fs::File, io::Read, path::Path};
 
 /// The file's name in problems where there is none.

@@ -1,7 +1,7 @@
 //! Key templates: `nodb_cache:{run_id}:climate`, with `{{` and `}}` for literal braces.
 
 use super::params::{Params, check, forbidden, single};
-use crate::{Result, limits::MAX_TEMPLATE_BYTES};
+use crate::model::{Result, limits::MAX_TEMPLATE_BYTES};
 use std::ops::Range;
 
 /// A literal and the placeholder after it.

@@ -1,8 +1,8 @@
 //! Who does something in a simulation: a script that drives protocols one after the other, and is stopped before each action.
 
 use crate::{
-    Result,
-    disk::{FileAction, Got, Identity, Place},
+    disk::{FileAction, Got, Identity},
+    model::{Place, Result},
     op::{Ask, Fault},
     protocol::{Action, Answer, Now, Run, Step},
 };

@@ -5,13 +5,12 @@
 
 use super::actor::Hand;
 use crate::{
-    CacheOutcome, Error, Outcome, Params, Result,
-    disk::{JournalId, Place},
-    error::Kind,
-    limits,
-    op::{Bytes, Entry, Invalidate, Op, Space, keys::sibling},
+    disk::JournalId,
+    model::{Bytes, Entry, Error, Place, Result, error::Kind, limits},
+    op::{Invalidate, Op, Space, keys::sibling},
     protocol::{
-        Action, Claim, Expires, Found, Guarantee, Held, Replayed, Scope, Spread, around,
+        Action, CacheOutcome, Claim, Expires, Found, Guarantee, Held, Outcome, Replayed, Scope,
+        Spread, around,
         delete::{self, delete},
         group::{self, Member},
         load::{self, Begun, Filled},
@@ -21,6 +20,7 @@ use crate::{
         replay::{How, replay},
         save::{Plan, Right, Saved, Writer, save},
     },
+    rules::Params,
 };
 use std::{sync::Arc, time::Duration};
 

@@ -1,9 +1,8 @@
 //! The outboxes of all processes: a simulated process that died leaves its file to whoever takes it over.
 
 use crate::{
-    Error, Result,
     disk::{OutboxAction, OutboxGot, Ticket, Work},
-    error::Kind,
+    model::{Error, Result, error::Kind},
 };
 use std::collections::BTreeMap;
 

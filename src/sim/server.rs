@@ -1,12 +1,11 @@
 //! The server: the operations' model in memory, with a clock that the simulation moves, and what goes wrong on the way to it.
 
 use crate::{
-    Error,
     engine::{MemoryEngine, MemoryServer, Performer},
-    error::Kind,
+    model::{Error, Lock, error::Kind},
     op::{
-        Acquire, AcquireReply, Commit, CommitReply, Fault, Holders, HoldersReply, Invalidate, Lock,
-        Op, Own, Read, ReadReply, Reply, keys::sibling,
+        Acquire, AcquireReply, Commit, CommitReply, Fault, Holders, HoldersReply, Invalidate, Op,
+        Own, Read, ReadReply, Reply, keys::sibling,
     },
     rules::slot,
 };

@@ -3,11 +3,16 @@ use super::{
     snapshots::Snapshots,
 };
 use crate::{
-    Cache, Error, FileSystem, Guarantee, JsonStyle, Result, WhileAway,
-    disk::{OUTBOX_FOLDER, Root},
-    error::{Kind, io_error},
-    limits,
+    cache::Cache,
+    disk::{FileSystem, OUTBOX_FOLDER, Root},
+    json::Style as JsonStyle,
+    model::{
+        Error, Result,
+        error::{Kind, io_error},
+        limits,
+    },
     op::Wait,
+    protocol::{Guarantee, WhileAway},
 };
 use std::{
     path::{Path, PathBuf},
@@ -180,7 +185,7 @@ impl StoreBuilder {
     }
 
     /// Waits after each commit until so many replicas have it, unless a save says otherwise: see
-    /// [`Save::wait_replicas`](crate::Save::wait_replicas). No wait by default.
+    /// [`Save::wait_replicas`](crate::Save::wait_replicas). No wait by default; `time` is clamped to 1 ms to 60 s.
     pub fn wait_replicas(mut self, replicas: u32, time: Duration) -> Self {
         self.wait = Some(save::wait(replicas, time));
         self

@@ -6,14 +6,13 @@ use super::{
     snapshots::{Kept, Loaded},
 };
 use crate::{
-    BoxError, Error, Outcome, Params, Result, WhileAway,
     disk::{Session, digest},
-    error::Kind,
+    drive::nested::{self, Load},
     json,
-    nested::{self, Load},
-    op::{Bytes, keys},
-    protocol::{self, Claim, lock::Expect, read::Reader},
-    token,
+    model::{BoxError, Bytes, Error, Result, error::Kind, token},
+    op::keys,
+    protocol::{self, Claim, Outcome, WhileAway, lock::Expect, read::Reader},
+    rules::Params,
 };
 use serde::{Serialize, de::DeserializeOwned};
 use std::{any::TypeId, fmt, marker::PhantomData, sync::Arc, time::Duration};

@@ -1,7 +1,7 @@
 use super::Store;
 use crate::{
-    LockHolder, Result,
-    cache::now,
+    drive::now,
+    model::{LockHolder, Result},
     op::{Holders, HoldersReply},
     protocol::value,
 };

@@ -6,14 +6,13 @@ use super::{
     names::Names,
 };
 use crate::{
-    Error, Outcome, Result,
-    cache::{Task, now},
+    cache::Task,
     disk::{Known, Session},
-    error::Kind,
+    drive::now,
     json::{self, Outer},
-    op::{Bytes, Entry, Lock},
+    model::{Bytes, Entry, Error, Lock, Result, error::Kind},
     protocol::{
-        self, Held, Run,
+        self, Held, Outcome, Run,
         group::Member,
         lock,
         save::{Plan, Right, Writer},

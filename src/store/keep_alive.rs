@@ -2,12 +2,11 @@
 
 use super::{Inner, Store};
 use crate::{
-    Cache, Error,
-    cache::{Hurry, Task, now},
+    cache::{Cache, Hurry, Task},
+    drive::now,
     engine::Watch,
-    error::Kind,
-    limits,
-    op::{Lock, keys},
+    model::{Error, Lock, error::Kind, limits},
+    op::keys,
     protocol::{self, Expires},
 };
 use std::{
@@ -292,7 +291,7 @@ pub(super) fn why(error: &Error) -> Option<&'static str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Rules;
+    use crate::rules::Rules;
     use std::sync::{
         atomic::{AtomicU32, Ordering::SeqCst},
         mpsc,

@@ -1,5 +1,5 @@
 use super::{LostLock, Save, SaveError, hold::Hold};
-use crate::{Outcome, Result};
+use crate::{model::Result, protocol::Outcome};
 use serde::Serialize;
 use std::{
     fmt,

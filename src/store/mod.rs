@@ -1,14 +1,15 @@
 //! Documents: files below a root, each with a lock, an entry on the server and rules about what depends on it.
 
+mod backend;
 mod builder;
 mod document;
-mod driver;
 mod held_lock;
 mod hold;
 mod keep_alive;
 mod locked;
 mod names;
 mod plan;
+mod recovery;
 mod save;
 mod snapshots;
 mod transaction;
@@ -23,9 +24,13 @@ pub use save::{Save, SaveError};
 pub use transaction::{Documents, Transaction, TransactionError, Values};
 
 use crate::{
-    Cache, Guarantee, JsonStyle, Params, Result, WhileAway,
+    cache::Cache,
     disk::Root,
+    json::Style as JsonStyle,
+    model::Result,
     op::{ClearLocks, ClearLocksReply, Wait},
+    protocol::{Guarantee, WhileAway},
+    rules::Params,
 };
 use keep_alive::OnLost;
 use names::{Layout, Names};
@@ -91,7 +96,7 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// A run id that may not be a folder's name or a part of a key, a controller that the rules do not have, or one whose
+    /// A run id that may not be a folder's name or a part of a key, a run id or a file name of more than 233 bytes, a controller that the rules do not have, or one whose
     /// key has more placeholders than the run ([`Store::document_with`] takes those).
     pub fn document<T>(&self, run: &str, controller: &str) -> Result<Document<T>> {
         self.document_with(run, controller, Params::new())

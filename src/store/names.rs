@@ -1,12 +1,10 @@
 //! Everything that has a name: where a document lives, its entry, its lock.
 
 use crate::{
-    Error, Params, Result, Rules,
-    disk::{Place, READ_ONLY_MARKER},
-    error::Kind,
-    limits,
-    op::{Entry, Space, keys},
-    rules::Template,
+    disk::READ_ONLY_MARKER,
+    model::{Entry, Error, Place, Result, error::Kind, limits},
+    op::{Space, keys},
+    rules::{Params, Rules, Template},
 };
 use std::time::Duration;
 

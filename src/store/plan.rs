@@ -2,10 +2,9 @@
 
 use super::{Save, Store, names::Names};
 use crate::{
-    Params, Result,
-    op::{Bytes, Entry},
+    model::{Bytes, Entry, Result, token},
     protocol::save::{Plan, Writer},
-    token,
+    rules::Params,
 };
 
 impl Store {

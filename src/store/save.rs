@@ -1,5 +1,10 @@
 use super::Locked;
-use crate::{Error, Guarantee, Params, limits, op::Wait};
+use crate::{
+    model::{Error, limits},
+    op::Wait,
+    protocol::Guarantee,
+    rules::Params,
+};
 use std::{fmt, time::Duration};
 
 /// What one save says beyond the document: its tasks, and params that only it has.
@@ -52,7 +57,7 @@ impl Save {
     }
 
     /// Waits after the commit until so many replicas have it, or the time is over: a failover to one of them then forgets
-    /// nothing of it. From 1 ms to 60 s; no replicas is no wait. By default as the store says
+    /// nothing of it. `time` is clamped to 1 ms to 60 s; no replicas is no wait. By default as the store says
     /// ([`StoreBuilder::wait_replicas`](crate::StoreBuilder::wait_replicas)).
     ///
     /// [`Outcome::replicas`](crate::Outcome::replicas) says how many had it in time; too few is no failure.

@@ -5,9 +5,8 @@
 //! parsed before is returned only for the same bytes.
 
 use crate::{
-    Result,
-    disk::{Identity, Place, Version},
-    limits,
+    disk::{Identity, Version},
+    model::{Place, Result, limits},
 };
 use quick_cache::{
     DefaultHashBuilder, Equivalent, OptionsBuilder, Weighter,

@@ -2,14 +2,12 @@
 
 use super::{Document, Save};
 use crate::{
-    BoxError, Error, Outcome, Result,
     disk::Session,
-    error::Kind,
+    drive::nested::{self, Load},
     json::{self, Outer},
-    limits,
-    nested::{self, Load},
+    model::{BoxError, Error, Result, error::Kind, limits},
     protocol::{
-        self,
+        self, Outcome,
         save::{Right, Writer},
     },
 };

@@ -5,7 +5,7 @@ use super::{
     server::BUS_OFFSET,
     wait::{self, ask, until},
 };
-use crate::limits::SLOTS;
+use crate::model::limits::SLOTS;
 use std::{io, ops::Range};
 
 const PRIMARIES: usize = 3;

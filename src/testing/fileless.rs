@@ -1,19 +1,18 @@
 //! Saves without their files, for the benchmarks: what a save costs on the server and in the library.
 
 use crate::{
-    Cache, CacheOutcome, Error, Guarantee, Params, Result,
-    cache::now,
-    disk::{FileAction, Folder, Got, Identity, Place, Sidecar},
-    error::Kind,
-    limits,
-    op::{Bytes, Entry, Stamp, keys},
+    cache::Cache,
+    disk::{FileAction, Folder, Got, Identity, OutboxAction, OutboxGot, Sidecar},
+    drive::{self, Backend},
+    model::{Bytes, Entry, Error, Place, Result, Stamp, error::Kind, limits, token},
+    op::{Fault, Op, Reply, keys},
     protocol::{
-        Action, Answer, Claim, Expires, Run, Step,
+        CacheOutcome, Claim, Expires, Guarantee, Run,
         lock::{self, Expect, WhileAway},
         read,
         save::{self, Plan, Right, Writer},
     },
-    token,
+    rules::Params,
 };
 use std::{thread, time::Duration};
 
@@ -141,25 +140,38 @@ impl FilelessDocument {
         }
     }
 
-    fn drive<D>(&mut self, mut run: Run<D>) -> Result<D> {
-        let mut answer = None;
-        loop {
-            answer = Some(match run.resume(answer.take(), now()) {
-                Step::Done(done) => return done,
-                Step::Do(Action::Server(op)) => Answer::Server(self.cache.perform(op)),
-                Step::Do(Action::Disk(_, action)) => Answer::Disk(Ok(self.disk.perform(&action))),
-                Step::Do(Action::Outbox(action)) => Answer::Outbox(self.cache.keep(&action)),
-                Step::Do(Action::Sleep(pause)) => {
-                    thread::sleep(pause);
-                    Answer::Slept
-                }
-                // Nobody else wants its lock.
-                Step::Do(Action::Listen(_, pause)) => {
-                    thread::sleep(pause);
-                    Answer::Heard(false)
-                }
-            });
-        }
+    fn drive<D>(&mut self, run: Run<D>) -> Result<D> {
+        let backend = Fileless {
+            cache: &self.cache,
+            disk: &mut self.disk,
+        };
+        drive::drive(run, backend)
+    }
+}
+
+/// A store's runs, but for the files.
+struct Fileless<'a> {
+    cache: &'a Cache,
+    disk: &'a mut Memory,
+}
+
+impl Backend for Fileless<'_> {
+    fn server(&mut self, op: Op) -> Result<Reply, Fault> {
+        self.cache.perform(op)
+    }
+
+    fn outbox(&mut self, action: &OutboxAction) -> Result<OutboxGot> {
+        self.cache.keep(action)
+    }
+
+    fn disk(&mut self, _place: &Place, action: &FileAction) -> Result<Got> {
+        Ok(self.disk.perform(action))
+    }
+
+    /// Nobody else wants its lock.
+    fn listen(&mut self, _channel: String, pause: Duration) -> Result<bool> {
+        thread::sleep(pause);
+        Ok(false)
     }
 }
 

@@ -1,6 +1,6 @@
 //! A rules file as data: what the strategies make, and what an expansion can be worked out from without compiling.
 
-use crate::{Result, Rules};
+use crate::{model::Result, rules::Rules};
 use serde::{Serialize, Serializer};
 use std::fmt;
 

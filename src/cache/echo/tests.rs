@@ -1,5 +1,8 @@
 use super::*;
-use crate::op::{Commit, Invalidate, Own, Release, Stamp};
+use crate::{
+    model::Stamp,
+    op::{Commit, Invalidate, Own, Release},
+};
 use std::{sync::mpsc::channel, thread, time::Duration};
 
 fn run(name: &str) -> RunId {

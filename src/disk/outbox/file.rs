@@ -34,7 +34,7 @@ pub(super) enum Named {
 pub(super) fn named(name: &str) -> Option<Named> {
     let is = |suffix| {
         name.strip_suffix(suffix)
-            .is_some_and(crate::token::is_hex_64)
+            .is_some_and(crate::model::token::is_hex_64)
     };
     match name {
         _ if is(SUFFIX) => Some(Named::Outbox),
@@ -99,7 +99,7 @@ pub(super) struct OwnFile {
 
 impl OwnFile {
     pub(super) fn create(folder: Folder, lines: &str) -> io::Result<Self> {
-        let token = crate::token::hex_64()?;
+        let token = crate::model::token::hex_64()?;
         let (new, name) = (format!("{token}{NEW}"), format!("{token}{SUFFIX}"));
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::APPEND;
         let file = folder::open_at(&folder.dir, &new, flags, Mode::from_raw_mode(0o666))?;

@@ -2,8 +2,9 @@
 
 use super::{Invalidation, Work};
 use crate::{
-    ParamValue, Params,
-    op::{Entry, Lock, Raise, Stamp},
+    model::{Entry, Lock, Stamp},
+    op::Raise,
+    rules::{ParamValue, Params},
 };
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, sync::Arc};

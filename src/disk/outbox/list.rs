@@ -6,9 +6,8 @@ use super::{
     line, takeover,
 };
 use crate::{
-    Result,
     disk::{folder, os_lock},
-    error::io_error,
+    model::{Result, error::io_error},
 };
 use rustix::fs::{Mode, OFlags};
 use std::path::{Path, PathBuf};

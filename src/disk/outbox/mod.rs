@@ -19,10 +19,13 @@ mod tests;
 pub(crate) use list::{Listed, list};
 
 use crate::{
-    Error, Params, Result,
-    error::{Kind, io_error},
-    limits,
-    op::{Entry, Lock, Raise},
+    model::{
+        Entry, Error, Lock, Result,
+        error::{Kind, io_error},
+        limits,
+    },
+    op::Raise,
+    rules::Params,
 };
 use file::{Folder, OwnFile, Sync};
 use pending::{Pending, Queue};

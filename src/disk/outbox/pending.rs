@@ -1,7 +1,7 @@
 //! What the own file holds, in memory too: so that a replay reads no file.
 
 use super::{Bounds, Invalidation, Work, line};
-use crate::{Params, limits};
+use crate::{model::limits, rules::Params};
 use std::collections::{BTreeMap, HashMap};
 
 /// A record that is not done.

@@ -7,7 +7,7 @@ use super::{
 };
 use crate::{
     disk::{folder, os_lock::Lockable, rights},
-    limits,
+    model::limits,
 };
 use rustix::fs::{Mode, OFlags};
 use std::{

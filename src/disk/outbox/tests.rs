@@ -1,5 +1,5 @@
 use super::*;
-use crate::op::{Entry, Stamp};
+use crate::model::{Entry, Stamp};
 use std::{collections::BTreeSet, fs};
 use tempfile::TempDir;
 

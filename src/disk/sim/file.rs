@@ -1,6 +1,6 @@
 //! A file's content and time: what everybody reads, and what the platter may have.
 
-use crate::{disk::Identity, op::Stamp};
+use crate::{disk::Identity, model::Stamp};
 
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Version {

@@ -2,8 +2,8 @@
 
 use super::session::Step;
 use crate::{
-    Result,
     disk::{FileAction, Got, Journal, journal},
+    model::Result,
 };
 use std::io;
 

@@ -22,7 +22,7 @@ mod tests;
 
 pub(crate) use session::SimSession;
 
-use crate::op::Stamp;
+use crate::model::Stamp;
 use file::File;
 use names::Names;
 use std::{collections::BTreeMap, sync::Arc};

@@ -1,8 +1,10 @@
 use super::{FileId, SimDisk, Weakness};
 use crate::{
-    Error, Result,
-    disk::{FileAction, Folder, Got, Identity, Place, READ_ONLY_MARKER, Sidecar, sidecar, temp},
-    error::{Kind, io_error},
+    disk::{FileAction, Folder, Got, Identity, READ_ONLY_MARKER, Sidecar, sidecar, temp},
+    model::{
+        Error, Place, Result,
+        error::{Kind, io_error},
+    },
 };
 use std::{collections::BTreeMap, io, path::Path};
 
@@ -226,7 +228,7 @@ impl Step<'_> {
         }
     }
 
-    pub(super) fn failed(&self, action: &'static str, kind: io::ErrorKind) -> crate::Error {
+    pub(super) fn failed(&self, action: &'static str, kind: io::ErrorKind) -> crate::model::Error {
         io_error(Path::new(&self.place.path()), action, kind.into())
     }
 

@@ -2,12 +2,11 @@
 
 use super::{SimDisk, SimSession};
 use crate::{
-    Result,
     disk::{
-        FileAction, FileSystem, Got, Identity, Journal, JournalId, Place, READ_ONLY_MARKER, Root,
-        Session, Sidecar, journal::Member, sidecar,
+        FileAction, FileSystem, Got, Identity, Journal, JournalId, READ_ONLY_MARKER, Root, Session,
+        Sidecar, journal::Member, sidecar,
     },
-    op::Stamp,
+    model::{Place, Result, Stamp},
 };
 use proptest::{prelude::*, sample::select};
 use std::{collections::BTreeMap, sync::Arc};

@@ -1,6 +1,6 @@
 //! A TCP or Unix socket whose calls end in time, and are not ended by signals.
 
-use crate::limits;
+use crate::model::limits;
 use redis::io::tcp::socket2::{self, Domain, SockAddr, TcpKeepalive, Type};
 use std::{
     io::{self, Read, Write},

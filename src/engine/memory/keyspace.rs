@@ -1,6 +1,6 @@
 //! Keys with strings, hashes and lives: as much of a server as the operations need.
 
-use crate::op::Bytes;
+use crate::model::Bytes;
 use std::{
     collections::{BTreeMap, HashMap},
     sync::Arc,

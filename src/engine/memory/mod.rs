@@ -13,8 +13,7 @@ pub use server::MemoryServer;
 
 use super::{Bells, Counters, EngineReport, Performer};
 use crate::{
-    Error,
-    error::Kind,
+    model::{Error, error::Kind},
     op::{Fault, Op, Reply},
 };
 use std::sync::Arc;

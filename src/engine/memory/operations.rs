@@ -4,14 +4,14 @@
 
 use super::keyspace::{Keyspace, WrongType, bytes, counter};
 use crate::{
-    limits,
+    model::{Bytes, Entry, Lock, Stamp, limits},
     op::{
-        Acquire, AcquireReply, Bytes, ClearLocks, ClearLocksReply, Commit, CommitReply, Entry,
-        Extend, ExtendReply, Fill, FillReply, GiveBack, GiveBackReply, Holders, HoldersReply,
-        Invalidate, InvalidateReply, Lease, LeaseReply, Lock, Op, Prepare, PrepareReply, Raise,
-        Read, ReadReply, Release, ReleaseReply, Renew, RenewReply, Reply, Stamp,
+        Acquire, AcquireReply, ClearLocks, ClearLocksReply, Commit, CommitReply, Extend,
+        ExtendReply, Fill, FillReply, GiveBack, GiveBackReply, Holders, HoldersReply, Invalidate,
+        InvalidateReply, Lease, LeaseReply, Op, Prepare, PrepareReply, Raise, Read, ReadReply,
+        Release, ReleaseReply, Renew, RenewReply, Reply,
         keys::{channel, sibling},
-        stamp::{fill_voucher, is_later, is_of, raised, voucher, writer},
+        voucher::{fill_voucher, is_later, is_of, raised, voucher, writer},
     },
 };
 

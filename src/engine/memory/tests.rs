@@ -5,12 +5,14 @@ use super::{
     keyspace::{bytes, counter},
 };
 use crate::{
-    Effect,
     engine::Performer as _,
-    limits::{FENCE_LIFE, MAX_FENCE, MAX_LIFE_MS},
+    model::{
+        Effect, Entry, Lock, Stamp,
+        limits::{FENCE_LIFE, MAX_FENCE, MAX_LIFE_MS},
+    },
     op::{
-        Acquire, AcquireReply, Ask, Commit, CommitReply, Entry, Fault, Lock, Own, Read, ReadReply,
-        Renew, RenewReply, Stamp, keys::sibling,
+        Acquire, AcquireReply, Ask, Commit, CommitReply, Fault, Own, Read, ReadReply, Renew,
+        RenewReply, keys::sibling,
     },
 };
 use std::{sync::Arc, time::Duration};

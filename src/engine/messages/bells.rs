@@ -1,4 +1,4 @@
-use crate::limits;
+use crate::model::limits;
 use std::{
     collections::{HashMap, HashSet},
     sync::{

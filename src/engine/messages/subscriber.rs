@@ -1,12 +1,11 @@
 use super::Bells;
 use crate::{
-    Result,
     engine::{
         link::Link,
         reply::{is_denied, server_error},
         topology::Topology,
     },
-    limits,
+    model::{Result, limits},
 };
 use backon::{BackoffBuilder as _, ExponentialBuilder};
 use redis::{PushKind, Value};
@@ -179,7 +178,7 @@ impl Shared {
             }
         }
         Err(failed.unwrap_or_else(|| {
-            crate::engine::refusal::unavailable("no server".to_owned(), crate::Effect::None)
+            crate::engine::refusal::unavailable("no server".to_owned(), crate::model::Effect::None)
         }))
     }
 

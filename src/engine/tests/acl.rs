@@ -2,10 +2,10 @@
 
 use super::*;
 use crate::{
-    Acl, EngineReport, Params, Rules,
-    engine::RulesFacts,
-    error::Error,
+    engine::{Acl, EngineReport, RulesFacts},
+    model::Error,
     op::{ClearLocks, Holders, Op, Read, Release, Renew, keys::channel},
+    rules::{Params, Rules},
 };
 
 const RUN: &str = "r1";

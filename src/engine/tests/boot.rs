@@ -1,7 +1,7 @@
 //! What a boot chooses, and what it says.
 
 use super::*;
-use crate::{Rules, engine::RulesFacts};
+use crate::{engine::RulesFacts, rules::Rules};
 
 const AUTO: &[Engine] = &[Engine::Auto];
 

@@ -3,8 +3,8 @@
 use super::*;
 use crate::{
     engine::source::{Dialect, ScriptName},
-    limits::UNLINK_CHUNK,
-    op::{ReadReply, stamp::voucher},
+    model::limits::UNLINK_CHUNK,
+    op::{ReadReply, voucher::voucher},
 };
 
 const STAMP: &str = "{own}:stamp";

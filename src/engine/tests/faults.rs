@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::{
-    Effect,
+    model::Effect,
     op::{ClearLocks, Op, ReadReply},
     testing::{Proxy, WireFault},
 };
@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 /// Far above each time-out here, and far below the tests' patience.
 const NOT_A_HANG: Duration = Duration::from_secs(20);
 
-fn unknown<T: std::fmt::Debug>(result: Result<T, Fault>) -> crate::Error {
+fn unknown<T: std::fmt::Debug>(result: Result<T, Fault>) -> crate::model::Error {
     match result {
         Err(Fault::Unknown(e)) => {
             assert_eq!(e.effect(), Effect::Unknown);
@@ -21,7 +21,7 @@ fn unknown<T: std::fmt::Debug>(result: Result<T, Fault>) -> crate::Error {
     }
 }
 
-fn not_done<T: std::fmt::Debug>(result: Result<T, Fault>) -> crate::Error {
+fn not_done<T: std::fmt::Debug>(result: Result<T, Fault>) -> crate::model::Error {
     match result {
         Err(Fault::NotDone(e)) => {
             assert_eq!(e.effect(), Effect::None);

@@ -69,7 +69,7 @@ fn the_key_is_named_to_a_user_with_the_least_permissions() {
         ENGINES,
         |_| Some(ServerOptions::new()),
         |bed| {
-            let acl = crate::Acl::new(bed.kind);
+            let acl = crate::engine::Acl::new(bed.kind);
             let mut user = vec!["ACL".to_owned(), "SETUSER".to_owned()];
             let rule = format!("bob on >pw ~* &* -@all {acl}");
             user.extend(rule.split(' ').map(str::to_owned));

@@ -43,7 +43,7 @@ fn a_server_that_loads_is_away_until_it_has_loaded() {
                 refusals
             });
             assert!(refusals.iter().all(|e| e.is_unavailable()), "{refusals:?}");
-            let loading = |e: &crate::Error| e.to_string().contains("LOADING");
+            let loading = |e: &crate::model::Error| e.to_string().contains("LOADING");
             assert!(refusals.iter().any(loading), "{refusals:?}");
             bed.plain = plain(&bed.server.unix_url());
             assert_eq!(bed.run(commit(b"new", &["k1"])), committed(1));

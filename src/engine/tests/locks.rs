@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::{
-    limits::{self, MAX_FENCE},
+    model::limits::{self, MAX_FENCE},
     op::{
         ClearLocks, ClearLocksReply, Holders, HoldersReply, Release, ReleaseReply, Renew,
         RenewReply,

@@ -25,9 +25,10 @@ mod whole;
 
 use super::{Engine, Performer as _, ServerConfig, ServerEngine, source::Scripts};
 use crate::{
+    model::{Entry, Lock, Stamp},
     op::{
-        Acquire, AcquireReply, Ask, Commit, CommitReply, Entry, Extend, Fault, Fill, GiveBack,
-        Invalidate, InvalidateReply, Lease, Lock, Own, Prepare, Raise, Read, Stamp,
+        Acquire, AcquireReply, Ask, Commit, CommitReply, Extend, Fault, Fill, GiveBack, Invalidate,
+        InvalidateReply, Lease, Own, Prepare, Raise, Read,
         keys::{leases, sibling},
     },
     testing::{Server, ServerBinary, ServerOptions},

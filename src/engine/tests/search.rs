@@ -49,7 +49,7 @@ fn threads_that_ask_in_vain_ask_together() {
                         panic!("nobody was asked to do it: {done:?}");
                     };
                     assert!(error.is_unavailable(), "{error:?}");
-                    assert_eq!(error.effect(), crate::Effect::None, "{error:?}");
+                    assert_eq!(error.effect(), crate::model::Effect::None, "{error:?}");
                 });
             }
         });

@@ -10,7 +10,7 @@ use std::{
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The error of an operation that was surely not done because of the server's state.
-fn state<T: std::fmt::Debug>(result: Result<T, Fault>, word: &str) -> crate::Error {
+fn state<T: std::fmt::Debug>(result: Result<T, Fault>, word: &str) -> crate::model::Error {
     match result {
         Err(Fault::NotDone(e)) => {
             assert!(e.is_unavailable() && e.is_retryable(), "{e}");

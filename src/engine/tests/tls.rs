@@ -6,8 +6,7 @@ mod papers;
 
 use super::{transport::works, *};
 use crate::{
-    TlsOptions,
-    engine::TopologyConfig,
+    engine::{TlsOptions, TopologyConfig},
     testing::{Cluster, SentinelTrio},
 };
 use front::Front;
@@ -33,7 +32,7 @@ fn config(url: impl Into<String>, tls: &TlsOptions) -> ServerConfig {
 fn refusal(url: &str, tls: &TlsOptions) -> String {
     let error = ServerEngine::open(config(url, tls)).map(drop).unwrap_err();
     assert!(error.is_unavailable(), "{error:?}");
-    assert_eq!(error.effect(), crate::Effect::None);
+    assert_eq!(error.effect(), crate::model::Effect::None);
     error.to_string()
 }
 

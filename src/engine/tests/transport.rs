@@ -38,7 +38,7 @@ fn unix_sockets_passwords_and_database_numbers_work() {
 #[test]
 fn the_newer_protocol_works_in_every_engine() {
     on_every_server(|bed| {
-        let rules = crate::Rules::from_path("rules/nodb.json").unwrap();
+        let rules = crate::rules::Rules::from_path("rules/nodb.json").unwrap();
         let url = format!("{}?protocol=resp3", bed.server.url());
         let config = ServerConfig {
             rules: crate::engine::RulesFacts::of(&rules),

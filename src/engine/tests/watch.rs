@@ -11,7 +11,7 @@ use crate::{
         watch::{Attempt, Stop, Style},
         wire::Packed,
     },
-    limits,
+    model::limits,
     op::{Op, Release, ReleaseReply, Renew, RenewReply},
     testing::{Proxy, WireFault},
 };

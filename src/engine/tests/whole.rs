@@ -168,7 +168,7 @@ fn an_inner_command_that_is_denied_midway_is_not_taken_for_nothing_done() {
         let Fault::Unknown(error) = fault else {
             panic!("{fault:?}");
         };
-        assert!(error.is_server() && error.effect() == crate::Effect::Unknown);
+        assert!(error.is_server() && error.effect() == crate::model::Effect::Unknown);
         // Absent, never stale, and the lock is held.
         assert!(!bed.exists("a") && bed.exists("l"));
         while bed.exists("own") {

@@ -2,7 +2,6 @@
 
 use super::{route::Route, search::Search, slots, turns::Turns};
 use crate::{
-    Error, Result,
     engine::{
         address::Address,
         config::ServerConfig,
@@ -13,8 +12,7 @@ use crate::{
         refusal::unavailable,
         session::Session,
     },
-    error::{Effect, Kind},
-    limits,
+    model::{Effect, Error, Result, error::Kind, limits},
     op::Fault,
 };
 use redis::Value;

@@ -20,9 +20,7 @@ use super::{
     session::Session,
 };
 use crate::{
-    Error, Result,
-    error::Kind,
-    limits,
+    model::{Error, Result, error::Kind, limits},
     op::{Fault, Op, Space},
 };
 use cluster::Cluster;

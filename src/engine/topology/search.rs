@@ -1,6 +1,6 @@
 //! The bounds of looking for the server that takes an operation.
 
-use crate::{limits, op::Fault};
+use crate::{model::limits, op::Fault};
 use backon::{BackoffBuilder as _, ExponentialBackoff, ExponentialBuilder};
 use std::{
     hash::{BuildHasher as _, RandomState},
@@ -80,7 +80,7 @@ pub(super) fn pauses() -> ExponentialBackoff {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Error, error::Kind};
+    use crate::model::{Error, error::Kind};
 
     fn fault() -> Fault {
         Fault::NotDone(Error::new(Kind::Internal("x".to_owned())))

@@ -2,7 +2,6 @@
 
 use super::{route::Route, search::Search, turns::Turns};
 use crate::{
-    Error, Result,
     engine::{
         address::Address,
         config::ServerConfig,
@@ -14,7 +13,7 @@ use crate::{
         reply::server_error,
         session::Session,
     },
-    error::{Effect, Kind},
+    model::{Effect, Error, Result, error::Kind},
     op::Fault,
 };
 use redis::Value;

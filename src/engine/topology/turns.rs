@@ -1,7 +1,7 @@
 //! Threads that want to know the same thing of servers.
 
 use super::search::pauses;
-use crate::{Result, limits};
+use crate::model::{Result, limits};
 use backon::ExponentialBackoff;
 use std::{
     sync::{
@@ -96,7 +96,7 @@ impl Last {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Error, error::Kind};
+    use crate::model::{Error, error::Kind};
     use std::{sync::atomic::AtomicU32, thread, time::Duration};
 
     #[test]

@@ -1,6 +1,6 @@
 use super::attempt::{Attempt, Stop, refuse};
 use crate::{
-    limits,
+    model::limits,
     op::{Acquire, AcquireReply},
 };
 

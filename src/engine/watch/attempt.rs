@@ -1,7 +1,6 @@
 //! One attempt: look under WATCH, then write in the transaction or leave.
 
 use crate::{
-    Effect, Error,
     engine::{
         failure::{Failure, nonsense},
         plain,
@@ -11,6 +10,7 @@ use crate::{
         source::Databases,
         wire::Packed,
     },
+    model::{Effect, Error},
 };
 use redis::Value;
 
@@ -43,9 +43,9 @@ impl From<Failure> for Stop {
 /// What an operation refuses by its own checks, before any write.
 pub(super) fn refuse(why: &str) -> Stop {
     let message = why.to_owned();
-    Stop::Failed(Failure::Refused(Error::new(crate::error::Kind::Server {
-        message,
-    })))
+    Stop::Failed(Failure::Refused(Error::new(
+        crate::model::error::Kind::Server { message },
+    )))
 }
 
 /// The connection of an attempt, and how far it has got.

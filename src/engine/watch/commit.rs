@@ -5,9 +5,10 @@ use super::{
 };
 use crate::{
     engine::{call::Call, wire::Packed},
+    model::Lock,
     op::{
-        Commit, CommitReply, Lock, Own,
-        stamp::{is_later, is_of, writer},
+        Commit, CommitReply, Own,
+        voucher::{is_later, is_of, writer},
     },
 };
 

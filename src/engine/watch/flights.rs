@@ -3,7 +3,7 @@
 use super::attempt::{Seen, Stop, Style};
 use crate::{
     engine::{call::Call, wire::Packed},
-    limits,
+    model::limits,
 };
 
 /// Entries that share a hash of leases.

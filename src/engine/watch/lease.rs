@@ -6,10 +6,11 @@ use super::{
 };
 use crate::{
     engine::{failure::nonsense, wire::Packed},
+    model::Entry,
     op::{
-        Entry, Extend, ExtendReply, Fill, FillReply, GiveBack, GiveBackReply, Lease, LeaseReply,
+        Extend, ExtendReply, Fill, FillReply, GiveBack, GiveBackReply, Lease, LeaseReply,
         keys::sibling,
-        stamp::{fill_voucher, is_later, is_of},
+        voucher::{fill_voucher, is_later, is_of},
     },
 };
 

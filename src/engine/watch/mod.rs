@@ -24,11 +24,8 @@ use super::{
     wire::Packed,
 };
 use crate::{
-    Error,
-    error::Kind,
-    limits,
+    model::{Error, error::Kind, limits, token},
     op::{Op, Reply},
-    token,
 };
 pub(super) use attempt::{Attempt, Stop, Style};
 use backon::{BackoffBuilder as _, ExponentialBuilder};

@@ -6,7 +6,7 @@ use super::{
 };
 use crate::{
     engine::{call::Call, wire::Packed},
-    limits,
+    model::limits,
     op::{Prepare, PrepareReply},
 };
 

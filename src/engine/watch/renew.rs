@@ -1,7 +1,7 @@
 use super::attempt::{Attempt, Stop};
 use crate::{
     engine::wire::Packed,
-    limits,
+    model::limits,
     op::{Renew, RenewReply},
 };
 use redis::Value;

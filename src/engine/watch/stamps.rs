@@ -3,10 +3,10 @@
 use super::attempt::{Seen, Stop};
 use crate::{
     engine::wire::Packed,
+    model::Stamp,
     op::{
-        Stamp,
         keys::sibling,
-        stamp::{is_later, is_of, raised},
+        voucher::{is_later, is_of, raised},
     },
 };
 

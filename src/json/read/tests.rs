@@ -1,5 +1,5 @@
 use super::*;
-use crate::RawObject;
+use crate::raw::RawObject;
 use proptest::prelude::*;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
@@ -16,7 +16,7 @@ fn said<T: DeserializeOwned>(bytes: impl AsRef<[u8]>) -> String {
         panic!("it was read");
     };
     assert!(e.is_document());
-    assert_eq!(e.effect(), crate::Effect::None);
+    assert_eq!(e.effect(), crate::model::Effect::None);
     e.to_string()
 }
 
@@ -82,7 +82,7 @@ fn a_misfit_names_its_path() {
 fn a_long_value_is_not_quoted_whole() {
     let long = "é".repeat(1 << 20);
     let e = said::<Climate>(format!("{{\"years\": \"{long}\"}}"));
-    assert!(e.len() < 2 * crate::limits::MAX_MESSAGE_BYTES);
+    assert!(e.len() < 2 * crate::model::limits::MAX_MESSAGE_BYTES);
     assert!(
         e.starts_with("climate: `years`: invalid type: string"),
         "{e}"
@@ -93,7 +93,7 @@ fn a_long_value_is_not_quoted_whole() {
     );
 
     let e = said::<RawObject>(format!("{{\"{long}\": 1, \"{long}\": 2}}"));
-    assert!(e.len() < 2 * crate::limits::MAX_MESSAGE_BYTES);
+    assert!(e.len() < 2 * crate::model::limits::MAX_MESSAGE_BYTES);
     assert!(e.contains("two members \"é"), "{e}");
     assert!(e.contains("at its bytes 1 and 2097160; parsers"), "{e}");
 }

@@ -2,10 +2,8 @@
 
 use super::{Plan, Way, after, commit::scope, places};
 use crate::{
-    Error, Result,
     disk::{FileAction, Got, Journal, JournalId, Sidecar, digest, journal},
-    error::{Effect, Kind},
-    limits,
+    model::{Effect, Error, Result, error::Kind, limits},
     protocol::{
         Io,
         files::unsteady,

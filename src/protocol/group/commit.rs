@@ -2,9 +2,9 @@
 
 use super::{Member, Plan, Way};
 use crate::{
-    Error, Params,
     disk::Invalidation,
-    op::{Commit, Own, Stamp},
+    model::{Error, Stamp},
+    op::{Commit, Own},
     protocol::{
         Io,
         defer::defer,
@@ -13,6 +13,7 @@ use crate::{
         save::{Step, ask_to_commit},
         steps::invalidate,
     },
+    rules::Params,
 };
 
 /// What is marked, and in which steps: what the commits will name.

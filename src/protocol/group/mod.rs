@@ -24,9 +24,10 @@ use super::{
     spread::Spread,
 };
 use crate::{
-    Error, Params, Result,
-    disk::{FileAction, Identity, Invalidation, JournalId, Place, Sidecar},
-    op::{Bytes, Entry, Raise, Stamp, Wait},
+    disk::{FileAction, Identity, Invalidation, JournalId, Sidecar},
+    model::{Bytes, Entry, Error, Place, Result, Stamp},
+    op::{Raise, Wait},
+    rules::Params,
 };
 use announce::{announce, undo};
 use commit::{commit, erase};

@@ -3,9 +3,8 @@
 use super::*;
 use crate::{
     disk::{Folder, Got, Journal, Known, Version},
-    error::{Effect, io_error},
-    limits,
-    op::{CommitReply, InvalidateReply, Lock, Op, PrepareReply, Reply},
+    model::{Effect, Lock, error::io_error, limits},
+    op::{CommitReply, InvalidateReply, Op, PrepareReply, Reply},
     protocol::{Action, Answer, Expires, Now, Run, run, save::Right},
 };
 use std::{

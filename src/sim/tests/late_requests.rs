@@ -2,10 +2,10 @@
 //! up waiting, or its engine sends it again, and it arrives at any later moment. In every order.
 
 use crate::{
-    CacheOutcome, Effect,
     disk::{FileAction, sim::SimDisk},
+    model::Effect,
     op::Op,
-    protocol::{Action, Guarantee, lock::Expect},
+    protocol::{Action, CacheOutcome, Guarantee, lock::Expect},
     sim::{
         cast::{Paper, derive, entry},
         choices::{Choices, every},

@@ -1,8 +1,8 @@
 //! The simulated outboxes against the real ones: the same actions of several processes, the same answers.
 
 use crate::{
-    Params,
     disk::{Invalidation, Outbox, OutboxAction, OutboxGot, Ticket, Work},
+    rules::Params,
     sim::outbox::SimOutboxes,
 };
 use proptest::{prelude::*, sample::select, test_runner::TestCaseError};

@@ -2,11 +2,10 @@
 //! Then readers and the next writer come; the server stands elsewhere and has kept everything.
 
 use crate::{
-    Durability, Result,
     disk::sim::{SimDisk, Weakness},
     engine::MemoryServer,
-    op::Stamp,
-    protocol::Guarantee,
+    model::{Result, Stamp},
+    protocol::{Durability, Guarantee},
     sim::{
         actor::Hand,
         cast::{LOCK_TTL, Paper, Saves, bring, derive, entry},

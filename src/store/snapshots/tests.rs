@@ -1,5 +1,5 @@
 use super::*;
-use crate::{Error, error::Kind, op::Stamp};
+use crate::model::{Error, Stamp, error::Kind};
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{

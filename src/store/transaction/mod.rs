@@ -4,13 +4,14 @@ mod tuples;
 
 use super::{Document, Save, Store, hold::Hold};
 use crate::{
-    Error, LostLock, Outcome, Result,
-    cache::now,
     disk::JournalId,
-    error::Kind,
-    op::Bytes,
-    protocol::group::{self, Plan},
-    token,
+    drive::now,
+    model::{Bytes, Error, Result, error::Kind, token},
+    protocol::{
+        Outcome,
+        group::{self, Plan},
+    },
+    store::LostLock,
 };
 use arcstr::Substr;
 use std::{

@@ -2,8 +2,7 @@
 
 use super::{Documents, Values};
 use crate::{
-    Result,
-    op::Bytes,
+    model::{Bytes, Result},
     store::{Document, hold::Hold},
 };
 use serde::{Serialize, de::DeserializeOwned};

@@ -1,7 +1,7 @@
 //! Rules files with something wrong in them.
 
 use super::rules;
-use crate::text;
+use crate::model::text;
 use proptest::{
     prelude::*,
     sample::{Index, select},

@@ -1,6 +1,9 @@
 //! Params: that fit, that nearly collide, and that break what they can.
 
-use crate::{ParamValue, Params, Rules, limits, text};
+use crate::{
+    model::{limits, text},
+    rules::{ParamValue, Params, Rules},
+};
 use proptest::{prelude::*, sample::select};
 use std::collections::BTreeMap;
 

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     engine::source::{Dialect, ScriptName},
-    limits,
+    model::limits,
 };
 use rules::Cut;
 use std::time::Instant;

@@ -3,7 +3,8 @@
 use super::super::histories::{Dump, split};
 use crate::{
     engine::memory::Content,
-    op::{Entry, Fault, Op, keys::sibling},
+    model::Entry,
+    op::{Fault, Op, keys::sibling},
 };
 use std::collections::BTreeSet;
 

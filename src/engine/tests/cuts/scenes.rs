@@ -1,7 +1,7 @@
 //! What is on the server when a script is cut, and which operation that is.
 
 use super::super::{histories::Side, *};
-use crate::op::{Op, Release, Renew, stamp::voucher};
+use crate::op::{Op, Release, Renew, voucher::voucher};
 
 pub(super) struct Scene {
     pub(super) name: &'static str,

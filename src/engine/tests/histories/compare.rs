@@ -6,7 +6,8 @@ use super::{
 };
 use crate::{
     engine::memory::Content,
-    op::{AcquireReply, Bytes, Fault, HoldersReply, LeaseReply, ReadReply, Reply},
+    model::Bytes,
+    op::{AcquireReply, Fault, HoldersReply, LeaseReply, ReadReply, Reply},
 };
 use std::time::{Duration, Instant};
 

@@ -5,8 +5,11 @@ use super::{
     step::{Body, LEASES, Operation, Step, VALUES, stamp_of},
 };
 use crate::{
-    limits::{MAX_FENCE, MAX_LIFE_MS},
-    op::{Lock, keys::sibling},
+    model::{
+        Lock,
+        limits::{MAX_FENCE, MAX_LIFE_MS},
+    },
+    op::keys::sibling,
 };
 use proptest::{collection::vec, option, prelude::*, sample::select, sample::subsequence};
 

@@ -49,7 +49,7 @@ pub(in super::super) trait Side {
 
 /// A foreign program's lives are all good.
 fn in_bounds(life_ms: &u64) -> bool {
-    (1..=crate::limits::MAX_LIFE_MS).contains(life_ms)
+    (1..=crate::model::limits::MAX_LIFE_MS).contains(life_ms)
 }
 
 pub(in super::super) struct Model {
@@ -197,7 +197,7 @@ impl Side for Served {
     }
 }
 
-fn fields(hash: Value) -> BTreeMap<String, crate::op::Bytes> {
+fn fields(hash: Value) -> BTreeMap<String, crate::model::Bytes> {
     let fields: Vec<(String, Vec<u8>)> = redis::from_redis_value(hash).expect("fields and texts");
     let fields = fields.into_iter().map(|(name, text)| (name, text.into()));
     fields.collect()

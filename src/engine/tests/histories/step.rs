@@ -1,9 +1,12 @@
 //! The steps that histories are made of, over a handful of keys.
 
 use super::super::entry;
-use crate::op::{
-    Acquire, Ask as _, ClearLocks, Commit, Extend, Fill, GiveBack, Holders, Invalidate, Lease,
-    Lock, Op, Own, Prepare, Raise, Read, Release, Renew, Stamp, keys::sibling,
+use crate::{
+    model::{Lock, Stamp},
+    op::{
+        Acquire, Ask as _, ClearLocks, Commit, Extend, Fill, GiveBack, Holders, Invalidate, Lease,
+        Op, Own, Prepare, Raise, Read, Release, Renew, keys::sibling,
+    },
 };
 use std::sync::Arc;
 

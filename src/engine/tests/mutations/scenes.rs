@@ -10,8 +10,8 @@ use crate::{
         session::Session,
         source::{Dialect, ScriptName},
     },
-    limits::{self, UNLINK_CHUNK},
-    op::{CommitReply, LeaseReply, Raise, Reply, stamp::voucher},
+    model::limits::{self, UNLINK_CHUNK},
+    op::{CommitReply, LeaseReply, Raise, Reply, voucher::voucher},
 };
 
 /// What a scene needs of a server that scenes share.

@@ -1,6 +1,6 @@
 //! An authority, and certificates that it has signed.
 
-use crate::TlsOptions;
+use crate::engine::TlsOptions;
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 use std::{fs, path::PathBuf};
 use tempfile::TempDir;

@@ -1,9 +1,8 @@
 //! What everybody in a history was told, and whether that may be.
 
 use crate::{
-    CacheOutcome, Error,
-    error::Kind,
-    protocol::save::Saved,
+    model::{Error, error::Kind},
+    protocol::{CacheOutcome, save::Saved},
     sim::cast::{Saves, Way},
 };
 use std::collections::BTreeMap;

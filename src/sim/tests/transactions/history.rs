@@ -96,7 +96,7 @@ impl<'a> History<'a> {
         let (papers, record) = (self.papers.clone(), self.record.clone());
         self.numbers += 1;
         let number = self.numbers;
-        let told = move |which: Vec<usize>, done: crate::Result<()>| match done {
+        let told = move |which: Vec<usize>, done: crate::model::Result<()>| match done {
             Ok(()) => record.borrow_mut().saved.push((number, which)),
             Err(_) => record.borrow_mut().refused.push(number),
         };

@@ -8,12 +8,11 @@ mod pause;
 pub(super) use page::page;
 
 use crate::{
-    Durability,
     disk::{
         FileAction, journal,
         sim::{Seen, SimDisk, Weakness},
     },
-    protocol::{Action, Guarantee},
+    protocol::{Action, Durability, Guarantee},
     sim::{
         cast::{LOCK_TTL, MARK_TTL, Paper, Saves, Way, bring, derive, entry, mend, transact},
         choices::{every, some},
@@ -61,7 +60,7 @@ fn read(world: &mut World, papers: &[Paper]) -> Result<Vec<Saves>, String> {
         for paper in &papers {
             all.push(paper.read(&hand).await?);
         }
-        Ok::<_, crate::Error>(all)
+        Ok::<_, crate::model::Error>(all)
     });
     read.map_err(|e| format!("a reader: {e}"))
 }
@@ -151,7 +150,7 @@ fn where_folders_cannot_be_synced_everything_goes_through_and_says_so() {
             said.push(written[0].change(&hand, 2).await?.outcome.durability);
             said.push(transact(&hand, &written, 3).await?.durability);
             said.push(written[0].delete(&hand).await?.durability);
-            Ok::<_, crate::Error>(said)
+            Ok::<_, crate::model::Error>(said)
         };
         let said = world.do_now("writer", write).expect("all go through");
         assert_eq!(said, [Durability::Unknown; 6]);

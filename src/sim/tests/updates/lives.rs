@@ -26,7 +26,7 @@ fn fences_rise_while_locks_end() {
         &[SHORT, Part::Save, LONG],
         &[SHORT, Part::Update, Part::Save],
     ] {
-        nothing_goes_wrong(Setting { parts, ..LOCKS }, 500);
+        random_orders(Setting { parts, ..LOCKS });
     }
 }
 
@@ -92,6 +92,8 @@ fn in_a_cluster_nothing_is_stale() {
 fn in_a_cluster_without_leases_some_order_leaves_it_stale() {
     let setting = Setting {
         weakness: Some(ServerWeakness::FillsWithoutLease),
+        late: 0,
+        mishaps: &[],
         ..CLUSTER[0]
     };
     let why = every_order(setting).expect_err("nothing stale");

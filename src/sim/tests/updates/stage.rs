@@ -1,10 +1,9 @@
 //! The parts that may be played beside each other, what may happen to them, and what has to hold.
 
 use crate::{
-    Error, Result,
     disk::{FileAction, sim::SimDisk},
-    error::Kind,
-    op::{Ask as _, Entry, Op, Read, ReadReply, Reply, keys::sibling},
+    model::{Entry, Error, Result, error::Kind},
+    op::{Ask as _, Op, Read, ReadReply, Reply, keys::sibling},
     protocol::{Action, Guarantee, Held, lock::Expect},
     sim::{
         actor::Hand,
@@ -116,11 +115,13 @@ fn may_be_late(action: &Action, part: Part, late_locks: bool) -> bool {
     }
 }
 
+/// Who did what, with its number, and what it was told.
+type Done = (Part, u64, Result<()>);
+
 /// What the parts tell.
 #[derive(Clone, Default)]
 struct Said {
-    /// Who did what, and what it was told.
-    done: Rc<RefCell<Vec<(Part, u64, Result<(), Error>)>>>,
+    done: Rc<RefCell<Vec<Done>>>,
     /// A lock that somebody has just got.
     got: Rc<RefCell<Option<Held>>>,
 }
@@ -368,11 +369,7 @@ impl Stage {
             .map_err(|why| format!("{why}\n  {}", world.story()))
     }
 
-    fn check(
-        &self,
-        world: &mut World,
-        said: &[(Part, u64, Result<(), Error>)],
-    ) -> Result<(), String> {
+    fn check(&self, world: &mut World, said: &[Done]) -> Result<(), String> {
         let stored = |server: &SimServer, entry: &Entry| {
             let (entry, life) = (entry.clone(), false);
             let asked = Read { entry, life }.into_op();

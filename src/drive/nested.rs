@@ -1,6 +1,6 @@
 //! Loads that this thread has begun and not ended. One that is begun again in itself would wait for its own end.
 
-use crate::{Error, error::Kind};
+use crate::model::{Error, error::Kind};
 use std::{any::TypeId, cell::RefCell};
 
 thread_local! {

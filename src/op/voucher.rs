@@ -1,23 +1,7 @@
-//! The version of a document file, and the entry that vouches for a cached copy of it.
+//! The stamp entry: what vouches for a cached copy of a document file.
 
-use std::fmt;
+use crate::model::Stamp;
 use xxhash_rust::xxh3::xxh3_64;
-
-/// The version of a document file. Every save moves the modification time forward, so no stamp comes back.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) struct Stamp {
-    /// Modification time in ns since 1970.
-    pub(crate) mtime_ns: i64,
-    /// Bytes.
-    pub(crate) size: u64,
-    pub(crate) inode: u64,
-}
-
-impl fmt::Display for Stamp {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}-{}-{}", self.mtime_ns, self.size, self.inode)
-    }
-}
 
 /// What stands under `sibling(V, stamp)`: `<file stamp>:<commit id>:<digest of V>`.
 ///

@@ -1,6 +1,6 @@
 //! Random names: from the operating system, never from a clock.
 
-use crate::{Error, Result, error::Kind};
+use super::error::{Error, Kind, Result};
 use std::io;
 
 /// For jitter: a source without randomness only makes pauses alike.

@@ -1,6 +1,7 @@
 //! Every bound of the library, with its unit.
 //!
-//! Each loop, retry, list and payload has one; running out is an error, never a hang.
+//! Each loop, retry, list and payload has one; running out is an error, never a hang. Public are those that a program may want to
+//! check before it calls: what a rules file and params may hold. An option's own docs state its default and bounds.
 
 use std::time::Duration;
 
@@ -12,265 +13,266 @@ pub const MAX_CONTROLLERS: usize = 4_096;
 pub const MAX_TASKS: usize = 4_096;
 /// Bytes of one key template.
 pub const MAX_TEMPLATE_BYTES: usize = 1_024;
-/// Problems reported for one rules file; what is past them is counted.
-pub const MAX_PROBLEMS: usize = 100;
-/// Steps that all comparisons of a rules file's templates may take. Real files take a few for each pair of alike templates;
-/// only one that is made to be hard gets here, after about a second.
-pub const MAX_COMPARE_STEPS: usize = 10_000_000;
+/// The longest life that rules may give an entry: ten years.
+pub const MAX_TTL: Duration = Duration::from_secs(10 * 365 * 24 * 3_600);
 /// Bytes of one param value, as it stands in a key.
 pub const MAX_PARAM_BYTES: usize = 256;
 /// Values in one list param.
 pub const MAX_PARAM_VALUES: usize = 1_000;
 /// Keys that one expansion may give, so that one commit stays a bounded server-side step.
 pub const MAX_KEYS: usize = 10_000;
-/// Keys in one `UNLINK` or `HDEL` of a script: Lua's `unpack` fails at 8,000 values, so the design's 1,000 leaves room.
-pub const UNLINK_CHUNK: usize = 1_000;
-/// Bytes of all keys that one expansion may give.
-pub const MAX_KEYS_BYTES: usize = 64 * 1024 * 1024;
 
-/// The longest life that rules may give an entry: ten years.
-pub const MAX_TTL: Duration = Duration::from_secs(10 * 365 * 24 * 3_600);
+/// Problems reported for one rules file; what is past them is counted.
+pub(crate) const MAX_PROBLEMS: usize = 100;
+/// Steps that all comparisons of a rules file's templates may take. Real files take a few for each pair of alike templates;
+/// only one that is made to be hard gets here, after about a second.
+pub(crate) const MAX_COMPARE_STEPS: usize = 10_000_000;
+/// Keys in one `UNLINK` or `HDEL` of a script: Lua's `unpack` fails at 8,000 values, so the design's 1,000 leaves room.
+pub(crate) const UNLINK_CHUNK: usize = 1_000;
+/// Bytes of all keys that one expansion may give.
+pub(crate) const MAX_KEYS_BYTES: usize = 64 * 1024 * 1024;
+
 /// A cached entry's life where the rules name none: 72 h.
-pub const DEFAULT_ENTRY_TTL: Duration = Duration::from_secs(72 * 3_600);
+pub(crate) const DEFAULT_ENTRY_TTL: Duration = Duration::from_secs(72 * 3_600);
 /// A lock's life where the store names none.
-pub const DEFAULT_LOCK_TTL: Duration = Duration::from_secs(60);
+pub(crate) const DEFAULT_LOCK_TTL: Duration = Duration::from_secs(60);
 /// The longest life in ms that a server operation takes: it can still be doubled, and added to any time.
-pub const MAX_LIFE_MS: u64 = 999_999_999_999_999;
+pub(crate) const MAX_LIFE_MS: u64 = 999_999_999_999_999;
 /// The shortest life of a lock that a store takes.
-pub const MIN_LOCK_TTL: Duration = Duration::from_millis(1);
+pub(crate) const MIN_LOCK_TTL: Duration = Duration::from_millis(1);
 /// The longest: a day. A lock that is kept for longer is renewed.
-pub const MAX_LOCK_TTL: Duration = Duration::from_secs(24 * 3_600);
+pub(crate) const MAX_LOCK_TTL: Duration = Duration::from_secs(24 * 3_600);
 /// The life of a lock's fence after the last try for the lock: it has to outlive every lock that was given one, whatever TTL
 /// others ask with.
-pub const FENCE_LIFE: Duration = Duration::from_secs(2 * 24 * 3_600);
+pub(crate) const FENCE_LIFE: Duration = Duration::from_secs(2 * 24 * 3_600);
 /// How long `lock()` waits for another holder.
-pub const DEFAULT_LOCK_WAIT: Duration = Duration::from_secs(10);
+pub(crate) const DEFAULT_LOCK_WAIT: Duration = Duration::from_secs(10);
 /// Between two tries for a held lock where no message tells that it is free: the first pause; it grows to
 /// [`LOCK_POLL_MAX`] and is jittered.
-pub const LOCK_POLL_MIN: Duration = Duration::from_millis(2);
+pub(crate) const LOCK_POLL_MIN: Duration = Duration::from_millis(2);
 /// The longest of these pauses.
-pub const LOCK_POLL_MAX: Duration = Duration::from_millis(50);
+pub(crate) const LOCK_POLL_MAX: Duration = Duration::from_millis(50);
 /// Tries of an update before it waits for the document's lock.
-pub const UPDATE_TRIES_WITHOUT_LOCK: u32 = 3;
+pub(crate) const UPDATE_TRIES_WITHOUT_LOCK: u32 = 3;
 /// Tries of an update of a document without a lock.
-pub const UPDATE_TRIES: u32 = 100;
+pub(crate) const UPDATE_TRIES: u32 = 100;
 /// Between two tries of an update: the first pause; it doubles up to [`UPDATE_PAUSE_MAX`]. Each is up to twice as long, by jitter.
-pub const UPDATE_PAUSE_MIN: Duration = Duration::from_millis(1);
+pub(crate) const UPDATE_PAUSE_MIN: Duration = Duration::from_millis(1);
 /// The longest of these pauses: with 64 at work on one document most of them have to stand back at any moment.
-pub const UPDATE_PAUSE_MAX: Duration = Duration::from_millis(250);
+pub(crate) const UPDATE_PAUSE_MAX: Duration = Duration::from_millis(250);
 /// Between two tries for a held lock where messages come: one may be lost.
-pub const LOCK_LISTEN_POLL: Duration = Duration::from_millis(250);
+pub(crate) const LOCK_LISTEN_POLL: Duration = Duration::from_millis(250);
 /// A lock that is held for so long is listened to by its holder: it may be cleared.
-pub const LOCK_WATCH_AFTER: Duration = Duration::from_millis(500);
+pub(crate) const LOCK_WATCH_AFTER: Duration = Duration::from_millis(500);
 /// Between two tries to renew a lock while the server is away, at least.
-pub const KEEP_ALIVE_RETRY: Duration = Duration::from_millis(20);
+pub(crate) const KEEP_ALIVE_RETRY: Duration = Duration::from_millis(20);
 /// Threads of a cache that renew leases, marks and locks: as many servers that do not answer, or hooks that take long, keep
 /// no other renewal waiting.
-pub const TIMER_THREADS: usize = 8;
+pub(crate) const TIMER_THREADS: usize = 8;
 /// How long a thread that renews leases, marks and locks waits for another one.
-pub const TIMER_LINGER: Duration = Duration::from_secs(5);
+pub(crate) const TIMER_LINGER: Duration = Duration::from_secs(5);
 /// How long the thread that reads messages does not look who else wants some.
-pub const LISTEN_LOOK: Duration = Duration::from_millis(20);
+pub(crate) const LISTEN_LOOK: Duration = Duration::from_millis(20);
 /// How long messages are read that nobody waits for any more: somebody may again. And between two questions to the server
 /// that brings them: one that has not answered the last one is given up.
-pub const LISTEN_LINGER: Duration = Duration::from_secs(5);
+pub(crate) const LISTEN_LINGER: Duration = Duration::from_secs(5);
 /// Between two tries for a connection that brings messages: the first pause; it doubles up to [`LISTEN_PAUSE_MAX`] and is
 /// jittered.
-pub const LISTEN_PAUSE_MIN: Duration = Duration::from_millis(50);
+pub(crate) const LISTEN_PAUSE_MIN: Duration = Duration::from_millis(50);
 /// The longest of these pauses.
-pub const LISTEN_PAUSE_MAX: Duration = Duration::from_secs(5);
+pub(crate) const LISTEN_PAUSE_MAX: Duration = Duration::from_secs(5);
 /// The pause where the server's ACL denies messages.
-pub const LISTEN_DENIED_PAUSE: Duration = Duration::from_secs(60);
+pub(crate) const LISTEN_DENIED_PAUSE: Duration = Duration::from_secs(60);
 
 /// How long a reader may load an entry before another one may, unless the cache says otherwise; it is renewed while the
 /// loader runs.
-pub const DEFAULT_LEASE_TTL: Duration = Duration::from_secs(10);
+pub(crate) const DEFAULT_LEASE_TTL: Duration = Duration::from_secs(10);
 /// The shortest life of a lease, or a mark, that a cache takes: it is renewed three times in it.
-pub const MIN_LEASE_TTL: Duration = Duration::from_millis(30);
+pub(crate) const MIN_LEASE_TTL: Duration = Duration::from_millis(30);
 /// The longest: an hour.
-pub const MAX_LEASE_TTL: Duration = Duration::from_secs(3_600);
+pub(crate) const MAX_LEASE_TTL: Duration = Duration::from_secs(3_600);
 /// How long a reader waits for another one's loader, or for a writer, unless the cache says otherwise.
-pub const DEFAULT_LOAD_WAIT: Duration = Duration::from_secs(10);
+pub(crate) const DEFAULT_LOAD_WAIT: Duration = Duration::from_secs(10);
 /// Between two looks at an entry that somebody else loads: the first pause; it grows to [`LOAD_POLL_MAX`] and is jittered.
-pub const LOAD_POLL_MIN: Duration = Duration::from_millis(1);
+pub(crate) const LOAD_POLL_MIN: Duration = Duration::from_millis(1);
 /// Between two looks at an entry that somebody else loads: the longest pause.
-pub const LOAD_POLL_MAX: Duration = Duration::from_millis(50);
+pub(crate) const LOAD_POLL_MAX: Duration = Duration::from_millis(50);
 /// The longest part of an entry's life that jitter may take off.
-pub const MAX_TTL_JITTER: f64 = 0.5;
+pub(crate) const MAX_TTL_JITTER: f64 = 0.5;
 /// Times that a reader finds a value under an entry's key whose stamp does not vouch for it, until it loads without filling.
-pub const UNFIT_ATTEMPTS: u32 = 4;
+pub(crate) const UNFIT_ATTEMPTS: u32 = 4;
 
 /// How long a crash-safe writer's marks keep readers from filling, unless the cache says otherwise; a writer that takes
 /// longer than half of it marks again.
-pub const DEFAULT_MARK_TTL: Duration = Duration::from_secs(30);
+pub(crate) const DEFAULT_MARK_TTL: Duration = Duration::from_secs(30);
 
 /// Time to open a connection, TLS and AUTH included.
-pub const DEFAULT_CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
+pub(crate) const DEFAULT_CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 /// Time to wait for a reply.
-pub const DEFAULT_RESPONSE_TIMEOUT: Duration = Duration::from_secs(1);
+pub(crate) const DEFAULT_RESPONSE_TIMEOUT: Duration = Duration::from_secs(1);
 /// The longest time-out that a cache takes: a day. Deadlines are sums of time-outs and the clock, and must not overflow.
-pub const MAX_TIMEOUT: Duration = Duration::from_secs(24 * 3_600);
+pub(crate) const MAX_TIMEOUT: Duration = Duration::from_secs(24 * 3_600);
 /// Connections of one cache: more threads than that wait for a free one.
-pub const DEFAULT_POOL_SIZE: u32 = 16;
+pub(crate) const DEFAULT_POOL_SIZE: u32 = 16;
 
 /// Waits in vain for the server, in a row, after which the circuit breaker opens.
-pub const BREAKER_FAILURES: u32 = 3;
+pub(crate) const BREAKER_FAILURES: u32 = 3;
 /// Parts of a Cluster's hash slots that have a circuit breaker each. Nodes serve ranges of slots, so parts are ranges too.
-pub const BREAKER_CIRCUITS: usize = 64;
+pub(crate) const BREAKER_CIRCUITS: usize = 64;
 /// Hash slots of a Cluster.
-pub const SLOTS: u16 = 16_384;
+pub(crate) const SLOTS: u16 = 16_384;
 /// How long the circuit breaker skips the server before it asks again, unless the cache says otherwise.
-pub const DEFAULT_BREAKER_PAUSE: Duration = Duration::from_secs(2);
+pub(crate) const DEFAULT_BREAKER_PAUSE: Duration = Duration::from_secs(2);
 /// A connection that was not used for longer is replaced before its next use.
-pub const CONNECTION_IDLE: Duration = Duration::from_secs(10 * 60);
+pub(crate) const CONNECTION_IDLE: Duration = Duration::from_secs(10 * 60);
 /// A connection that is older is replaced before its next use: its name may lead to another server by now.
-pub const CONNECTION_LIFE: Duration = Duration::from_secs(30 * 60);
+pub(crate) const CONNECTION_LIFE: Duration = Duration::from_secs(30 * 60);
 /// An idle connection is probed after so long, so that one whose server vanished is found.
-pub const TCP_KEEPALIVE: Duration = Duration::from_secs(60);
+pub(crate) const TCP_KEEPALIVE: Duration = Duration::from_secs(60);
 /// Attempts of the Watch engine at one operation, each of which may find its keys changed by somebody else.
-pub const WATCH_ATTEMPTS: u32 = 32;
+pub(crate) const WATCH_ATTEMPTS: u32 = 32;
 /// Between two of them: the first pause; it grows to [`WATCH_PAUSE_MAX`] and is jittered.
-pub const WATCH_PAUSE_MIN: Duration = Duration::from_micros(200);
+pub(crate) const WATCH_PAUSE_MIN: Duration = Duration::from_micros(200);
 /// Between two of them: the longest pause.
-pub const WATCH_PAUSE_MAX: Duration = Duration::from_millis(20);
+pub(crate) const WATCH_PAUSE_MAX: Duration = Duration::from_millis(20);
 /// How long a boot's rules count as in use by others.
-pub const RULES_SEEN: Duration = Duration::from_secs(7 * 24 * 3_600);
+pub(crate) const RULES_SEEN: Duration = Duration::from_secs(7 * 24 * 3_600);
 /// Controllers whose keys a boot tries to read, to find gaps in the ACL.
-pub const MAX_PROBED_KEYS: usize = 64;
+pub(crate) const MAX_PROBED_KEYS: usize = 64;
 /// Times that an operation is sent: once, and once more where a connection from the pool turns out to be closed.
-pub const SEND_ATTEMPTS: u32 = 2;
+pub(crate) const SEND_ATTEMPTS: u32 = 2;
 /// Tries to open one connection: one more where the server ends it before anything was asked, or refuses what
 /// [`CacheBuilder::credentials`](crate::CacheBuilder::credentials) said.
-pub const CONNECT_ATTEMPTS: u32 = 2;
+pub(crate) const CONNECT_ATTEMPTS: u32 = 2;
 /// Servers that an operation is sent on to, one right after the other, before it waits for them to agree.
-pub const MAX_REDIRECTS: u32 = 8;
+pub(crate) const MAX_REDIRECTS: u32 = 8;
 /// Between two looks at a Cluster, or a Sentinel's servers, that have not settled: the first pause; it doubles up to
 /// [`SETTLE_POLL_MAX`] and is jittered. In all they last no longer than the time-outs for connecting and for a reply.
-pub const SETTLE_POLL_MIN: Duration = Duration::from_millis(5);
+pub(crate) const SETTLE_POLL_MIN: Duration = Duration::from_millis(5);
 /// The longest of these pauses.
-pub const SETTLE_POLL_MAX: Duration = Duration::from_millis(100);
+pub(crate) const SETTLE_POLL_MAX: Duration = Duration::from_millis(100);
 /// Questions to a Cluster's nodes, or to sentinels, that come further apart are no longer in a row: the first pause after the
 /// next one is [`SETTLE_POLL_MIN`] again.
-pub const SETTLE_CALM: Duration = Duration::from_secs(1);
+pub(crate) const SETTLE_CALM: Duration = Duration::from_secs(1);
 /// Addresses of a Cluster's nodes that are kept with their connections: as many as the largest Cluster has. Past that, those
 /// that serve no slot are forgotten.
-pub const KEPT_NODES: usize = 1_000;
+pub(crate) const KEPT_NODES: usize = 1_000;
 /// The shortest wait for replicas after a commit: servers take zero for ever.
-pub const MIN_REPLICA_WAIT: Duration = Duration::from_millis(1);
+pub(crate) const MIN_REPLICA_WAIT: Duration = Duration::from_millis(1);
 /// The longest.
-pub const MAX_REPLICA_WAIT: Duration = Duration::from_secs(60);
+pub(crate) const MAX_REPLICA_WAIT: Duration = Duration::from_secs(60);
 /// Between two tries of a commit, a lock or a lease of which nobody knows whether it was done, but for the first two: the
 /// first pause; it doubles up to [`RESEND_PAUSE_MAX`]. In all they last no longer than the time-out for a reply.
-pub const RESEND_PAUSE_MIN: Duration = Duration::from_millis(5);
+pub(crate) const RESEND_PAUSE_MIN: Duration = Duration::from_millis(5);
 /// The longest of these pauses.
-pub const RESEND_PAUSE_MAX: Duration = Duration::from_millis(100);
+pub(crate) const RESEND_PAUSE_MAX: Duration = Duration::from_millis(100);
 /// Bytes of memory that a connection keeps for packing its next request.
-pub const WARM_BUFFER_BYTES: usize = 512 * 1024;
+pub(crate) const WARM_BUFFER_BYTES: usize = 512 * 1024;
 
 /// Bytes of a document that is read or written, unless the store says otherwise.
-pub const DEFAULT_MAX_DOCUMENT_BYTES: u64 = 32 * 1024 * 1024;
+pub(crate) const DEFAULT_MAX_DOCUMENT_BYTES: u64 = 32 * 1024 * 1024;
 /// Bytes of memory that a read takes before it has read any: enough for most documents in one go.
-pub const READ_AHEAD_BYTES: u64 = 1024 * 1024;
+pub(crate) const READ_AHEAD_BYTES: u64 = 1024 * 1024;
 /// Bytes of an error message about a document's content, which may quote values of any length; its middle is cut out.
-pub const MAX_MESSAGE_BYTES: usize = 1_024;
+pub(crate) const MAX_MESSAGE_BYTES: usize = 1_024;
 /// Bytes of white space kept before, and after, a file's JSON text: a final line break, not padding.
-pub const MAX_OUTER_BYTES: usize = 1_024;
+pub(crate) const MAX_OUTER_BYTES: usize = 1_024;
 /// The life of a value that a commit sends ahead of its script in the same transaction, which gives it its own: nobody sees it
 /// before, and where the script is lost it ends by itself. A busy machine may stand still between the two.
-pub const UNSETTLED_TTL: Duration = Duration::from_millis(100);
+pub(crate) const UNSETTLED_TTL: Duration = Duration::from_millis(100);
 /// The longest value that a server takes where it does not say: `proto-max-bulk-len`'s default.
-pub const SERVER_BULK_BYTES: u64 = 512 * 1024 * 1024;
+pub(crate) const SERVER_BULK_BYTES: u64 = 512 * 1024 * 1024;
 /// The bytes of a client's requests that it keeps: `client-query-buffer-limit`'s default.
-pub const SERVER_QUERY_BYTES: u64 = 1024 * 1024 * 1024;
+pub(crate) const SERVER_QUERY_BYTES: u64 = 1024 * 1024 * 1024;
 /// Of these, what is kept free for all that is around a value in its request.
-pub const REQUEST_FRAME_BYTES: u64 = 64 * 1024;
+pub(crate) const REQUEST_FRAME_BYTES: u64 = 64 * 1024;
 
 /// Records that wait in one process's outbox; past it they become one for each set of params.
-pub const MAX_OUTBOX_RECORDS: usize = 65_536;
+pub(crate) const MAX_OUTBOX_RECORDS: usize = 65_536;
 /// Bytes of these records; past it likewise.
-pub const MAX_OUTBOX_BYTES: usize = 16 * 1024 * 1024;
+pub(crate) const MAX_OUTBOX_BYTES: usize = 16 * 1024 * 1024;
 /// Bytes of an outbox file that are read: over four times what a process writes.
-pub const MAX_OUTBOX_FILE_BYTES: u64 = 160 * 1024 * 1024;
+pub(crate) const MAX_OUTBOX_FILE_BYTES: u64 = 160 * 1024 * 1024;
 /// Bytes of an outbox file that may be records which are done, before it is written anew.
-pub const OUTBOX_IDLE_BYTES: u64 = 1024 * 1024;
+pub(crate) const OUTBOX_IDLE_BYTES: u64 = 1024 * 1024;
 /// Dead processes' outboxes that one process takes over at a time, since it keeps them in memory.
-pub const MAX_TAKEN_OVER: usize = 16;
+pub(crate) const MAX_TAKEN_OVER: usize = 16;
 /// Rounds of taking over and replaying before a replay ends; the next one goes on.
-pub const REPLAY_ROUNDS: u32 = 10_000;
+pub(crate) const REPLAY_ROUNDS: u32 = 10_000;
 /// Records that a replay looks at together.
-pub const REPLAY_BATCH: usize = 256;
+pub(crate) const REPLAY_BATCH: usize = 256;
 /// Keys that a replay deletes in one step: other clients wait while it runs.
-pub const REPLAY_KEYS: usize = 1_000;
+pub(crate) const REPLAY_KEYS: usize = 1_000;
 /// Between two tries to reach the server with what is in the outbox: the first pause; it doubles up to
 /// [`REPLAY_PAUSE_MAX`] and is jittered.
-pub const REPLAY_PAUSE_MIN: Duration = Duration::from_millis(20);
+pub(crate) const REPLAY_PAUSE_MIN: Duration = Duration::from_millis(20);
 /// The longest of these pauses.
-pub const REPLAY_PAUSE_MAX: Duration = Duration::from_millis(400);
+pub(crate) const REPLAY_PAUSE_MAX: Duration = Duration::from_millis(400);
 /// Keys of the last changes (entries set or deleted, locks released) that are kept in memory, to be deleted again on a server that is another one than
 /// the one that took them.
-pub const ECHO_KEYS: usize = 65_536;
+pub(crate) const ECHO_KEYS: usize = 65_536;
 /// How old they may be: a server that restarts from its snapshot may have lost so much.
-pub const ECHO_AGE: Duration = Duration::from_secs(3_600);
+pub(crate) const ECHO_AGE: Duration = Duration::from_secs(3_600);
 /// A process that has deleted something and is silent for so long asks the server who it is: no operation of its own would
 /// notice another one.
-pub const ECHO_SILENCE: Duration = Duration::from_secs(5);
+pub(crate) const ECHO_SILENCE: Duration = Duration::from_secs(5);
 /// Between two looks for outboxes of processes that died.
-pub const TAKEOVER_PAUSE: Duration = Duration::from_millis(500);
+pub(crate) const TAKEOVER_PAUSE: Duration = Duration::from_millis(500);
 
 /// Bytes of a transaction's journal, which names every entry that is to be deleted; a transaction with more is refused.
-pub const MAX_JOURNAL_BYTES: usize = 64 * 1024 * 1024;
+pub(crate) const MAX_JOURNAL_BYTES: usize = 64 * 1024 * 1024;
 /// Documents of one transaction.
-pub const MAX_TRANSACTION_DOCUMENTS: usize = 8;
+pub(crate) const MAX_TRANSACTION_DOCUMENTS: usize = 8;
 /// How long a reader, or a look in the background, waits for the documents of a transaction that died, to finish it: longer than
 /// anybody has their OS locks who does not finish it himself.
-pub const FINISH_WAIT: Duration = Duration::from_millis(100);
+pub(crate) const FINISH_WAIT: Duration = Duration::from_millis(100);
 /// Dead transactions' journals that one look in the background finishes; the next one goes on.
-pub const MAX_JOURNALS: usize = 1_024;
+pub(crate) const MAX_JOURNALS: usize = 1_024;
 /// Tries to make a journal that nobody takes for a dead owner's before it is locked.
-pub const JOURNAL_ATTEMPTS: u32 = 64;
+pub(crate) const JOURNAL_ATTEMPTS: u32 = 64;
 
 /// Bytes of one path component: what common file systems allow.
-pub const MAX_NAME_BYTES: usize = 255;
+pub(crate) const MAX_NAME_BYTES: usize = 255;
 /// How long a save waits for the OS lock on a document's sidecar, which others hold for some file operations only.
-pub const SIDECAR_WAIT: Duration = Duration::from_secs(5);
+pub(crate) const SIDECAR_WAIT: Duration = Duration::from_secs(5);
 /// The longest that an update waits for the server's word on who holds the lock. It has the sidecar's OS lock meanwhile, for which others
 /// wait up to [`SIDECAR_WAIT`].
-pub const LOOK_WAIT: Duration = Duration::from_secs(1);
+pub(crate) const LOOK_WAIT: Duration = Duration::from_secs(1);
 /// Between two tries for the sidecar's OS lock.
-pub const SIDECAR_POLL: Duration = Duration::from_millis(1);
+pub(crate) const SIDECAR_POLL: Duration = Duration::from_millis(1);
 /// Tries to read a file that changes while it is read, or that a writer in place has cut short: 0.5 s in all.
-pub const READ_ATTEMPTS: u32 = 32;
+pub(crate) const READ_ATTEMPTS: u32 = 32;
 /// Tries to find a file that is missing, since other programs replace one by deleting it first: 6 ms in all, which every
 /// read of a document that is not there costs.
-pub const MISSING_ATTEMPTS: u32 = 4;
+pub(crate) const MISSING_ATTEMPTS: u32 = 4;
 /// Between two of them; it grows with each.
-pub const READ_PAUSE: Duration = Duration::from_millis(1);
+pub(crate) const READ_PAUSE: Duration = Duration::from_millis(1);
 /// Names that a document's temporary files may have: as many writers of one document can write at a time, and a sweep looks
 /// for no others. One holds the lock; more are at work only where locks were lost.
-pub const TEMP_NAMES: u64 = 4;
+pub(crate) const TEMP_NAMES: u64 = 4;
 /// A file that was written so recently, in ns, may still be written in place, and that without its modification time changing,
 /// however coarse it is (2 s for FAT).
-pub const YOUNG_NS: i64 = 2_000_000_000;
+pub(crate) const YOUNG_NS: i64 = 2_000_000_000;
 /// Changes of a file less than this apart, in ns, may have the same change time: the kernel's clock for files moves 100 times a
 /// second at least, and a machine may stand still for some of these ticks.
-pub const FINE_TICK_NS: i64 = 100_000_000;
+pub(crate) const FINE_TICK_NS: i64 = 100_000_000;
 /// The same where a file system keeps whole seconds (or two, as FAT), or another machine's clock counts.
-pub const COARSE_TICK_NS: i64 = YOUNG_NS + FINE_TICK_NS;
+pub(crate) const COARSE_TICK_NS: i64 = YOUNG_NS + FINE_TICK_NS;
 
 /// Documents of which a store keeps a snapshot, unless it says otherwise.
-pub const DEFAULT_SNAPSHOT_ENTRIES: usize = 4_096;
+pub(crate) const DEFAULT_SNAPSHOT_ENTRIES: usize = 4_096;
 /// Bytes of JSON text that all snapshots of a store may come from, unless it says otherwise.
-pub const DEFAULT_SNAPSHOT_BYTES: u64 = 64 * 1024 * 1024;
+pub(crate) const DEFAULT_SNAPSHOT_BYTES: u64 = 64 * 1024 * 1024;
 /// Parts of the snapshots that are locked apart; one document may take a whole part, not more.
-pub const SNAPSHOT_SHARDS: usize = 4;
+pub(crate) const SNAPSHOT_SHARDS: usize = 4;
 /// How long a reader waits for another one's load of the same document before it loads by itself.
-pub const SNAPSHOT_WAIT: Duration = Duration::from_secs(5);
+pub(crate) const SNAPSHOT_WAIT: Duration = Duration::from_secs(5);
 /// A save's modification time lies this much above the last one, in ns: the first that the file system keeps apart.
 /// 1 us for most; 1 ms; 2 s for those with times of one or two seconds.
-pub const MTIME_STEPS_NS: [i64; 3] = [1_000, 1_000_000, 2_000_000_000];
+pub(crate) const MTIME_STEPS_NS: [i64; 3] = [1_000, 1_000_000, 2_000_000_000];
 /// Actions that one protocol run may take; more is a bug, found by the run itself.
-pub const MAX_STEPS: u32 = 10_000_000;
+pub(crate) const MAX_STEPS: u32 = 10_000_000;
 /// The highest number that is taken for one: 19 digits, as many as a 64-bit counter of the server has.
-pub const MAX_DECIMAL: u64 = 9_999_999_999_999_999_999;
+pub(crate) const MAX_DECIMAL: u64 = 9_999_999_999_999_999_999;
 /// The highest fence: what a signed 64-bit counter of the server can hold, less one to grow by.
-pub const MAX_FENCE: u64 = i64::MAX as u64 - 1;
+pub(crate) const MAX_FENCE: u64 = i64::MAX as u64 - 1;

@@ -4,7 +4,7 @@ mod problem;
 
 pub use problem::Problem;
 
-use crate::LockHolder;
+use crate::model::lock::LockHolder;
 use std::{
     error::Error as StdError,
     fmt,
@@ -12,6 +12,9 @@ use std::{
     sync::Arc,
     time::Duration,
 };
+
+/// The crate's result: its one [`Error`] unless said otherwise.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// Any error that a caller's closure returns: `?` takes all of them.
 pub type BoxError = Box<dyn StdError + Send + Sync>;
@@ -331,7 +334,8 @@ impl Error {
         }
     }
 
-    /// Everything that is wrong with the rules file; empty for other errors.
+    /// Everything that is wrong with the rules file; empty for other errors. Past 100 problems, one more says how many are not
+    /// listed.
     #[must_use]
     pub fn problems(&self) -> &[Problem] {
         match self.kind() {

@@ -1,0 +1,17 @@
+//! The words that all layers share: places, stamps, entries, locks, errors, limits and random names.
+
+mod entry;
+pub(crate) mod error;
+pub mod limits;
+mod lock;
+mod place;
+mod stamp;
+pub(crate) mod text;
+pub(crate) mod token;
+
+pub(crate) use entry::{Bytes, Entry};
+pub use error::{BoxError, Effect, Error, Problem, Result};
+pub(crate) use lock::Lock;
+pub use lock::LockHolder;
+pub(crate) use place::Place;
+pub(crate) use stamp::Stamp;
