@@ -14,7 +14,7 @@ use redis::Value;
 
 /// `None` where it has given no fence above the floor, or something is of another type: the operation's program then says what
 /// is wrong, or gives a lock with this value its fence. A fence is skipped where the lock is held.
-pub(super) fn at_once(
+pub(super) async fn at_once(
     session: &mut Session<'_>,
     op: &Acquire,
 ) -> Result<Option<AcquireReply>, Failure> {
@@ -22,21 +22,23 @@ pub(super) fn at_once(
     let (value, ttl) = (op.lock.value.as_bytes(), op.ttl_ms.to_string());
     let fence_life = limits::FENCE_LIFE.as_millis().to_string();
     let databases = session.peer.databases();
-    let mut replies = session.exchange(|packed| {
-        if let Some(databases) = databases {
-            packed.select(databases.lock);
-        }
-        packed.request(&[b"MULTI"]);
-        packed.request(&[b"SET", lock, value, b"NX", b"PX", ttl.as_bytes()]);
-        packed.request(&[b"GET", lock]);
-        packed.request(&[b"PTTL", lock]);
-        packed.request(&[b"INCR", fence]);
-        packed.request(&[b"PEXPIRE", fence, fence_life.as_bytes()]);
-        packed.request(&[b"EXEC"]);
-        if let Some(databases) = databases {
-            packed.select(databases.cache);
-        }
-    })?;
+    let mut replies = session
+        .exchange(|packed| {
+            if let Some(databases) = databases {
+                packed.select(databases.lock);
+            }
+            packed.request(&[b"MULTI"]);
+            packed.request(&[b"SET", lock, value, b"NX", b"PX", ttl.as_bytes()]);
+            packed.request(&[b"GET", lock]);
+            packed.request(&[b"PTTL", lock]);
+            packed.request(&[b"INCR", fence]);
+            packed.request(&[b"PEXPIRE", fence, fence_life.as_bytes()]);
+            packed.request(&[b"EXEC"]);
+            if let Some(databases) = databases {
+                packed.select(databases.cache);
+            }
+        })
+        .await?;
     if databases.is_some() {
         let selects = [
             replies.pop(),

@@ -49,25 +49,31 @@ impl Choice {
 
 /// Tries on the server what the settings ask for: what it understands counts, not its version. One round trip in the
 /// usual case, one more for a server without flags, and one for what the report says of rules and permissions.
-pub(super) fn boot(session: &mut Session<'_>, assemble: &Assemble) -> Result<Booted, Failure> {
+pub(super) async fn boot(
+    session: &mut Session<'_>,
+    assemble: &Assemble,
+) -> Result<Booted, Failure> {
     let engine = session.peer.config().engine;
     // Refused here, before anything is done, where there is no such database.
-    session.in_lock_database(|_| Ok(()))?;
+    session.enter_locks().await?;
+    session.leave_locks().await?;
     let scripts = assembled(session, assemble, Dialect::Flagged);
     let library = Library::of(&scripts);
-    let mut replies = session.exchange(|packed| {
-        survey::pack(packed);
-        match engine {
-            Engine::Auto | Engine::Script => pack_scripts(&scripts, packed),
-            Engine::Function => pack_library(&library, packed),
-            Engine::Watch => watch::pack_probe(packed),
-        }
-    })?;
+    let mut replies = session
+        .exchange(|packed| {
+            survey::pack(packed);
+            match engine {
+                Engine::Auto | Engine::Script => pack_scripts(&scripts, packed),
+                Engine::Function => pack_library(&library, packed),
+                Engine::Watch => watch::pack_probe(packed),
+            }
+        })
+        .await?;
     let tried = replies.split_off(survey::REQUESTS);
     let mut survey = Survey::read(replies);
     let choice = match engine {
-        Engine::Auto => choose(session, scripts, &tried, assemble)?,
-        Engine::Script => take_scripts(session, scripts, &tried, assemble)?,
+        Engine::Auto => choose(session, scripts, &tried, assemble).await?,
+        Engine::Script => take_scripts(session, scripts, &tried, assemble).await?,
         Engine::Function => take_functions(library, &tried, &survey)?,
         Engine::Watch => {
             watch::check_probe(session, &tried)?;
@@ -75,7 +81,7 @@ pub(super) fn boot(session: &mut Session<'_>, assemble: &Assemble) -> Result<Boo
         }
     };
     survey.warnings.extend(choice.warning.clone());
-    survey.look_closer(session, &choice.mode)?;
+    survey.look_closer(session, &choice.mode).await?;
     survey::identify(session, survey.run_id.as_deref());
     let room = survey.room;
     let report = report(session, &choice, survey);
@@ -107,7 +113,7 @@ fn pack_library(library: &Library, packed: &mut Packed) {
 }
 
 /// Script where EVALSHA may be called and the scripts get to the server, else Watch.
-fn choose(
+async fn choose(
     session: &mut Session<'_>,
     scripts: Scripts,
     tried: &[Value],
@@ -115,10 +121,10 @@ fn choose(
 ) -> Result<Choice, Failure> {
     let denied = match tried.last() {
         Some(evalsha) if is_denied(evalsha) => "EVALSHA",
-        _ if tried.iter().any(is_denied) && eval_is_denied(session)? => "SCRIPT and EVAL",
-        _ => return take_scripts(session, scripts, tried, assemble),
+        _ if tried.iter().any(is_denied) && eval_is_denied(session).await? => "SCRIPT and EVAL",
+        _ => return take_scripts(session, scripts, tried, assemble).await,
     };
-    let replies = session.exchange(watch::pack_probe)?;
+    let replies = session.exchange(watch::pack_probe).await?;
     watch::check_probe(session, &replies)?;
     let warning =
         format!("{denied} may not be called: operations run by WATCH, in two round trips each");
@@ -128,7 +134,7 @@ fn choose(
     })
 }
 
-fn take_scripts(
+async fn take_scripts(
     session: &mut Session<'_>,
     scripts: Scripts,
     tried: &[Value],
@@ -143,7 +149,7 @@ fn take_scripts(
         None => script::checked(scripts, loads)?,
         Some(reply) if is_denied(reply) => {
             return Ok(Choice {
-                mode: Mode::Script(unloaded(session, assemble)?),
+                mode: Mode::Script(unloaded(session, assemble).await?),
                 loaded: false,
                 warning: Some(
                     "SCRIPT LOAD is denied: each script is sent whole whenever the server lacks it"
@@ -154,7 +160,9 @@ fn take_scripts(
         // Not this dialect, or something that the other one is refused for too.
         Some(_) => {
             let scripts = assembled(session, assemble, Dialect::Plain);
-            let replies = session.exchange(|packed| script::pack_loads(&scripts, packed))?;
+            let replies = session
+                .exchange(|packed| script::pack_loads(&scripts, packed))
+                .await?;
             script::checked(scripts, &replies)?
         }
     };
@@ -163,8 +171,10 @@ fn take_scripts(
 
 /// EVAL tells the dialects apart, and where that is denied too the newer one is assumed, in case that somebody else has
 /// loaded the scripts.
-fn unloaded(session: &mut Session<'_>, assemble: &Assemble) -> Result<Scripts, Failure> {
-    let reply = session.ask(|packed| packed.request(&[b"EVAL", b"#!lua\nreturn 1", b"0"]))?;
+async fn unloaded(session: &mut Session<'_>, assemble: &Assemble) -> Result<Scripts, Failure> {
+    let reply = session
+        .ask(|packed| packed.request(&[b"EVAL", b"#!lua\nreturn 1", b"0"]))
+        .await?;
     let understood = code(&reply).is_none() || is_denied(&reply);
     let dialect = match understood {
         true => Dialect::Flagged,
@@ -173,8 +183,10 @@ fn unloaded(session: &mut Session<'_>, assemble: &Assemble) -> Result<Scripts, F
     Ok(assembled(session, assemble, dialect))
 }
 
-fn eval_is_denied(session: &mut Session<'_>) -> Result<bool, Failure> {
-    let reply = session.ask(|packed| packed.request(&[b"EVAL", b"return 1", b"0"]))?;
+async fn eval_is_denied(session: &mut Session<'_>) -> Result<bool, Failure> {
+    let reply = session
+        .ask(|packed| packed.request(&[b"EVAL", b"return 1", b"0"]))
+        .await?;
     Ok(is_denied(&reply))
 }
 

@@ -30,18 +30,13 @@ fn kept(script: ScriptName, name: &str) -> Option<Kept> {
 }
 
 /// The refusal, with the key in it where one is found, by commands that operations call too: one more round trip.
-pub(super) fn named(session: &mut Session<'_>, call: &Call<'_>, error: Error) -> Error {
+pub(super) async fn named(session: &mut Session<'_>, call: &Call<'_>, error: Error) -> Error {
     let (in_locks, others) = call
         .keys()
         .into_iter()
         .filter_map(|(name, key)| Some((name, kept(call.name, name)?, key)))
         .partition::<Vec<_>, _>(|(name, ..)| ["lock", "fence"].contains(name));
-    let found = session.in_lock_database(|session| first_foreign(session, in_locks));
-    let found = match found {
-        Ok(None) => first_foreign(session, others),
-        found => found,
-    };
-    match found {
+    match first_in_both(session, in_locks, others).await {
         Ok(Some(message)) => Error::new(Kind::Server { message }),
         Ok(None) => error,
         // The operation itself was answered.
@@ -52,22 +47,37 @@ pub(super) fn named(session: &mut Session<'_>, call: &Call<'_>, error: Error) ->
     }
 }
 
-fn first_foreign(
+type Keys = Vec<(&'static str, Kept, String)>;
+
+async fn first_in_both(
     session: &mut Session<'_>,
-    keys: Vec<(&'static str, Kept, String)>,
+    in_locks: Keys,
+    others: Keys,
 ) -> Result<Option<String>, Failure> {
+    session.enter_locks().await?;
+    let found = first_foreign(session, in_locks).await?;
+    session.leave_locks().await?;
+    match found {
+        None => first_foreign(session, others).await,
+        found => Ok(found),
+    }
+}
+
+async fn first_foreign(session: &mut Session<'_>, keys: Keys) -> Result<Option<String>, Failure> {
     if keys.is_empty() {
         return Ok(None);
     }
-    let replies = session.exchange(|packed| {
-        for (_, kept, key) in &keys {
-            match kept.kind {
-                "hash" => packed.request(&[b"HMGET", key.as_bytes(), b""]),
-                _ => packed.request(&[b"GET", key.as_bytes()]),
+    let replies = session
+        .exchange(|packed| {
+            for (_, kept, key) in &keys {
+                match kept.kind {
+                    "hash" => packed.request(&[b"HMGET", key.as_bytes(), b""]),
+                    _ => packed.request(&[b"GET", key.as_bytes()]),
+                }
+                packed.request(&[b"TYPE", key.as_bytes()]);
             }
-            packed.request(&[b"TYPE", key.as_bytes()]);
-        }
-    })?;
+        })
+        .await?;
     let mut found = keys.iter().zip(replies.chunks(2));
     Ok(found.find_map(|((_, kept, key), replies)| match replies {
         [asked, found] if is_wrong_type(asked) => Some(said(key, kept, found)),

@@ -35,13 +35,15 @@ pub(super) trait Program {
     fn pack_whole(&self, call: &Call<'_>, packed: &mut Packed);
 }
 
-pub(super) fn perform(
+pub(super) async fn perform(
     session: &mut Session<'_>,
     op: &Op,
     call: &Call<'_>,
     program: &impl Program,
 ) -> Result<Reply, Failure> {
-    let replies = session.exchange(|packed| step(program, call, packed, Program::pack))?;
+    let replies = session
+        .exchange(|packed| step(program, call, packed, Program::pack))
+        .await?;
     let mut reply = answer(session, call, replies)?;
     if program.is_missing(&reply) {
         session.peer.counters().count_reload();
@@ -50,7 +52,7 @@ pub(super) fn perform(
             session.peer.shown_url(),
             call.name.as_str()
         );
-        reply = load_and_call(session, call, program)?;
+        reply = load_and_call(session, call, program).await?;
     }
     session.forget_if_denied(&reply);
     match typed(op, reply) {
@@ -63,15 +65,17 @@ pub(super) fn perform(
 }
 
 /// In one round trip where loading is allowed.
-fn load_and_call(
+async fn load_and_call(
     session: &mut Session<'_>,
     call: &Call<'_>,
     program: &impl Program,
 ) -> Result<Value, Failure> {
-    let mut replies = session.exchange(|packed| {
-        program.pack_load(packed);
-        step(program, call, packed, Program::pack);
-    })?;
+    let mut replies = session
+        .exchange(|packed| {
+            program.pack_load(packed);
+            step(program, call, packed, Program::pack);
+        })
+        .await?;
     let loaded = match replies.is_empty() {
         true => return Err(nonsense("no reply")),
         false => replies.remove(0),
@@ -85,7 +89,9 @@ fn load_and_call(
         session.forgets_boot = true;
         return Ok(reply);
     }
-    let replies = session.exchange(|packed| step(program, call, packed, Program::pack_whole))?;
+    let replies = session
+        .exchange(|packed| step(program, call, packed, Program::pack_whole))
+        .await?;
     answer(session, call, replies)
 }
 

@@ -19,6 +19,7 @@ mod lua;
 mod memory;
 mod messages;
 mod mode;
+mod net;
 mod node;
 mod peer;
 mod plain;

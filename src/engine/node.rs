@@ -7,6 +7,7 @@ use super::{
     counters::Counters,
     failure::Failure,
     link::{Link, Unopened, Way},
+    net::Net,
     peer::Peer,
     pool::Pool,
     redirect::Redirect,
@@ -18,6 +19,7 @@ use crate::{
     model::{Effect, Error, Result, limits},
     op::Fault,
 };
+use redis::Value;
 use std::{
     io,
     sync::{Arc, PoisonError, RwLock},
@@ -29,6 +31,28 @@ use std::{
 pub(super) enum Asking {
     Yes,
     No,
+}
+
+/// What is done on a connection. It may run several times, and has to be safe to repeat.
+pub(super) trait Work: Send {
+    type Done: Send;
+
+    fn run(
+        &mut self,
+        node: &Node,
+        session: &mut Session<'_>,
+    ) -> impl Future<Output = Result<Self::Done, Failure>> + Send;
+}
+
+/// One request, whose reply may be an error.
+pub(super) struct Question<'a>(pub(super) &'a [&'a [u8]]);
+
+impl Work for Question<'_> {
+    type Done = Value;
+
+    async fn run(&mut self, _: &Node, session: &mut Session<'_>) -> Result<Value, Failure> {
+        session.ask(|packed| packed.request(self.0)).await
+    }
 }
 
 /// Why a server gave no reply.
@@ -106,11 +130,12 @@ impl Node {
 
     /// Runs `work` on a connection. Where one from the pool turns out to be closed (the server restarted, or ended it
     /// while it was idle), runs it once more on a new one: so everything in `work` must be safe to repeat.
-    pub(super) fn attempt<T>(
+    pub(super) async fn attempt<W: Work>(
         &self,
+        net: Net,
         asking: Asking,
-        work: &mut impl FnMut(&Self, &mut Session<'_>) -> Result<T, Failure>,
-    ) -> Result<T, Miss> {
+        work: &mut W,
+    ) -> Result<W::Done, Miss> {
         let taken = self.pool.take(self.peer.config().patience());
         let mut slot = taken.ok_or_else(|| {
             let size = self.peer.config().pool_size;
@@ -140,13 +165,14 @@ impl Node {
                 connection,
                 packed: buffer,
                 peer: &self.peer,
+                net,
                 identity,
                 redirect: None,
                 wrong_type: false,
                 forgets_boot: false,
                 spoilt: false,
             };
-            let done = work(self, &mut session);
+            let done = work.run(self, &mut session).await;
             if session.forgets_boot {
                 self.forget_boot();
             }

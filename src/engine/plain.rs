@@ -15,37 +15,45 @@ use crate::{
 };
 use redis::Value;
 
-pub(super) fn perform(session: &mut Session<'_>, op: &Op) -> Result<Reply, Failure> {
+pub(super) async fn perform(session: &mut Session<'_>, op: &Op) -> Result<Reply, Failure> {
     match op {
-        Op::Read(asked) => read(session, op, asked),
+        Op::Read(asked) => read(session, op, asked).await,
         Op::ClearLocks(asked) => {
-            session.in_lock_database(|session| clear_locks(session, op, asked))
+            session.enter_locks().await?;
+            let reply = clear_locks(session, op, asked).await?;
+            session.leave_locks().await?;
+            Ok(reply)
         }
         Op::Holders(asked) => {
             let usual = session.peer.response_timeout();
-            let patience = asked.within.map_or(usual, |within| within.min(usual));
-            session.with_patience(patience, |session| {
-                session.in_lock_database(|session| holders(session, op, asked))
-            })
+            let Some(within) = asked.within.filter(|within| *within < usual) else {
+                return holders_in_their_database(session, op, asked).await;
+            };
+            session.wait_up_to(within)?;
+            let reply = holders_in_their_database(session, op, asked).await;
+            session.wait_as_usual();
+            reply
         }
         _ => Err(nonsense(op.name())),
     }
 }
 
-fn read(session: &mut Session<'_>, op: &Op, asked: &Read) -> Result<Reply, Failure> {
+async fn read(session: &mut Session<'_>, op: &Op, asked: &Read) -> Result<Reply, Failure> {
     let key = &asked.entry.value;
     let stamp = sibling(key, "stamp");
     let get = |packed: &mut Packed| {
         packed.request(&[b"MGET", stamp.as_bytes(), key.as_bytes()]);
     };
     if !asked.life {
-        let reply = session.ask(get)?;
+        let reply = session.ask(get).await?;
         return typed(op, reply);
     }
-    let [entry, life] = session.ask_two(|packed| {
-        get(packed);
-        packed.request(&[b"PTTL", key.as_bytes()]);
-    })?;
+    let [entry, life] = session
+        .ask_two(|packed| {
+            get(packed);
+            packed.request(&[b"PTTL", key.as_bytes()]);
+        })
+        .await?;
     let mut reply = typed(op, entry)?;
     if let Reply::Read(ReadReply::Found { left_ms, .. }) = &mut reply {
         *left_ms = match life {
@@ -59,15 +67,21 @@ fn read(session: &mut Session<'_>, op: &Op, asked: &Read) -> Result<Reply, Failu
     Ok(reply)
 }
 
-fn clear_locks(session: &mut Session<'_>, op: &Op, asked: &ClearLocks) -> Result<Reply, Failure> {
+async fn clear_locks(
+    session: &mut Session<'_>,
+    op: &Op,
+    asked: &ClearLocks,
+) -> Result<Reply, Failure> {
     let mut cleared = 0;
     for keys in asked.locks.chunks(limits::UNLINK_CHUNK) {
-        let mut replies = session.exchange(|packed| {
-            packed.begin(keys.len() + 1);
-            packed.arg(b"UNLINK");
-            keys.iter().for_each(|key| packed.arg(key.as_bytes()));
-            pack_messages(keys, packed);
-        })?;
+        let mut replies = session
+            .exchange(|packed| {
+                packed.begin(keys.len() + 1);
+                packed.arg(b"UNLINK");
+                keys.iter().for_each(|key| packed.arg(key.as_bytes()));
+                pack_messages(keys, packed);
+            })
+            .await?;
         // What became of the messages is nobody's business: who waits looks again by itself.
         replies.truncate(1);
         let reply = replies.pop().ok_or_else(|| nonsense("no reply"))?;
@@ -78,16 +92,29 @@ fn clear_locks(session: &mut Session<'_>, op: &Op, asked: &ClearLocks) -> Result
     Ok(Reply::ClearLocks(ClearLocksReply::Cleared(cleared)))
 }
 
-fn holders(session: &mut Session<'_>, op: &Op, asked: &Holders) -> Result<Reply, Failure> {
+async fn holders_in_their_database(
+    session: &mut Session<'_>,
+    op: &Op,
+    asked: &Holders,
+) -> Result<Reply, Failure> {
+    session.enter_locks().await?;
+    let reply = holders(session, op, asked).await?;
+    session.leave_locks().await?;
+    Ok(reply)
+}
+
+async fn holders(session: &mut Session<'_>, op: &Op, asked: &Holders) -> Result<Reply, Failure> {
     let mut found = Vec::with_capacity(asked.locks.len());
     for keys in asked.locks.chunks(limits::UNLINK_CHUNK) {
-        let replies = session.exchange(|packed| {
-            for key in keys {
-                // A replica refuses it, and so does a primary that has become one and knows of no lock.
-                packed.request(&[b"GETEX", key.as_bytes()]);
-                packed.request(&[b"PTTL", key.as_bytes()]);
-            }
-        })?;
+        let replies = session
+            .exchange(|packed| {
+                for key in keys {
+                    // A replica refuses it, and so does a primary that has become one and knows of no lock.
+                    packed.request(&[b"GETEX", key.as_bytes()]);
+                    packed.request(&[b"PTTL", key.as_bytes()]);
+                }
+            })
+            .await?;
         let mut replies = replies.into_iter();
         while let (Some(value), Some(left)) = (replies.next(), replies.next()) {
             found.push(holder(op, value, left)?);

@@ -6,14 +6,14 @@ use redis::Value;
 
 /// The reply of `op`, and where it was a commit that asked for it, how many replicas have it. WAIT counts what its own
 /// connection has written, so this is the session that the commit ran in. Whatever happens here, the commit is done.
-pub(super) fn waited(session: &mut Session<'_>, op: &Op, reply: Reply) -> Reply {
+pub(super) async fn waited(session: &mut Session<'_>, op: &Op, reply: Reply) -> Reply {
     let wait = match op {
         Op::Commit(commit) => commit.wait,
         _ => None,
     };
     match (wait, reply) {
         (Some(wait), Reply::Commit(CommitReply::Committed { removed })) => {
-            Reply::Commit(match acknowledged(session, wait) {
+            Reply::Commit(match acknowledged(session, wait).await {
                 Some(replicas) => CommitReply::Replicated { removed, replicas },
                 None => CommitReply::Committed { removed },
             })
@@ -23,13 +23,19 @@ pub(super) fn waited(session: &mut Session<'_>, op: &Op, reply: Reply) -> Reply 
 }
 
 /// `None` where the server did not say. Then the session is spoilt if a late answer may come, and goes.
-fn acknowledged(session: &mut Session<'_>, wait: Wait) -> Option<u64> {
+async fn acknowledged(session: &mut Session<'_>, wait: Wait) -> Option<u64> {
     let usual = session.peer.response_timeout();
     let patience = usual + wait.time;
     let (replicas, ms) = (wait.replicas.to_string(), wait.time.as_millis().to_string());
-    let answer = session.with_patience(patience, |session| {
-        session.ask(|packed| packed.request(&[b"WAIT", replicas.as_bytes(), ms.as_bytes()]))
-    });
+    let asked = session.wait_up_to(patience);
+    let answer = match asked {
+        Ok(()) => {
+            let wait = [b"WAIT", replicas.as_bytes(), ms.as_bytes()];
+            session.ask(|packed| packed.request(&wait)).await
+        }
+        Err(failed) => Err(failed),
+    };
+    session.wait_as_usual();
     match answer {
         Ok(Value::Int(n)) => u64::try_from(n).ok(),
         Ok(other) => {

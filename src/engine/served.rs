@@ -10,7 +10,8 @@ use super::{
     foreign, lua,
     messages::{Bells, Subscriber},
     mode::Mode,
-    node::{Asking, Miss, Node},
+    net::{Net, now},
+    node::{Asking, Miss, Node, Work},
     plain, replicas,
     session::Session,
     source::{Dialect, Scripts},
@@ -38,7 +39,7 @@ impl ServerEngine {
     /// Connects and loads the scripts.
     pub(crate) fn open(config: ServerConfig) -> Result<Self> {
         let engine = Self::lazy(config)?;
-        engine.boot()?;
+        now(engine.boot(Net::Threads))?;
         Ok(engine)
     }
 
@@ -63,20 +64,18 @@ impl ServerEngine {
         })
     }
 
-    fn boot(&self) -> Result<()> {
+    async fn boot(&self, net: Net) -> Result<()> {
         if self.space() == Space::Whole {
             // Sentinels may be behind, as they may be at any operation.
             let route = Topology::anywhere(self.patience);
-            let done = self
-                .topology
-                .with(route, |node, session| self.booted(node, session));
+            let done = self.topology.with(net, route, &mut Boot(self)).await;
             let failed = |fault: Fault| boot::boot_error(&fault.into_error());
             return done.map(drop).map_err(failed);
         }
         let mut away = None;
         let mut booted = false;
-        for node in self.topology.primaries()? {
-            match node.attempt(Asking::No, &mut |node, session| self.booted(node, session)) {
+        for node in self.topology.primaries(net).await? {
+            match node.attempt(net, Asking::No, &mut Boot(self)).await {
                 Ok(_) => booted = true,
                 Err(miss) => {
                     let error = boot::boot_error(&miss.fault.into_error());
@@ -96,11 +95,11 @@ impl ServerEngine {
     }
 
     /// What the session's server was found to be; boots it where it was not met yet.
-    fn booted(&self, node: &Node, session: &mut Session<'_>) -> Result<Arc<Booted>, Failure> {
+    async fn booted(&self, node: &Node, session: &mut Session<'_>) -> Result<Arc<Booted>, Failure> {
         if let Some(booted) = node.booted() {
             return Ok(booted);
         }
-        let booted = Arc::new(boot::boot(session, &self.assemble)?);
+        let booted = Arc::new(boot::boot(session, &self.assemble).await?);
         log::info!("{}", booted.report);
         node.set_booted(Arc::clone(&booted));
         Ok(booted)
@@ -119,7 +118,7 @@ fn last_try(failure: Failure, op: &Op) -> Failure {
 }
 
 /// Runs an operation the way that the boot chose. `sent` tells whether anything that writes has left.
-fn run(
+async fn run(
     session: &mut Session<'_>,
     mode: &Mode,
     op: &Op,
@@ -128,24 +127,24 @@ fn run(
 ) -> Result<Reply, Failure> {
     *sent |= !matches!(mode, Mode::Watch);
     match mode {
-        Mode::Script(scripts) => lua::perform(session, op, call, scripts.get(call.name)),
-        Mode::Function(library) => lua::perform(session, op, call, library),
-        Mode::Watch => watch::perform(session, op, call, sent),
+        Mode::Script(scripts) => lua::perform(session, op, call, scripts.get(call.name)).await,
+        Mode::Function(library) => lua::perform(session, op, call, library).await,
+        Mode::Watch => watch::perform(session, op, call, sent).await,
     }
 }
 
 /// Where the program is needed and refuses, the lock may be taken by then: it is released.
-fn acquire(
+async fn acquire(
     session: &mut Session<'_>,
     mode: &Mode,
     (ask, op, call): (&Acquire, &Op, &Call<'_>),
     sent: &mut bool,
 ) -> Result<Reply, Failure> {
     *sent = true;
-    if let Some(reply) = acquire::at_once(session, ask)? {
+    if let Some(reply) = acquire::at_once(session, ask).await? {
         return Ok(Reply::Acquire(reply));
     }
-    let error = match run(session, mode, op, call, sent) {
+    let error = match run(session, mode, op, call, sent).await {
         Err(Failure::Refused(error) | Failure::Midway(error)) if session.redirect.is_none() => {
             error
         }
@@ -154,14 +153,138 @@ fn acquire(
     let wrong_type = session.wrong_type;
     let lock = ask.lock.clone();
     let release = Release { lock }.into_op();
-    let released = !session.spoilt
-        && Call::new(&release)
-            .is_some_and(|call| run(session, mode, &release, &call, sent).is_ok());
+    let released = match Call::new(&release) {
+        Some(call) if !session.spoilt => run(session, mode, &release, &call, sent).await.is_ok(),
+        _ => false,
+    };
     session.wrong_type |= wrong_type;
     Err(match released || wrong_type {
         true => Failure::Refused(error),
         false => Failure::Midway(error.effect_is(Effect::Unknown)),
     })
+}
+
+/// What a boot finds, or found.
+struct Boot<'a>(&'a ServerEngine);
+
+impl Work for Boot<'_> {
+    type Done = Arc<Booted>;
+
+    async fn run(
+        &mut self,
+        node: &Node,
+        session: &mut Session<'_>,
+    ) -> Result<Arc<Booted>, Failure> {
+        self.0.booted(node, session).await
+    }
+}
+
+/// Which run of the server it is.
+struct AskRun;
+
+impl Work for AskRun {
+    type Done = RunId;
+
+    async fn run(&mut self, _: &Node, session: &mut Session<'_>) -> Result<RunId, Failure> {
+        survey::ask_run_id(session).await
+    }
+}
+
+/// One operation.
+struct Perform<'a> {
+    engine: &'a ServerEngine,
+    op: &'a Op,
+    call: Option<Call<'a>>,
+    /// Whether the boot is done.
+    ready: bool,
+    /// Whether anything that writes has left.
+    sent: bool,
+}
+
+impl Work for Perform<'_> {
+    type Done = Taken;
+
+    async fn run(&mut self, node: &Node, session: &mut Session<'_>) -> Result<Taken, Failure> {
+        let op = self.op;
+        let Some(call) = &self.call else {
+            (self.ready, self.sent) = (true, true);
+            let reply = plain::perform(session, op).await;
+            let reply = reply.map_err(|failed| last_try(failed, op))?;
+            return Ok(Taken { reply, by: None });
+        };
+        let booted = self.engine.booted(node, session).await?;
+        self.ready = true;
+        booted.room.check(op)?;
+        let by = match op.is_echoed() {
+            true => Some(survey::run_id(session).await?),
+            false => None,
+        };
+        let (mode, sent) = (&booted.mode, &mut self.sent);
+        let reply = match op {
+            Op::Acquire(ask) => acquire(session, mode, (ask, op, call), sent).await,
+            _ => run(session, mode, op, call, sent).await,
+        };
+        let reply = match reply {
+            Err(Failure::Refused(error)) if session.wrong_type => {
+                let error = foreign::named(session, call, error).await;
+                return Err(Failure::Refused(error));
+            }
+            Err(Failure::Midway(error)) if session.wrong_type => {
+                let error = foreign::named(session, call, error).await;
+                return Err(Failure::Midway(error.effect_is(Effect::Unknown)));
+            }
+            Err(failed) if *sent => return Err(last_try(failed, op)),
+            reply => reply?,
+        };
+        let reply = replicas::waited(session, op, reply).await;
+        Ok(Taken { reply, by })
+    }
+}
+
+impl ServerEngine {
+    async fn take_by(&self, net: Net, op: &Op) -> Result<Taken, Fault> {
+        op.check()?;
+        let route = self.topology.route(op, self.patience)?;
+        let mut work = Perform {
+            engine: self,
+            op,
+            call: Call::new(op),
+            ready: false,
+            sent: false,
+        };
+        match self.topology.with(net, route, &mut work).await {
+            Err(Fault::Unknown(e)) if !work.ready => Err(Fault::NotDone(boot::boot_error(&e))),
+            // Nothing but reads has left.
+            Err(Fault::Unknown(e)) if !work.sent => Err(Fault::NotDone(e.effect_is(Effect::None))),
+            done => done,
+        }
+    }
+
+    async fn servers_by(&self, net: Net) -> Result<Servers, Fault> {
+        let served = self.topology.served(net).await.map_err(Fault::NotDone)?;
+        let mut asked: Vec<(Arc<Node>, Option<RunId>)> = Vec::new();
+        let mut found = Vec::with_capacity(served.len());
+        for (slots, node) in served {
+            let run = match asked.iter().find(|(known, _)| Arc::ptr_eq(known, &node)) {
+                Some((_, run)) => run.clone(),
+                None => {
+                    let run = run_of(net, &node).await;
+                    asked.push((node, run.clone()));
+                    run
+                }
+            };
+            found.extend(run.map(|run| (slots, run)));
+        }
+        let complete = asked.iter().all(|(_, run)| run.is_some());
+        Ok(Servers::new(found, complete))
+    }
+}
+
+/// `None` where it does not answer.
+async fn run_of(net: Net, node: &Node) -> Option<RunId> {
+    let asked = node.attempt(net, Asking::No, &mut AskRun).await;
+    let silent = |miss: &Miss| log::debug!("{}: which run it is: {miss:?}", node.shown_url());
+    asked.inspect_err(silent).ok()
 }
 
 impl Performer for ServerEngine {
@@ -170,48 +293,7 @@ impl Performer for ServerEngine {
     }
 
     fn take(&self, op: &Op) -> Result<Taken, Fault> {
-        op.check()?;
-        let call = Call::new(op);
-        let route = self.topology.route(op, self.patience)?;
-        // Whether the boot is done, and whether anything that writes has left.
-        let (mut ready, mut sent) = (false, false);
-        let done = self.topology.with(route, |node, session| {
-            let Some(call) = &call else {
-                (ready, sent) = (true, true);
-                let reply = plain::perform(session, op).map_err(|it| last_try(it, op))?;
-                return Ok(Taken { reply, by: None });
-            };
-            let booted = self.booted(node, session)?;
-            ready = true;
-            booted.room.check(op)?;
-            let by = match op.is_echoed() {
-                true => Some(survey::run_id(session)?),
-                false => None,
-            };
-            let reply = match op {
-                Op::Acquire(ask) => acquire(session, &booted.mode, (ask, op, call), &mut sent),
-                _ => run(session, &booted.mode, op, call, &mut sent),
-            };
-            let reply = match reply {
-                Err(Failure::Refused(error)) if session.wrong_type => {
-                    return Err(Failure::Refused(foreign::named(session, call, error)));
-                }
-                Err(Failure::Midway(error)) if session.wrong_type => {
-                    let error = foreign::named(session, call, error);
-                    return Err(Failure::Midway(error.effect_is(Effect::Unknown)));
-                }
-                Err(failed) if sent => return Err(last_try(failed, op)),
-                reply => reply?,
-            };
-            let reply = replicas::waited(session, op, reply);
-            Ok(Taken { reply, by })
-        });
-        match done {
-            Err(Fault::Unknown(e)) if !ready => Err(Fault::NotDone(boot::boot_error(&e))),
-            // Nothing but reads has left.
-            Err(Fault::Unknown(e)) if !sent => Err(Fault::NotDone(e.effect_is(Effect::None))),
-            done => done,
-        }
+        now(self.take_by(Net::Threads, op))
     }
 
     fn report(&self) -> Option<EngineReport> {
@@ -244,28 +326,6 @@ impl Performer for ServerEngine {
     }
 
     fn servers(&self) -> Result<Servers, Fault> {
-        let served = self.topology.served().map_err(Fault::NotDone)?;
-        let mut asked: Vec<(Arc<Node>, Option<RunId>)> = Vec::new();
-        let mut found = Vec::with_capacity(served.len());
-        for (slots, node) in served {
-            let run = match asked.iter().find(|(known, _)| Arc::ptr_eq(known, &node)) {
-                Some((_, run)) => run.clone(),
-                None => {
-                    let run = run_of(&node);
-                    asked.push((node, run.clone()));
-                    run
-                }
-            };
-            found.extend(run.map(|run| (slots, run)));
-        }
-        let complete = asked.iter().all(|(_, run)| run.is_some());
-        Ok(Servers::new(found, complete))
+        now(self.servers_by(Net::Threads))
     }
-}
-
-/// `None` where it does not answer.
-fn run_of(node: &Node) -> Option<RunId> {
-    let asked = node.attempt(Asking::No, &mut |_, session| survey::ask_run_id(session));
-    let silent = |miss: &Miss| log::debug!("{}: which run it is: {miss:?}", node.shown_url());
-    asked.inspect_err(silent).ok()
 }

@@ -3,9 +3,10 @@
 use super::{
     failure::{Failure, nonsense},
     link::Link,
+    net::Net,
     peer::Peer,
     redirect::Redirect,
-    refusal::{Meaning, ends_the_connection, unavailable},
+    refusal::{Meaning, unavailable},
     reply::{is_denied, meaning_of, server_error},
     run_id::Identity,
     wire::Packed,
@@ -19,6 +20,7 @@ pub(super) struct Session<'a> {
     pub(super) connection: Link,
     pub(super) packed: &'a mut Packed,
     pub(super) peer: &'a Peer,
+    pub(super) net: Net,
     /// The connection's server, as far as it was asked.
     pub(super) identity: Identity,
     /// What the last replies said about where to go instead.
@@ -33,7 +35,7 @@ pub(super) struct Session<'a> {
 
 impl Session<'_> {
     /// Packs requests, sends them in one write and waits for their replies, errors among them.
-    pub(super) fn exchange(
+    pub(super) async fn exchange(
         &mut self,
         pack: impl FnOnce(&mut Packed),
     ) -> Result<Vec<Value>, Failure> {
@@ -42,18 +44,7 @@ impl Session<'_> {
         self.peer.counters().count_round_trip();
         // Until the replies are there, a late one could be taken for the next request's.
         let spoilt = std::mem::replace(&mut self.spoilt, true);
-        let sent = self.connection.send(&self.packed.bytes);
-        sent.map_err(lost)?;
-        let mut replies = Vec::with_capacity(self.packed.count);
-        while replies.len() < self.packed.count {
-            match self.connection.receive().map_err(lost)? {
-                Value::Push { .. } => {}
-                Value::ServerError(error) if is_last_word(&error) => {
-                    return Err(ended(&error, replies.is_empty()));
-                }
-                reply => replies.push(reply),
-            }
-        }
+        let replies = self.connection.exchange(self.packed).await?;
         self.spoilt = spoilt;
         let replies = self.packed.answers(replies);
         // Of a pipeline the last one counts: it is the request that the others were made for.
@@ -63,54 +54,55 @@ impl Session<'_> {
     }
 
     /// Two requests in one round trip.
-    pub(super) fn ask_two(
+    pub(super) async fn ask_two(
         &mut self,
         pack: impl FnOnce(&mut Packed),
     ) -> Result<[Value; 2], Failure> {
-        let replies = self.exchange(pack)?;
+        let replies = self.exchange(pack).await?;
         replies
             .try_into()
             .map_err(|_| nonsense("two replies were expected"))
     }
 
-    /// Runs `work`, in which each answer may take so long.
-    pub(super) fn with_patience<T>(
-        &mut self,
-        patience: Duration,
-        work: impl FnOnce(&mut Self) -> Result<T, Failure>,
-    ) -> Result<T, Failure> {
-        let usual = self.peer.response_timeout();
-        if patience == usual {
-            return work(self);
-        }
+    /// Without giving the connection back.
+    pub(super) async fn sleep(&mut self, pause: Duration) {
+        self.net.sleep(pause).await;
+    }
+
+    /// Until [`wait_as_usual`](Self::wait_as_usual), each answer may take so long.
+    pub(super) fn wait_up_to(&mut self, patience: Duration) -> Result<(), Failure> {
         let unset = |e: io::Error| Failure::Lost {
             error: unavailable(e.to_string(), Effect::None),
             closed: false,
         };
-        self.connection.set_patience(patience).map_err(unset)?;
-        let done = work(self);
+        self.connection.set_patience(patience).map_err(unset)
+    }
+
+    pub(super) fn wait_as_usual(&mut self) {
+        let usual = self.peer.response_timeout();
         self.spoilt |= self.connection.set_patience(usual).is_err();
-        done
     }
 
-    /// Runs `work` in the database of the locks. A connection that does not come back from there is of no use.
-    pub(super) fn in_lock_database<T>(
-        &mut self,
-        work: impl FnOnce(&mut Self) -> Result<T, Failure>,
-    ) -> Result<T, Failure> {
-        let Some(databases) = self.peer.databases() else {
-            return work(self);
-        };
-        self.select(databases.lock)?;
-        self.spoilt = true;
-        let done = work(self)?;
-        self.select(databases.cache)?;
-        self.spoilt = false;
-        Ok(done)
+    /// Goes to the database of the locks, where that is another one. A connection that does not come back from there by
+    /// [`leave_locks`](Self::leave_locks) is of no use.
+    pub(super) async fn enter_locks(&mut self) -> Result<(), Failure> {
+        if let Some(databases) = self.peer.databases() {
+            self.select(databases.lock).await?;
+            self.spoilt = true;
+        }
+        Ok(())
     }
 
-    fn select(&mut self, database: u32) -> Result<(), Failure> {
-        match self.ask(|packed| packed.select(database))? {
+    pub(super) async fn leave_locks(&mut self) -> Result<(), Failure> {
+        if let Some(databases) = self.peer.databases() {
+            self.select(databases.cache).await?;
+            self.spoilt = false;
+        }
+        Ok(())
+    }
+
+    async fn select(&mut self, database: u32) -> Result<(), Failure> {
+        match self.ask(|packed| packed.select(database)).await? {
             Value::Okay => Ok(()),
             Value::ServerError(error) => Err(Failure::Refused(server_error(&error))),
             _ => Err(nonsense("SELECT")),
@@ -123,8 +115,8 @@ impl Session<'_> {
     }
 
     /// One request, one reply.
-    pub(super) fn ask(&mut self, pack: impl FnOnce(&mut Packed)) -> Result<Value, Failure> {
-        let mut replies = self.exchange(pack)?;
+    pub(super) async fn ask(&mut self, pack: impl FnOnce(&mut Packed)) -> Result<Value, Failure> {
+        let mut replies = self.exchange(pack).await?;
         match replies.pop() {
             Some(reply) if replies.is_empty() => Ok(reply),
             _ => Err(nonsense("one reply was expected")),
@@ -138,33 +130,5 @@ pub(super) fn is_wrong_type(reply: &Value) -> bool {
         Value::Array(results) => results.iter().any(is_wrong_type),
         Value::ServerError(error) => meaning_of(error) == Meaning::WrongType,
         _ => false,
-    }
-}
-
-fn is_last_word(error: &redis::ServerError) -> bool {
-    ends_the_connection(error.code(), error.details().unwrap_or_default())
-}
-
-/// The server reads nothing after that. What it has answered before, it may have done.
-fn ended(error: &redis::ServerError, nothing_done: bool) -> Failure {
-    let error = server_error(error);
-    match nothing_done {
-        true => Failure::Refused(error),
-        false => Failure::Lost {
-            error: error.effect_is(Effect::Unknown),
-            closed: false,
-        },
-    }
-}
-
-fn lost(e: redis::RedisError) -> Failure {
-    let message = if e.is_timeout() {
-        "no reply in time".to_owned()
-    } else {
-        format!("the connection was lost: {e}")
-    };
-    Failure::Lost {
-        closed: e.is_connection_dropped(),
-        error: unavailable(message, Effect::Unknown),
     }
 }

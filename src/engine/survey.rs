@@ -3,7 +3,7 @@
 use super::{
     acl,
     facts::RulesFacts,
-    failure::Failure,
+    failure::{Failure, nonsense},
     mode::Mode,
     reply::{code, is_denied, server_error},
     room::Room,
@@ -38,24 +38,34 @@ const BULK: &str = "proto-max-bulk-len";
 const QUERY: &str = "client-query-buffer-limit";
 
 /// Which run of the server the connection leads to: no connection outlives one. Asked once for each.
-pub(super) fn run_id(session: &mut Session<'_>) -> Result<RunId, Failure> {
-    match &session.identity {
-        Identity::Told(run) => Ok(run.clone()),
-        Identity::Untold => Ok(session.peer.untold_run()),
-        Identity::Unasked => ask_run_id(session),
+pub(super) async fn run_id(session: &mut Session<'_>) -> Result<RunId, Failure> {
+    match known_run(session) {
+        Some(run) => Ok(run),
+        None => ask_run_id(session).await,
     }
 }
 
 /// The same, and the connection is shown to work.
-pub(super) fn ask_run_id(session: &mut Session<'_>) -> Result<RunId, Failure> {
-    let reply = session.ask(|packed| packed.request(&[b"INFO", b"server"]))?;
+pub(super) async fn ask_run_id(session: &mut Session<'_>) -> Result<RunId, Failure> {
+    let reply = session
+        .ask(|packed| packed.request(&[b"INFO", b"server"]))
+        .await?;
     if let Value::ServerError(error) = &reply
         && !is_denied(&reply)
     {
         return Err(Failure::Refused(server_error(error)));
     }
     identify(session, field(&info(&reply), "run_id"));
-    run_id(session)
+    known_run(session).ok_or_else(|| nonsense("INFO"))
+}
+
+/// `None` where it was not asked yet.
+fn known_run(session: &Session<'_>) -> Option<RunId> {
+    match &session.identity {
+        Identity::Told(run) => Some(run.clone()),
+        Identity::Untold => Some(session.peer.untold_run()),
+        Identity::Unasked => None,
+    }
 }
 
 /// Remembers what the server said of itself.
@@ -115,7 +125,7 @@ impl Survey {
 
     /// What concerns the rules: other versions of them, their slots, and what the ACL denies of what they need. Tells the
     /// others of these rules too.
-    pub(super) fn look_closer(
+    pub(super) async fn look_closer(
         &mut self,
         session: &mut Session<'_>,
         mode: &Mode,
@@ -127,16 +137,18 @@ impl Survey {
         let probes = acl::probes(mode, &rules);
         let now_s = self.now_s;
         let mut published = 0;
-        let replies = session.exchange(|packed| {
-            if let Some(now_s) = now_s {
-                publish(&rules.digest, now_s, &outdated, packed);
-                published = packed.count;
-            }
-            for probe in &probes {
-                let words: Vec<&[u8]> = probe.iter().map(|word| word.as_bytes()).collect();
-                packed.request(&words);
-            }
-        })?;
+        let replies = session
+            .exchange(|packed| {
+                if let Some(now_s) = now_s {
+                    publish(&rules.digest, now_s, &outdated, packed);
+                    published = packed.count;
+                }
+                for probe in &probes {
+                    let words: Vec<&[u8]> = probe.iter().map(|word| word.as_bytes()).collect();
+                    packed.request(&words);
+                }
+            })
+            .await?;
         let gaps = replies.iter().skip(published).zip(&probes);
         for (reply, probe) in gaps {
             if let (Value::ServerError(error), Some("NOPERM")) = (reply, code(reply)) {

@@ -13,7 +13,14 @@ mod way;
 pub(super) use enter::Unopened;
 pub(super) use way::{Target, Way, is_tls};
 
-use super::{Credentials, TlsOptions};
+use super::{
+    Credentials, TlsOptions,
+    failure::Failure,
+    refusal::{ends_the_connection, unavailable},
+    reply::server_error,
+    wire::Packed,
+};
+use crate::model::Effect;
 use redis::{Parser, RedisResult, Value};
 use socket::{Bound, Wire};
 use std::{
@@ -66,8 +73,52 @@ impl Link {
         Ok(self.wire.flush()?)
     }
 
+    /// Sends all that is packed in one write, and waits for as many replies, errors among them, pushes not.
+    pub(super) async fn exchange(&mut self, packed: &Packed) -> Result<Vec<Value>, Failure> {
+        self.send(&packed.bytes).map_err(lost)?;
+        let mut replies = Vec::with_capacity(packed.count);
+        while replies.len() < packed.count {
+            match self.receive().map_err(lost)? {
+                Value::Push { .. } => {}
+                Value::ServerError(error) if is_last_word(&error) => {
+                    return Err(ended(&error, replies.is_empty()));
+                }
+                reply => replies.push(reply),
+            }
+        }
+        Ok(replies)
+    }
+
     /// The next reply or push message. After a time-out the rest of it may still be received.
     pub(super) fn receive(&mut self) -> RedisResult<Value> {
         self.parser.parse_value(&mut *self.wire)
+    }
+}
+
+fn is_last_word(error: &redis::ServerError) -> bool {
+    ends_the_connection(error.code(), error.details().unwrap_or_default())
+}
+
+/// The server reads nothing after that. What it has answered before, it may have done.
+fn ended(error: &redis::ServerError, nothing_done: bool) -> Failure {
+    let error = server_error(error);
+    match nothing_done {
+        true => Failure::Refused(error),
+        false => Failure::Lost {
+            error: error.effect_is(Effect::Unknown),
+            closed: false,
+        },
+    }
+}
+
+fn lost(e: redis::RedisError) -> Failure {
+    let message = if e.is_timeout() {
+        "no reply in time".to_owned()
+    } else {
+        format!("the connection was lost: {e}")
+    };
+    Failure::Lost {
+        closed: e.is_connection_dropped(),
+        error: unavailable(message, Effect::Unknown),
     }
 }

@@ -2,6 +2,7 @@ use super::Bells;
 use crate::{
     engine::{
         link::Link,
+        net::{Net, now},
         reply::{is_denied, server_error},
         topology::Topology,
     },
@@ -166,7 +167,7 @@ impl Shared {
     /// To any server that takes writes: a Cluster's nodes hand messages on to one another.
     fn connect(&self) -> Result<Link> {
         let mut failed = None;
-        for node in self.topology.primaries()? {
+        for node in now(self.topology.primaries(Net::Threads))? {
             match node.connect_to_listen() {
                 Ok(connection) => return Ok(connection),
                 Err(e) => {

@@ -23,7 +23,14 @@ mod transport;
 mod watch;
 mod whole;
 
-use super::{Engine, Performer as _, ServerConfig, ServerEngine, source::Scripts};
+use super::{
+    Engine, Performer as _, ServerConfig, ServerEngine,
+    failure::Failure,
+    net::{Net, now},
+    node::{Asking, Miss, Node, Work},
+    session::Session,
+    source::Scripts,
+};
 use crate::{
     model::{Entry, Lock, Stamp},
     op::{
@@ -55,6 +62,31 @@ struct Bed {
     engine: ServerEngine,
     /// A plain connection, to prepare and to look.
     plain: redis::Connection,
+}
+
+/// Work that a test writes as a closure.
+struct ByHand<F>(F);
+
+impl<T, F> Work for ByHand<F>
+where
+    T: Send,
+    F: FnMut(&mut Session<'_>) -> Result<T, Failure> + Send,
+{
+    type Done = T;
+
+    async fn run(&mut self, _: &Node, session: &mut Session<'_>) -> Result<T, Failure> {
+        (self.0)(session)
+    }
+}
+
+impl Node {
+    /// As an operation on a server that stands alone.
+    fn with<T: Send>(
+        &self,
+        work: impl FnMut(&mut Session<'_>) -> Result<T, Failure> + Send,
+    ) -> Result<T, Miss> {
+        now(self.attempt(Net::Threads, Asking::No, &mut ByHand(work)))
+    }
 }
 
 /// Runs `test` on every server, in every engine.

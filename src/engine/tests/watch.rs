@@ -4,10 +4,8 @@ use super::*;
 use crate::{
     engine::{
         Counters,
-        failure::Failure,
-        node::{Asking, Cause, Node},
+        node::Cause,
         redirect::Redirect,
-        session::Session,
         watch::{Attempt, Stop, Style},
         wire::Packed,
     },
@@ -30,30 +28,19 @@ fn set_after(
     let mut sent = false;
     let mut attempt = Attempt::new(session, Style::default(), &mut sent);
     let read = |packed: &mut Packed| packed.request(&[b"GET", b"k"]);
-    let looked = attempt.look(&[], |_| {}, &["k"], read);
+    let looked = now(attempt.look(&[], |_| {}, &["k"], read));
     let seen = looked.and_then(|mut seen| seen.text());
     between();
     let done = seen.and_then(|seen| {
-        attempt.write(|packed| packed.request(&[b"SET", b"k", b"mine"]))?;
+        now(attempt.write(|packed| packed.request(&[b"SET", b"k", b"mine"])))?;
         Ok(seen.map(|text| String::from_utf8_lossy(&text).into_owned()))
     });
-    attempt.leave(&done)?;
+    now(attempt.leave(&done))?;
     match done {
         Ok(seen) => Ok((seen, "done")),
         Err(Stop::Contended) => Ok((None, "contended")),
         Err(Stop::Failed(failure)) => Err(failure),
         Err(Stop::Full(_) | Stop::InFlight) => panic!("neither can be here"),
-    }
-}
-
-impl Node {
-    /// As an operation on a server that stands alone.
-    fn with<T>(
-        &self,
-        mut work: impl FnMut(&mut Session<'_>) -> Result<T, Failure>,
-    ) -> Result<T, Fault> {
-        self.attempt(Asking::No, &mut |_, session| work(session))
-            .map_err(|miss| miss.fault)
     }
 }
 
@@ -63,7 +50,7 @@ fn node(config: ServerConfig) -> Node {
 
 /// So that the next use of the node's connection is not its first.
 fn warm(node: &Node) {
-    let pinged = node.with(|session| session.ask(|packed| packed.request(&[b"PING"])));
+    let pinged = node.with(|session| now(session.ask(|packed| packed.request(&[b"PING"]))));
     pinged.unwrap();
 }
 
@@ -137,7 +124,10 @@ fn a_lost_reply_to_exec_is_looked_up_or_unknown() {
         // A time-out is not repeated.
         let done =
             node.with(|session| set_after(session, || proxy.inject(WireFault::SwallowReply)));
-        assert!(matches!(done, Err(Fault::Unknown(_))), "{done:?}");
+        assert!(
+            matches!(&done, Err(miss) if miss.fault.is_unknown()),
+            "{done:?}"
+        );
     });
 }
 
@@ -186,7 +176,7 @@ fn leaving_does_not_forget_that_the_server_cannot_work_now() {
         let node = node(bed.config());
         bed.cmd::<()>(&["CONFIG", "SET", "replica-serve-stale-data", "no"]);
         bed.cmd::<()>(&["REPLICAOF", "127.0.0.1", "1"]);
-        let done = node.attempt(Asking::No, &mut |_, session| set_after(session, || {}));
+        let done = node.with(|session| set_after(session, || {}));
         let miss = done.unwrap_err();
         let error = miss.fault.into_error();
         assert!(error.to_string().contains("MASTERDOWN"), "{error}");

@@ -7,10 +7,10 @@ use crate::{
         config::ServerConfig,
         counters::Counters,
         failure::{Failure, nonsense},
-        node::{Asking, Cause, Node},
+        net::Net,
+        node::{Asking, Cause, Node, Question, Work},
         redirect::Redirect,
         refusal::unavailable,
-        session::Session,
     },
     model::{Effect, Error, Result, error::Kind, limits},
     op::Fault,
@@ -130,11 +130,12 @@ impl Cluster {
 
     /// Runs `work` on the node that has the slot, following it where it moves. Only refusals before the first write, and
     /// nodes that cannot be reached, are a reason to ask another node; an answer that was lost is for the caller to judge.
-    pub(super) fn with<T>(
+    pub(super) async fn with<W: Work>(
         &self,
+        net: Net,
         route: Route,
-        mut work: impl FnMut(&Node, &mut Session<'_>) -> Result<T, Failure>,
-    ) -> Result<T, Fault> {
+        work: &mut W,
+    ) -> Result<W::Done, Fault> {
         let mut search = Search::new(route.patience);
         // The node that an ASK named: for the next attempt only.
         let mut asked: Option<Arc<Node>> = None;
@@ -146,16 +147,16 @@ impl Cluster {
             };
             let (node, version) = match asked.take() {
                 Some(node) => (node, self.version()),
-                None => match self.owner(route.slot) {
+                None => match self.owner(net, route.slot).await {
                     Ok(found) => found,
                     Err(error) => {
-                        search.unsettled(Fault::NotDone(error))?;
+                        search.unsettled(net, Fault::NotDone(error)).await?;
                         self.stale.store(true, SeqCst);
                         continue;
                     }
                 },
             };
-            let miss = match node.attempt(asking, &mut work) {
+            let miss = match node.attempt(net, asking, work).await {
                 Ok(done) => return Ok(done),
                 Err(miss) => miss,
             };
@@ -163,26 +164,28 @@ impl Cluster {
                 Cause::Elsewhere(Redirect::Moved(address)) => {
                     self.counters.count_redirect();
                     log::info!("slot {:?} moved to {address}", route.slot);
-                    search.redirected(miss.fault)?;
+                    search.redirected(net, miss.fault).await?;
                     let address = address.told_by(node.address().as_ref());
-                    let moved = self.moved(route.slot, address, version);
+                    let moved = self.moved(net, route.slot, address, version).await;
                     moved.map_err(|fault| search.end(fault))?;
                 }
                 Cause::Elsewhere(Redirect::Ask(address)) => {
                     self.counters.count_redirect();
-                    search.redirected(miss.fault)?;
+                    search.redirected(net, miss.fault).await?;
                     let address = address.told_by(node.address().as_ref());
                     let node = self.node(&address).map_err(Fault::NotDone);
                     asked = Some(node.map_err(|fault| search.end(fault))?);
                 }
-                Cause::Elsewhere(Redirect::TryAgain) => search.unsettled(miss.fault)?,
+                Cause::Elsewhere(Redirect::TryAgain) => {
+                    search.unsettled(net, miss.fault).await?;
+                }
                 Cause::Elsewhere(Redirect::Unsettled | Redirect::ReadOnly) | Cause::Unreached => {
                     self.counters.count_redirect();
                     // Also where this operation waits for nobody: the next one asks.
                     self.stale.store(true, SeqCst);
-                    search.unsettled(miss.fault)?;
+                    search.unsettled(net, miss.fault).await?;
                     // Nobody answers: the next round finds that out again, and time ends it.
-                    let _ = self.refresh(version, Some(&node));
+                    let _ = self.refresh(net, version, Some(&node)).await;
                 }
                 Cause::Lost => {
                     self.stale.store(true, SeqCst);
@@ -194,18 +197,18 @@ impl Cluster {
     }
 
     /// Every node that serves slots.
-    pub(super) fn primaries(&self) -> Result<Vec<Arc<Node>>> {
+    pub(super) async fn primaries(&self, net: Net) -> Result<Vec<Arc<Node>>> {
         let version = self.version();
         if version == 0 {
-            self.refresh(version, None)?;
+            self.refresh(net, version, None).await?;
         }
         Ok(self.map().primaries())
     }
 
     /// Every node that serves slots, with them. Single slots that have moved come first.
-    pub(super) fn served(&self) -> Result<Vec<(RangeInclusive<u16>, Arc<Node>)>> {
+    pub(super) async fn served(&self, net: Net) -> Result<Vec<(RangeInclusive<u16>, Arc<Node>)>> {
         if self.version() == 0 {
-            self.refresh(0, None)?;
+            self.refresh(net, 0, None).await?;
         }
         let map = self.map();
         let moved = map.moved.iter().map(|(slot, node)| (*slot..=*slot, node));
@@ -229,13 +232,13 @@ impl Cluster {
     }
 
     /// The node that serves the slot, and the version of the map that says so. Any node will do where there is no slot.
-    fn owner(&self, slot: Option<u16>) -> Result<(Arc<Node>, u64)> {
+    async fn owner(&self, net: Net, slot: Option<u16>) -> Result<(Arc<Node>, u64)> {
         if self.version() == 0 {
-            self.refresh(0, None)?;
+            self.refresh(net, 0, None).await?;
         } else if self.stale.load(SeqCst)
             && !self.refreshing.rests()
             && self.stale.swap(false, SeqCst)
-            && let Err(e) = self.refresh(self.version(), None)
+            && let Err(e) = self.refresh(net, self.version(), None).await
         {
             log::warn!("no node of the Cluster says who serves what: {e}");
         }
@@ -249,9 +252,18 @@ impl Cluster {
     }
 
     /// Believes the node that sent us away, and asks the one that it named for everything else.
-    fn moved(&self, slot: Option<u16>, to: Address, version: u64) -> Result<(), Fault> {
+    async fn moved(
+        &self,
+        net: Net,
+        slot: Option<u16>,
+        to: Address,
+        version: u64,
+    ) -> Result<(), Fault> {
         let node = self.node(&to).map_err(Fault::NotDone)?;
-        if let Err(e) = self.refresh_from(version, vec![Arc::clone(&node)]) {
+        if let Err(e) = self
+            .refresh_from(net, version, vec![Arc::clone(&node)])
+            .await
+        {
             log::debug!("{to}: {e}");
         }
         let mut map = self.map.write().unwrap_or_else(PoisonError::into_inner);
@@ -295,7 +307,7 @@ impl Cluster {
     }
 
     /// Asks the nodes who serves what, unless somebody has since `version`; `doubted` is asked last.
-    fn refresh(&self, version: u64, doubted: Option<&Arc<Node>>) -> Result<()> {
+    async fn refresh(&self, net: Net, version: u64, doubted: Option<&Arc<Node>>) -> Result<()> {
         let mut sources = self.map().primaries();
         for seed in &self.seeds {
             if !sources.iter().any(|known| Arc::ptr_eq(known, seed)) {
@@ -305,21 +317,21 @@ impl Cluster {
         let first = self.first.load(SeqCst) % sources.len();
         sources.rotate_left(first);
         sources.sort_by_key(|node| doubted.is_some_and(|doubted| Arc::ptr_eq(node, doubted)));
-        self.refresh_from(version, sources)
+        self.refresh_from(net, version, sources).await
     }
 
-    fn refresh_from(&self, version: u64, sources: Vec<Arc<Node>>) -> Result<()> {
+    async fn refresh_from(&self, net: Net, version: u64, sources: Vec<Arc<Node>>) -> Result<()> {
         if self.version() > version {
             return Ok(());
         }
-        self.refreshing.take(|| self.ask_any(sources))
+        self.refreshing.take(net, self.ask_any(net, sources)).await
     }
 
-    fn ask_any(&self, sources: Vec<Arc<Node>>) -> Result<()> {
+    async fn ask_any(&self, net: Net, sources: Vec<Arc<Node>>) -> Result<()> {
         let until = Instant::now() + self.config.patience();
         let mut last = unavailable("no node was asked in time".to_owned(), Effect::None);
         for source in sources {
-            match ask(&source) {
+            match ask(net, &source).await {
                 Ok(served) => return self.learn(served),
                 Err(e) => {
                     // A question: no operation has left.
@@ -355,10 +367,9 @@ impl Cluster {
 }
 
 /// What one node knows.
-fn ask(source: &Node) -> Result<Vec<slots::Served>> {
-    let answer = source.attempt(Asking::No, &mut |_: &Node, session: &mut Session<'_>| {
-        session.ask(|packed| packed.request(&[b"CLUSTER", b"SLOTS"]))
-    });
+async fn ask(net: Net, source: &Node) -> Result<Vec<slots::Served>> {
+    let mut question = Question(&[b"CLUSTER", b"SLOTS"]);
+    let answer = source.attempt(net, Asking::No, &mut question).await;
     let answer = answer.map_err(|miss| miss.fault.into_error())?;
     if let Value::ServerError(error) = &answer {
         return Err(crate::engine::reply::server_error(error));

@@ -14,10 +14,9 @@ mod turns;
 use super::{
     config::{ServerConfig, TopologyConfig},
     counters::Counters,
-    failure::Failure,
-    node::{Asking, Cause, Node},
+    net::Net,
+    node::{Asking, Cause, Node, Work},
     redirect::Redirect,
-    session::Session,
 };
 use crate::{
     model::{Error, Result, error::Kind, limits},
@@ -78,14 +77,15 @@ impl Topology {
     }
 
     /// Runs `work` on the server that has the keys. `work` may run several times, and must be safe to repeat.
-    pub(super) fn with<T>(
+    pub(super) async fn with<W: Work>(
         &self,
+        net: Net,
         route: Route,
-        mut work: impl FnMut(&Node, &mut Session<'_>) -> Result<T, Failure>,
-    ) -> Result<T, Fault> {
+        work: &mut W,
+    ) -> Result<W::Done, Fault> {
         match self {
             Self::Single(node) => {
-                let done = node.attempt(Asking::No, &mut work);
+                let done = node.attempt(net, Asking::No, work).await;
                 done.map_err(|miss| match miss.cause {
                     Cause::Elsewhere(Redirect::Moved(_) | Redirect::Ask(_)) => {
                         let may_be_done = miss.fault.is_unknown();
@@ -95,27 +95,27 @@ impl Topology {
                     _ => miss.fault,
                 })
             }
-            Self::Cluster(cluster) => cluster.with(route, work),
-            Self::Sentinel(sentinel) => sentinel.with(route, work),
+            Self::Cluster(cluster) => cluster.with(net, route, work).await,
+            Self::Sentinel(sentinel) => sentinel.with(net, route, work).await,
         }
     }
 
     /// Every server that takes writes.
-    pub(super) fn primaries(&self) -> Result<Vec<Arc<Node>>> {
+    pub(super) async fn primaries(&self, net: Net) -> Result<Vec<Arc<Node>>> {
         match self {
             Self::Single(node) => Ok(vec![Arc::clone(node)]),
-            Self::Cluster(cluster) => cluster.primaries(),
-            Self::Sentinel(sentinel) => Ok(vec![sentinel.primary()?]),
+            Self::Cluster(cluster) => cluster.primaries(net).await,
+            Self::Sentinel(sentinel) => Ok(vec![sentinel.primary(net).await?]),
         }
     }
 
     /// Every server that takes writes, with the hash slots of its keys; the first that has a slot counts.
-    pub(super) fn served(&self) -> Result<Vec<(RangeInclusive<u16>, Arc<Node>)>> {
+    pub(super) async fn served(&self, net: Net) -> Result<Vec<(RangeInclusive<u16>, Arc<Node>)>> {
         let all = 0..=limits::SLOTS - 1;
         match self {
             Self::Single(node) => Ok(vec![(all, Arc::clone(node))]),
-            Self::Cluster(cluster) => cluster.served(),
-            Self::Sentinel(sentinel) => Ok(vec![(all, sentinel.primary()?)]),
+            Self::Cluster(cluster) => cluster.served(net).await,
+            Self::Sentinel(sentinel) => Ok(vec![(all, sentinel.primary(net).await?)]),
         }
     }
 

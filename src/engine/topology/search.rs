@@ -1,10 +1,9 @@
 //! The bounds of looking for the server that takes an operation.
 
-use crate::{model::limits, op::Fault};
+use crate::{engine::net::Net, model::limits, op::Fault};
 use backon::{BackoffBuilder as _, ExponentialBackoff, ExponentialBuilder};
 use std::{
     hash::{BuildHasher as _, RandomState},
-    thread,
     time::{Duration, Instant},
 };
 
@@ -29,17 +28,17 @@ impl Search {
 
     /// Another server is asked at once, unless that was done too often: servers that send a client to and fro have to
     /// settle first.
-    pub(super) fn redirected(&mut self, fault: Fault) -> Result<(), Fault> {
+    pub(super) async fn redirected(&mut self, net: Net, fault: Fault) -> Result<(), Fault> {
         self.redirects += 1;
         if self.redirects > limits::MAX_REDIRECTS {
-            return self.unsettled(fault);
+            return self.unsettled(net, fault).await;
         }
         self.note(&fault);
         Ok(())
     }
 
     /// Pauses; gives the fault back where there is no more time.
-    pub(super) fn unsettled(&mut self, fault: Fault) -> Result<(), Fault> {
+    pub(super) async fn unsettled(&mut self, net: Net, fault: Fault) -> Result<(), Fault> {
         self.redirects = 0;
         let patience = self.patience;
         let (until, pauses) = self
@@ -50,7 +49,7 @@ impl Search {
             return Err(self.end(fault));
         }
         let pause = pauses.next().unwrap_or(limits::SETTLE_POLL_MAX);
-        thread::sleep(pause.min(left));
+        net.sleep(pause.min(left)).await;
         self.note(&fault);
         Ok(())
     }
@@ -80,7 +79,12 @@ pub(super) fn pauses() -> ExponentialBackoff {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Error, error::Kind};
+    use crate::{
+        engine::net::now,
+        model::{Error, error::Kind},
+    };
+
+    const NET: Net = Net::Threads;
 
     fn fault() -> Fault {
         Fault::NotDone(Error::new(Kind::Internal("x".to_owned())))
@@ -94,24 +98,33 @@ mod tests {
     fn redirects_are_bounded_where_there_is_no_time() {
         let mut search = Search::new(Duration::ZERO);
         for _ in 0..limits::MAX_REDIRECTS {
-            search.redirected(fault()).unwrap();
+            now(search.redirected(NET, fault())).unwrap();
         }
-        assert!(matches!(search.redirected(fault()), Err(Fault::NotDone(_))));
-        assert!(matches!(search.unsettled(fault()), Err(Fault::NotDone(_))));
+        assert!(matches!(
+            now(search.redirected(NET, fault())),
+            Err(Fault::NotDone(_))
+        ));
+        assert!(matches!(
+            now(search.unsettled(NET, fault())),
+            Err(Fault::NotDone(_))
+        ));
     }
 
     #[test]
     fn pauses_end_with_the_patience() {
         let mut search = Search::new(Duration::from_millis(20));
-        let ended = (0..10_000).find_map(|_| search.unsettled(fault()).err());
+        let ended = (0..10_000).find_map(|_| now(search.unsettled(NET, fault())).err());
         assert!(matches!(ended, Some(Fault::NotDone(_))));
     }
 
     #[test]
     fn what_may_have_been_done_once_stays_unknown() {
         let mut search = Search::new(Duration::ZERO);
-        search.redirected(unknown()).unwrap();
+        now(search.redirected(NET, unknown())).unwrap();
         assert!(matches!(search.end(fault()), Fault::Unknown(_)));
-        assert!(matches!(search.unsettled(fault()), Err(Fault::Unknown(_))));
+        assert!(matches!(
+            now(search.unsettled(NET, fault())),
+            Err(Fault::Unknown(_))
+        ));
     }
 }

@@ -6,12 +6,11 @@ use crate::{
         address::Address,
         config::ServerConfig,
         counters::Counters,
-        failure::Failure,
-        node::{Asking, Cause, Node},
+        net::Net,
+        node::{Asking, Cause, Node, Question, Work},
         redirect::Redirect,
         refusal::unavailable,
         reply::server_error,
-        session::Session,
     },
     model::{Effect, Error, Result, error::Kind},
     op::Fault,
@@ -89,21 +88,22 @@ impl Sentinel {
 
     /// Runs `work` on the primary, and asks for the new one where it cannot be reached or is none any more. An answer that
     /// was lost is for the caller to judge.
-    pub(super) fn with<T>(
+    pub(super) async fn with<W: Work>(
         &self,
+        net: Net,
         route: Route,
-        mut work: impl FnMut(&Node, &mut Session<'_>) -> Result<T, Failure>,
-    ) -> Result<T, Fault> {
+        work: &mut W,
+    ) -> Result<W::Done, Fault> {
         let mut search = Search::new(route.patience);
         loop {
-            let node = match self.primary() {
+            let node = match self.primary(net).await {
                 Ok(node) => node,
                 Err(error) => {
-                    search.unsettled(Fault::NotDone(error))?;
+                    search.unsettled(net, Fault::NotDone(error)).await?;
                     continue;
                 }
             };
-            let miss = match node.attempt(Asking::No, &mut work) {
+            let miss = match node.attempt(net, Asking::No, work).await {
                 Ok(done) => return Ok(done),
                 Err(miss) => miss,
             };
@@ -111,13 +111,13 @@ impl Sentinel {
                 Cause::Elsewhere(Redirect::Unsettled | Redirect::ReadOnly) => {
                     self.counters.count_redirect();
                     self.forget(&node, miss.fault.error());
-                    search.unsettled(miss.fault)?;
+                    search.unsettled(net, miss.fault).await?;
                 }
                 // It may only have no connection free: those that it has given go on.
                 Cause::Unreached => {
                     self.counters.count_redirect();
                     self.doubt(&node);
-                    search.unsettled(miss.fault)?;
+                    search.unsettled(net, miss.fault).await?;
                 }
                 Cause::Lost => {
                     self.doubt(&node);
@@ -130,14 +130,14 @@ impl Sentinel {
 
     /// The primary, as it is known or as the sentinels say now. Where they say nothing, one that is only doubted is
     /// still the one to ask.
-    pub(super) fn primary(&self) -> Result<Arc<Node>> {
+    pub(super) async fn primary(&self, net: Net) -> Result<Arc<Node>> {
         {
             let known = self.read();
             if let Some(node) = known.node.as_ref().filter(|_| !known.doubted) {
                 return Ok(Arc::clone(node));
             }
         }
-        let asked = self.resolving.take(|| self.resolve());
+        let asked = self.resolving.take(net, self.resolve(net)).await;
         let known = self.read();
         match (&known.node, &known.gone) {
             (Some(node), _) => Ok(Arc::clone(node)),
@@ -150,8 +150,8 @@ impl Sentinel {
         }
     }
 
-    fn resolve(&self) -> Result<()> {
-        let address = self.ask_any()?;
+    async fn resolve(&self, net: Net) -> Result<()> {
+        let address = self.ask_any(net).await?;
         let mut primary = self.write();
         let same = |node: &Arc<Node>| node.address().as_ref() == Some(&address);
         if !primary.node.as_ref().is_some_and(same) {
@@ -205,13 +205,13 @@ impl Sentinel {
     }
 
     /// The first sentinel's word; whether it is true shows when the server is asked for its role.
-    fn ask_any(&self) -> Result<Address> {
+    async fn ask_any(&self, net: Net) -> Result<Address> {
         let until = Instant::now() + self.config.patience();
         let mut last = None;
         let count = self.sentinels.len();
         let first = self.first.load(Relaxed) % count;
         for sentinel in self.sentinels.iter().cycle().skip(first).take(count) {
-            match self.ask(sentinel) {
+            match self.ask(net, sentinel).await {
                 Ok(address) => return Ok(address),
                 Err(e) => {
                     log::debug!("sentinel {}: {e}", sentinel.shown_url());
@@ -228,11 +228,11 @@ impl Sentinel {
         Err(unavailable(message, Effect::None))
     }
 
-    fn ask(&self, sentinel: &Node) -> Result<Address> {
+    async fn ask(&self, net: Net, sentinel: &Node) -> Result<Address> {
         let name = self.name.as_bytes();
-        let answer = sentinel.attempt(Asking::No, &mut |_: &Node, session: &mut Session<'_>| {
-            session.ask(|packed| packed.request(&[b"SENTINEL", b"get-master-addr-by-name", name]))
-        });
+        let question = [b"SENTINEL".as_slice(), b"get-master-addr-by-name", name];
+        let mut question = Question(&question);
+        let answer = sentinel.attempt(net, Asking::No, &mut question).await;
         let unknown = |why: &str| Err(unavailable(why.to_owned(), Effect::None));
         match answer.map_err(|miss| miss.fault.into_error())? {
             Value::ServerError(error) => Err(server_error(&error)),

@@ -1,32 +1,36 @@
-//! Threads that want to know the same thing of servers.
+//! Calls that want to know the same thing of servers.
 
 use super::search::pauses;
-use crate::model::{Result, limits};
+use crate::{
+    engine::net::Net,
+    model::{Result, limits},
+};
 use backon::ExponentialBackoff;
 use std::{
-    sync::{
-        Mutex, MutexGuard, PoisonError, TryLockError,
-        atomic::{AtomicU64, Ordering::SeqCst},
-    },
+    sync::{Condvar, Mutex, MutexGuard, PoisonError},
     time::Instant,
 };
 
-/// Single flight: one thread asks; those that come meanwhile wait, and take what came of it, also where it is nothing: were each
-/// to ask in its turn, the last one would wait for as many time-outs as there are threads.
+/// Single flight: one call asks; those that come meanwhile wait, and take what came of it, also where it is nothing: were each
+/// to ask in its turn, the last one would wait for as many time-outs as there are calls.
 ///
 /// An answer counts for a moment, which grows while they ask again and again: an answer that led nowhere, or was none and
 /// cost no time, must not make every call a question to all servers.
 #[derive(Debug)]
 pub(super) struct Turns {
     last: Mutex<Last>,
-    /// How many are over.
-    over: AtomicU64,
+    /// A turn is over.
+    over: Condvar,
 }
 
 #[derive(Debug)]
 struct Last {
     answer: Result<()>,
     rest: Option<Rest>,
+    /// Somebody asks.
+    under_way: bool,
+    /// How many turns are over.
+    turns: u64,
 }
 
 /// The time after an answer in which nobody asks.
@@ -43,28 +47,43 @@ impl Turns {
             last: Mutex::new(Last {
                 answer: Ok(()),
                 rest: None,
+                under_way: false,
+                turns: 0,
             }),
-            over: AtomicU64::new(0),
+            over: Condvar::new(),
         }
     }
 
-    pub(super) fn take(&self, ask: impl FnOnce() -> Result<()>) -> Result<()> {
-        let over = self.over.load(SeqCst);
-        let mut last = self.lock();
-        if self.over.load(SeqCst) == over && !last.counts() {
-            last.answer = ask();
-            last.rest_a_while();
-            self.over.fetch_add(1, SeqCst);
+    /// Awaits `ask` where it is this call's turn.
+    pub(super) async fn take(&self, net: Net, ask: impl Future<Output = Result<()>>) -> Result<()> {
+        match self.wait(net).await {
+            Some(answer) => answer,
+            None => {
+                let turn = Turn(self);
+                let answer = ask.await;
+                turn.ends_with(answer)
+            }
         }
-        last.answer.clone()
     }
 
     /// Whether the last answer counts still, or somebody asks already. Waits for nobody.
     pub(super) fn rests(&self) -> bool {
-        match self.last.try_lock() {
-            Ok(last) => last.counts(),
-            Err(TryLockError::Poisoned(last)) => last.into_inner().counts(),
-            Err(TryLockError::WouldBlock) => true,
+        let last = self.lock();
+        last.under_way || last.counts()
+    }
+
+    /// The last answer, where it counts or came meanwhile; `None` where it is the caller's turn.
+    async fn wait(&self, net: Net) -> Option<Result<()>> {
+        match net {
+            Net::Threads => {
+                let last = self.lock();
+                let turns = last.turns;
+                let waited = self
+                    .over
+                    .wait_while(last, |last| last.under_way && last.turns == turns);
+                let mut last = waited.unwrap_or_else(PoisonError::into_inner);
+                last.begin(turns)
+            }
         }
     }
 
@@ -73,7 +92,36 @@ impl Turns {
     }
 }
 
+/// The turn of the one who asks. Its drop ends it without an answer.
+struct Turn<'a>(&'a Turns);
+
+impl Turn<'_> {
+    fn ends_with(self, answer: Result<()>) -> Result<()> {
+        let mut last = self.0.lock();
+        last.answer = answer.clone();
+        last.rest_a_while();
+        last.turns += 1;
+        answer
+    }
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        self.0.lock().under_way = false;
+        self.0.over.notify_all();
+    }
+}
+
 impl Last {
+    fn begin(&mut self, turns: u64) -> Option<Result<()>> {
+        if self.turns != turns || self.counts() {
+            return Some(self.answer.clone());
+        }
+        // Several may have waited for one that ended without an answer.
+        self.under_way = true;
+        None
+    }
+
     fn counts(&self) -> bool {
         let rest = self.rest.as_ref();
         rest.is_some_and(|rest| Instant::now() < rest.until)
@@ -96,14 +144,21 @@ impl Last {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Error, error::Kind};
-    use std::{sync::atomic::AtomicU32, thread, time::Duration};
+    use crate::{
+        engine::net::now,
+        model::{Error, error::Kind},
+    };
+    use std::{
+        sync::atomic::{AtomicU32, Ordering::SeqCst},
+        thread,
+        time::Duration,
+    };
 
     #[test]
     fn an_answer_counts_for_a_moment_that_grows() {
         let turns = Turns::new();
         let asked = AtomicU32::new(0);
-        let nobody = || {
+        let nobody = async || {
             asked.fetch_add(1, SeqCst);
             Err(Error::new(Kind::Internal("nobody".to_owned())))
         };
@@ -112,7 +167,7 @@ mod tests {
             for _ in 0..8 {
                 scope.spawn(|| {
                     while start.elapsed() < Duration::from_millis(500) {
-                        assert!(turns.take(nobody).is_err());
+                        assert!(now(turns.take(Net::Threads, nobody())).is_err());
                     }
                 });
             }
@@ -122,7 +177,7 @@ mod tests {
         assert!(u128::from(asked.load(SeqCst)) <= most, "{asked:?}");
         let before = asked.load(SeqCst);
         while asked.load(SeqCst) == before {
-            let _ = turns.take(nobody);
+            let _ = now(turns.take(Net::Threads, nobody()));
         }
     }
 }

@@ -4,19 +4,21 @@ use crate::{
     op::{Acquire, AcquireReply},
 };
 
-pub(super) fn run(attempt: &mut Attempt<'_, '_>, op: &Acquire) -> Result<AcquireReply, Stop> {
+pub(super) async fn run(attempt: &mut Attempt<'_, '_>, op: &Acquire) -> Result<AcquireReply, Stop> {
     let (lock, fence) = (op.lock.key.as_str(), op.fence_key.as_str());
     let locks = attempt.locks();
-    let mut seen = attempt.look(
-        &[lock, fence],
-        |packed| {
-            packed.request(&[b"GET", lock.as_bytes()]);
-            packed.request(&[b"PTTL", lock.as_bytes()]);
-            packed.request(&[b"GET", fence.as_bytes()]);
-        },
-        &[],
-        |_| {},
-    )?;
+    let mut seen = attempt
+        .look(
+            &[lock, fence],
+            |packed| {
+                packed.request(&[b"GET", lock.as_bytes()]);
+                packed.request(&[b"PTTL", lock.as_bytes()]);
+                packed.request(&[b"GET", fence.as_bytes()]);
+            },
+            &[],
+            |_| {},
+        )
+        .await?;
     let (holder, left) = (seen.text()?, seen.number()?);
     if let Some(holder) = holder.filter(|holder| *holder != op.lock.value.as_bytes()) {
         return Ok(AcquireReply::Held {
@@ -40,19 +42,21 @@ pub(super) fn run(attempt: &mut Attempt<'_, '_>, op: &Acquire) -> Result<Acquire
     }
     let next = (last + 1).to_string();
     let fence_ttl = limits::FENCE_LIFE.as_millis().to_string();
-    attempt.write(|packed| {
-        locks.pack(packed, |packed| {
-            let (lock, fence) = (lock.as_bytes(), fence.as_bytes());
-            packed.request(&[b"SET", fence, next.as_bytes(), b"PX", fence_ttl.as_bytes()]);
-            packed.request(&[
-                b"SET",
-                lock,
-                op.lock.value.as_bytes(),
-                b"PX",
-                ttl.as_bytes(),
-            ]);
-        });
-    })?;
+    attempt
+        .write(|packed| {
+            locks.pack(packed, |packed| {
+                let (lock, fence) = (lock.as_bytes(), fence.as_bytes());
+                packed.request(&[b"SET", fence, next.as_bytes(), b"PX", fence_ttl.as_bytes()]);
+                packed.request(&[
+                    b"SET",
+                    lock,
+                    op.lock.value.as_bytes(),
+                    b"PX",
+                    ttl.as_bytes(),
+                ]);
+            });
+        })
+        .await?;
     Ok(AcquireReply::Acquired { fence: last + 1 })
 }
 

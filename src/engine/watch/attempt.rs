@@ -77,7 +77,7 @@ impl<'a, 'n> Attempt<'a, 'n> {
 
     /// Watches keys, reads them, opens the transaction. Locks, and what is kept beside them, may be in a database of their
     /// own; each of the two takes its keys and its reads.
-    pub(in crate::engine) fn look(
+    pub(in crate::engine) async fn look(
         &mut self,
         lock_keys: &[&str],
         lock_reads: impl FnOnce(&mut Packed),
@@ -87,25 +87,28 @@ impl<'a, 'n> Attempt<'a, 'n> {
         let (style, databases) = (self.style, self.session.peer.databases());
         // The places of the replies to reads; all others are OK.
         let mut places = Vec::new();
-        let replies = self.session.exchange(|packed| {
-            if let Some(databases) = databases {
-                packed.select(databases.lock);
-            }
-            watch(style, lock_keys, packed);
-            let first = packed.count;
-            lock_reads(packed);
-            places.extend(first..packed.count);
-            if let Some(databases) = databases {
-                packed.select(databases.cache);
-            }
-            watch(style, keys, packed);
-            let first = packed.count;
-            reads(packed);
-            places.extend(first..packed.count);
-            if !style.one_by_one {
-                packed.request(&[b"MULTI"]);
-            }
-        })?;
+        let replies = self
+            .session
+            .exchange(|packed| {
+                if let Some(databases) = databases {
+                    packed.select(databases.lock);
+                }
+                watch(style, lock_keys, packed);
+                let first = packed.count;
+                lock_reads(packed);
+                places.extend(first..packed.count);
+                if let Some(databases) = databases {
+                    packed.select(databases.cache);
+                }
+                watch(style, keys, packed);
+                let first = packed.count;
+                reads(packed);
+                places.extend(first..packed.count);
+                if !style.one_by_one {
+                    packed.request(&[b"MULTI"]);
+                }
+            })
+            .await?;
         self.open = !style.one_by_one && replies.last() == Some(&Value::Okay);
         let mut seen = Vec::with_capacity(places.len());
         let mut places = places.into_iter().peekable();
@@ -124,29 +127,32 @@ impl<'a, 'n> Attempt<'a, 'n> {
     }
 
     /// Sends the writes and EXEC; their replies, none of which is an error.
-    pub(in crate::engine) fn write(
+    pub(in crate::engine) async fn write(
         &mut self,
         writes: impl FnOnce(&mut Packed),
     ) -> Result<Vec<Value>, Stop> {
-        self.write_and_tell(&[], writes)
+        self.write_and_tell(&[], writes).await
     }
 
     /// The same, and then tells those who wait for these locks. In the same round trip but outside the transaction, which a
     /// message that the ACL denies would end; where the transaction does nothing, who is told looks in vain.
-    pub(in crate::engine) fn write_and_tell(
+    pub(in crate::engine) async fn write_and_tell(
         &mut self,
         freed: &[&str],
         writes: impl FnOnce(&mut Packed),
     ) -> Result<Vec<Value>, Stop> {
         *self.sent = true;
         let transaction = !self.style.one_by_one;
-        let mut replies = self.session.exchange(|packed| {
-            writes(packed);
-            if transaction {
-                packed.request(&[b"EXEC"]);
-            }
-            plain::pack_messages(freed, packed);
-        })?;
+        let mut replies = self
+            .session
+            .exchange(|packed| {
+                writes(packed);
+                if transaction {
+                    packed.request(&[b"EXEC"]);
+                }
+                plain::pack_messages(freed, packed);
+            })
+            .await?;
         replies.truncate(replies.len().saturating_sub(freed.len()));
         if !transaction {
             return executed(replies);
@@ -177,14 +183,20 @@ impl<'a, 'n> Attempt<'a, 'n> {
     }
 
     /// Ends the watch, where EXEC has not: DISCARD does both. A connection that cannot be freed is given up.
-    pub(in crate::engine) fn leave<T>(mut self, done: &Result<T, Stop>) -> Result<(), Failure> {
+    pub(in crate::engine) async fn leave<T>(
+        mut self,
+        done: &Result<T, Stop>,
+    ) -> Result<(), Failure> {
         let lost = matches!(done, Err(Stop::Failed(Failure::Lost { .. })));
         if !self.open || lost {
             return Ok(());
         }
         // Where to go instead, and why, was said before.
         let said = (self.session.redirect.take(), self.session.wrong_type);
-        let reply = self.session.ask(|packed| packed.request(&[b"DISCARD"]))?;
+        let reply = self
+            .session
+            .ask(|packed| packed.request(&[b"DISCARD"]))
+            .await?;
         (self.session.redirect, self.session.wrong_type) = said;
         match self.must_be_ok(&reply) {
             Err(Stop::Failed(failure)) if done.is_ok() => Err(failure),

@@ -12,7 +12,7 @@ use crate::{
     },
 };
 
-pub(super) fn run(
+pub(super) async fn run(
     attempt: &mut Attempt<'_, '_>,
     op: &Commit,
     call: &Call<'_>,
@@ -29,17 +29,19 @@ pub(super) fn run(
     let over: Vec<&str> = over.map(|own| own.entry.value.as_str()).collect();
     let keys = stamps.iter().map(String::as_str).chain(leases);
     let keys: Vec<&str> = keys.chain(over.iter().copied()).collect();
-    let mut seen = attempt.look(
-        &lock_keys,
-        |packed| flights::pack_mget(&lock_keys, packed),
-        &keys,
-        |packed| {
-            flights::pack_mget(&keys[..stamps.len()], packed);
-            flights::pack_reads(&flights, style, packed);
-            over.iter()
-                .for_each(|value| packed.request(&[b"TYPE", value.as_bytes()]));
-        },
-    )?;
+    let mut seen = attempt
+        .look(
+            &lock_keys,
+            |packed| flights::pack_mget(&lock_keys, packed),
+            &keys,
+            |packed| {
+                flights::pack_mget(&keys[..stamps.len()], packed);
+                flights::pack_reads(&flights, style, packed);
+                over.iter()
+                    .for_each(|value| packed.request(&[b"TYPE", value.as_bytes()]));
+            },
+        )
+        .await?;
     let held = held(&op.locks, &mut seen)?;
     let all_held = held.len() == op.locks.len();
     let released = if op.release { held } else { Vec::new() };
@@ -56,22 +58,24 @@ pub(super) fn run(
         .iter()
         .map(|entry| entry.value.as_str())
         .collect();
-    let done = attempt.write_and_tell(&released, |packed| {
-        if !replayed {
-            flights::pack_drop(&dropped, packed);
-            flights::pack_unlink(&dependents, packed);
-        }
-        if !sets {
-            flights::pack_unlink(&values, packed);
-        }
-        for (index, own) in op.own.iter().enumerate() {
-            match sets {
-                true => set(own, &stamps[index], call.voucher(index), packed),
-                false => stored.raise(index, &own.stamp, own.ttl_ms, packed),
+    let done = attempt
+        .write_and_tell(&released, |packed| {
+            if !replayed {
+                flights::pack_drop(&dropped, packed);
+                flights::pack_unlink(&dependents, packed);
             }
-        }
-        unlock(locks, &released, packed);
-    })?;
+            if !sets {
+                flights::pack_unlink(&values, packed);
+            }
+            for (index, own) in op.own.iter().enumerate() {
+                match sets {
+                    true => set(own, &stamps[index], call.voucher(index), packed),
+                    false => stored.raise(index, &own.stamp, own.ttl_ms, packed),
+                }
+            }
+            unlock(locks, &released, packed);
+        })
+        .await?;
     if replayed {
         return Ok(CommitReply::Replayed);
     }

@@ -8,7 +8,7 @@ use crate::{
     op::{Invalidate, InvalidateReply},
 };
 
-pub(super) fn run(
+pub(super) async fn run(
     attempt: &mut Attempt<'_, '_>,
     op: &Invalidate,
     call: &Call<'_>,
@@ -26,19 +26,21 @@ pub(super) fn run(
     let stamps: Vec<String> = raises.iter().map(|it| stamps::key(&it.value)).collect();
     let leases = flights.iter().map(|flight| flight.leases);
     let keys: Vec<&str> = stamps.iter().map(String::as_str).chain(leases).collect();
-    let mut seen = attempt.look(
-        &lock_key,
-        |packed| {
-            for key in &lock_key {
-                packed.request(&[b"GET", key.as_bytes()]);
-            }
-        },
-        &keys,
-        |packed| {
-            flights::pack_mget(&keys[..stamps.len()], packed);
-            flights::pack_reads(&flights, style, packed);
-        },
-    )?;
+    let mut seen = attempt
+        .look(
+            &lock_key,
+            |packed| {
+                for key in &lock_key {
+                    packed.request(&[b"GET", key.as_bytes()]);
+                }
+            },
+            &keys,
+            |packed| {
+                flights::pack_mget(&keys[..stamps.len()], packed);
+                flights::pack_reads(&flights, style, packed);
+            },
+        )
+        .await?;
     let mut held = None;
     if let Some(lock) = lock {
         let mine = seen.text()?.as_deref() == Some(lock.value.as_bytes());
@@ -55,18 +57,20 @@ pub(super) fn run(
         return Ok(InvalidateReply::Removed(0));
     }
     let freed: Vec<&str> = held.into_iter().collect();
-    let done = attempt.write_and_tell(&freed, |packed| {
-        flights::pack_drop(&dropped, packed);
-        flights::pack_unlink(&values, packed);
-        for (index, it) in raises.iter().enumerate() {
-            stored.raise(index, &it.stamp, it.ttl_ms, packed);
-        }
-        if let Some(lock) = held {
-            locks.pack(packed, |packed| {
-                packed.request(&[b"UNLINK", lock.as_bytes()])
-            });
-        }
-    })?;
+    let done = attempt
+        .write_and_tell(&freed, |packed| {
+            flights::pack_drop(&dropped, packed);
+            flights::pack_unlink(&values, packed);
+            for (index, it) in raises.iter().enumerate() {
+                stored.raise(index, &it.stamp, it.ttl_ms, packed);
+            }
+            if let Some(lock) = held {
+                locks.pack(packed, |packed| {
+                    packed.request(&[b"UNLINK", lock.as_bytes()])
+                });
+            }
+        })
+        .await?;
     let unlinks = &done[dropped.len()..][..flights::chunks(&values)];
     Ok(InvalidateReply::Removed(flights::removed(unlinks)))
 }

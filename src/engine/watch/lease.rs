@@ -14,19 +14,21 @@ use crate::{
     },
 };
 
-pub(super) fn lease(attempt: &mut Attempt<'_, '_>, op: &Lease) -> Result<LeaseReply, Stop> {
+pub(super) async fn lease(attempt: &mut Attempt<'_, '_>, op: &Lease) -> Result<LeaseReply, Stop> {
     let (entry, stamp) = (&op.entry, sibling(&op.entry.value, "stamp"));
-    let mut seen = attempt.look(
-        &[],
-        |_| {},
-        &[&stamp, &entry.value, &entry.leases],
-        |packed| {
-            packed.request(&[b"GET", stamp.as_bytes()]);
-            pack_field(entry, packed);
-            pack_clocks(entry, packed);
-            packed.request(&[b"GET", entry.value.as_bytes()]);
-        },
-    )?;
+    let mut seen = attempt
+        .look(
+            &[],
+            |_| {},
+            &[&stamp, &entry.value, &entry.leases],
+            |packed| {
+                packed.request(&[b"GET", stamp.as_bytes()]);
+                pack_field(entry, packed);
+                pack_clocks(entry, packed);
+                packed.request(&[b"GET", entry.value.as_bytes()]);
+            },
+        )
+        .await?;
     let voucher = seen.text()?;
     // A script would not have read the hash, nor minded its type, where the entry is there.
     let (field, clocks) = (field(&mut seen), clocks(&mut seen));
@@ -50,59 +52,64 @@ pub(super) fn lease(attempt: &mut Attempt<'_, '_>, op: &Lease) -> Result<LeaseRe
             left_ms: expires_ms - clocks.now_ms,
         });
     }
-    put(attempt, entry, &op.token, op.ttl_ms, clocks)?;
+    put(attempt, entry, &op.token, op.ttl_ms, clocks).await?;
     Ok(LeaseReply::Leased)
 }
 
-pub(super) fn extend(attempt: &mut Attempt<'_, '_>, op: &Extend) -> Result<ExtendReply, Stop> {
+pub(super) async fn extend(
+    attempt: &mut Attempt<'_, '_>,
+    op: &Extend,
+) -> Result<ExtendReply, Stop> {
     let read = |packed: &mut Packed| {
         pack_field(&op.entry, packed);
         pack_clocks(&op.entry, packed);
     };
-    let mut seen = attempt.look(&[], |_| {}, &[&op.entry.leases], read)?;
+    let mut seen = attempt.look(&[], |_| {}, &[&op.entry.leases], read).await?;
     if !is_own(field(&mut seen)?, &op.token) {
         return Ok(ExtendReply::Lost);
     }
     let clocks = clocks(&mut seen)?;
-    put(attempt, &op.entry, &op.token, op.ttl_ms, clocks)?;
+    put(attempt, &op.entry, &op.token, op.ttl_ms, clocks).await?;
     Ok(ExtendReply::Done)
 }
 
-pub(super) fn give_back(
+pub(super) async fn give_back(
     attempt: &mut Attempt<'_, '_>,
     op: &GiveBack,
 ) -> Result<GiveBackReply, Stop> {
-    if !holds(attempt, &op.entry, &op.token)? {
+    if !holds(attempt, &op.entry, &op.token).await? {
         return Ok(GiveBackReply::Lost);
     }
-    attempt.write(|packed| pack_drop(&op.entry, packed))?;
+    attempt.write(|packed| pack_drop(&op.entry, packed)).await?;
     Ok(GiveBackReply::Done)
 }
 
-pub(super) fn fill(attempt: &mut Attempt<'_, '_>, op: &Fill) -> Result<FillReply, Stop> {
-    if !holds(attempt, &op.entry, &op.token)? {
+pub(super) async fn fill(attempt: &mut Attempt<'_, '_>, op: &Fill) -> Result<FillReply, Stop> {
+    if !holds(attempt, &op.entry, &op.token).await? {
         return Ok(FillReply::Refused);
     }
     let life = op.ttl_ms.to_string();
     let stamp = sibling(&op.entry.value, "stamp");
     let voucher = fill_voucher(op.stamp.as_ref(), &op.token, &op.bytes);
-    attempt.write(|packed| {
-        let (value, life) = (op.entry.value.as_bytes(), life.as_bytes());
-        packed.bytes.reserve(op.bytes.len() + voucher.len() + 256);
-        pack_drop(&op.entry, packed);
-        packed.request(&[b"SET", value, &op.bytes, b"PX", life]);
-        packed.request(&[b"SET", stamp.as_bytes(), voucher.as_bytes(), b"PX", life]);
-    })?;
+    attempt
+        .write(|packed| {
+            let (value, life) = (op.entry.value.as_bytes(), life.as_bytes());
+            packed.bytes.reserve(op.bytes.len() + voucher.len() + 256);
+            pack_drop(&op.entry, packed);
+            packed.request(&[b"SET", value, &op.bytes, b"PX", life]);
+            packed.request(&[b"SET", stamp.as_bytes(), voucher.as_bytes(), b"PX", life]);
+        })
+        .await?;
     Ok(FillReply::Filled)
 }
 
-fn holds(attempt: &mut Attempt<'_, '_>, entry: &Entry, token: &str) -> Result<bool, Stop> {
+async fn holds(attempt: &mut Attempt<'_, '_>, entry: &Entry, token: &str) -> Result<bool, Stop> {
     let read = |packed: &mut Packed| pack_field(entry, packed);
-    let mut seen = attempt.look(&[], |_| {}, &[&entry.leases], read)?;
+    let mut seen = attempt.look(&[], |_| {}, &[&entry.leases], read).await?;
     Ok(is_own(field(&mut seen)?, token))
 }
 
-fn put(
+async fn put(
     attempt: &mut Attempt<'_, '_>,
     entry: &Entry,
     token: &str,
@@ -112,14 +119,16 @@ fn put(
     let ttl = ttl_ms.to_string();
     let text = format!("l:{token}:{}", clocks.now_ms + ttl_ms);
     let (leases, value) = (entry.leases.as_bytes(), entry.value.as_bytes());
-    attempt.write(|packed| {
-        packed.request(&[b"HSET", leases, value, text.as_bytes()]);
-        // The hash lives as long as its longest field.
-        if u64::try_from(clocks.left_ms).is_ok_and(|left| left >= ttl_ms) {
-            return;
-        }
-        packed.request(&[b"PEXPIRE", leases, ttl.as_bytes()]);
-    })?;
+    attempt
+        .write(|packed| {
+            packed.request(&[b"HSET", leases, value, text.as_bytes()]);
+            // The hash lives as long as its longest field.
+            if u64::try_from(clocks.left_ms).is_ok_and(|left| left >= ttl_ms) {
+                return;
+            }
+            packed.request(&[b"PEXPIRE", leases, ttl.as_bytes()]);
+        })
+        .await?;
     Ok(())
 }
 

@@ -30,10 +30,9 @@ use crate::{
 pub(super) use attempt::{Attempt, Stop, Style};
 use backon::{BackoffBuilder as _, ExponentialBuilder};
 use redis::Value;
-use std::thread;
 
 /// Runs `op` in as many attempts as it takes, and as `limits` allow. `sent` tells whether a write has left.
-pub(super) fn perform(
+pub(super) async fn perform(
     session: &mut Session<'_>,
     op: &Op,
     call: &Call<'_>,
@@ -44,21 +43,27 @@ pub(super) fn perform(
     loop {
         let mut attempt = Attempt::new(session, style, sent);
         let done = match op {
-            Op::Acquire(op) => acquire::run(&mut attempt, op).map(Reply::Acquire),
-            Op::Renew(op) => renew::run(&mut attempt, op).map(Reply::Renew),
-            Op::Release(op) => release::run(&mut attempt, op).map(Reply::Release),
-            Op::Prepare(op) => prepare::run(&mut attempt, op, call).map(Reply::Prepare),
-            Op::Commit(op) => commit::run(&mut attempt, op, call).map(Reply::Commit),
-            Op::Invalidate(op) => invalidate::run(&mut attempt, op, call).map(Reply::Invalidate),
-            Op::Lease(op) => lease::lease(&mut attempt, op).map(Reply::Lease),
-            Op::Extend(op) => lease::extend(&mut attempt, op).map(Reply::Extend),
-            Op::GiveBack(op) => lease::give_back(&mut attempt, op).map(Reply::GiveBack),
-            Op::Fill(op) => lease::fill(&mut attempt, op).map(Reply::Fill),
+            Op::Acquire(op) => acquire::run(&mut attempt, op).await.map(Reply::Acquire),
+            Op::Renew(op) => renew::run(&mut attempt, op).await.map(Reply::Renew),
+            Op::Release(op) => release::run(&mut attempt, op).await.map(Reply::Release),
+            Op::Prepare(op) => prepare::run(&mut attempt, op, call)
+                .await
+                .map(Reply::Prepare),
+            Op::Commit(op) => commit::run(&mut attempt, op, call).await.map(Reply::Commit),
+            Op::Invalidate(op) => invalidate::run(&mut attempt, op, call)
+                .await
+                .map(Reply::Invalidate),
+            Op::Lease(op) => lease::lease(&mut attempt, op).await.map(Reply::Lease),
+            Op::Extend(op) => lease::extend(&mut attempt, op).await.map(Reply::Extend),
+            Op::GiveBack(op) => lease::give_back(&mut attempt, op)
+                .await
+                .map(Reply::GiveBack),
+            Op::Fill(op) => lease::fill(&mut attempt, op).await.map(Reply::Fill),
             Op::Read(_) | Op::ClearLocks(_) | Op::Holders(_) => {
                 return Err(nonsense(op.name()));
             }
         };
-        attempt.leave(&done)?;
+        attempt.leave(&done).await?;
         match done {
             Ok(reply) => return Ok(reply),
             Err(Stop::Failed(failure)) => return Err(failure),
@@ -66,7 +71,7 @@ pub(super) fn perform(
             Err(Stop::Full(error)) => return Err(Failure::Refused(error)),
             Err(Stop::InFlight) => style.in_flight = true,
             Err(Stop::Contended) => match pauses.next() {
-                Some(pause) => thread::sleep(pause),
+                Some(pause) => session.sleep(pause).await,
                 None => return Err(Failure::Refused(contended(op))),
             },
         }

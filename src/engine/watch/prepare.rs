@@ -19,7 +19,7 @@ struct Marks<'a> {
     left_ms: i64,
 }
 
-pub(super) fn run(
+pub(super) async fn run(
     attempt: &mut Attempt<'_, '_>,
     op: &Prepare,
     call: &Call<'_>,
@@ -31,18 +31,20 @@ pub(super) fn run(
         let chunks = flight.values.chunks(limits::UNLINK_CHUNK);
         parts.extend(chunks.map(|values| (flight.leases, values.to_vec())));
     }
-    let mut seen = attempt.look(
-        &lock_keys,
-        |packed| flights::pack_mget(&lock_keys, packed),
-        &leases,
-        |packed| {
-            packed.request(&[b"TIME"]);
-            for (leases, values) in &parts {
-                flights::pack_fields(leases, values, packed);
-                packed.request(&[b"PTTL", leases.as_bytes()]);
-            }
-        },
-    )?;
+    let mut seen = attempt
+        .look(
+            &lock_keys,
+            |packed| flights::pack_mget(&lock_keys, packed),
+            &leases,
+            |packed| {
+                packed.request(&[b"TIME"]);
+                for (leases, values) in &parts {
+                    flights::pack_fields(leases, values, packed);
+                    packed.request(&[b"PTTL", leases.as_bytes()]);
+                }
+            },
+        )
+        .await?;
     if held(&op.locks, &mut seen)?.len() < op.locks.len() {
         return Ok(PrepareReply::Lost);
     }
@@ -54,17 +56,19 @@ pub(super) fn run(
         .collect::<Result<Vec<_>, Stop>>()?;
     let entries = op.entries.iter().map(|entry| entry.value.as_str());
     let entries: Vec<&str> = entries.collect();
-    attempt.write(|packed| {
-        marks.iter().for_each(|marks| marks.pack(packed));
-        for marks in &marks {
-            // The hash lives as long as its longest field.
-            if u64::try_from(marks.left_ms).is_ok_and(|left| left >= op.ttl_ms) {
-                continue;
+    attempt
+        .write(|packed| {
+            marks.iter().for_each(|marks| marks.pack(packed));
+            for marks in &marks {
+                // The hash lives as long as its longest field.
+                if u64::try_from(marks.left_ms).is_ok_and(|left| left >= op.ttl_ms) {
+                    continue;
+                }
+                packed.request(&[b"PEXPIRE", marks.leases.as_bytes(), ttl.as_bytes()]);
             }
-            packed.request(&[b"PEXPIRE", marks.leases.as_bytes(), ttl.as_bytes()]);
-        }
-        flights::pack_unlink(&entries, packed);
-    })?;
+            flights::pack_unlink(&entries, packed);
+        })
+        .await?;
     Ok(PrepareReply::Done)
 }
 

@@ -6,8 +6,6 @@ use crate::{
         Counters,
         call::Call,
         lua,
-        node::{Asking, Node},
-        session::Session,
         source::{Dialect, ScriptName},
     },
     model::limits::{self, UNLINK_CHUNK},
@@ -94,9 +92,7 @@ fn rarer_way(stage: &mut Stage<'_>) -> Result<(), String> {
         let op = super::super::acquire("l", value, floor).into_op();
         let call = Call::new(&op).unwrap();
         let script = scripts.get(ScriptName::Acquire);
-        let mut work =
-            |_: &Node, session: &mut Session<'_>| lua::perform(session, &op, &call, script);
-        match node.attempt(Asking::No, &mut work) {
+        match node.with(|session| now(lua::perform(session, &op, &call, script))) {
             Ok(Reply::Acquire(reply)) => Ok(reply),
             Ok(reply) => Err(format!("{reply:?}")),
             Err(miss) => Err(format!("{:?}", miss.fault)),
