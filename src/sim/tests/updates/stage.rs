@@ -236,6 +236,10 @@ impl Chance for Fortune {
         match action {
             Action::Server(Op::Release(_)) => false,
             Action::Server(_) => true,
+            // Between two tries for a lock.
+            Action::Disk(_, FileAction::PeekSidecar) => {
+                self.setting.late_locks && !self.setting.at_the_end
+            }
             Action::Disk(_, action) => matches!(
                 action,
                 FileAction::Read
