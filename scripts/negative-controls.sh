@@ -49,7 +49,7 @@ control cachetx_without_marks saves 'deleted before the rename' crash_safe::nobo
 control cachetx_without_wake_up locks 'of waiting: the waiters poll' lock_wait::a_lock_goes_round
 control cachetx_without_journal transactions 'some documents are saved and some are not' at_every_step_all_documents
 control cachetx_without_image_check transactions 'the rest is finished' what_a_foreign_program_wrote
-control cachetx_without_fresh_tokens lib 'believes in ' lives::holders_believe
+control cachetx_without_fresh_tokens lib 'believes in 60s, the server has Some(59.5s)' lives::no_lock_is_asked
 control cachetx_without_fresh_tokens away 'older than the truth' held_back::
 control cachetx_without_retries_on_signals away 'signals cost saves' interrupted::saves_on_one_server
 exit "$failed"

@@ -7,7 +7,7 @@
 //!   [`Save`] what one save adds, [`Outcome`] what it came to; [`Transaction`] saves several as one. What the server did not take is kept in an outbox and
 //!   replayed ([`Replayed`]).
 //! - [`RawObject`] keeps a foreign document byte for byte but for the members that are set.
-//! - [`Error`] is the one error; [`limits`] are those of rules files and params. Each option states its own bounds.
+//! - [`Error`] is the one error; [`limits`] has the bounds of rules files and params; each option states its own.
 //! - `testing` (feature `testing`): a private throw-away server, a proxy that counts and cuts; with `strategies`, strategies for property tests.
 //!
 //! # Examples

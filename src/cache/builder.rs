@@ -186,7 +186,7 @@ impl CacheBuilder {
     /// The circuit breaker: once the server made callers wait in vain three times in a row, it is not asked for this long,
     /// so that not every save pays a time-out; then one call tries again. Meanwhile locks fail as unavailable, saves are
     /// deferred. In a Cluster each of 64 ranges of slots has its own, so that a node that is away does not cost the others.
-    /// 2 s by default; zero turns it off. Its state is in [`Cache::stats`].
+    /// 2 s by default, at most a day; zero turns it off. Its state is in [`Cache::stats`].
     pub fn circuit_breaker(mut self, pause: Duration) -> Self {
         self.breaker_pause = pause;
         self
@@ -335,13 +335,23 @@ impl CacheBuilder {
     }
 
     fn check(&self) -> Result<()> {
+        let config = |message| Error::new(Kind::Config(message));
         self.lives.check()?;
+        self.server
+            .check_bounds()
+            .map_err(|why| config(why.to_owned()))?;
+        if self.breaker_pause > limits::MAX_TIMEOUT {
+            return Err(config(format!(
+                "a pause of {:?} is over a day (CacheBuilder::circuit_breaker)",
+                self.breaker_pause
+            )));
+        }
         let (least, most) = (limits::MIN_LEASE_TTL, limits::MAX_LEASE_TTL);
         for (ttl, what) in [(self.lease_ttl, "lease"), (self.mark_ttl, "mark")] {
             if !(least..=most).contains(&ttl) {
-                return Err(Error::new(Kind::Config(format!(
+                return Err(config(format!(
                     "a {what} of {ttl:?} is not between {least:?} and {most:?} (CacheBuilder::{what}_ttl)"
-                ))));
+                )));
             }
         }
         Ok(())

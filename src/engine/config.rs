@@ -117,9 +117,14 @@ impl ServerConfig {
     }
 
     fn check(&self) -> Result<(), &'static str> {
-        if self.url.is_empty() {
-            return Err("no server: give CacheBuilder::url one, such as redis://127.0.0.1/");
+        match self.url.is_empty() {
+            true => Err("no server: give CacheBuilder::url one, such as redis://127.0.0.1/"),
+            false => self.check_bounds(),
         }
+    }
+
+    /// What concerns the time-outs and the pool, whatever the server.
+    pub(crate) fn check_bounds(&self) -> Result<(), &'static str> {
         if self.connect_timeout.is_zero() || self.response_timeout.is_zero() {
             return Err(
                 "a time-out of zero would fail every call: leave it out for the default of 1 s",

@@ -16,8 +16,7 @@ pub(crate) use read::{is_cut_short, parse, without_place};
 pub use write::Style;
 pub(crate) use write::{Outer, to_bytes, to_text};
 
-use crate::model::{Error, error::Kind};
-use crate::model::{limits, text};
+use crate::model::{Error, error::Kind, limits, text};
 
 /// What all of this layer's errors are: something is wrong with the named document.
 fn refuse(document: &str, message: String) -> Error {

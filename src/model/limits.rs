@@ -1,7 +1,7 @@
-//! Every bound of the library, with its unit.
+//! The bounds of rules files and params, which a program may want to check before it calls. An option's own docs state its default and
+//! bounds.
 //!
-//! Each loop, retry, list and payload has one; running out is an error, never a hang. Public are those that a program may want to
-//! check before it calls: what a rules file and params may hold. An option's own docs state its default and bounds.
+//! Each loop, retry, list and payload of the library has a bound; running out is an error, never a hang.
 
 use std::time::Duration;
 

@@ -13,7 +13,7 @@ use crate::{
     model::{Bytes, Entry, Error, Stamp, limits},
     op::{
         Extend, ExtendReply, Fault, Fill, FillReply, GiveBack, Lease, LeaseReply, Read, ReadReply,
-        voucher as stamp,
+        voucher,
     },
 };
 use backon::{BackoffBuilder, ExponentialBuilder};
@@ -106,7 +106,7 @@ async fn look(io: &Io, entry: Entry, life: bool) -> Result<Option<Found>, Fault>
             voucher: Some(voucher),
             value: Some(value),
             left_ms,
-        } if stamp::fits(&voucher, &value) => Some(Found {
+        } if voucher::fits(&voucher, &value) => Some(Found {
             voucher,
             value: value.into(),
             left: left_ms.map(Duration::from_millis),
@@ -122,7 +122,7 @@ async fn early(io: &Io, claim: Claim, found: Found) -> Begun {
     match io.server(asked(&claim, claim.token.clone(), refused)).await {
         Ok(LeaseReply::Leased) => Begun::Early(claim.token),
         // Somebody was faster.
-        Ok(LeaseReply::Present { voucher, value }) if stamp::fits(&voucher, &value) => {
+        Ok(LeaseReply::Present { voucher, value }) if voucher::fits(&voucher, &value) => {
             Begun::Found(value.into())
         }
         Ok(LeaseReply::Present { .. } | LeaseReply::Busy { .. } | LeaseReply::Newer) => {
@@ -167,7 +167,7 @@ async fn lease(io: &Io, claim: Claim) -> Begun {
         let asked = asked(&claim, token.clone(), refused.clone());
         match io.server(asked).await {
             Ok(LeaseReply::Leased) => return Begun::Leased(token),
-            Ok(LeaseReply::Present { voucher, value }) if stamp::fits(&voucher, &value) => {
+            Ok(LeaseReply::Present { voucher, value }) if voucher::fits(&voucher, &value) => {
                 return Begun::Found(value.into());
             }
             // A foreign program has set the value alone: it is to be loaded.

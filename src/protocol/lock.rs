@@ -267,9 +267,13 @@ async fn acquire(io: &Io, claim: &Claim, until: Duration) -> Result<(Lock, u64, 
         }
         tries.begin(io);
         let asked_at = io.now().boot;
+        let value = match unanswered.first() {
+            Some(first) if cfg!(cachetx_without_fresh_tokens) => first.value.clone(),
+            _ => value::compose(&tries.name(&claim.token), &claim.owner, io.now(), claim.ttl),
+        };
         let lock = Lock {
             key: claim.lock_key.clone(),
-            value: value::compose(&tries.name(&claim.token), &claim.owner, io.now(), claim.ttl),
+            value,
         };
         let asked = Acquire {
             lock: lock.clone(),

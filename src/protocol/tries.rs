@@ -40,7 +40,6 @@ impl Tries {
     /// The name of this try, such as no other one has: the request may still arrive, and must not be taken for a later one.
     pub(super) fn name(&self, token: &str) -> String {
         match self.lost {
-            _ if cfg!(cachetx_without_fresh_tokens) => token.to_owned(),
             0 => token.to_owned(),
             n => format!("{token}.{n}"),
         }

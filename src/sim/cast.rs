@@ -26,7 +26,7 @@ use std::{sync::Arc, time::Duration};
 
 pub(crate) const RUN: &str = "run";
 /// The hash tag of what is in another slot of a Cluster.
-const APART: &str = "elsewhere";
+pub(crate) const APART: &str = "elsewhere";
 pub(crate) const LOCK_TTL: Duration = Duration::from_secs(60);
 pub(crate) const LEASE_TTL: Duration = Duration::from_secs(10);
 pub(crate) const ENTRY_TTL: Duration = Duration::from_secs(72 * 3_600);
@@ -193,7 +193,7 @@ impl Paper {
         let deleted = Invalidate {
             entries: [&self.own]
                 .into_iter()
-                .chain(&self.dependents)
+                .chain(self.dependents())
                 .cloned()
                 .collect(),
             raises: Vec::new(),
@@ -463,8 +463,13 @@ pub(crate) async fn invalidate_around(
 }
 
 pub(crate) async fn bring(hand: &Hand) -> Result<Replayed> {
+    bring_in(hand, Space::Whole).await
+}
+
+/// The same on a server that divides its keys so.
+pub(crate) async fn bring_in(hand: &Hand, space: Space) -> Result<Replayed> {
     let how = How {
-        space: Space::Slots,
+        space,
         expand: Arc::new(|_| Vec::new()),
     };
     hand.run(replay(how)).await

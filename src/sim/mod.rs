@@ -1,7 +1,7 @@
 //! A deterministic simulation of processes, a file system and a server, in which everything that can go wrong does.
 //!
 //! ```text
-//! tests    power_loss · crash_points · two_writers · late_requests · updates · lives · around · transactions · histories · outboxes
+//! tests    power_loss · crash_points · two_writers · late_requests · updates · around · transactions · histories · outboxes
 //! cast     writers, readers, loaders, replayers: scripts that drive the protocols as the API does
 //! turns    a play: the order of turns, what else may happen
 //! world    who is next; crashes; time

@@ -2,10 +2,10 @@
 
 use crate::{
     engine::{MemoryEngine, MemoryServer, Performer},
-    model::{Error, Lock, error::Kind},
+    model::{Entry, Error, Lock, error::Kind},
     op::{
         Acquire, AcquireReply, Commit, CommitReply, Fault, Holders, HoldersReply, Invalidate, Op,
-        Own, Read, ReadReply, Reply, keys::sibling,
+        Own, Read, ReadReply, Reply, Space, keys::sibling,
     },
     rules::slot,
 };
@@ -46,16 +46,19 @@ pub(crate) enum ServerWeakness {
     SetsAgain,
     /// On the way to it, any request is sent again by the engine where its connection was closed.
     AllSentAgain,
-    /// Whoever asks for a lock, and gets it or not, gives the fence twice the life of that lock.
-    FencesLiveAsLocks,
+    /// Whoever asks for a lock that somebody holds gives the fence twice the life that the lock would have had.
+    RefusalsCutFences,
     /// A lock that its holder asks for again has the rest of its life only.
     KeepsFirstLife,
+    /// What is deleted in the slot of this key, which no commit is in, stays there.
+    KeepsSlot(&'static str),
 }
 
 pub(crate) struct SimServer {
     pub(crate) memory: MemoryServer,
     engine: MemoryEngine,
     weakness: Option<ServerWeakness>,
+    space: Space,
     /// Requests that nobody waits for any more.
     late: RefCell<Vec<Op>>,
     /// The fences that somebody was told of, by their keys.
@@ -75,14 +78,24 @@ impl SimServer {
             engine: MemoryEngine::new(memory.clone()),
             memory,
             weakness: None,
+            space: Space::Whole,
             late: RefCell::default(),
             fences: RefCell::default(),
+        }
+    }
+
+    /// As a Cluster: the keys of each operation have to be in one slot.
+    pub(crate) fn in_slots(self) -> Self {
+        Self {
+            space: Space::Slots,
+            ..self
         }
     }
 
     pub(crate) fn copy(&self) -> Self {
         Self {
             weakness: self.weakness,
+            space: self.space,
             late: self.late.clone(),
             fences: self.fences.clone(),
             ..Self::with(self.memory.copy())
@@ -145,6 +158,9 @@ impl SimServer {
     }
 
     fn execute(&self, op: &Op) -> Result<Reply, Fault> {
+        if self.space == Space::Slots {
+            op.slot().expect("the keys are in one slot");
+        }
         let mut op = op.clone();
         match (self.weakness, &mut op) {
             (Some(ServerWeakness::FillsWithoutLease), Op::Fill(fill)) => {
@@ -175,13 +191,17 @@ impl SimServer {
             (Some(ServerWeakness::NeverRaises), Op::Invalidate(invalidate)) => {
                 invalidate.raises.clear();
             }
+            (Some(ServerWeakness::KeepsSlot(key)), Op::Invalidate(invalidate)) => {
+                let is_there = |entry: &Entry| slot(&entry.value) == slot(key);
+                invalidate.entries.retain(|entry| !is_there(entry));
+            }
             _ => {}
         }
         let before = self.stamps(&op);
         let life = self.lock_life(&op);
         let reply = self.engine.perform(&op);
-        if let Op::Acquire(op) = &op {
-            self.shorten(op, life);
+        if let (Op::Acquire(op), Ok(Reply::Acquire(reply))) = (&op, &reply) {
+            self.shorten(op, reply, life);
         }
         if let (Op::Commit(commit), Ok(Reply::Commit(reply))) = (&op, &reply) {
             self.weaken(commit, reply, before);
@@ -238,17 +258,18 @@ impl SimServer {
         self.memory.keyspace()?.left_ms(&op.lock.key).flatten()
     }
 
-    fn shorten(&self, op: &Acquire, before: Option<u64>) {
+    fn shorten(&self, op: &Acquire, reply: &AcquireReply, before: Option<u64>) {
+        let (key, life) = match (self.weakness, reply, before) {
+            (Some(ServerWeakness::RefusalsCutFences), AcquireReply::Held { .. }, _) => {
+                (&op.fence_key, 2 * op.ttl_ms)
+            }
+            (Some(ServerWeakness::KeepsFirstLife), AcquireReply::Acquired { .. }, Some(before)) => {
+                (&op.lock.key, before)
+            }
+            _ => return,
+        };
         let mut keys = self.memory.keyspace().expect("it runs");
-        match (self.weakness, before) {
-            (Some(ServerWeakness::FencesLiveAsLocks), _) => {
-                keys.live_for(&op.fence_key, 2 * op.ttl_ms);
-            }
-            (Some(ServerWeakness::KeepsFirstLife), Some(before)) => {
-                keys.live_for(&op.lock.key, before);
-            }
-            _ => {}
-        }
+        keys.live_for(key, life);
     }
 
     /// How long this lock still lives, where it is there with this value.

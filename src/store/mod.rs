@@ -96,8 +96,8 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// A run id that may not be a folder's name or a part of a key, a run id or a file name of more than 233 bytes, a controller that the rules do not have, or one whose
-    /// key has more placeholders than the run ([`Store::document_with`] takes those).
+    /// A run id that may not be a folder's name or a part of a key, a run id or a file name of more than 233 bytes, a controller
+    /// that the rules do not have, or one whose key has more placeholders than the run ([`Store::document_with`] takes those).
     pub fn document<T>(&self, run: &str, controller: &str) -> Result<Document<T>> {
         self.document_with(run, controller, Params::new())
     }

@@ -323,6 +323,7 @@ fn builders_refuse_what_cannot_work() {
         .expect_err("nobody listens");
     assert!(secret.is_unavailable(), "{secret}");
     assert!(!format!("{secret} {secret:?}").contains("hunter2"));
+    let in_memory = || Cache::builder(rules()).in_memory();
     for zero in [
         world
             .cache_builder()
@@ -330,12 +331,15 @@ fn builders_refuse_what_cannot_work() {
             .open(),
         world.cache_builder().connect_timeout(Duration::ZERO).open(),
         world.cache_builder().pool_size(0).open(),
+        in_memory().response_timeout(Duration::ZERO).open(),
     ] {
         assert!(zero.expect_err("zero").is_config());
     }
     for endless in [
         world.cache_builder().response_timeout(Duration::MAX).open(),
         world.cache_builder().connect_timeout(Duration::MAX).open(),
+        world.cache_builder().circuit_breaker(Duration::MAX).open(),
+        in_memory().circuit_breaker(Duration::MAX).open(),
     ] {
         assert!(endless.expect_err("endless").is_config());
     }

@@ -24,7 +24,7 @@ const HOLD: Duration = Duration::from_millis(100);
 /// Where a holder says when it let the lock go.
 const RELEASED: &str = "released";
 
-/// No guard of it listens to its own lock's channel, as one that is kept alive does after half a second.
+/// Guards of such a store do not listen to their own lock's channel, as those that are kept alive do after half a second.
 fn that_does_not_listen(builder: StoreBuilder) -> StoreBuilder {
     builder
         .keep_alive(KeepAlive::Off)

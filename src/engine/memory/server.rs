@@ -108,7 +108,7 @@ impl MemoryServer {
 impl MemoryServer {
     /// Another server that holds what this one does: a snapshot, for [`restart_from`](Self::restart_from).
     pub(crate) fn copy(&self) -> Self {
-        let copy = Self::with_manual_clock();
+        let copy = Self::with(Clock::Manual(self.0.clock.now_ms().into()));
         copy.restart_from(self);
         copy
     }

@@ -74,6 +74,18 @@ fn a_lock_runs_out_to_the_millisecond_and_its_fence_later() {
     assert!(!server.contains("{l}:fence"));
 }
 
+/// Its clock had begun at zero, so that time stood still there until it had caught up.
+#[cfg(feature = "testing")]
+#[test]
+fn time_goes_on_in_a_copy() {
+    let server = MemoryServer::with_manual_clock();
+    server.advance(Duration::from_secs(3));
+    assert_eq!(fence(&server, acquire("me", 100, 0)), Some(1));
+    let copy = server.copy();
+    copy.advance(Duration::from_millis(100));
+    assert!(server.contains("l") && !copy.contains("l"));
+}
+
 #[test]
 fn fences_are_exact_in_64_bits_and_refused_where_they_end() {
     let server = MemoryServer::with_manual_clock();

@@ -59,7 +59,7 @@ async fn derive(hand: Hand, truth: Truth) -> Saves {
     got.expect("derived").0
 }
 
-/// This one, at any moment.
+/// A script that may die at any moment.
 struct MayDie(Option<Who>);
 
 impl Chance for MayDie {

@@ -1,7 +1,10 @@
 //! Time: locks, fences, leases and marks end while somebody is at work; and a Cluster, where a dependent is in another slot.
 
 use super::{Mishap, Part, Setting, every_order, nothing_goes_wrong, random_orders};
-use crate::{protocol::Guarantee, sim::server::ServerWeakness};
+use crate::{
+    protocol::Guarantee,
+    sim::{cast::APART, server::ServerWeakness},
+};
 use std::time::Duration;
 
 /// Longer than a lease, and than a mark.
@@ -12,7 +15,7 @@ const A_MOMENT: Duration = Duration::from_millis(500);
 const SHORT: Part = Part::Hold(Duration::from_secs(60));
 const LONG: Part = Part::Hold(Duration::from_secs(180));
 
-/// A holder of a long lock, who asks for a short one and is refused, and the next holder.
+/// A holder of a long lock, somebody who asks for a short one meanwhile, and the next holder.
 const LOCKS: Setting = Setting {
     late: 0,
     stillness: &[A_LOCK, A_LOCK, A_LOCK],
@@ -31,35 +34,48 @@ fn fences_rise_while_locks_end() {
 }
 
 #[test]
-fn where_a_fence_lives_as_its_lock_does_it_is_given_twice() {
-    let weakness = Some(ServerWeakness::FencesLiveAsLocks);
+fn where_refusals_cut_its_life_a_fence_is_given_twice() {
+    let weakness = Some(ServerWeakness::RefusalsCutFences);
     let why = every_order(Setting { weakness, ..LOCKS }).expect_err("fences rise");
     assert!(why.contains("fences: "), "{why}");
 }
 
-/// Requests for a lock, and those that let it go, are late or not sent; a moment passes before the next try. A server that would
-/// give a lock that is asked for again the rest of its first life changes nothing: each try has its own name.
+/// Requests for a lock, and those that let it go, are late or not sent; a moment passes before the next try.
+const ASKED_AGAIN: Setting = Setting {
+    late: 2,
+    late_locks: true,
+    stillness: &[A_MOMENT],
+    ..Setting::of(&[Part::Save])
+};
+
 #[test]
 fn holders_believe_in_no_more_of_a_lock_than_there_is() {
-    for weakness in [None, Some(ServerWeakness::KeepsFirstLife)] {
-        let setting = Setting {
-            late: 2,
-            late_locks: true,
-            stillness: &[A_MOMENT],
-            weakness,
-            ..Setting::of(&[Part::Save])
-        };
-        nothing_goes_wrong(setting, 50);
-    }
+    nothing_goes_wrong(ASKED_AGAIN, 50);
 }
+
+/// The server would give a lock that is asked for again the rest of its first life only; but each try has a name of its own.
+#[test]
+fn no_lock_is_asked_for_by_the_same_name_again() {
+    let setting = Setting {
+        late: 1,
+        weakness: Some(ServerWeakness::KeepsFirstLife),
+        ..ASKED_AGAIN
+    };
+    nothing_goes_wrong(setting, 50);
+}
+
+const IN_TIME: Setting = Setting {
+    stillness: &[A_MARK, A_LOCK],
+    ..Setting::of(&[Part::Save, Part::Derive])
+};
 
 #[test]
 fn while_time_passes_nothing_is_stale() {
     use Part::{Delete, Derive, Save, Update, UpdateAlone};
     for parts in [
+        IN_TIME.parts,
         &[Save, Save],
         &[Save, Delete],
-        &[Save, Derive],
         &[Update, Save],
         &[Update, Derive],
         &[UpdateAlone, UpdateAlone],
@@ -68,8 +84,8 @@ fn while_time_passes_nothing_is_stale() {
         for guarantee in [Guarantee::BestEffort, Guarantee::CrashSafe] {
             let setting = Setting {
                 guarantee,
-                stillness: &[A_MARK, A_LOCK],
-                ..Setting::of(parts)
+                parts,
+                ..IN_TIME
             };
             random_orders(setting);
         }
@@ -89,15 +105,21 @@ fn in_a_cluster_nothing_is_stale() {
 }
 
 #[test]
-fn in_a_cluster_without_leases_some_order_leaves_it_stale() {
-    let setting = Setting {
-        weakness: Some(ServerWeakness::FillsWithoutLease),
+fn without_leases_or_the_step_in_another_slot_some_order_leaves_it_stale() {
+    let weak = |weakness, setting| Setting {
+        weakness: Some(weakness),
         late: 0,
         mishaps: &[],
-        ..CLUSTER[0]
+        ..setting
     };
-    let why = every_order(setting).expect_err("nothing stale");
-    assert!(why.contains("stale: of "), "{why}");
+    for setting in [
+        weak(ServerWeakness::FillsWithoutLease, CLUSTER[0]),
+        weak(ServerWeakness::FillsWithoutLease, IN_TIME),
+        weak(ServerWeakness::KeepsSlot(APART), CLUSTER[0]),
+    ] {
+        let why = every_order(setting).expect_err("nothing stale");
+        assert!(why.contains("stale: of "), "{setting:?}: {why}");
+    }
 }
 
 /// One of the nodes may come back empty, and time may pass.

@@ -3,11 +3,11 @@
 use crate::{
     disk::{FileAction, sim::SimDisk},
     model::{Entry, Error, Result, error::Kind},
-    op::{Ask as _, Op, Read, ReadReply, Reply, keys::sibling},
+    op::{Ask as _, Op, Read, ReadReply, Reply, Space, keys::sibling},
     protocol::{Action, Guarantee, Held, lock::Expect},
     sim::{
         actor::Hand,
-        cast::{LOCK_TTL, Paper, Saves, bring, derive, parse, transact},
+        cast::{LOCK_TTL, Paper, Saves, bring_in, derive, parse, transact},
         choices::Choices,
         server::{Fate, ServerWeakness, SimServer},
         turns::Chance,
@@ -53,7 +53,7 @@ pub(super) enum Mishap {
     Deletion,
     /// The server of the own entry comes back empty.
     Restart,
-    /// That of the dependents in another slot does.
+    /// The server of the dependents in another slot comes back empty.
     RestartApart,
     /// An operator clears the lock.
     Clearing,
@@ -71,7 +71,7 @@ pub(super) struct Setting {
     pub(super) at_the_end: bool,
     /// Whether the server is a Cluster, with a dependent in another slot.
     pub(super) cluster: bool,
-    /// So long nothing happens, at any moment, one after the other.
+    /// Times that pass, each at any moment, in this order.
     pub(super) stillness: &'static [Duration],
     pub(super) guarantee: Guarantee,
     pub(super) weakness: Option<ServerWeakness>,
@@ -140,7 +140,6 @@ impl Player {
             .lock_for(&self.hand, Expect::Document, ttl, wait)
             .await?;
         *self.said.got.borrow_mut() = Some(held.clone());
-        self.hand.pause().await;
         Ok(held)
     }
 
@@ -237,6 +236,10 @@ impl Chance for Fortune {
         match action {
             Action::Server(Op::Release(_)) => false,
             Action::Server(_) => true,
+            // Between two tries for a lock.
+            Action::Disk(_, FileAction::PeekSidecar) => {
+                self.setting.late_locks && !self.setting.at_the_end
+            }
             Action::Disk(_, action) => matches!(
                 action,
                 FileAction::Read
@@ -293,8 +296,8 @@ impl Chance for Fortune {
         };
         let believed = held.expires.saturating_sub(world.clock);
         let left = world.server.lock_left(&held.lock);
-        let is_cleared = !self.setting.mishaps.is_empty();
-        match left.is_some_and(|left| left >= believed) || believed.is_zero() || is_cleared {
+        let may_be_lost = !self.setting.mishaps.is_empty();
+        match left.is_some_and(|left| left >= believed) || believed.is_zero() || may_be_lost {
             true => Ok(()),
             false => Err(format!(
                 "believes in {believed:?}, the server has {left:?}\n  {}",
@@ -311,7 +314,12 @@ pub(super) struct Stage {
 
 impl Stage {
     pub(super) fn new(setting: Setting) -> Self {
-        let mut world = World::new(SimDisk::new(), SimServer::new(setting.weakness));
+        let server = SimServer::new(setting.weakness);
+        let server = match setting.cluster {
+            true => server.in_slots(),
+            false => server,
+        };
+        let mut world = World::new(SimDisk::new(), server);
         for made in [setting.paper(), setting.other()] {
             let create = |hand| async move { made.create(&hand, 1).await };
             world.do_now("creator", create).expect("created");
@@ -354,7 +362,11 @@ impl Stage {
             }
         }
         // What an outbox has is replayed, before or after the last request that was late.
-        let replay = |hand| async move { bring(&hand).await };
+        let space = match setting.cluster {
+            true => Space::Slots,
+            false => Space::Whole,
+        };
+        let replay = |hand| async move { bring_in(&hand, space).await };
         let replayed_first = world.server.late() > 0 && choices.choose(2) == 0;
         if replayed_first {
             world.do_now("replayer", replay).expect("replayed");
