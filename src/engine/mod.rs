@@ -9,12 +9,15 @@ mod call;
 mod config;
 mod counters;
 mod credentials;
+mod door;
 mod facts;
 mod failure;
 mod foreign;
 mod function;
 mod library;
 mod link;
+#[cfg(feature = "tokio")]
+mod links;
 mod lua;
 mod memory;
 mod messages;

@@ -1,7 +1,14 @@
 //! How the engine waits. Its logic is written once, as `async` functions that wait by a [`Net`] and by connections alone. A thread runs
-//! them by [`now`]: its waits block, so one poll is the whole run.
+//! them by [`now`]: its waits block, so one poll is the whole run. A task of tokio awaits them.
 
+use super::{
+    link::Link,
+    node::{Cause, Node},
+    pool::{self, Slot},
+};
+use crate::model::Error;
 use std::{
+    ops::{Deref, DerefMut},
     pin::pin,
     task::{Context, Poll, Waker},
     thread,
@@ -13,12 +20,101 @@ use std::{
 pub(super) enum Net {
     /// A thread, which blocks.
     Threads,
+    /// A task of tokio.
+    #[cfg(feature = "tokio")]
+    Tasks,
+}
+
+/// What a piece of work needs a connection for. Threads have one of their own in any case.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Sharing {
+    /// Requests that stand alone: others' may come in between.
+    Shared,
+    /// It leaves something on the connection between its requests (WATCH, SELECT), or keeps it busy (WAIT, big values).
+    Own,
+}
+
+/// A slot in use; its drop gives it back.
+pub(super) enum Taken<'a> {
+    Thread(pool::Taken<'a>),
+    #[cfg(feature = "tokio")]
+    Task(super::links::Taken<'a>),
+}
+
+impl Deref for Taken<'_> {
+    type Target = Slot;
+
+    fn deref(&self) -> &Slot {
+        match self {
+            Self::Thread(taken) => taken,
+            #[cfg(feature = "tokio")]
+            Self::Task(taken) => taken,
+        }
+    }
+}
+
+impl DerefMut for Taken<'_> {
+    fn deref_mut(&mut self) -> &mut Slot {
+        match self {
+            Self::Thread(taken) => taken,
+            #[cfg(feature = "tokio")]
+            Self::Task(taken) => taken,
+        }
+    }
+}
+
+impl Taken<'_> {
+    /// A connection was made for it.
+    pub(super) fn uses(&mut self, link: &Link) {
+        match self {
+            Self::Thread(_) => {
+                let _ = link;
+            }
+            #[cfg(feature = "tokio")]
+            Self::Task(taken) => taken.uses(link),
+        }
+    }
 }
 
 impl Net {
+    /// `None` where all connections are in use for as long as calls may wait.
+    pub(super) async fn slot(self, node: &Node, sharing: Sharing) -> Option<Taken<'_>> {
+        match self {
+            Self::Threads => {
+                // A thread waits for one connection only.
+                let _ = sharing;
+                node.pool().take(node.patience()).map(Taken::Thread)
+            }
+            #[cfg(feature = "tokio")]
+            Self::Tasks => node
+                .links()
+                .take(node.patience(), sharing)
+                .await
+                .map(Taken::Task),
+        }
+    }
+
+    /// For a slot that has none.
+    pub(super) async fn connect(
+        self,
+        node: &Node,
+        sharing: Sharing,
+    ) -> Result<Link, (Error, Cause)> {
+        match self {
+            Self::Threads => {
+                let _ = sharing;
+                node.door().open().map(Link::Thread)
+            }
+            #[cfg(feature = "tokio")]
+            Self::Tasks => node.links().connect(node.door(), sharing).await,
+        }
+    }
+
     pub(super) async fn sleep(self, pause: Duration) {
         match self {
             Self::Threads => thread::sleep(pause),
+            #[cfg(feature = "tokio")]
+            Self::Tasks => tokio::time::sleep(pause).await,
         }
     }
 }

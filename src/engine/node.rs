@@ -1,17 +1,20 @@
 //! One server and the connections to it.
 
+#[cfg(feature = "tokio")]
+use super::links::Links;
 use super::{
     address::Address,
     boot::Booted,
     config::ServerConfig,
     counters::Counters,
+    door::Door,
     failure::Failure,
-    link::{Link, Unopened, Way},
-    net::Net,
+    link::{Connection, Link},
+    net::{Net, Sharing},
     peer::Peer,
     pool::Pool,
     redirect::Redirect,
-    refusal::{refused_at, unavailable},
+    refusal::unavailable,
     run_id::Identity,
     session::Session,
 };
@@ -21,7 +24,6 @@ use crate::{
 };
 use redis::Value;
 use std::{
-    io,
     sync::{Arc, PoisonError, RwLock},
     time::{Duration, Instant},
 };
@@ -36,6 +38,10 @@ pub(super) enum Asking {
 /// What is done on a connection. It may run several times, and has to be safe to repeat.
 pub(super) trait Work: Send {
     type Done: Send;
+
+    fn sharing(&self, _: &Node) -> Sharing {
+        Sharing::Shared
+    }
 
     fn run(
         &mut self,
@@ -85,7 +91,9 @@ impl Miss {
 /// One server: a pool of slots that connect when they are first used, and what a boot found there.
 pub(super) struct Node {
     pool: Pool,
-    way: Way,
+    #[cfg(feature = "tokio")]
+    links: Links,
+    door: Arc<Door>,
     peer: Peer,
     /// Empty until the first boot, and again after the server turned out not to be the one that was booted.
     booted: RwLock<Option<Arc<Booted>>>,
@@ -94,11 +102,13 @@ pub(super) struct Node {
 impl Node {
     /// Connects nothing yet.
     pub(super) fn new(config: ServerConfig, counters: Arc<Counters>) -> Result<Self> {
-        let way = config.way()?;
+        let door = Door::new(config.clone())?;
         Ok(Self {
             pool: Pool::new(config.pool_size),
-            peer: Peer::new(config, way.database, counters),
-            way,
+            #[cfg(feature = "tokio")]
+            links: Links::new(config.pool_size),
+            peer: Peer::new(config, door.database(), counters),
+            door: Arc::new(door),
             booted: RwLock::new(None),
         })
     }
@@ -110,7 +120,7 @@ impl Node {
 
     /// Its host and port; `None` for a Unix socket.
     pub(super) fn address(&self) -> Option<Address> {
-        self.way.address()
+        self.door.address()
     }
 
     /// What the last boot found.
@@ -136,8 +146,8 @@ impl Node {
         asking: Asking,
         work: &mut W,
     ) -> Result<W::Done, Miss> {
-        let taken = self.pool.take(self.peer.config().patience());
-        let mut slot = taken.ok_or_else(|| {
+        let sharing = work.sharing(self);
+        let mut slot = net.slot(self, sharing).await.ok_or_else(|| {
             let size = self.peer.config().pool_size;
             let error = unavailable(format!("all {size} connections are in use"), Effect::None);
             Miss::new(Fault::NotDone(error), Cause::Refused)
@@ -147,8 +157,14 @@ impl Node {
             let reused = slot.connection.is_some();
             let (connection, identity) = match slot.connection.take() {
                 Some(known) => known,
-                None => match self.connect(failure.is_some() || slot.failed) {
-                    Ok(connection) => (connection, Identity::Unasked),
+                None => match self
+                    .connect(net, sharing, failure.is_some() || slot.failed)
+                    .await
+                {
+                    Ok(link) => {
+                        slot.uses(&link);
+                        (link, Identity::Unasked)
+                    }
                     // What was sent on the closed one may have been executed.
                     Err((e, cause)) => {
                         let fault = Fault::NotDone(e).after(failure.is_some());
@@ -200,6 +216,7 @@ impl Node {
                     let demoted = redirect == Some(Redirect::ReadOnly);
                     slot.connection = (!spoilt && !demoted).then_some((connection, identity));
                     slot.failed = demoted;
+                    slot.is_given_up = spoilt || demoted;
                     slot.trim();
                     return done.map_err(|failed| {
                         let fault = match failed {
@@ -222,93 +239,44 @@ impl Node {
         Err(Miss::new(Fault::Unknown(error), Cause::Lost))
     }
 
-    fn connect(&self, again: bool) -> Result<Link, (Error, Cause)> {
+    async fn connect(
+        &self,
+        net: Net,
+        sharing: Sharing,
+        again: bool,
+    ) -> Result<Link, (Error, Cause)> {
         if again {
             self.peer.counters().count_reconnect();
             self.peer.may_be_another_run();
             log::info!("{}: connecting again", self.shown_url());
         }
-        self.open(&self.way, self.peer.config().response_timeout)
+        net.connect(self, sharing).await
     }
 
     /// A connection of the caller's own for messages, whose reads give up soon. By RESP3, where they are told from replies.
-    pub(super) fn connect_to_listen(&self) -> Result<Link> {
-        let way = Way {
-            resp3: true,
-            database: 0,
-            ..self.way.clone()
-        };
-        let opened = self.open(&way, limits::LISTEN_LOOK);
-        opened.map_err(|(error, _)| error)
+    pub(super) fn connect_to_listen(&self) -> Result<Connection> {
+        self.door.open_to_listen().map_err(|(error, _)| error)
     }
 
-    /// Tries once more where the server refuses credentials that were asked for, since they may have been replaced, and
-    /// where it ends the connection, as one does that ends all of them: nothing was done on it.
-    fn open(&self, way: &Way, patience: Duration) -> Result<Link, (Error, Cause)> {
-        let mut attempt = 1;
-        loop {
-            let asked = self
-                .peer
-                .config()
-                .credentials
-                .as_ref()
-                .map(|source| source.ask());
-            let asked = asked.transpose().map_err(|why| {
-                let address = self.shown_url();
-                let message = format!("{address}: CacheBuilder::credentials has none: {why}");
-                (unavailable(message, Effect::None), Cause::Refused)
-            })?;
-            let credentials = asked.as_ref().or(way.credentials.as_ref());
-            let timeout = self.peer.config().connect_timeout;
-            match Link::open(way, credentials, timeout, patience) {
-                Err(why)
-                    if attempt < limits::CONNECT_ATTEMPTS
-                        && (why.is_ended() || (why.is_not_let_in() && asked.is_some())) =>
-                {
-                    attempt += 1;
-                }
-                opened => return opened.map_err(|e| self.unopened(e)),
-            }
-        }
+    pub(super) fn pool(&self) -> &Pool {
+        &self.pool
     }
 
-    fn no_answer(&self) -> String {
-        let time = self.peer.config().connect_timeout;
-        match &self.way.tls {
-            Some(_) => format!("no answer in {time:?}; does it speak TLS on this port?"),
-            None => format!("no answer in {time:?}"),
-        }
+    #[cfg(feature = "tokio")]
+    pub(super) fn links(&self) -> &Links {
+        &self.links
     }
 
-    fn unopened(&self, why: Unopened) -> (Error, Cause) {
-        let address = self.shown_url();
-        let error = match why {
-            Unopened::Away(e) => {
-                let why = match e.kind() {
-                    io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => self.no_answer(),
-                    _ => e.to_string(),
-                };
-                unavailable(format!("cannot connect to {address}: {why}"), Effect::None)
-            }
-            Unopened::NotPrimary(why) => {
-                let message = format!("{address} is not the primary: {why}");
-                let elsewhere = Cause::Elsewhere(Redirect::ReadOnly);
-                return (unavailable(message, Effect::None), elsewhere);
-            }
-            // The next answer may be another one, and no other server is a better one to ask.
-            Unopened::NotLetIn { text, .. } if self.peer.config().credentials.is_some() => {
-                let message = format!("{address}: {text} (by CacheBuilder::credentials)");
-                return (unavailable(message, Effect::None), Cause::Refused);
-            }
-            Unopened::NotLetIn { code, text } | Unopened::Refused { code, text } => {
-                let details = text.strip_prefix(&code).map(str::trim_start);
-                refused_at(&format!("{address}: "), &code, details)
-            }
-        };
-        let cause = match error.is_unavailable() {
-            true => Cause::Unreached,
-            false => Cause::Refused,
-        };
-        (error, cause)
+    pub(super) fn door(&self) -> &Arc<Door> {
+        &self.door
+    }
+
+    pub(super) fn has_lock_database(&self) -> bool {
+        self.peer.databases().is_some()
+    }
+
+    /// How long a call waits for a connection.
+    pub(super) fn patience(&self) -> Duration {
+        self.peer.config().patience()
     }
 }

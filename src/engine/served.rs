@@ -10,7 +10,7 @@ use super::{
     foreign, lua,
     messages::{Bells, Subscriber},
     mode::Mode,
-    net::{Net, now},
+    net::{Net, Sharing, now},
     node::{Asking, Miss, Node, Work},
     plain, replicas,
     session::Session,
@@ -20,8 +20,8 @@ use super::{
     watch,
 };
 use crate::{
-    model::{Effect, Result},
-    op::{Acquire, Ask as _, Fault, Op, Release, Reply, Space},
+    model::{Effect, Result, limits},
+    op::{Acquire, Ask as _, Commit, Fault, Op, Release, Reply, Space},
 };
 use std::{sync::Arc, time::Duration};
 
@@ -170,6 +170,10 @@ struct Boot<'a>(&'a ServerEngine);
 impl Work for Boot<'_> {
     type Done = Arc<Booted>;
 
+    fn sharing(&self, _: &Node) -> Sharing {
+        Sharing::Own
+    }
+
     async fn run(
         &mut self,
         node: &Node,
@@ -190,6 +194,11 @@ impl Work for AskRun {
     }
 }
 
+/// Bytes of a commit's own entries.
+fn size(op: &Commit) -> usize {
+    op.own.iter().map(|own| own.bytes.len()).sum()
+}
+
 /// One operation.
 struct Perform<'a> {
     engine: &'a ServerEngine,
@@ -203,6 +212,21 @@ struct Perform<'a> {
 
 impl Work for Perform<'_> {
     type Done = Taken;
+
+    fn sharing(&self, node: &Node) -> Sharing {
+        let is_plain = self.call.is_none();
+        let stays = match self.op {
+            Op::Commit(op) => op.wait.is_some() || size(op) > limits::SHARED_BYTES,
+            Op::Holders(op) => op.within.is_some(),
+            _ => false,
+        };
+        let booted = node.booted();
+        match booted.as_deref().map(|booted| &booted.mode) {
+            _ if stays || node.has_lock_database() => Sharing::Own,
+            None | Some(Mode::Watch) if !is_plain => Sharing::Own,
+            _ => Sharing::Shared,
+        }
+    }
 
     async fn run(&mut self, node: &Node, session: &mut Session<'_>) -> Result<Taken, Failure> {
         let op = self.op;

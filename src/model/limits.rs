@@ -81,6 +81,8 @@ pub(crate) const LISTEN_LINGER: Duration = Duration::from_secs(5);
 pub(crate) const LISTEN_PAUSE_MIN: Duration = Duration::from_millis(50);
 /// The longest of these pauses.
 pub(crate) const LISTEN_PAUSE_MAX: Duration = Duration::from_secs(5);
+/// Bytes of a value that goes by the connection that tasks share: a bigger one would hold up the others.
+pub(crate) const SHARED_BYTES: usize = 64 << 10;
 /// The pause where the server's ACL denies messages.
 pub(crate) const LISTEN_DENIED_PAUSE: Duration = Duration::from_secs(60);
 

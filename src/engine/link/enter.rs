@@ -1,6 +1,6 @@
 //! What is said first on a connection: who we are, and which database is meant.
 
-use super::{Link, Way, tls::explained};
+use super::{Connection, Way, tls::explained};
 use crate::engine::{Credentials, refusal::text, wire::Packed};
 use redis::{RedisError, Value};
 use std::{error::Error, io, sync::Arc};
@@ -50,7 +50,7 @@ enum Step {
 /// One round trip, or none where there is nothing to say. By TLS there is always one: a server refuses a client's
 /// certificate in answer to it.
 pub(super) fn enter(
-    link: &mut Link,
+    link: &mut Connection,
     way: &Way,
     credentials: Option<&Credentials>,
 ) -> Result<(), Unopened> {

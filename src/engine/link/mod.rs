@@ -6,11 +6,15 @@
 
 mod enter;
 mod socket;
+#[cfg(feature = "tokio")]
+mod task;
 #[cfg_attr(not(feature = "tls"), path = "no_tls.rs")]
 mod tls;
 mod way;
 
 pub(super) use enter::Unopened;
+#[cfg(feature = "tokio")]
+pub(super) use task::TaskLink;
 pub(super) use way::{Target, Way, is_tls};
 
 use super::{
@@ -34,12 +38,42 @@ pub(super) fn check_tls(options: &TlsOptions) -> io::Result<()> {
 }
 
 /// A server that has let us in.
-pub(super) struct Link {
+pub(super) struct Connection {
     wire: Box<dyn Wire>,
     parser: Parser,
 }
 
+/// A connection, as whoever runs the engine's logic can wait for it.
+pub(super) enum Link {
+    Thread(Connection),
+    #[cfg(feature = "tokio")]
+    Task(TaskLink),
+}
+
 impl Link {
+    /// Sends all that is packed in one write, and waits for as many replies, errors among them, pushes not.
+    pub(super) async fn exchange(&mut self, packed: &Packed) -> Result<Vec<Value>, Failure> {
+        match self {
+            Self::Thread(connection) => connection.exchange(packed),
+            #[cfg(feature = "tokio")]
+            Self::Task(link) => link.exchange(packed).await,
+        }
+    }
+
+    /// How long each later exchange waits.
+    pub(super) fn set_patience(&mut self, patience: Duration) -> io::Result<()> {
+        match self {
+            Self::Thread(connection) => connection.set_patience(patience),
+            #[cfg(feature = "tokio")]
+            Self::Task(link) => {
+                link.set_patience(patience);
+                Ok(())
+            }
+        }
+    }
+}
+
+impl Connection {
     /// Connects and is let in before `timeout` is over; looking the name up is not bounded. From then on each call waits
     /// for up to `patience`.
     pub(super) fn open(
@@ -73,18 +107,11 @@ impl Link {
         Ok(self.wire.flush()?)
     }
 
-    /// Sends all that is packed in one write, and waits for as many replies, errors among them, pushes not.
-    pub(super) async fn exchange(&mut self, packed: &Packed) -> Result<Vec<Value>, Failure> {
+    fn exchange(&mut self, packed: &Packed) -> Result<Vec<Value>, Failure> {
         self.send(&packed.bytes).map_err(lost)?;
         let mut replies = Vec::with_capacity(packed.count);
         while replies.len() < packed.count {
-            match self.receive().map_err(lost)? {
-                Value::Push { .. } => {}
-                Value::ServerError(error) if is_last_word(&error) => {
-                    return Err(ended(&error, replies.is_empty()));
-                }
-                reply => replies.push(reply),
-            }
+            take(&mut replies, self.receive().map_err(lost)?)?;
         }
         Ok(replies)
     }
@@ -93,6 +120,18 @@ impl Link {
     pub(super) fn receive(&mut self) -> RedisResult<Value> {
         self.parser.parse_value(&mut *self.wire)
     }
+}
+
+/// Takes one that has come, unless it is a push.
+fn take(replies: &mut Vec<Value>, reply: Value) -> Result<(), Failure> {
+    match reply {
+        Value::Push { .. } => {}
+        Value::ServerError(error) if is_last_word(&error) => {
+            return Err(ended(&error, replies.is_empty()));
+        }
+        reply => replies.push(reply),
+    }
+    Ok(())
 }
 
 fn is_last_word(error: &redis::ServerError) -> bool {
@@ -121,4 +160,18 @@ fn lost(e: redis::RedisError) -> Failure {
         closed: e.is_connection_dropped(),
         error: unavailable(message, Effect::Unknown),
     }
+}
+
+/// The runtime of its task has ended.
+#[cfg(feature = "tokio")]
+fn ended_by_its_task() -> Failure {
+    Failure::Lost {
+        error: unavailable("the runtime has shut down".to_owned(), Effect::Unknown),
+        closed: false,
+    }
+}
+
+#[cfg(feature = "tokio")]
+fn timed_out() -> Failure {
+    lost(io::Error::from(io::ErrorKind::TimedOut).into())
 }

@@ -97,6 +97,13 @@ impl Socket {
         Ok(())
     }
 
+    /// Calls that would wait fail from now on. Another handle on the socket, to be told when they would not.
+    #[cfg(feature = "tokio")]
+    pub(super) fn go_on_without_blocking(&mut self) -> io::Result<socket2::Socket> {
+        self.inner.set_nonblocking(true)?;
+        self.inner.try_clone()
+    }
+
     /// A call that is interrupted goes on with the time that it had left: a socket with a time-out is interrupted by every
     /// signal, also by those that are to restart system calls.
     fn call(

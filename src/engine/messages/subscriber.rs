@@ -1,7 +1,7 @@
 use super::Bells;
 use crate::{
     engine::{
-        link::Link,
+        link::Connection,
         net::{Net, now},
         reply::{is_denied, server_error},
         topology::Topology,
@@ -165,7 +165,7 @@ impl Shared {
     }
 
     /// To any server that takes writes: a Cluster's nodes hand messages on to one another.
-    fn connect(&self) -> Result<Link> {
+    fn connect(&self) -> Result<Connection> {
         let mut failed = None;
         for node in now(self.topology.primaries(Net::Threads))? {
             match node.connect_to_listen() {
@@ -184,7 +184,7 @@ impl Shared {
     }
 
     /// Listens to what is wanted, as long as it goes well.
-    fn serve(&self, mut connection: Link, mut goes_well: impl FnMut()) -> End {
+    fn serve(&self, mut connection: Connection, mut goes_well: impl FnMut()) -> End {
         let mut asked = HashSet::new();
         let mut looked = None;
         // Whether the server has said anything since it was asked to.
@@ -249,7 +249,7 @@ impl Shared {
 }
 
 fn send<'a>(
-    connection: &mut Link,
+    connection: &mut Connection,
     command: &str,
     channels: impl Iterator<Item = &'a str>,
 ) -> redis::RedisResult<()> {

@@ -19,8 +19,10 @@ use std::{
 #[derive(Debug)]
 pub(super) struct Turns {
     last: Mutex<Last>,
-    /// A turn is over.
+    /// A turn is over: for threads that wait, and for tasks.
     over: Condvar,
+    #[cfg(feature = "tokio")]
+    is_over: tokio::sync::Notify,
 }
 
 #[derive(Debug)]
@@ -51,6 +53,8 @@ impl Turns {
                 turns: 0,
             }),
             over: Condvar::new(),
+            #[cfg(feature = "tokio")]
+            is_over: tokio::sync::Notify::new(),
         }
     }
 
@@ -84,7 +88,28 @@ impl Turns {
                 let mut last = waited.unwrap_or_else(PoisonError::into_inner);
                 last.begin(turns)
             }
+            #[cfg(feature = "tokio")]
+            Net::Tasks => {
+                let turns = self.lock().turns;
+                loop {
+                    let mut notified = std::pin::pin!(self.is_over.notified());
+                    // From here on it is told.
+                    notified.as_mut().enable();
+                    if let Some(begun) = self.begin_unless_under_way(turns) {
+                        return begun;
+                    }
+                    notified.await;
+                }
+            }
         }
+    }
+
+    /// `None` where somebody asks.
+    #[cfg(feature = "tokio")]
+    fn begin_unless_under_way(&self, turns: u64) -> Option<Option<Result<()>>> {
+        let mut last = self.lock();
+        let waits = last.under_way && last.turns == turns;
+        (!waits).then(|| last.begin(turns))
     }
 
     fn lock(&self) -> MutexGuard<'_, Last> {
@@ -109,6 +134,8 @@ impl Drop for Turn<'_> {
     fn drop(&mut self) {
         self.0.lock().under_way = false;
         self.0.over.notify_all();
+        #[cfg(feature = "tokio")]
+        self.0.is_over.notify_waiters();
     }
 }
 

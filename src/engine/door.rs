@@ -1,0 +1,117 @@
+//! The way into one server, for whoever may block.
+
+use super::{
+    address::Address,
+    config::ServerConfig,
+    link::{Connection, Unopened, Way},
+    node::Cause,
+    redirect::Redirect,
+    refusal::{refused_at, unavailable},
+};
+use crate::model::{Effect, Error, Result, limits};
+use std::{io, time::Duration};
+
+/// Opens connections to one server.
+pub(super) struct Door {
+    way: Way,
+    config: ServerConfig,
+}
+
+impl Door {
+    pub(super) fn new(config: ServerConfig) -> Result<Self> {
+        let way = config.way()?;
+        Ok(Self { way, config })
+    }
+
+    pub(super) fn address(&self) -> Option<Address> {
+        self.way.address()
+    }
+
+    pub(super) fn database(&self) -> u32 {
+        self.way.database
+    }
+
+    #[cfg(feature = "tokio")]
+    pub(super) fn response_timeout(&self) -> Duration {
+        self.config.response_timeout
+    }
+
+    pub(super) fn open(&self) -> Result<Connection, (Error, Cause)> {
+        self.open_by(&self.way, self.config.response_timeout)
+    }
+
+    /// One for messages, whose reads give up soon. By RESP3, where they are told from replies.
+    pub(super) fn open_to_listen(&self) -> Result<Connection, (Error, Cause)> {
+        let way = Way {
+            resp3: true,
+            database: 0,
+            ..self.way.clone()
+        };
+        self.open_by(&way, limits::LISTEN_LOOK)
+    }
+
+    /// Tries once more where the server refuses credentials that were asked for, since they may have been replaced, and
+    /// where it ends the connection, as one does that ends all of them: nothing was done on it.
+    fn open_by(&self, way: &Way, patience: Duration) -> Result<Connection, (Error, Cause)> {
+        let mut attempt = 1;
+        loop {
+            let asked = self.config.credentials.as_ref().map(|source| source.ask());
+            let asked = asked.transpose().map_err(|why| {
+                let address = self.config.shown();
+                let message = format!("{address}: CacheBuilder::credentials has none: {why}");
+                (unavailable(message, Effect::None), Cause::Refused)
+            })?;
+            let credentials = asked.as_ref().or(way.credentials.as_ref());
+            let timeout = self.config.connect_timeout;
+            match Connection::open(way, credentials, timeout, patience) {
+                Err(why)
+                    if attempt < limits::CONNECT_ATTEMPTS
+                        && (why.is_ended() || (why.is_not_let_in() && asked.is_some())) =>
+                {
+                    attempt += 1;
+                }
+                opened => return opened.map_err(|e| self.unopened(e)),
+            }
+        }
+    }
+
+    fn no_answer(&self) -> String {
+        let time = self.config.connect_timeout;
+        match &self.way.tls {
+            Some(_) => format!("no answer in {time:?}; does it speak TLS on this port?"),
+            None => format!("no answer in {time:?}"),
+        }
+    }
+
+    fn unopened(&self, why: Unopened) -> (Error, Cause) {
+        let address = self.config.shown();
+        let error = match why {
+            Unopened::Away(e) => {
+                let why = match e.kind() {
+                    io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => self.no_answer(),
+                    _ => e.to_string(),
+                };
+                unavailable(format!("cannot connect to {address}: {why}"), Effect::None)
+            }
+            Unopened::NotPrimary(why) => {
+                let message = format!("{address} is not the primary: {why}");
+                let elsewhere = Cause::Elsewhere(Redirect::ReadOnly);
+                return (unavailable(message, Effect::None), elsewhere);
+            }
+            // The next answer may be another one, and no other server is a better one to ask.
+            Unopened::NotLetIn { text, .. } if self.config.credentials.is_some() => {
+                let message = format!("{address}: {text} (by CacheBuilder::credentials)");
+                return (unavailable(message, Effect::None), Cause::Refused);
+            }
+            Unopened::NotLetIn { code, text } | Unopened::Refused { code, text } => {
+                let details = text.strip_prefix(&code).map(str::trim_start);
+                refused_at(&format!("{address}: "), &code, details)
+            }
+        };
+        let cause = match error.is_unavailable() {
+            true => Cause::Unreached,
+            false => Cause::Refused,
+        };
+        (error, cause)
+    }
+}

@@ -1,0 +1,263 @@
+//! A connection that tasks wait for. A task of its own reads and writes it, so that many requests can be under way at a time, each with its
+//! own replies, whatever becomes of those who asked.
+//!
+//! It is a [`Connection`] as threads have it, opened by one, whose socket does not block from then on.
+
+use super::{Connection, ended_by_its_task, lost, take, timed_out};
+use crate::engine::{failure::Failure, wire::Packed};
+use redis::{RedisError, RedisResult, Value};
+use std::{
+    collections::VecDeque,
+    io::{self, Write as _},
+    sync::Arc,
+    time::Duration,
+};
+use tokio::{
+    io::Interest,
+    net::{TcpStream, UnixStream},
+    sync::{mpsc, oneshot},
+};
+
+/// Requests that go out together at most: more wait until these are sent.
+const BATCH_BYTES: usize = 64 << 10;
+
+/// A handle on it. The connection is closed with the last one, once nothing is under way.
+#[derive(Clone)]
+pub(in crate::engine) struct TaskLink {
+    requests: mpsc::UnboundedSender<Request>,
+    patience: Duration,
+}
+
+/// Sent in one piece.
+struct Request {
+    bytes: Vec<u8>,
+    /// How many replies it will have.
+    count: usize,
+    reply: oneshot::Sender<Result<Vec<Value>, Failure>>,
+}
+
+/// A request that was sent.
+struct Pending {
+    count: usize,
+    replies: Vec<Value>,
+    reply: oneshot::Sender<Result<Vec<Value>, Failure>>,
+}
+
+impl TaskLink {
+    /// Has the connection read and written by a task of the runtime that this is called in.
+    pub(in crate::engine) fn spawn(
+        mut connection: Connection,
+        patience: Duration,
+    ) -> io::Result<Self> {
+        let socket = connection.wire.socket().go_on_without_blocking()?;
+        let socket = match socket.peer_addr()?.is_unix() {
+            true => Readiness::Unix(UnixStream::from_std(socket.into())?),
+            false => Readiness::Tcp(TcpStream::from_std(socket.into())?),
+        };
+        let (requests, asked) = mpsc::unbounded_channel();
+        tokio::spawn(
+            Driver {
+                connection,
+                socket: Arc::new(socket),
+                asked,
+                outgoing: Vec::new(),
+                written: 0,
+                flushed: true,
+                pending: VecDeque::new(),
+                is_over: false,
+            }
+            .run(),
+        );
+        Ok(Self { requests, patience })
+    }
+
+    pub(in crate::engine) fn set_patience(&mut self, patience: Duration) {
+        self.patience = patience;
+    }
+
+    /// Whether both are of one connection.
+    pub(in crate::engine) fn is_same(&self, other: &Self) -> bool {
+        self.requests.same_channel(&other.requests)
+    }
+
+    /// A request whose future is dropped may have been sent; its replies are thrown away.
+    pub(super) async fn exchange(&self, packed: &Packed) -> Result<Vec<Value>, Failure> {
+        let (reply, answer) = oneshot::channel();
+        let request = Request {
+            bytes: packed.bytes.clone(),
+            count: packed.count,
+            reply,
+        };
+        if self.requests.send(request).is_err() {
+            return Err(lost(io::Error::from(io::ErrorKind::UnexpectedEof).into()));
+        }
+        match tokio::time::timeout(self.patience, answer).await {
+            Ok(Ok(answer)) => answer,
+            Ok(Err(_)) => Err(ended_by_its_task()),
+            Err(_) => Err(timed_out()),
+        }
+    }
+}
+
+/// Another handle on the connection's socket, which tells when it can be read or written.
+enum Readiness {
+    Tcp(TcpStream),
+    Unix(UnixStream),
+}
+
+impl Readiness {
+    async fn until(&self, interest: Interest) -> io::Result<()> {
+        let ready = match self {
+            Self::Tcp(socket) => socket.ready(interest).await,
+            Self::Unix(socket) => socket.ready(interest).await,
+        };
+        ready.map(drop)
+    }
+
+    /// Goes on as far as that is possible without waiting: `work` says whether it would have to wait. `true` where all is well.
+    fn while_ready(
+        &self,
+        interest: Interest,
+        work: impl FnOnce() -> RedisResult<bool>,
+    ) -> RedisResult<bool> {
+        let mut failed = None;
+        let work = || match work() {
+            Ok(true) => Err(io::ErrorKind::WouldBlock.into()),
+            Ok(false) => Ok(()),
+            Err(e) => {
+                failed = Some(e);
+                Ok(())
+            }
+        };
+        // That it would block is what it has to be told.
+        let _ = match self {
+            Self::Tcp(socket) => socket.try_io(interest, work),
+            Self::Unix(socket) => socket.try_io(interest, work),
+        };
+        failed.map_or(Ok(true), Err)
+    }
+}
+
+struct Driver {
+    connection: Connection,
+    socket: Arc<Readiness>,
+    asked: mpsc::UnboundedReceiver<Request>,
+    outgoing: Vec<u8>,
+    /// How much of that is written.
+    written: usize,
+    /// TLS may keep something back.
+    flushed: bool,
+    pending: VecDeque<Pending>,
+    /// All handles are gone.
+    is_over: bool,
+}
+
+impl Driver {
+    async fn run(mut self) {
+        let error = loop {
+            match self.turn().await {
+                Ok(true) => {}
+                Ok(false) => return,
+                Err(error) => break error,
+            }
+        };
+        // What comes now is refused, so that its sender knows that it was not sent.
+        self.asked.close();
+        let unsent = std::iter::from_fn(|| self.asked.try_recv().ok());
+        let sent = self.pending.into_iter().map(|pending| pending.reply);
+        for reply in sent.chain(unsent.map(|request| request.reply)) {
+            let _ = reply.send(Err(lost(error.clone())));
+        }
+    }
+
+    /// Whether there is, or may be, something left to do.
+    async fn turn(&mut self) -> RedisResult<bool> {
+        let socket = Arc::clone(&self.socket);
+        let is_sent = self.outgoing.is_empty() && self.flushed;
+        if self.is_over && is_sent && self.pending.is_empty() {
+            return Ok(false);
+        }
+        tokio::select! {
+            request = self.asked.recv(), if !self.is_over && self.outgoing.len() < BATCH_BYTES => match request {
+                Some(request) => self.take_in(request),
+                None => self.is_over = true,
+            },
+            ready = socket.until(Interest::READABLE) => {
+                ready?;
+                return socket.while_ready(Interest::READABLE, || self.read());
+            }
+            ready = socket.until(Interest::WRITABLE), if !is_sent => ready?,
+        }
+        // Usually it can be written at once.
+        socket.while_ready(Interest::WRITABLE, || self.write())
+    }
+
+    fn take_in(&mut self, first: Request) {
+        let mut next = Some(first);
+        while let Some(request) = next.take() {
+            // Its sender has gone.
+            if !request.reply.is_closed() {
+                self.outgoing.extend_from_slice(&request.bytes);
+                self.pending.push_back(Pending {
+                    count: request.count,
+                    replies: Vec::with_capacity(request.count),
+                    reply: request.reply,
+                });
+            }
+            if self.outgoing.len() < BATCH_BYTES {
+                next = self.asked.try_recv().ok();
+            }
+        }
+    }
+
+    /// Whether the socket takes no more for now.
+    fn write(&mut self) -> RedisResult<bool> {
+        while self.written < self.outgoing.len() {
+            self.flushed = false;
+            match self.connection.wire.write(&self.outgoing[self.written..]) {
+                Ok(0) => return Err(RedisError::from(io::Error::from(io::ErrorKind::WriteZero))),
+                Ok(n) => self.written += n,
+                Err(e) if would_block(&e) => return Ok(true),
+                Err(e) => return Err(e.into()),
+            }
+        }
+        self.outgoing.clear();
+        self.written = 0;
+        match self.connection.wire.flush() {
+            Ok(()) => {
+                self.flushed = true;
+                Ok(false)
+            }
+            Err(e) if would_block(&e) => Ok(true),
+            Err(e) => Err(e.into()),
+        }
+    }
+
+    /// Takes all replies that are there. Whether the socket has no more for now.
+    fn read(&mut self) -> RedisResult<bool> {
+        loop {
+            let reply = match self.connection.receive() {
+                Ok(reply) => reply,
+                Err(e) if e.is_timeout() => return Ok(true),
+                Err(e) => return Err(e),
+            };
+            let Some(pending) = self.pending.front_mut() else {
+                match reply {
+                    Value::Push { .. } => continue,
+                    _ => return Err(io::Error::from(io::ErrorKind::InvalidData).into()),
+                }
+            };
+            let taken = take(&mut pending.replies, reply);
+            if taken.is_ok() && pending.replies.len() < pending.count {
+                continue;
+            }
+            if let Some(pending) = self.pending.pop_front() {
+                let _ = pending.reply.send(taken.map(|()| pending.replies));
+            }
+        }
+    }
+}
+
+fn would_block(e: &io::Error) -> bool {
+    e.kind() == io::ErrorKind::WouldBlock
+}
