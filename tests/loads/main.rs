@@ -10,3 +10,4 @@ mod load_options;
 mod nested;
 #[path = "../support/mod.rs"]
 mod support;
+mod ttl_jitter;

@@ -5,6 +5,7 @@ mod keep_alive;
 mod lock;
 mod lock_database;
 mod lock_holders;
+mod lock_lost;
 mod lock_wait;
 #[path = "../support/mod.rs"]
 mod support;

@@ -13,3 +13,4 @@ mod stuck;
 mod support;
 mod transaction;
 mod transaction_sums;
+mod tuples;

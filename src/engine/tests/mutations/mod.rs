@@ -1,5 +1,6 @@
 //! Every check is needed: with any one taken out of the Lua files, something here fails.
 
+mod commits;
 mod scenes;
 mod table;
 
@@ -9,8 +10,9 @@ use super::{
     *,
 };
 use crate::engine::source::{Dialect, LIBRARY, ScriptName, library};
+use commits::COMMITS;
 use scenes::{SCENES, Stage};
-use table::{MUTATIONS, Mutation, NO_CHECKS};
+use table::{LOCKS_AND_LEASES, Mutation, NO_CHECKS};
 
 /// Histories that a mutation has to survive, of a fixed seed.
 const HISTORIES: usize = 600;
@@ -90,12 +92,14 @@ fn nothing_is_noticed_where_nothing_is_taken_out() {
     }
 }
 
+fn mutations() -> impl Iterator<Item = &'static Mutation> {
+    LOCKS_AND_LEASES.iter().chain(COMMITS)
+}
+
 /// The hunt that finds nothing in whole engines finds this, the same each time, and says no more than it takes.
 #[test]
 fn a_history_that_fails_is_replayed_by_its_seed_and_made_short() {
-    let mutation = MUTATIONS
-        .iter()
-        .find(|m| m.to == "not superseded and not replayed");
+    let mutation = mutations().find(|m| m.to == "not superseded and not replayed");
     assert!(
         mutation.is_some(),
         "a commit that does not look whether a lock is lost"
@@ -125,7 +129,7 @@ fn every_other_check_that_is_taken_out_is_noticed_too() {
 fn try_every_second(first: usize) {
     let server = server();
     let mut missed = Vec::new();
-    for mutation in MUTATIONS.iter().skip(first).step_by(2) {
+    for mutation in mutations().skip(first).step_by(2) {
         let Mutation { file, from, to } = mutation;
         let edit = format!("{file}: {} -> {}", line(from), line(to));
         match caught(&server, Some(mutation)) {
@@ -163,8 +167,7 @@ fn every_line_that_checks_or_writes_has_a_mutation() {
     let library = LIBRARY.map(|(name, text)| (format!("lib/{name}"), text));
     let mut without = Vec::new();
     for (file, text) in files.chain(library) {
-        let mutated: Vec<_> = MUTATIONS
-            .iter()
+        let mutated: Vec<_> = mutations()
             .filter(|mutation| mutation.file == file)
             .filter_map(|mutation| {
                 let start = text.find(mutation.from)?;

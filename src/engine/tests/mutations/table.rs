@@ -1,4 +1,4 @@
-//! The checks that are taken out of the Lua files, one at a time.
+//! The checks that are taken out of the Lua files, one at a time: those of locks, leases and marks here.
 
 /// One textual edit.
 pub(super) struct Mutation {
@@ -9,15 +9,15 @@ pub(super) struct Mutation {
     pub(super) to: &'static str,
 }
 
-const fn without(file: &'static str, from: &'static str) -> Mutation {
+pub(super) const fn without(file: &'static str, from: &'static str) -> Mutation {
     with(file, from, "")
 }
 
-const fn with(file: &'static str, from: &'static str, to: &'static str) -> Mutation {
+pub(super) const fn with(file: &'static str, from: &'static str, to: &'static str) -> Mutation {
     Mutation { file, from, to }
 }
 
-pub(super) const MUTATIONS: &[Mutation] = &[
+pub(super) const LOCKS_AND_LEASES: &[Mutation] = &[
     // Who holds the lock.
     with(
         "acquire",
@@ -281,242 +281,6 @@ pub(super) const MUTATIONS: &[Mutation] = &[
         "redis.call('TYPE', leases).ok ~= 'hash'",
         "redis.call('TYPE', leases).ok == 'none'",
     ),
-    // Commits: who may set, and what.
-    with("commit", "found[i] == ARGV[6 + i]", "true"),
-    with(
-        "commit",
-        "all_held = all_held and held[i]",
-        "all_held = held[i]",
-    ),
-    with(
-        "commit",
-        "all_held and not superseded and not replayed",
-        "not superseded and not replayed",
-    ),
-    with(
-        "commit",
-        "all_held and not superseded and not replayed",
-        "all_held and not replayed",
-    ),
-    with(
-        "commit",
-        "all_held and not superseded and not replayed",
-        "all_held and not superseded",
-    ),
-    with("commit", "if release and held[i] then", "if release then"),
-    with("commit", "if release and held[i] then", "if held[i] then"),
-    without("commit", "free(KEYS[i], ARGV[6 + locks + i])"),
-    with("commit", "ARGV[6 + locks + i]", "ARGV[6 + locks + 1]"),
-    with(
-        "commit",
-        "if stamp and writer(stamp) == id then",
-        "if false then",
-    ),
-    with(
-        "commit",
-        "if stamp and writer(stamp) == id then",
-        "if stamp then",
-    ),
-    with("commit", "if stamp and writer", "if writer"),
-    with(
-        "commit",
-        "if is_later(stamp, ARGV[own_args + 4 * i - 3])\n        or ",
-        "if ",
-    ),
-    // Over another file than the one that was replaced, or over none.
-    with("commit", "or over ~= '' and not", "or false and not"),
-    with("commit", "over ~= '' and not", "not"),
-    with("commit", "is_of(stamp, over) and ", ""),
-    with(
-        "commit",
-        " and redis.call('TYPE', KEYS[value + i]).ok ~= 'none'",
-        "",
-    ),
-    with("commit", "if not replayed then", "if true then"),
-    without(
-        "commit",
-        "add_in_flight(flights, KEYS[leases + i], value + i, value + i, token)",
-    ),
-    without(
-        "commit",
-        "add_in_flight(flights, KEYS[group + i], first, last, token)",
-    ),
-    without("commit", "drop(flights)"),
-    with(
-        "commit",
-        "removed = unlink(first_dependent, #KEYS)",
-        "removed = 0",
-    ),
-    with("commit", "if sets then", "if true then"),
-    without("commit", "redis.call('PEXPIRE', key, ARGV[arg + 2])"),
-    without(
-        "commit",
-        "redis.call('SET', KEYS[locks + i], ARGV[arg + 1], 'PX', ARGV[arg + 2])",
-    ),
-    with(
-        "commit",
-        "ARGV[arg + 1], 'PX', ARGV[arg + 2])",
-        "ARGV[arg + 1])",
-    ),
-    without("commit", "redis.call('UNLINK', key)"),
-    without(
-        "commit",
-        "raise(KEYS[locks + i], found[locks + i], ARGV[arg], ARGV[arg + 2])",
-    ),
-    with("commit", "if replayed then", "if false then"),
-    with("commit", "if not all_held then", "if false then"),
-    with("commit", "elseif superseded then", "elseif false then"),
-    with(
-        "commit",
-        "local flights, removed = {}, 0\n",
-        "local flights, removed = {}, 0\nfor i = 1, locks do\n    if release and held[i] then\n        free(KEYS[i], ARGV[6 + locks + i])\n    end\nend\n",
-    ),
-    with(
-        "commit",
-        "local flights, removed = {}, 0\n",
-        "local flights, removed = {}, unlink(first_dependent, #KEYS)\n",
-    ),
-    with(
-        "commit",
-        "local flights, removed = {}, 0\n",
-        "local flights, removed = {}, 0\nif all_held and not superseded and not replayed then\n    for i = 1, owns do\n        redis.call('PEXPIRE', KEYS[value + i], 1000000)\n    end\nend\n",
-    ),
-    // The usual case.
-    with("commit", "l < 2 and ", ""),
-    with("commit", "ARGV[5] == '1' and ", ""),
-    with("commit", "#KEYS <= UNLINK_CHUNK", "true"),
-    with(
-        "commit",
-        "(ARGV[6] == '0' or ARGV[6] == '1' and KEYS[l + 4] == KEYS[l + 3])",
-        "(ARGV[6] == '0' or KEYS[l + 4] == KEYS[l + 3])",
-    ),
-    with(
-        "commit",
-        "ARGV[6] == '1' and KEYS[l + 4] == KEYS[l + 3]",
-        "ARGV[6] == '1'",
-    ),
-    with("commit", "stamp < file and ", ""),
-    with(
-        "commit",
-        "string.find(stamp, '-', 1, true) == string.find(file, '-', 1, true)",
-        "true",
-    ),
-    with("commit", "and not string.find(stamp, ARGV[1], 1, true)", ""),
-    with("commit", "(l == 0 or found[1] == ARGV[7]) and ", ""),
-    with(
-        "commit",
-        "local is_next = over == ''",
-        "local is_next = true",
-    ),
-    with("commit", "if stamp then", "if false then"),
-    with("commit", "(over == '' or string.sub", "(true or string.sub"),
-    with("commit", "#over + 1) == over .. ':'", "#over) == over"),
-    with(
-        "commit",
-        "and redis.call('TYPE', KEYS[l + 2]).ok ~= 'none'",
-        "",
-    ),
-    with("commit", "if is_next and ", "if "),
-    with(
-        "commit",
-        "redis.call('TYPE', KEYS[l + 3]).ok ~= 'hash'",
-        "true",
-    ),
-    with(
-        "commit",
-        "KEYS[l + 5] and redis.call('UNLINK', unpack(KEYS, l + 5)) or 0",
-        "0",
-    ),
-    without(
-        "commit",
-        "redis.call('SET', KEYS[l + 1], ARGV[a + 8], 'PX', ARGV[a + 9])",
-    ),
-    without("commit", "redis.call('PEXPIRE', KEYS[l + 2], ARGV[a + 9])"),
-    with(
-        "commit",
-        "if l == 1 and ARGV[2] == '1' then",
-        "if l == 1 then",
-    ),
-    with(
-        "commit",
-        "if l == 1 and ARGV[2] == '1' then",
-        "if ARGV[2] == '1' then",
-    ),
-    without("commit", "redis.call('UNLINK', KEYS[1])"),
-    without("commit", "redis.pcall('PUBLISH', ARGV[8], '')"),
-    with(
-        "commit",
-        "local removed = KEYS[l + 5] and redis.call('UNLINK', unpack(KEYS, l + 5)) or 0\n        redis.call('SET', KEYS[l + 1], ARGV[a + 8], 'PX', ARGV[a + 9])\n        redis.call('PEXPIRE', KEYS[l + 2], ARGV[a + 9])",
-        "redis.call('SET', KEYS[l + 1], ARGV[a + 8], 'PX', ARGV[a + 9])\n        redis.call('PEXPIRE', KEYS[l + 2], ARGV[a + 9])\n        local removed = KEYS[l + 5] and redis.call('UNLINK', unpack(KEYS, l + 5)) or 0",
-    ),
-    // Stamps.
-    with("lib/stamp", "'^[^:]*:([^:]*):'", "'^[^:]*:([^:]*)'"),
-    with("lib/stamp", "stored and string.sub", "string.sub"),
-    with("lib/stamp", "#file + 1) == file .. ':'", "#file) == file"),
-    with(
-        "lib/stamp",
-        "stored and string.match(stored, '^%d+')",
-        "string.match(stored, '^%d+')",
-    ),
-    with(
-        "lib/stamp",
-        "if not own or not time then",
-        "if not own then",
-    ),
-    with(
-        "lib/stamp",
-        "if not own or not time then",
-        "if not time then",
-    ),
-    with("lib/stamp", "if #own ~= #time then", "if false then"),
-    with("lib/stamp", "return own < time", "return time < own"),
-    with(
-        "lib/stamp",
-        "if not is_later(stored, file) and not is_of(stored, file) then",
-        "if true then",
-    ),
-    with("lib/stamp", "not is_later(stored, file) and ", ""),
-    with("lib/stamp", " and not is_of(stored, file)", ""),
-    without(
-        "lib/stamp",
-        "redis.call('SET', key, file .. '::', 'PX', ttl)",
-    ),
-    with("lib/stamp", "'::', 'PX', ttl)", "'::')"),
-    // Invalidations.
-    with(
-        "invalidate",
-        "redis.call('GET', KEYS[1]) == ARGV[5]",
-        "true",
-    ),
-    with("invalidate", "if held then", "if locks == 1 then"),
-    with(
-        "invalidate",
-        "stamps > 0 and redis.call('MGET', unpack(KEYS, locks + 1, locks + stamps)) or {}",
-        "{}",
-    ),
-    without(
-        "invalidate",
-        "add_in_flight(flights, KEYS[locks + stamps + i], first, last, token)",
-    ),
-    without("invalidate", "drop(flights)"),
-    with("invalidate", "unlink(first_entry, #KEYS)", "0"),
-    without(
-        "invalidate",
-        "raise(KEYS[locks + i], found[i], ARGV[files + 2 * i - 1], ARGV[files + 2 * i])",
-    ),
-    without("invalidate", "free(KEYS[1], ARGV[6])"),
-    with(
-        "invalidate",
-        "free(KEYS[1], ARGV[6])",
-        "free(KEYS[1], ARGV[5])",
-    ),
-    with(
-        "invalidate",
-        "\ndrop(flights)\n",
-        "\nif held then\n    free(KEYS[1], ARGV[6])\nend\ndrop(flights)\n",
-    ),
-    with("lease", "if is_later(stamp, wanted) then", "if false then"),
-    with("lease", "is_of(stamp, wanted)", "true"),
 ];
 
 /// Lines that decide nothing: one saves work, two are names.
