@@ -3,7 +3,7 @@
 use super::Cache;
 use crate::{
     disk::{OutboxAction, OutboxGot},
-    drive::{self, Backend},
+    drive::{self, Backend, Local},
     model::Result,
     op::{Fault, Op, Reply},
     protocol::Run,
@@ -15,12 +15,14 @@ impl Cache {
     }
 }
 
+impl Local for &Cache {
+    fn outbox(&mut self, action: &OutboxAction) -> Result<OutboxGot> {
+        self.keep(action)
+    }
+}
+
 impl Backend for &Cache {
     fn server(&mut self, op: Op) -> Result<Reply, Fault> {
         self.perform(op)
-    }
-
-    fn outbox(&mut self, action: &OutboxAction) -> Result<OutboxGot> {
-        self.keep(action)
     }
 }

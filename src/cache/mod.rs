@@ -223,6 +223,15 @@ impl Cache {
         Ok(done.reply)
     }
 
+    #[cfg(feature = "tokio")]
+    pub(crate) async fn perform_in_task(&self, op: Op) -> Result<Reply, Fault> {
+        let on_its_way = self.0.replayer.on_its_way(&op);
+        let done = self.0.engine.perform_in_task(&op).await?;
+        self.0.replayer.follow(op, done.by);
+        drop(on_its_way);
+        Ok(done.reply)
+    }
+
     /// Runs one operation outside a protocol.
     pub(crate) fn ask<A: Ask>(&self, op: A) -> Result<A::Reply, Fault> {
         let reply = self.perform(op.into_op())?;

@@ -4,7 +4,7 @@
 use super::echo::{Due, Echo, Keep, OnItsWay, Round};
 use crate::{
     disk::{Outbox, OutboxAction, OutboxGot},
-    drive::{Backend, drive_while},
+    drive::{Backend, Local, drive_while},
     engine::{Breaker, RunId},
     model::{Entry, Lock, Result, limits},
     op::{Ask, Fault, Invalidate, Op, Reply},
@@ -351,17 +351,10 @@ impl Shared {
     }
 }
 
-impl Backend for &Shared {
+impl Local for &Shared {
     /// A replay looks at no clock.
     fn now(&self) -> Now {
         Now::default()
-    }
-
-    fn server(&mut self, op: Op) -> Result<Reply, Fault> {
-        let done = self.engine.insist(&op)?;
-        // The record goes; a server that loses this deletion is to get it again.
-        done.by.map(|by| self.echo.keep(op, by, Instant::now()));
-        Ok(done.reply)
     }
 
     fn outbox(&mut self, action: &OutboxAction) -> Result<OutboxGot> {
@@ -371,6 +364,15 @@ impl Backend for &Shared {
             self.replayed.fetch_add(1, Relaxed);
         }
         done
+    }
+}
+
+impl Backend for &Shared {
+    fn server(&mut self, op: Op) -> Result<Reply, Fault> {
+        let done = self.engine.insist(&op)?;
+        // The record goes; a server that loses this deletion is to get it again.
+        done.by.map(|by| self.echo.keep(op, by, Instant::now()));
+        Ok(done.reply)
     }
 }
 

@@ -89,11 +89,18 @@ impl<E: Performer + ?Sized> Breaker<E> {
     pub(crate) fn perform(&self, op: &Op) -> Result<Taken, Fault> {
         let sent_at = Instant::now();
         let circuit = self.circuit(op);
-        if let Err(left) = self.admit(circuit, sent_at) {
-            self.engine.counters().count_skip();
-            return Err(Fault::NotDone(skipped(left)));
-        }
+        self.let_out(circuit, sent_at)?;
         let done = self.engine.take(op);
+        self.note(circuit, &done, sent_at, Instant::now());
+        done
+    }
+
+    #[cfg(feature = "tokio")]
+    pub(crate) async fn perform_in_task(&self, op: &Op) -> Result<Taken, Fault> {
+        let sent_at = Instant::now();
+        let circuit = self.circuit(op);
+        self.let_out(circuit, sent_at)?;
+        let done = self.engine.take_in_task(op).await;
         self.note(circuit, &done, sent_at, Instant::now());
         done
     }
@@ -146,6 +153,13 @@ impl<E: Performer + ?Sized> Breaker<E> {
 
     pub(crate) fn close(&self) {
         self.engine.close();
+    }
+
+    fn let_out(&self, circuit: &Mutex<State>, now: Instant) -> Result<(), Fault> {
+        self.admit(circuit, now).map_err(|left| {
+            self.engine.counters().count_skip();
+            Fault::NotDone(skipped(left))
+        })
     }
 
     /// Whether an operation may go out now; else how long to wait.

@@ -94,6 +94,12 @@ pub(crate) trait Performer: Send + Sync + 'static {
         Ok(Taken { reply, by: None })
     }
 
+    /// The same in a task.
+    #[cfg(feature = "tokio")]
+    fn take_in_task<'a>(&'a self, op: &'a Op) -> Taking<'a> {
+        Box::pin(std::future::ready(self.take(op)))
+    }
+
     /// What its last boot found; `None` while no server was reached.
     fn report(&self) -> Option<EngineReport>;
 
@@ -118,6 +124,11 @@ pub(crate) trait Performer: Send + Sync + 'static {
         Ok(Servers::default())
     }
 }
+
+/// An operation on its way.
+#[cfg(feature = "tokio")]
+pub(crate) type Taking<'a> =
+    std::pin::Pin<Box<dyn Future<Output = Result<Taken, Fault>> + Send + 'a>>;
 
 /// An operation that was done.
 #[derive(Debug)]

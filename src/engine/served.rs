@@ -320,6 +320,11 @@ impl Performer for ServerEngine {
         now(self.take_by(Net::Threads, op))
     }
 
+    #[cfg(feature = "tokio")]
+    fn take_in_task<'a>(&'a self, op: &'a Op) -> super::Taking<'a> {
+        Box::pin(self.take_by(Net::Tasks, op))
+    }
+
     fn report(&self) -> Option<EngineReport> {
         let nodes = self.topology.known();
         let mut booted = nodes.iter().filter_map(|node| node.booted());

@@ -3,7 +3,7 @@
 use super::{Store, Trace};
 use crate::{
     disk::{FileAction, Got, OutboxAction, OutboxGot, Session},
-    drive::{self, Backend},
+    drive::{self, Backend, Local},
     engine::Ear,
     model::{Place, Result},
     op::{Fault, Op, Reply},
@@ -51,15 +51,11 @@ impl Store {
     }
 }
 
-impl Backend for StoreBackend<'_> {
+impl Local for StoreBackend<'_> {
     fn begin(&self, action: &Action) {
         if let Some(trace) = self.trace {
             trace(&action.name());
         }
-    }
-
-    fn server(&mut self, op: Op) -> Result<Reply, Fault> {
-        self.store.cache().perform(op)
     }
 
     fn outbox(&mut self, action: &OutboxAction) -> Result<OutboxGot> {
@@ -68,6 +64,12 @@ impl Backend for StoreBackend<'_> {
 
     fn disk(&mut self, place: &Place, action: &FileAction) -> Result<Got> {
         self.files.perform(place, action)
+    }
+}
+
+impl Backend for StoreBackend<'_> {
+    fn server(&mut self, op: Op) -> Result<Reply, Fault> {
+        self.store.cache().perform(op)
     }
 
     fn listen(&mut self, channel: String, pause: Duration) -> Result<bool> {

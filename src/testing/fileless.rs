@@ -3,7 +3,7 @@
 use crate::{
     cache::Cache,
     disk::{FileAction, Folder, Got, Identity, OutboxAction, OutboxGot, Sidecar},
-    drive::{self, Backend},
+    drive::{self, Backend, Local},
     model::{Bytes, Entry, Error, Place, Result, Stamp, error::Kind, limits, token},
     op::{Fault, Op, Reply, keys},
     protocol::{
@@ -155,17 +155,19 @@ struct Fileless<'a> {
     disk: &'a mut Memory,
 }
 
-impl Backend for Fileless<'_> {
-    fn server(&mut self, op: Op) -> Result<Reply, Fault> {
-        self.cache.perform(op)
-    }
-
+impl Local for Fileless<'_> {
     fn outbox(&mut self, action: &OutboxAction) -> Result<OutboxGot> {
         self.cache.keep(action)
     }
 
     fn disk(&mut self, _place: &Place, action: &FileAction) -> Result<Got> {
         Ok(self.disk.perform(action))
+    }
+}
+
+impl Backend for Fileless<'_> {
+    fn server(&mut self, op: Op) -> Result<Reply, Fault> {
+        self.cache.perform(op)
     }
 
     /// Nobody else wants its lock.

@@ -36,12 +36,16 @@ struct Bell {
 struct Waiter {
     rung: Mutex<bool>,
     bell: Condvar,
+    #[cfg(feature = "tokio")]
+    task: tokio::sync::Notify,
 }
 
 impl Waiter {
     fn ring(&self) {
         *lock(&self.rung) = true;
         self.bell.notify_one();
+        #[cfg(feature = "tokio")]
+        self.task.notify_one();
     }
 
     fn is_rung(&self) -> bool {
@@ -227,6 +231,23 @@ impl Ear {
         let (mut rung, _) = waited.unwrap_or_else(PoisonError::into_inner);
         *rung = false;
         drop(rung);
+        self.messages_come()
+    }
+
+    /// The same in a task.
+    #[cfg(feature = "tokio")]
+    pub(crate) async fn wait_in_task(&self, time: Duration) -> bool {
+        let rung = async {
+            while !std::mem::take(&mut *lock(&self.waiter.rung)) {
+                self.waiter.task.notified().await;
+            }
+        };
+        // Whether it was rung or is over: whoever waits looks.
+        let _ = tokio::time::timeout(time, rung).await;
+        self.messages_come()
+    }
+
+    fn messages_come(&self) -> bool {
         lock(&self.bells.channels)
             .get(&self.channel)
             .is_some_and(|bell| bell.live)
