@@ -67,20 +67,38 @@ impl Timer {
         first: Duration,
         job: impl FnMut(&Hurry) -> Option<Duration> + Send + 'static,
     ) -> Task {
+        Task(Hurry {
+            shared: Arc::downgrade(&self.0),
+            number: self.put(first, Box::new(job)),
+        })
+    }
+
+    /// Does the job once, as soon as a thread is free.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn once(&self, job: impl FnOnce() + Send + 'static) {
+        let mut job = Some(job);
+        self.put(
+            Duration::ZERO,
+            Box::new(move |_| {
+                job.take()?();
+                None
+            }),
+        );
+    }
+
+    /// The job's number.
+    fn put(&self, first: Duration, job: Job) -> u64 {
         let at = Instant::now() + first;
         let mut state = self.0.lock();
         state.last += 1;
         let number = state.last;
-        state.put(at, number, Box::new(job));
+        state.put(at, number, job);
         self.0.see_to_a_thread(&mut state);
         // Most locks are let go of long before their job's time: none of them wakes a thread.
         if state.looks_at.is_none_or(|looks_at| at < looks_at) {
             self.0.bell.notify_one();
         }
-        Task(Hurry {
-            shared: Arc::downgrade(&self.0),
-            number,
-        })
+        number
     }
 }
 

@@ -16,13 +16,13 @@ pub(crate) trait Remote {
     fn listen(&mut self, channel: String, pause: Duration) -> impl Future<Output = bool> + Send;
 }
 
-/// Drives the run to its end. What files it touches it does in a thread that may block, and goes on there as far as that is possible
+/// Drives the run to its end; `local` comes back, unless it was lost with its thread. What files it touches it does in a thread that may block, and goes on there as far as that is possible
 /// without waiting for anything else.
-pub(crate) async fn drive_in_task<D: Send + 'static>(
+pub(crate) async fn drive_in_task<D: Send + 'static, L: Local + Send + 'static>(
     mut run: Run<D>,
-    mut local: impl Local + Send + 'static,
+    mut local: L,
     mut remote: impl Remote,
-) -> Result<D> {
+) -> (Option<L>, Result<D>) {
     let mut answer = None;
     loop {
         let worked = tokio::task::spawn_blocking(move || {
@@ -31,11 +31,15 @@ pub(crate) async fn drive_in_task<D: Send + 'static>(
             (run, local, stop)
         });
         let stop;
-        (run, local, stop) = worked.await.map_err(|e| {
-            Error::new(Kind::Internal(format!("a thread for files has ended: {e}")))
-        })?;
+        (run, local, stop) = match worked.await {
+            Ok(worked) => worked,
+            Err(e) => {
+                let why = format!("a thread for files has ended: {e}");
+                return (None, Err(Error::new(Kind::Internal(why))));
+            }
+        };
         answer = Some(match stop {
-            Stop::Done(done) => return done,
+            Stop::Done(done) => return (Some(local), done),
             Stop::Server(op) => Answer::Server(remote.server(op).await),
             Stop::Sleep(pause) => {
                 tokio::time::sleep(pause).await;

@@ -58,6 +58,7 @@ pub(crate) use facts::RulesFacts;
 pub(crate) use memory::MemoryEngine;
 pub use memory::MemoryServer;
 pub(crate) use messages::{Bells, Ear, Watch};
+pub(crate) use net::{Net, now as at_once};
 pub use report::EngineReport;
 pub(crate) use run_id::{RunId, Servers};
 pub(crate) use served::ServerEngine;

@@ -17,7 +17,7 @@ use std::{
 
 /// Who waits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Net {
+pub(crate) enum Net {
     /// A thread, which blocks.
     Threads,
     /// A task of tokio.
@@ -110,7 +110,7 @@ impl Net {
         }
     }
 
-    pub(super) async fn sleep(self, pause: Duration) {
+    pub(crate) async fn sleep(self, pause: Duration) {
         match self {
             Self::Threads => thread::sleep(pause),
             #[cfg(feature = "tokio")]
@@ -120,7 +120,7 @@ impl Net {
 }
 
 /// Runs what waits by [`Net::Threads`] only.
-pub(super) fn now<F: Future>(run: F) -> F::Output {
+pub(crate) fn now<F: Future>(run: F) -> F::Output {
     match pin!(run).poll(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(done) => done,
         Poll::Pending => unreachable!("a thread's wait blocks"),

@@ -4,7 +4,7 @@ use super::{Store, Trace};
 use crate::{
     disk::{FileAction, Got, OutboxAction, OutboxGot, Session},
     drive::{self, Backend, Local},
-    engine::Ear,
+    engine::{Ear, Net},
     model::{Place, Result},
     op::{Fault, Op, Reply},
     protocol::{Action, Run},
@@ -26,12 +26,45 @@ impl Store {
     }
 
     pub(super) fn drive<D>(&self, run: Run<D>) -> Result<D> {
-        self.drive_with(&mut self.files(), run)
+        self.drive_traced(&mut self.files(), run, self.0.trace.as_ref())
     }
 
-    /// With files that outlive the run.
-    pub(super) fn drive_with<D>(&self, files: &mut Session, run: Run<D>) -> Result<D> {
-        self.drive_traced(files, run, self.0.trace.as_ref())
+    /// Lets a lock go in a thread of the cache's.
+    #[cfg(feature = "tokio")]
+    pub(super) fn release_later(&self, release: Run<()>) {
+        let store = self.clone();
+        // The protocol logs a failure and leaves the lock to its TTL.
+        let job = move || drop(store.drive(release));
+        self.cache().timer().once(job);
+    }
+
+    /// Drives a run by whoever waits, with files that outlive it.
+    pub(super) async fn drive_by<D: Send + 'static>(
+        &self,
+        net: Net,
+        files: &mut Session,
+        run: Run<D>,
+    ) -> Result<D> {
+        match net {
+            Net::Threads => self.drive_traced(files, run, self.0.trace.as_ref()),
+            #[cfg(feature = "tokio")]
+            Net::Tasks => {
+                files.begin_run();
+                let local = TaskFiles {
+                    store: self.clone(),
+                    files: std::mem::replace(files, self.files()),
+                };
+                let remote = TaskServer {
+                    store: self,
+                    ear: None,
+                };
+                let (local, done) = drive::drive_in_task(run, local, remote).await;
+                if let Some(local) = local {
+                    *files = local.files;
+                }
+                done
+            }
+        }
     }
 
     pub(super) fn drive_traced<D>(
@@ -78,5 +111,52 @@ impl Backend for StoreBackend<'_> {
         let messages_come = listening.wait(pause);
         self.ear = Some(listening);
         Ok(messages_come)
+    }
+}
+
+/// The files of a run that a task drives, for the threads that may block.
+#[cfg(feature = "tokio")]
+struct TaskFiles {
+    store: Store,
+    files: Session,
+}
+
+#[cfg(feature = "tokio")]
+impl Local for TaskFiles {
+    fn begin(&self, action: &Action) {
+        if let Some(trace) = &self.store.0.trace {
+            trace(&action.name());
+        }
+    }
+
+    fn outbox(&mut self, action: &OutboxAction) -> Result<OutboxGot> {
+        self.store.cache().keep(action)
+    }
+
+    fn disk(&mut self, place: &Place, action: &FileAction) -> Result<Got> {
+        self.files.perform(place, action)
+    }
+}
+
+/// What such a run waits for beside files.
+#[cfg(feature = "tokio")]
+struct TaskServer<'a> {
+    store: &'a Store,
+    /// As a thread's.
+    ear: Option<Ear>,
+}
+
+#[cfg(feature = "tokio")]
+impl drive::Remote for TaskServer<'_> {
+    async fn server(&mut self, op: Op) -> Result<Reply, Fault> {
+        self.store.cache().perform_in_task(op).await
+    }
+
+    async fn listen(&mut self, channel: String, pause: Duration) -> bool {
+        let same = self.ear.take().filter(|ear| ear.channel() == channel);
+        let listening = same.unwrap_or_else(|| self.store.cache().listen(&channel));
+        let messages_come = listening.wait_in_task(pause).await;
+        self.ear = Some(listening);
+        messages_come
     }
 }

@@ -8,11 +8,12 @@ use super::{
 use crate::{
     disk::{Session, digest},
     drive::nested::{self, Load},
+    engine::{Net, at_once},
     json,
     model::{BoxError, Bytes, Error, Result, error::Kind, token},
     op::keys,
     protocol::{self, Claim, Outcome, WhileAway, lock::Expect, read::Reader},
-    rules::Params,
+    rules::{KeyList, Params},
 };
 use serde::{Serialize, de::DeserializeOwned};
 use std::{any::TypeId, fmt, marker::PhantomData, sync::Arc, time::Duration};
@@ -82,9 +83,15 @@ impl<T> Document<T> {
         let names = &self.names;
         let rules = self.store.cache().rules();
         let dependents = rules.expand_for(&names.controller, tasks, &names.params)?;
+        at_once(self.delete_by(Net::Threads, &dependents))
+    }
+
+    async fn delete_by(&self, net: Net, dependents: &KeyList) -> Result<Outcome> {
+        let names = &self.names;
         let cache = self.store.cache();
-        let dependents = cache.split(&names.entry, cache.entries(&dependents))?;
-        let mut hold = self.take(self.store.0.lock_wait, Expect::Document)?.0;
+        let dependents = cache.split(&names.entry, cache.entries(dependents))?;
+        let wait = self.store.0.lock_wait;
+        let mut hold = self.take(net, wait, Expect::Document).await?.0;
         let plan = protocol::delete::Plan {
             document: names.document.clone(),
             place: names.place.clone(),
@@ -98,7 +105,7 @@ impl<T> Document<T> {
             token: token::hex_128()?,
         };
         hold.begin_save();
-        let deleted = hold.drive(protocol::delete::delete(plan));
+        let deleted = hold.drive(protocol::delete::delete(plan)).await;
         hold.end_save(deleted.is_ok());
         let outcome = deleted.map_err(|e| hold.why_lost(e))?;
         self.store.cache().note(&names.document, &outcome.cache);
@@ -144,9 +151,10 @@ impl<T> Document<T> {
 
     /// Takes the lock of a document that is there; its bytes. Several at a time come from the server only: OS locks would be
     /// taken in another order than those of a transaction's files.
-    pub(super) fn take_from_server(&self, wait: Duration) -> Result<(Hold, Bytes)> {
+    pub(super) async fn take_from_server(&self, net: Net, wait: Duration) -> Result<(Hold, Bytes)> {
         self.may_be_locked()?;
-        let (hold, bytes) = self.take_or(WhileAway::Fail, wait, Expect::Document)?;
+        let taken = self.take_or(net, WhileAway::Fail, wait, Expect::Document);
+        let (hold, bytes) = taken.await?;
         Ok((hold, bytes.unwrap_or_default()))
     }
 
@@ -162,12 +170,19 @@ impl<T> Document<T> {
     }
 
     /// Takes the lock; the bytes that the file had then.
-    fn take(&self, wait: Duration, expect: Expect) -> Result<(Hold, Option<Bytes>)> {
-        self.take_or(self.store.0.while_away, wait, expect)
+    async fn take(
+        &self,
+        net: Net,
+        wait: Duration,
+        expect: Expect,
+    ) -> Result<(Hold, Option<Bytes>)> {
+        let while_away = self.store.0.while_away;
+        self.take_or(net, while_away, wait, expect).await
     }
 
-    fn take_or(
+    async fn take_or(
         &self,
+        net: Net,
         while_away: WhileAway,
         wait: Duration,
         expect: Expect,
@@ -194,10 +209,10 @@ impl<T> Document<T> {
             while_away,
             patience: self.store.cache().response_timeout(),
         });
-        let held = self.store.drive_with(&mut files, taking)?;
+        let held = self.store.drive_by(net, &mut files, taking).await?;
         let files = held.os_lock.then_some(files);
         let (store, names) = (self.store.clone(), self.names.clone());
-        Ok(Hold::new(store, names, held, files))
+        Ok(Hold::new(net, store, names, held, files))
     }
 }
 
@@ -208,8 +223,11 @@ impl<T: Serialize> Document<T> {
     ///
     /// A document that exists already, and everything that can stop a save before its file is there: nothing was changed.
     pub fn create(&self, value: &T) -> Result<Outcome> {
-        let mut hold = self.take(self.store.0.lock_wait, Expect::Nothing)?.0;
-        hold.save(value, &Save::new(), true)
+        at_once(async {
+            let wait = self.store.0.lock_wait;
+            let mut hold = self.take(Net::Threads, wait, Expect::Nothing).await?.0;
+            hold.save(hold.to_bytes(value)?, &Save::new(), true).await
+        })
     }
 }
 
@@ -240,12 +258,12 @@ impl<T: DeserializeOwned> Document<T> {
     /// As [`Document::lock`].
     pub fn lock_timeout(&self, wait: Duration) -> Result<Locked<T>> {
         self.may_be_locked()?;
-        self.lock_unchecked(wait)
+        at_once(self.lock_unchecked(Net::Threads, wait))
     }
 
-    fn lock_unchecked(&self, wait: Duration) -> Result<Locked<T>> {
+    async fn lock_unchecked(&self, net: Net, wait: Duration) -> Result<Locked<T>> {
         // From here on the hold lets the lock go, whatever happens.
-        let (hold, bytes) = self.take(wait, Expect::Document)?;
+        let (hold, bytes) = self.take(net, wait, Expect::Document).await?;
         let bytes = bytes.unwrap_or_default();
         let value = hold.parse(&bytes)?;
         Ok(Locked::new(value, hold.outer_of(&bytes)))
@@ -276,17 +294,25 @@ impl<T: Serialize + DeserializeOwned> Document<T> {
         change: impl FnOnce(&mut T) -> Result<R, BoxError>,
     ) -> Result<(R, Outcome)> {
         self.may_be_locked()?;
-        self.change_under_lock(save, change)
+        at_once(self.change_under_lock(Net::Threads, save, change))
     }
 
-    pub(super) fn change_under_lock<R>(
+    pub(super) async fn change_under_lock<R>(
         &self,
+        net: Net,
         save: Save,
         change: impl FnOnce(&mut T) -> Result<R, BoxError>,
     ) -> Result<(R, Outcome)> {
-        let mut locked = self.lock_unchecked(self.store.0.lock_wait)?;
-        let result = change(&mut locked).map_err(|e| Error::new(Kind::Caller(e)))?;
-        let outcome = locked.dump_and_unlock_with(save)?;
+        let wait = self.store.0.lock_wait;
+        let (mut hold, bytes) = self.take(net, wait, Expect::Document).await?;
+        let bytes = bytes.unwrap_or_default();
+        let (result, bytes) = {
+            let mut value = hold.parse(&bytes)?;
+            hold = hold.outer_of(&bytes);
+            let result = change(&mut value).map_err(|e| Error::new(Kind::Caller(e)))?;
+            (result, hold.to_bytes(&value)?)
+        };
+        let outcome = hold.save(bytes, &save, true).await?;
         Ok((result, outcome))
     }
 }

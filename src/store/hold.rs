@@ -9,6 +9,7 @@ use crate::{
     cache::Task,
     disk::{Known, Session},
     drive::now,
+    engine::Net,
     json::{self, Outer},
     model::{Bytes, Entry, Error, Lock, Result, error::Kind},
     protocol::{
@@ -33,6 +34,8 @@ pub struct Hold {
     lock: Option<Lock>,
     fence: u64,
     life: Arc<Life>,
+    /// Who has the guard.
+    net: Net,
     /// Dropped before the lock is let go of.
     keeper: Option<Task>,
     /// Of a lock that the server did not give ([`WhileAway::OsLock`](crate::WhileAway::OsLock)): they hold the OS lock in its
@@ -45,6 +48,7 @@ pub struct Hold {
 
 impl Hold {
     pub(super) fn new(
+        net: Net,
         store: Store,
         names: Arc<Names>,
         held: Held,
@@ -69,6 +73,7 @@ impl Hold {
             lock: Some(held.lock),
             fence: held.fence,
             life,
+            net,
             keeper,
             files,
             last_mtime_ns: held
@@ -107,10 +112,13 @@ impl Hold {
     }
 
     /// Runs a protocol under this lock.
-    pub(super) fn drive<D>(&mut self, run: Run<D>) -> Result<D> {
+    pub(super) async fn drive<D: Send + 'static>(&mut self, run: Run<D>) -> Result<D> {
         match &mut self.files {
-            Some(files) => self.store.drive_with(files, run),
-            None => self.store.drive(run),
+            Some(files) => self.store.drive_by(self.net, files, run).await,
+            None => {
+                let mut files = self.store.files();
+                self.store.drive_by(self.net, &mut files, run).await
+            }
         }
     }
 
@@ -119,9 +127,10 @@ impl Hold {
         Error::new(Kind::LockLost { document, why })
     }
 
-    pub(super) fn save<T: Serialize>(
+    /// Saves this text of the document.
+    pub(super) async fn save(
         &mut self,
-        value: &T,
+        bytes: Bytes,
         save: &Save,
         release: bool,
     ) -> Result<Outcome> {
@@ -129,12 +138,12 @@ impl Hold {
         let cache = store.cache();
         let plan = Plan {
             release,
-            ..store.plan(&names, save, self.to_bytes(value)?, self.writer()?)?
+            ..store.plan(&names, save, bytes, self.writer()?)?
         };
         let bytes = plan.bytes.clone();
         self.begin_save();
         let on_server = self.files.is_none();
-        let saved = self.drive(protocol::save::save(plan));
+        let saved = self.drive(protocol::save::save(plan)).await;
         self.end_save(release && saved.is_ok());
         let saved = saved.map_err(|e| self.why_lost(e))?;
         cache.note(&names.document, &saved.outcome.cache);
@@ -218,7 +227,7 @@ impl Hold {
         self.life.expires().get().saturating_sub(now().boot)
     }
 
-    pub(super) fn renew(&mut self) -> Result<()> {
+    pub(super) async fn renew(&mut self) -> Result<()> {
         if let Some(why) = self.life.lost() {
             return Err(self.lost(why));
         }
@@ -233,7 +242,8 @@ impl Hold {
             names.fence_key.clone(),
             self.store.0.lock_ttl,
         );
-        match self.store.drive(run) {
+        let mut files = self.store.files();
+        match self.store.drive_by(self.net, &mut files, run).await {
             Ok(expires) => {
                 self.life.expires().renewed(expires);
                 Ok(())
@@ -255,10 +265,14 @@ impl Drop for Hold {
         let on_server = self.files.is_none();
         // One that is lost, too: by this machine's clock only, it may be, and a renewal whose reply was lost gave it more time.
         if let Some(lock) = self.lock.take().filter(|_| on_server) {
+            let release = lock::release(self.names.document.clone(), lock);
             // The protocol logs a failure and leaves the lock to its TTL.
-            let _ = self
-                .store
-                .drive(lock::release(self.names.document.clone(), lock));
+            match self.net {
+                Net::Threads => drop(self.store.drive(release)),
+                // There may be no runtime any more, and a task must not wait for a disk.
+                #[cfg(feature = "tokio")]
+                Net::Tasks => self.store.release_later(release),
+            }
         }
     }
 }

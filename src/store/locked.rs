@@ -1,5 +1,5 @@
 use super::{LostLock, Save, SaveError, hold::Hold};
-use crate::{model::Result, protocol::Outcome};
+use crate::{engine::at_once, model::Result, protocol::Outcome};
 use serde::Serialize;
 use std::{
     fmt,
@@ -37,7 +37,7 @@ impl<T> Locked<T> {
     /// [`Error::is_lock_lost`](crate::Error::is_lock_lost) where it ran out or was cleared; a server that is away, which
     /// leaves it as it was.
     pub fn renew(this: &mut Self) -> Result<()> {
-        this.hold.renew()
+        at_once(this.hold.renew())
     }
 
     /// Whether the lock is known to be lost, or has run out by this machine's clock. A save then fails. It is found out in
@@ -118,7 +118,8 @@ impl<T: Serialize> Locked<T> {
     /// [`Error::is_fenced`]: crate::Error::is_fenced
     /// [`Error::is_lock_lost`]: crate::Error::is_lock_lost
     pub fn dump_and_unlock_with(mut self, save: Save) -> Result<Outcome, SaveError<T>> {
-        match self.hold.save(&self.value, &save, true) {
+        let bytes = self.hold.to_bytes(&self.value);
+        match bytes.and_then(|bytes| at_once(self.hold.save(bytes, &save, true))) {
             Ok(outcome) => Ok(outcome),
             Err(e) => Err(SaveError::new(e, self)),
         }
@@ -130,7 +131,8 @@ impl<T: Serialize> Locked<T> {
     ///
     /// As [`Locked::dump_and_unlock_with`].
     pub fn dump(this: &mut Self, save: Save) -> Result<Outcome> {
-        this.hold.save(&this.value, &save, false)
+        let bytes = this.hold.to_bytes(&this.value)?;
+        at_once(this.hold.save(bytes, &save, false))
     }
 }
 

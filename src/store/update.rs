@@ -4,6 +4,7 @@ use super::{Document, Save};
 use crate::{
     disk::Session,
     drive::nested::{self, Load},
+    engine::{Net, at_once},
     json::{self, Outer},
     model::{BoxError, Error, Result, error::Kind, limits},
     protocol::{
@@ -13,7 +14,7 @@ use crate::{
 };
 use backon::{BackoffBuilder as _, ExponentialBuilder};
 use serde::{Serialize, de::DeserializeOwned};
-use std::{any::TypeId, sync::Arc, thread};
+use std::{any::TypeId, sync::Arc};
 
 /// Stands for an update among the loads of a thread.
 struct Updating;
@@ -85,14 +86,26 @@ impl<T: Serialize + DeserializeOwned> Document<T> {
     pub fn update_with<R>(
         &self,
         save: Save,
+        change: impl FnMut(&mut T) -> Result<R, BoxError>,
+    ) -> Result<(R, Outcome)> {
+        self.is_not_updating()?;
+        at_once(self.update_by(Net::Threads, save, change))
+    }
+
+    async fn update_by<R>(
+        &self,
+        net: Net,
+        save: Save,
         mut change: impl FnMut(&mut T) -> Result<R, BoxError>,
     ) -> Result<(R, Outcome)> {
         let inner = &self.store().0;
         let document = &self.names().document;
-        self.is_not_updating()?;
-        let (owner, kind) = self.updating();
-        let name = document.clone();
-        let _begun = Load { owner, kind, name }.begin();
+        let mut change = |value: &mut T| {
+            let (owner, kind) = self.updating();
+            let name = document.clone();
+            let _begun = Load { owner, kind, name }.begin();
+            change(value)
+        };
         let mut pauses = ExponentialBuilder::new()
             .with_min_delay(limits::UPDATE_PAUSE_MIN)
             .with_max_delay(limits::UPDATE_PAUSE_MAX)
@@ -100,7 +113,7 @@ impl<T: Serialize + DeserializeOwned> Document<T> {
             .without_max_times()
             .build();
         for tries in 1..=limits::UPDATE_TRIES {
-            let lock = match self.update_once(&save, &mut change) {
+            let lock = match self.update_once(net, &save, &mut change).await {
                 Err(e) if e.is_conflict() => tries == limits::UPDATE_TRIES_WITHOUT_LOCK,
                 Err(e)
                     if inner.has_locks
@@ -111,10 +124,11 @@ impl<T: Serialize + DeserializeOwned> Document<T> {
                 done => return done,
             };
             if lock && inner.has_locks {
-                return self.change_under_lock(save, change);
+                return self.change_under_lock(net, save, change).await;
             }
             if tries < limits::UPDATE_TRIES {
-                thread::sleep(pauses.next().unwrap_or(limits::UPDATE_PAUSE_MAX));
+                let pause = pauses.next().unwrap_or(limits::UPDATE_PAUSE_MAX);
+                net.sleep(pause).await;
             }
         }
         Err(Error::new(Kind::Overtaken {
@@ -123,19 +137,26 @@ impl<T: Serialize + DeserializeOwned> Document<T> {
         }))
     }
 
-    fn update_once<R>(
+    async fn update_once<R>(
         &self,
+        net: Net,
         save: &Save,
         change: &mut impl FnMut(&mut T) -> Result<R, BoxError>,
     ) -> Result<(R, Outcome)> {
         let (store, names) = (self.store(), self.names());
         let mut files = Session::new(store.0.root.clone());
         let read = protocol::read::to_change(names.document.clone(), names.place.clone());
-        let found = store.drive_with(&mut files, read)?;
-        let mut value = json::parse(&names.document, &found.bytes)?;
-        let result = change(&mut value).map_err(|e| Error::new(Kind::Caller(e)))?;
-        let outer = Outer::of(&found.bytes);
-        let bytes = json::to_bytes(&names.document, &value, store.0.style, Some(&outer))?;
+        let found = store.drive_by(net, &mut files, read).await?;
+        let (result, bytes) = {
+            let mut value = json::parse(&names.document, &found.bytes)?;
+            let result = change(&mut value).map_err(|e| Error::new(Kind::Caller(e)))?;
+            let outer = Outer::of(&found.bytes);
+            let style = store.0.style;
+            (
+                result,
+                json::to_bytes(&names.document, &value, style, Some(&outer))?,
+            )
+        };
         let writer = Writer {
             right: Right::Update {
                 lock_key: store.0.has_locks.then(|| names.lock_key.clone()),
@@ -144,7 +165,8 @@ impl<T: Serialize + DeserializeOwned> Document<T> {
             read: Some(found.known()),
         };
         let plan = store.plan(names, save, bytes.into(), writer)?;
-        let saved = store.drive_with(&mut files, protocol::save::save(plan))?;
+        let saving = protocol::save::save(plan);
+        let saved = store.drive_by(net, &mut files, saving).await?;
         store.cache().note(&names.document, &saved.outcome.cache);
         Ok((result, saved.outcome))
     }

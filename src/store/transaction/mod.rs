@@ -6,6 +6,7 @@ use super::{Document, Save, Store, hold::Hold};
 use crate::{
     disk::JournalId,
     drive::now,
+    engine::{Net, at_once},
     model::{Bytes, Error, Result, error::Kind, token},
     protocol::{
         Outcome,
@@ -98,7 +99,15 @@ impl Store {
         documents: D,
         wait: Duration,
     ) -> Result<Transaction<D::Values>> {
-        let targets = documents.targets();
+        at_once(self.transaction_by::<D>(Net::Threads, documents.targets(), wait))
+    }
+
+    async fn transaction_by<D: Documents>(
+        &self,
+        net: Net,
+        targets: Vec<Document<()>>,
+        wait: Duration,
+    ) -> Result<Transaction<D::Values>> {
         self.may_meet(&targets)?;
         let mut order: Vec<usize> = (0..targets.len()).collect();
         order.sort_by_key(|n| &targets[*n].names().lock_key);
@@ -107,7 +116,7 @@ impl Store {
         let mut taken: Vec<Option<(Hold, Bytes)>> = targets.iter().map(|_| None).collect();
         for n in order {
             let left = until.saturating_sub(now().boot);
-            taken[n] = Some(targets[n].take_from_server(left)?);
+            taken[n] = Some(targets[n].take_from_server(net, left).await?);
         }
         let taken: Vec<(Hold, Bytes)> = taken.into_iter().flatten().collect();
         let tuples::Parsed { values, holds } = D::parse(taken)?;
@@ -163,7 +172,8 @@ impl<V> Transaction<V> {
     ///
     /// [`Error::is_lock_lost`] where one ran out or was cleared; a server that is away, which leaves them as they were.
     pub fn renew(this: &mut Self) -> Result<()> {
-        this.holds.iter_mut().try_for_each(Hold::renew)
+        let mut holds = this.holds.iter_mut();
+        holds.try_for_each(|hold| at_once(hold.renew()))
     }
 
     /// Whether one of the locks is known to be lost, or has run out by this machine's clock. A commit then fails.
@@ -206,13 +216,13 @@ impl<V: Values> Transaction<V> {
     /// failed so that not even that is known after a crash. Later trouble makes no commit fail: [`Outcome::cache`] and
     /// [`Outcome::durability`] tell.
     pub fn commit_with(mut self, save: Save) -> Result<Outcome, TransactionError<V>> {
-        match self.save(&save) {
+        match at_once(self.save(Net::Threads, &save)) {
             Ok(outcome) => Ok(outcome),
             Err(e) => Err(TransactionError::new(e, self)),
         }
     }
 
-    fn save(&mut self, save: &Save) -> Result<Outcome> {
+    async fn save(&mut self, net: Net, save: &Save) -> Result<Outcome> {
         let cache = self.store.cache();
         let bytes = self.values.bytes(&self.holds)?;
         let mut members = Vec::with_capacity(self.holds.len());
@@ -235,7 +245,11 @@ impl<V: Values> Transaction<V> {
             patience: cache.response_timeout(),
         };
         self.holds.iter().for_each(Hold::begin_save);
-        let done = self.store.drive(group::group(plan));
+        let mut files = self.store.files();
+        let done = self
+            .store
+            .drive_by(net, &mut files, group::group(plan))
+            .await;
         let released = done.is_ok();
         let holds = self.holds.iter_mut();
         holds.for_each(|hold| hold.end_save(released));
