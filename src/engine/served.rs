@@ -39,7 +39,7 @@ impl ServerEngine {
     /// Connects and loads the scripts.
     pub(crate) fn open(config: ServerConfig) -> Result<Self> {
         let engine = Self::lazy(config)?;
-        now(engine.boot(Net::Threads))?;
+        run_now(|net| engine.boot(net))?;
         Ok(engine)
     }
 
@@ -162,6 +162,15 @@ async fn acquire(
         true => Failure::Refused(error),
         false => Failure::Midway(error.effect_is(Effect::Unknown)),
     })
+}
+
+/// By this thread; in tests by a task, where they are told to.
+fn run_now<F: Future>(run: impl FnOnce(Net) -> F) -> F::Output {
+    #[cfg(all(test, feature = "testing", feature = "tokio"))]
+    if let Some(runtime) = super::tests::tasks() {
+        return runtime.block_on(run(Net::Tasks));
+    }
+    now(run(Net::Threads))
 }
 
 /// What a boot finds, or found.
@@ -317,7 +326,7 @@ impl Performer for ServerEngine {
     }
 
     fn take(&self, op: &Op) -> Result<Taken, Fault> {
-        now(self.take_by(Net::Threads, op))
+        run_now(|net| self.take_by(net, op))
     }
 
     #[cfg(feature = "tokio")]
@@ -355,6 +364,6 @@ impl Performer for ServerEngine {
     }
 
     fn servers(&self) -> Result<Servers, Fault> {
-        now(self.servers_by(Net::Threads))
+        run_now(|net| self.servers_by(net))
     }
 }

@@ -68,8 +68,13 @@ impl<T> Document<T> {
     ///
     /// Something else than a plain file in its place, or a folder that cannot be looked into.
     pub fn exists(&self) -> Result<bool> {
-        self.store
-            .drive(protocol::read::exists(self.names.place.clone()))
+        at_once(self.exists_by(Net::Threads))
+    }
+
+    pub(crate) async fn exists_by(&self, net: Net) -> Result<bool> {
+        let looking = protocol::read::exists(self.names.place.clone());
+        let mut files = self.store.files();
+        self.store.drive_by(net, &mut files, looking).await
     }
 
     /// Deletes the document's file under its lock, then its entry and everything that depends on it or that the tasks
@@ -80,13 +85,16 @@ impl<T> Document<T> {
     /// No such document, a lock that is held, a `READONLY` marker, an unknown task, or a file operation that failed:
     /// nothing was deleted.
     pub fn delete(&self, tasks: impl IntoIterator<Item: AsRef<str>>) -> Result<Outcome> {
-        let names = &self.names;
-        let rules = self.store.cache().rules();
-        let dependents = rules.expand_for(&names.controller, tasks, &names.params)?;
+        let dependents = self.dependents(tasks)?;
         at_once(self.delete_by(Net::Threads, &dependents))
     }
 
-    async fn delete_by(&self, net: Net, dependents: &KeyList) -> Result<Outcome> {
+    pub(crate) fn dependents(&self, tasks: impl IntoIterator<Item: AsRef<str>>) -> Result<KeyList> {
+        let (names, rules) = (&self.names, self.store.cache().rules());
+        rules.expand_for(&names.controller, tasks, &names.params)
+    }
+
+    pub(crate) async fn delete_by(&self, net: Net, dependents: &KeyList) -> Result<Outcome> {
         let names = &self.names;
         let cache = self.store.cache();
         let dependents = cache.split(&names.entry, cache.entries(dependents))?;
@@ -130,6 +138,12 @@ impl<T> Document<T> {
     pub fn holder(&self) -> Result<Option<HeldLock>> {
         let lock = (self.names.controller.clone(), self.names.lock_key.clone());
         Ok(self.store.holders(vec![lock])?.pop())
+    }
+
+    /// How long `lock` waits.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn lock_wait(&self) -> Duration {
+        self.store.0.lock_wait
     }
 
     /// The document whatever it holds.
@@ -223,11 +237,13 @@ impl<T: Serialize> Document<T> {
     ///
     /// A document that exists already, and everything that can stop a save before its file is there: nothing was changed.
     pub fn create(&self, value: &T) -> Result<Outcome> {
-        at_once(async {
-            let wait = self.store.0.lock_wait;
-            let mut hold = self.take(Net::Threads, wait, Expect::Nothing).await?.0;
-            hold.save(hold.to_bytes(value)?, &Save::new(), true).await
-        })
+        at_once(self.create_by(Net::Threads, value))
+    }
+
+    pub(crate) async fn create_by(&self, net: Net, value: &T) -> Result<Outcome> {
+        let wait = self.store.0.lock_wait;
+        let mut hold = self.take(net, wait, Expect::Nothing).await?.0;
+        hold.save(hold.to_bytes(value)?, &Save::new(), true).await
     }
 }
 
@@ -257,11 +273,11 @@ impl<T: DeserializeOwned> Document<T> {
     ///
     /// As [`Document::lock`].
     pub fn lock_timeout(&self, wait: Duration) -> Result<Locked<T>> {
-        self.may_be_locked()?;
-        at_once(self.lock_unchecked(Net::Threads, wait))
+        at_once(self.lock_by(Net::Threads, wait))
     }
 
-    async fn lock_unchecked(&self, net: Net, wait: Duration) -> Result<Locked<T>> {
+    pub(crate) async fn lock_by(&self, net: Net, wait: Duration) -> Result<Locked<T>> {
+        self.may_be_locked()?;
         // From here on the hold lets the lock go, whatever happens.
         let (hold, bytes) = self.take(net, wait, Expect::Document).await?;
         let bytes = bytes.unwrap_or_default();
@@ -354,6 +370,21 @@ impl<T: DeserializeOwned + Send + Sync + 'static> Document<T> {
             store.cache.counters().reads_from_snapshot.add();
         }
         Ok(got.value)
+    }
+
+    /// What was read before, where it is still the file's.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn read_hot(&self) -> Option<Arc<T>> {
+        let (store, place) = (&self.store.0, &self.names.place);
+        let now = || {
+            if let Some(trace) = &store.trace {
+                trace("disk.stat");
+            }
+            store.root.glance(place)
+        };
+        let value = store.snapshots.current(place, now)?;
+        store.cache.counters().reads_from_snapshot.add();
+        Some(value)
     }
 
     fn load(&self, kept: Option<Kept<T>>) -> Result<Loaded<T>> {

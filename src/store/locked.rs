@@ -117,12 +117,16 @@ impl<T: Serialize> Locked<T> {
     /// [`Error::is_conflict`]: crate::Error::is_conflict
     /// [`Error::is_fenced`]: crate::Error::is_fenced
     /// [`Error::is_lock_lost`]: crate::Error::is_lock_lost
-    pub fn dump_and_unlock_with(mut self, save: Save) -> Result<Outcome, SaveError<T>> {
-        let bytes = self.hold.to_bytes(&self.value);
-        match bytes.and_then(|bytes| at_once(self.hold.save(bytes, &save, true))) {
-            Ok(outcome) => Ok(outcome),
-            Err(e) => Err(SaveError::new(e, self)),
-        }
+    pub fn dump_and_unlock_with(self, save: Save) -> Result<Outcome, SaveError<T>> {
+        at_once(self.save_and_unlock(save))
+    }
+
+    pub(crate) async fn save_and_unlock(mut self, save: Save) -> Result<Outcome, SaveError<T>> {
+        let saved = match self.hold.to_bytes(&self.value) {
+            Ok(bytes) => self.hold.save(bytes, &save, true).await,
+            Err(e) => Err(e),
+        };
+        saved.map_err(|e| SaveError::new(e, self))
     }
 
     /// Saves and keeps the lock.

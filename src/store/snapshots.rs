@@ -70,6 +70,18 @@ impl Snapshots {
         )))
     }
 
+    /// The snapshot, where `now` says that it is the file's.
+    #[cfg(feature = "tokio")]
+    pub(super) fn current<T: Send + Sync + 'static>(
+        &self,
+        place: &Place,
+        now: impl Fn() -> Option<Identity>,
+    ) -> Option<Arc<T>> {
+        let kind = TypeId::of::<T>();
+        let seen = self.0.as_ref()?.get(&Asked { place, kind }).flatten()?;
+        seen.if_current(now).map(|got| got.value)
+    }
+
     /// The snapshot where `now` says that it is the file's, else what `load` gives, which gets the snapshot that there was: it
     /// need not parse the same bytes again. Readers that come while another one loads wait for that, a bounded time; where it
     /// is not theirs to use they load for themselves, side by side.

@@ -92,7 +92,7 @@ impl<T: Serialize + DeserializeOwned> Document<T> {
         at_once(self.update_by(Net::Threads, save, change))
     }
 
-    async fn update_by<R>(
+    pub(crate) async fn update_by<R>(
         &self,
         net: Net,
         save: Save,

@@ -64,6 +64,19 @@ struct Bed {
     plain: redis::Connection,
 }
 
+/// Where `CACHETX_TASKS` is set, all tests of the engine run by tasks.
+#[cfg(feature = "tokio")]
+pub(super) fn tasks() -> Option<&'static tokio::runtime::Runtime> {
+    static RUNTIME: std::sync::OnceLock<Option<tokio::runtime::Runtime>> =
+        std::sync::OnceLock::new();
+    let runtime = RUNTIME.get_or_init(|| {
+        std::env::var_os("CACHETX_TASKS")?;
+        let mut builder = tokio::runtime::Builder::new_multi_thread();
+        Some(builder.worker_threads(2).enable_all().build().unwrap())
+    });
+    runtime.as_ref()
+}
+
 /// Work that a test writes as a closure.
 struct ByHand<F>(F);
 

@@ -1,0 +1,174 @@
+use super::{Locked, to_its_end};
+use crate::{
+    engine::Net,
+    model::{BoxError, Result},
+    protocol::Outcome,
+    store::Save,
+};
+use serde::{Serialize, de::DeserializeOwned};
+use std::{fmt, sync::Arc, time::Duration};
+
+/// A [`crate::Document`] for tasks. Cheap to clone.
+///
+/// | method | what a future that is dropped leaves |
+/// | --- | --- |
+/// | [`exists`](Self::exists), [`read`](Self::read) | nothing; a load that others wait for goes on |
+/// | [`lock`](Self::lock), [`try_lock`](Self::try_lock), [`lock_timeout`](Self::lock_timeout) | nothing: a lock that comes is let go of |
+/// | [`update`](Self::update), [`update_with`](Self::update_with), [`create`](Self::create), [`delete`](Self::delete) | it goes on to its end |
+pub struct Document<T>(crate::Document<T>);
+
+impl<T> Document<T> {
+    /// As [`crate::Document::cache_key`].
+    #[must_use]
+    pub fn cache_key(&self) -> &str {
+        self.0.cache_key()
+    }
+
+    /// As [`crate::Document::controller`].
+    #[must_use]
+    pub fn controller(&self) -> &str {
+        self.0.controller()
+    }
+}
+
+impl<T: 'static> Document<T> {
+    /// As [`crate::Document::exists`].
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub async fn exists(&self) -> Result<bool> {
+        let document = self.0.clone();
+        to_its_end(async move { document.exists_by(Net::Tasks).await }).await
+    }
+
+    /// As [`crate::Document::delete`].
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub async fn delete(&self, tasks: impl IntoIterator<Item: AsRef<str>>) -> Result<Outcome> {
+        let (document, dependents) = (self.0.clone(), self.0.dependents(tasks)?);
+        to_its_end(async move { document.delete_by(Net::Tasks, &dependents).await }).await
+    }
+}
+
+impl<T: Serialize + 'static> Document<T> {
+    /// As [`crate::Document::create`].
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub async fn create(&self, value: T) -> Result<Outcome>
+    where
+        T: Send + Sync,
+    {
+        let document = self.0.clone();
+        to_its_end(async move { document.create_by(Net::Tasks, &value).await }).await
+    }
+}
+
+impl<T: DeserializeOwned + Send + 'static> Document<T> {
+    /// As [`crate::Document::lock`]. A task that waits for a lock holds no thread.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub async fn lock(&self) -> Result<Locked<T>> {
+        self.lock_timeout(self.0.lock_wait()).await
+    }
+
+    /// As [`crate::Document::try_lock`].
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub async fn try_lock(&self) -> Result<Locked<T>> {
+        self.lock_timeout(Duration::ZERO).await
+    }
+
+    /// As [`crate::Document::lock_timeout`].
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub async fn lock_timeout(&self, wait: Duration) -> Result<Locked<T>> {
+        let document = self.0.clone();
+        let locked = to_its_end(async move { document.lock_by(Net::Tasks, wait).await });
+        locked.await.map(Locked::from)
+    }
+}
+
+impl<T: Serialize + DeserializeOwned + 'static> Document<T> {
+    /// As [`crate::Document::update`]. The closure runs in the task that goes on, so it is plain and short; where a change has to wait for
+    /// something, [`lock`](Self::lock) the document.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub async fn update<R: Send + 'static>(
+        &self,
+        tasks: impl IntoIterator<Item: AsRef<str>>,
+        change: impl FnMut(&mut T) -> Result<R, BoxError> + Send + 'static,
+    ) -> Result<(R, Outcome)> {
+        self.update_with(Save::new().tasks(tasks), change).await
+    }
+
+    /// As [`crate::Document::update_with`].
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub async fn update_with<R: Send + 'static>(
+        &self,
+        save: Save,
+        change: impl FnMut(&mut T) -> Result<R, BoxError> + Send + 'static,
+    ) -> Result<(R, Outcome)> {
+        let document = self.0.clone();
+        to_its_end(async move { document.update_by(Net::Tasks, save, change).await }).await
+    }
+}
+
+impl<T: DeserializeOwned + Send + Sync + 'static> Document<T> {
+    /// As [`crate::Document::read`]: one system call where the file is still the one that was read, in the caller's task; else by a thread
+    /// that may block.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub async fn read(&self) -> Result<Arc<T>> {
+        if let Some(value) = self.0.read_hot() {
+            return Ok(value);
+        }
+        let document = self.0.clone();
+        to_its_end(async move {
+            let read = tokio::task::spawn_blocking(move || document.read());
+            read.await.unwrap_or_else(|_| Err(super::gone()))
+        })
+        .await
+    }
+}
+
+impl<T> From<crate::Document<T>> for Document<T> {
+    fn from(document: crate::Document<T>) -> Self {
+        Self(document)
+    }
+}
+
+impl<T> From<Document<T>> for crate::Document<T> {
+    fn from(document: Document<T>) -> Self {
+        document.0
+    }
+}
+
+impl<T> Clone for Document<T> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone())
+    }
+}
+
+impl<T> fmt::Debug for Document<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}

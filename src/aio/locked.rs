@@ -1,0 +1,155 @@
+use super::to_its_end;
+use crate::{
+    model::{Error, Result},
+    protocol::Outcome,
+    store::{self, LostLock, Save},
+};
+use serde::Serialize;
+use std::{
+    fmt,
+    ops::{Deref, DerefMut},
+    time::Duration,
+};
+
+/// A [`crate::Locked`] for tasks: the data, and the right to save it. Dropping it lets the lock go without saving, in a thread of the
+/// cache's; it needs no runtime.
+///
+/// A save whose future is dropped goes on; the guard is not given back then.
+#[must_use = "dropping it releases the lock without saving"]
+pub struct Locked<T>(store::Locked<T>);
+
+impl<T> Locked<T> {
+    /// As [`crate::Locked::unlock`].
+    pub fn unlock(this: Self) -> T {
+        store::Locked::unlock(this.0)
+    }
+
+    /// As [`crate::Locked::is_lost`].
+    #[must_use]
+    pub fn is_lost(this: &Self) -> bool {
+        store::Locked::is_lost(&this.0)
+    }
+
+    /// As [`crate::Locked::on_lost`].
+    pub fn on_lost(this: &mut Self, hook: impl FnOnce(&LostLock) + Send + 'static) {
+        store::Locked::on_lost(&mut this.0, hook);
+    }
+
+    /// As [`crate::Locked::remaining`].
+    #[must_use]
+    pub fn remaining(this: &Self) -> Duration {
+        store::Locked::remaining(&this.0)
+    }
+}
+
+impl<T: Serialize + Send + 'static> Locked<T> {
+    /// As [`crate::Locked::dump_and_unlock`].
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub async fn dump_and_unlock(self) -> Result<Outcome, SaveError<T>> {
+        self.dump_and_unlock_with(Save::new()).await
+    }
+
+    /// As [`crate::Locked::dump_and_unlock_with_transaction`].
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub async fn dump_and_unlock_with_transaction(
+        self,
+        tasks: impl IntoIterator<Item: AsRef<str>>,
+    ) -> Result<Outcome, SaveError<T>> {
+        self.dump_and_unlock_with(Save::new().tasks(tasks)).await
+    }
+
+    /// As [`crate::Locked::dump_and_unlock_with`].
+    ///
+    /// # Errors
+    ///
+    /// As there. A runtime that shuts down meanwhile gives no guard back.
+    pub async fn dump_and_unlock_with(self, save: Save) -> Result<Outcome, SaveError<T>> {
+        let saved = to_its_end(async move { Ok(self.0.save_and_unlock(save).await) });
+        match saved.await {
+            Ok(Ok(outcome)) => Ok(outcome),
+            Ok(Err(failed)) => {
+                let (error, locked) = failed.into_parts();
+                Err(SaveError::new(error, Some(Self(locked))))
+            }
+            Err(gone) => Err(SaveError::new(gone, None)),
+        }
+    }
+}
+
+impl<T> From<store::Locked<T>> for Locked<T> {
+    fn from(locked: store::Locked<T>) -> Self {
+        Self(locked)
+    }
+}
+
+impl<T> Deref for Locked<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.0
+    }
+}
+
+impl<T> DerefMut for Locked<T> {
+    fn deref_mut(&mut self) -> &mut T {
+        &mut self.0
+    }
+}
+
+impl<T: fmt::Debug> fmt::Debug for Locked<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// A save that failed before it changed anything: the error, and the guard back. The lock is still held, so the data is not lost and the
+/// save may be tried again; dropping it, or turning it into an [`Error`] with `?`, lets the lock go.
+pub struct SaveError<T>(Box<(Error, Option<Locked<T>>)>);
+
+impl<T> SaveError<T> {
+    fn new(error: Error, locked: Option<Locked<T>>) -> Self {
+        Self(Box::new((error, locked)))
+    }
+
+    /// Why nothing was saved.
+    #[must_use]
+    pub fn error(&self) -> &Error {
+        &self.0.0
+    }
+
+    /// The error and the guard; `None` where the runtime shut down meanwhile.
+    pub fn into_parts(self) -> (Error, Option<Locked<T>>) {
+        *self.0
+    }
+}
+
+impl<T> fmt::Debug for SaveError<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("SaveError").field(self.error()).finish()
+    }
+}
+
+impl<T> fmt::Display for SaveError<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self.error(), f)
+    }
+}
+
+impl<T> std::error::Error for SaveError<T> {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.error().source()
+    }
+}
+
+/// Keeps the error and lets the lock go.
+impl<T> From<SaveError<T>> for Error {
+    fn from(failed: SaveError<T>) -> Self {
+        failed.0.0
+    }
+}

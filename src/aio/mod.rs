@@ -1,0 +1,43 @@
+//! The same for tasks of tokio: [`Store`], [`Document`], [`Locked`].
+//!
+//! A store and its documents are the ones that threads have: turn one into the other by `From`. Both share connections for their kind,
+//! boots, breaker, outbox, snapshots and counters. Requests of many tasks go by one connection of a server.
+//!
+//! # When a future is dropped
+//!
+//! Whatever may leave something behind goes on in a task of its own, and its caller only waits for it. So a save whose future is dropped,
+//! by a time-out or in a `select!`, is made all the same; a lock that nobody waits for any more is let go of once it is there. A future
+//! does nothing before it is polled for the first time. The table of [`Document`]'s methods says what each leaves.
+//!
+//! # Runtimes
+//!
+//! Files are read and written by the runtime's blocking threads. A runtime that shuts down ends what is under way as a crash would: files
+//! are whole, and the outbox finishes the rest.
+
+mod document;
+mod locked;
+mod store;
+
+pub use document::Document;
+pub use locked::{Locked, SaveError};
+pub use store::Store;
+
+use crate::model::{Error, Result, error::Kind};
+use std::panic;
+
+/// Runs it in a task of its own, to its end, whether or not somebody waits for it.
+async fn to_its_end<R: Send + 'static>(
+    run: impl Future<Output = Result<R>> + Send + 'static,
+) -> Result<R> {
+    match tokio::spawn(run).await {
+        Ok(done) => done,
+        Err(e) => match e.try_into_panic() {
+            Ok(cause) => panic::resume_unwind(cause),
+            Err(_) => Err(gone()),
+        },
+    }
+}
+
+fn gone() -> Error {
+    Error::new(Kind::Internal("the runtime has shut down".to_owned()))
+}
