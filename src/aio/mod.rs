@@ -1,4 +1,4 @@
-//! The same for tasks of tokio: [`Store`], [`Document`], [`Locked`].
+//! The same for tasks of tokio: [`Cache`], [`Store`], [`Document`], [`Locked`].
 //!
 //! A store and its documents are the ones that threads have: turn one into the other by `From`. Both share connections for their kind,
 //! boots, breaker, outbox, snapshots and counters. Requests of many tasks go by one connection of a server.
@@ -14,10 +14,12 @@
 //! Files are read and written by the runtime's blocking threads. A runtime that shuts down ends what is under way as a crash would: files
 //! are whole, and the outbox finishes the rest.
 
+mod cache;
 mod document;
 mod locked;
 mod store;
 
+pub use cache::Cache;
 pub use document::Document;
 pub use locked::{Locked, SaveError};
 pub use store::Store;

@@ -2,9 +2,10 @@
 
 use super::{Cache, Task};
 use crate::{
+    engine::{Net, at_once},
     model::{BoxError, Error, Result, error::Kind, token},
     protocol::{CacheOutcome, Intent, Scope, around},
-    rules::Params,
+    rules::{KeyList, Params},
 };
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -57,11 +58,23 @@ impl Cache {
         change: impl FnOnce() -> Result<R, BoxError>,
     ) -> Result<(R, CacheOutcome)> {
         let keys = self.rules().expand(tasks, params)?;
+        let change = || std::future::ready(change());
+        at_once(self.invalidate_around_by(Net::Threads, &keys, params, change))
+    }
+
+    pub(crate) async fn invalidate_around_by<R, F: Future<Output = Result<R, BoxError>>>(
+        &self,
+        net: Net,
+        keys: &KeyList,
+        params: &Params,
+        change: impl FnOnce() -> F,
+    ) -> Result<(R, CacheOutcome)> {
         let around = Around::begin(
             self,
+            net,
             Scope {
                 what: "an invalidation around a change".to_owned(),
-                steps: self.steps(self.entries(&keys))?,
+                steps: self.steps(self.entries(keys))?,
                 raises: Vec::new(),
                 lock: None,
                 release: false,
@@ -69,10 +82,11 @@ impl Cache {
                 token: token::hex_128()?,
                 mark_ttl: self.mark_ttl(),
             },
-        )?;
-        // Should it panic, dropping `around` ends it.
-        let changed = change();
-        let outcome = around.end()?;
+        )
+        .await?;
+        // Should it panic, or never come to its end, dropping `around` ends it.
+        let changed = change().await;
+        let outcome = around.end().await?;
         match changed {
             Ok(result) => Ok((result, outcome)),
             Err(e) => Err(Error::new(Kind::Caller(e))),
@@ -83,14 +97,16 @@ impl Cache {
 /// What is marked while the caller changes its truth. It ends when this is dropped, at the latest.
 struct Around<'a> {
     cache: &'a Cache,
+    net: Net,
     /// `None` once it has ended. A renewal holds it while it marks, so that none comes after the end.
     intent: Arc<Mutex<Option<Intent>>>,
     renewal: Task,
 }
 
 impl<'a> Around<'a> {
-    fn begin(cache: &'a Cache, scope: Scope) -> Result<Self> {
-        let intent = Arc::new(Mutex::new(Some(cache.drive(around::begin(scope))?)));
+    async fn begin(cache: &'a Cache, net: Net, scope: Scope) -> Result<Self> {
+        let begun = cache.drive_by(net, around::begin(scope)).await?;
+        let intent = Arc::new(Mutex::new(Some(begun)));
         let shared = Arc::clone(&intent);
         // Weak, so that a job that waits keeps nothing alive.
         let inner = Arc::downgrade(&cache.0);
@@ -103,28 +119,45 @@ impl<'a> Around<'a> {
         });
         Ok(Self {
             cache,
+            net,
             intent,
             renewal,
         })
     }
 
-    fn end(&self) -> Result<CacheOutcome> {
-        self.renewal.cancel();
-        let mut intent = self.intent.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(intent) = intent.take() else {
+    async fn end(&self) -> Result<CacheOutcome> {
+        let Some(intent) = self.take() else {
             return Ok(CacheOutcome::Invalidated { removed: 0 });
         };
         let what = intent.scope().what.clone();
-        let outcome = self.cache.drive(around::end(intent))?;
+        let outcome = self.cache.drive_by(self.net, around::end(intent)).await?;
         self.cache.note(&what, &outcome);
         Ok(outcome)
+    }
+
+    /// `None` once it has ended.
+    fn take(&self) -> Option<Intent> {
+        self.renewal.cancel();
+        let mut intent = self.intent.lock().unwrap_or_else(PoisonError::into_inner);
+        intent.take()
     }
 }
 
 impl Drop for Around<'_> {
     fn drop(&mut self) {
-        if let Err(e) = self.end() {
-            log::error!("an invalidation around a change: {e}");
+        let Some(intent) = self.take() else { return };
+        let cache = self.cache.clone();
+        let end = move || {
+            let what = intent.scope().what.clone();
+            match cache.drive(around::end(intent)) {
+                Ok(outcome) => cache.note(&what, &outcome),
+                Err(e) => log::error!("an invalidation around a change: {e}"),
+            }
+        };
+        match self.net {
+            Net::Threads => end(),
+            #[cfg(feature = "tokio")]
+            Net::Tasks => self.cache.timer().once(end),
         }
     }
 }

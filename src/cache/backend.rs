@@ -4,14 +4,80 @@ use super::Cache;
 use crate::{
     disk::{OutboxAction, OutboxGot},
     drive::{self, Backend, Local},
+    engine::Net,
     model::Result,
-    op::{Fault, Op, Reply},
-    protocol::Run,
+    op::{Ask, Fault, Op, Reply},
+    protocol::{Run, mismatch},
 };
+#[cfg(feature = "tokio")]
+use std::time::Duration;
 
 impl Cache {
     pub(crate) fn drive<D>(&self, run: Run<D>) -> Result<D> {
         drive::drive(run, self)
+    }
+
+    /// The same by whoever waits.
+    pub(super) async fn drive_by<D: Send + 'static>(&self, net: Net, run: Run<D>) -> Result<D> {
+        match net {
+            Net::Threads => self.drive(run),
+            #[cfg(feature = "tokio")]
+            Net::Tasks => {
+                drive::drive_in_task(run, TaskOutbox(self.clone()), TaskServer(self))
+                    .await
+                    .1
+            }
+        }
+    }
+
+    /// Runs one operation outside a protocol.
+    pub(super) async fn ask_by<A: Ask>(&self, net: Net, op: A) -> Result<A::Reply, Fault> {
+        let reply = match net {
+            Net::Threads => self.perform(op.into_op())?,
+            #[cfg(feature = "tokio")]
+            Net::Tasks => self.perform_in_task(op.into_op()).await?,
+        };
+        A::reply(reply).ok_or_else(|| Fault::Unknown(mismatch("an engine")))
+    }
+
+    /// Writes to the outbox.
+    pub(super) async fn keep_by(&self, net: Net, action: OutboxAction) -> Result<OutboxGot> {
+        match net {
+            Net::Threads => self.keep(&action),
+            #[cfg(feature = "tokio")]
+            Net::Tasks => {
+                let cache = self.clone();
+                let kept = tokio::task::spawn_blocking(move || cache.keep(&action)).await;
+                kept.unwrap_or_else(|_| Err(mismatch("a runtime that shuts down")))
+            }
+        }
+    }
+}
+
+/// The outbox of a run that a task drives, for the threads that may block.
+#[cfg(feature = "tokio")]
+struct TaskOutbox(Cache);
+
+#[cfg(feature = "tokio")]
+impl Local for TaskOutbox {
+    fn outbox(&mut self, action: &OutboxAction) -> Result<OutboxGot> {
+        self.0.keep(action)
+    }
+}
+
+/// What such a run waits for beside that.
+#[cfg(feature = "tokio")]
+struct TaskServer<'a>(&'a Cache);
+
+#[cfg(feature = "tokio")]
+impl drive::Remote for TaskServer<'_> {
+    async fn server(&mut self, op: Op) -> Result<Reply, Fault> {
+        self.0.perform_in_task(op).await
+    }
+
+    /// No run of a cache waits for a lock.
+    async fn listen(&mut self, _: String, _: Duration) -> bool {
+        false
     }
 }
 

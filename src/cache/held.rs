@@ -2,6 +2,7 @@
 
 use super::{Cache, Task};
 use crate::{
+    engine::Net,
     model::{Bytes, Entry, Result},
     protocol::load,
 };
@@ -10,6 +11,7 @@ use std::{sync::Arc, time::Duration};
 /// A lease that this reader has. It goes back when this is dropped without a fill: the loader failed or panicked.
 pub(super) struct Held<'a> {
     cache: &'a Cache,
+    net: Net,
     entry: Entry,
     token: String,
     renewal: Task,
@@ -18,7 +20,7 @@ pub(super) struct Held<'a> {
 
 impl<'a> Held<'a> {
     /// Renews the lease from now on, three times in its life, until it turns out to be lost.
-    pub(super) fn new(cache: &'a Cache, entry: Entry, token: String) -> Self {
+    pub(super) fn new(cache: &'a Cache, net: Net, entry: Entry, token: String) -> Self {
         let ttl = cache.0.lease_ttl;
         let extended = (entry.clone(), token.clone());
         // Weak, so that a job that waits keeps nothing alive.
@@ -31,6 +33,7 @@ impl<'a> Held<'a> {
         });
         Self {
             cache,
+            net,
             entry,
             token,
             renewal,
@@ -38,12 +41,12 @@ impl<'a> Held<'a> {
         }
     }
 
-    pub(super) fn fill(mut self, value: &Bytes, ttl: Duration) -> Result<load::Filled> {
+    pub(super) async fn fill(mut self, value: &Bytes, ttl: Duration) -> Result<load::Filled> {
         self.renewal.cancel();
         self.filled = true;
         let (entry, token) = (self.entry.clone(), self.token.clone());
         let filled = load::finish(entry, token, value.clone(), ttl);
-        let filled = self.cache.drive(filled)?;
+        let filled = self.cache.drive_by(self.net, filled).await?;
         let counters = self.cache.counters();
         match filled {
             load::Filled::Set => counters.fills.add(),
@@ -59,8 +62,18 @@ impl Drop for Held<'_> {
         self.renewal.cancel();
         if !self.filled {
             let (entry, token) = (self.entry.clone(), self.token.clone());
+            let give_back = load::give_back(entry, token);
             // It says itself what went wrong.
-            let _ = self.cache.drive(load::give_back(entry, token));
+            match self.net {
+                Net::Threads => drop(self.cache.drive(give_back)),
+                #[cfg(feature = "tokio")]
+                Net::Tasks => {
+                    let cache = self.cache.clone();
+                    self.cache
+                        .timer()
+                        .once(move || drop(cache.drive(give_back)));
+                }
+            }
         }
     }
 }

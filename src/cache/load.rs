@@ -3,8 +3,9 @@
 use super::{Cache, held::Held};
 use crate::{
     drive::nested::{self, Load},
+    engine::{Net, at_once},
     json::{self, Style as JsonStyle},
-    model::{BoxError, Entry, Error, Result, error::Kind, token},
+    model::{BoxError, Bytes, Entry, Error, Result, error::Kind, token},
     op::{Invalidate, keys},
     protocol::load,
     rules::Params,
@@ -48,8 +49,17 @@ impl Cache {
     ///
     /// A controller that the rules do not have, a param that is missing or may not stand in a key, or a server that is away.
     pub fn get(&self, controller: &str, params: &Params) -> Result<Option<Arc<[u8]>>> {
+        at_once(self.get_by(Net::Threads, controller, params))
+    }
+
+    pub(crate) async fn get_by(
+        &self,
+        net: Net,
+        controller: &str,
+        params: &Params,
+    ) -> Result<Option<Arc<[u8]>>> {
         let target = self.target(controller, params)?;
-        self.drive(load::get(target.entry))
+        self.drive_by(net, load::get(target.entry)).await
     }
 
     /// The value; where the server has none, `load` makes it, and it is filled for the next reader.
@@ -91,6 +101,20 @@ impl Cache {
         params: &Params,
         load: impl FnOnce() -> Result<B, BoxError>,
     ) -> Result<Arc<[u8]>> {
+        let load = || std::future::ready(load());
+        at_once(self.get_or_load_by(Net::Threads, controller, params, load))
+    }
+
+    pub(crate) async fn get_or_load_by<B: Into<Arc<[u8]>>, F>(
+        &self,
+        net: Net,
+        controller: &str,
+        params: &Params,
+        load: impl FnOnce() -> F,
+    ) -> Result<Arc<[u8]>>
+    where
+        F: Future<Output = Result<B, BoxError>>,
+    {
         let target = self.target(controller, params)?;
         let (owner, kind) = (Arc::as_ptr(&self.0) as usize, TypeId::of::<Self>());
         let would_wait = matches!(self.0.on_busy, OnBusy::Wait(_));
@@ -101,7 +125,7 @@ impl Cache {
         };
         let early = self.0.lives.early(target.ttl);
         let claim = self.claim(target.entry.clone(), wait, early)?;
-        let begun = self.drive(load::begin(claim))?;
+        let begun = self.drive_by(net, load::begin(claim)).await?;
         let is_early = matches!(begun, load::Begun::Early(_));
         let held = match begun {
             load::Begun::Found(value) => {
@@ -109,7 +133,7 @@ impl Cache {
                 return Ok(value);
             }
             load::Begun::Leased(token) | load::Begun::Early(token) => {
-                Some(Held::new(self, target.entry.clone(), token))
+                Some(Held::new(self, net, target.entry.clone(), token))
             }
             load::Begun::Unleased if for_itself => {
                 return Err(nested::refused(&target.entry.value));
@@ -118,32 +142,36 @@ impl Cache {
         };
         self.counters().loads.add();
         let name = target.entry.value.to_string();
-        let begun = Load { owner, kind, name }.begin();
-        let loaded = load();
-        drop(begun);
+        let loaded = {
+            // A task may go on in another thread: there it is the first part of its loader only that is watched.
+            let begun = Load { owner, kind, name }.begin();
+            let loading = load();
+            drop(begun);
+            loading.await
+        };
         let value = match loaded {
             Ok(value) => value.into(),
             Err(e) => {
                 drop(held);
                 let failed = Error::new(Kind::Caller(e));
                 return if is_early {
-                    self.present(target.entry, failed)
+                    self.present(net, target.entry, failed).await
                 } else {
                     Err(failed)
                 };
             }
         };
         if let Some(held) = held {
-            held.fill(&value, self.entry_life(target.ttl))?;
+            held.fill(&value, self.entry_life(target.ttl)).await?;
         }
         Ok(value)
     }
 
     /// The entry that could not be loaded anew, where it is still there. Not what was found before the load, which may have
     /// been deleted, or have come to its end, since.
-    fn present(&self, entry: Entry, failed: Error) -> Result<Arc<[u8]>> {
+    async fn present(&self, net: Net, entry: Entry, failed: Error) -> Result<Arc<[u8]>> {
         let key = entry.value.clone();
-        match self.drive(load::get(entry)) {
+        match self.drive_by(net, load::get(entry)).await {
             Ok(Some(value)) => {
                 log::warn!("{key}: not loaded anew before its end: {failed}");
                 Ok(value)
@@ -166,6 +194,16 @@ impl Cache {
         params: &Params,
         value: impl Into<Arc<[u8]>>,
     ) -> Result<PutOutcome> {
+        at_once(self.put_by(Net::Threads, controller, params, value.into()))
+    }
+
+    pub(crate) async fn put_by(
+        &self,
+        net: Net,
+        controller: &str,
+        params: &Params,
+        value: Bytes,
+    ) -> Result<PutOutcome> {
         let target = self.target(controller, params)?;
         // Those who load an older one must not fill it later.
         let gone = Invalidate {
@@ -174,18 +212,18 @@ impl Cache {
             token: String::new(),
             release: None,
         };
-        self.ask(gone).map_err(crate::op::Fault::into_error)?;
+        let asked = self.ask_by(net, gone).await;
+        asked.map_err(crate::op::Fault::into_error)?;
         let claim = self.claim(target.entry.clone(), Duration::ZERO, Duration::ZERO)?;
-        let load::Begun::Leased(token) = self.drive(load::take(claim))? else {
+        let load::Begun::Leased(token) = self.drive_by(net, load::take(claim)).await? else {
             return Ok(PutOutcome::Refused);
         };
-        let held = Held::new(self, target.entry, token);
-        Ok(
-            match held.fill(&value.into(), self.entry_life(target.ttl))? {
-                load::Filled::Set => PutOutcome::Set,
-                load::Filled::Refused | load::Filled::Unknown => PutOutcome::Refused,
-            },
-        )
+        let held = Held::new(self, net, target.entry, token);
+        let filled = held.fill(&value, self.entry_life(target.ttl)).await?;
+        Ok(match filled {
+            load::Filled::Set => PutOutcome::Set,
+            load::Filled::Refused | load::Filled::Unknown => PutOutcome::Refused,
+        })
     }
 
     /// [`get`](Self::get) of a value that is JSON.

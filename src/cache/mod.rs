@@ -22,7 +22,7 @@ pub(crate) use timer::{Hurry, Task};
 use crate::{
     disk::{Invalidation, Outbox, OutboxAction, OutboxGot},
     drive::now,
-    engine::{Breaker, Ear, EngineReport, Watch},
+    engine::{Breaker, Ear, EngineReport, Net, Watch, at_once},
     model::{Entry, Result},
     op::{Ask, Fault, Invalidate, InvalidateReply, Op, Reply, Space, keys},
     protocol::{CacheOutcome, Replayed, Spread, deferred},
@@ -125,7 +125,16 @@ impl Cache {
         params: &Params,
     ) -> Result<CacheOutcome> {
         let keys = self.rules().expand(tasks, params)?;
-        let mut steps = self.steps(self.entries(&keys))?;
+        at_once(self.invalidate_by(Net::Threads, &keys, params))
+    }
+
+    pub(crate) async fn invalidate_by(
+        &self,
+        net: Net,
+        keys: &KeyList,
+        params: &Params,
+    ) -> Result<CacheOutcome> {
+        let mut steps = self.steps(self.entries(keys))?;
         if steps.is_empty() {
             // Nothing to delete: the server is asked all the same, so that the outcome is true.
             steps.push(Vec::new());
@@ -138,7 +147,7 @@ impl Cache {
                 token: String::new(),
                 release: None,
             };
-            match self.ask(asked) {
+            match self.ask_by(net, asked).await {
                 Ok(InvalidateReply::Removed(more)) => removed += more,
                 Err(fault) => {
                     missed.extend(entries);
@@ -149,14 +158,14 @@ impl Cache {
         let outcome = match cause {
             None => CacheOutcome::Invalidated { removed },
             Some(cause) => {
-                let kept = self.keep(&OutboxAction::Defer(Invalidation {
+                let record = OutboxAction::Defer(Invalidation {
                     entries: missed,
                     raises: Vec::new(),
                     release: None,
                     params: params.clone(),
                     at_ns: now().wall_ns,
-                }));
-                deferred(cause, kept)
+                });
+                deferred(cause, self.keep_by(net, record).await)
             }
         };
         self.note("an invalidation", &outcome);
@@ -234,8 +243,7 @@ impl Cache {
 
     /// Runs one operation outside a protocol.
     pub(crate) fn ask<A: Ask>(&self, op: A) -> Result<A::Reply, Fault> {
-        let reply = self.perform(op.into_op())?;
-        A::reply(reply).ok_or_else(|| Fault::Unknown(crate::protocol::mismatch("an engine")))
+        at_once(self.ask_by(Net::Threads, op))
     }
 
     /// Waits in a channel's queue from now on.
