@@ -31,6 +31,12 @@ impl<T> Document<T> {
     }
 }
 
+impl<T> Document<T> {
+    pub(crate) fn blocking(&self) -> &crate::Document<T> {
+        &self.0
+    }
+}
+
 impl<T: 'static> Document<T> {
     /// As [`crate::Document::exists`].
     ///

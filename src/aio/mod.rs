@@ -1,4 +1,4 @@
-//! The same for tasks of tokio: [`Cache`], [`Store`], [`Document`], [`Locked`].
+//! The same for tasks of tokio: [`Cache`], [`Store`], [`Document`], [`Locked`], [`Transaction`].
 //!
 //! A store and its documents are the ones that threads have: turn one into the other by `From`. Both share connections for their kind,
 //! boots, breaker, outbox, snapshots and counters. Requests of many tasks go by one connection of a server.
@@ -18,11 +18,13 @@ mod cache;
 mod document;
 mod locked;
 mod store;
+mod transaction;
 
 pub use cache::Cache;
 pub use document::Document;
 pub use locked::{Locked, SaveError};
 pub use store::Store;
+pub use transaction::{Transaction, TransactionError};
 
 use crate::model::{Error, Result, error::Kind};
 use std::panic;

@@ -52,6 +52,12 @@ impl Store {
     }
 }
 
+impl Store {
+    pub(super) fn blocking(&self) -> &crate::Store {
+        &self.0
+    }
+}
+
 impl From<crate::Store> for Store {
     fn from(store: crate::Store) -> Self {
         Self(store)

@@ -21,6 +21,8 @@ pub use held_lock::HeldLock;
 pub use keep_alive::{KeepAlive, LostLock};
 pub use locked::Locked;
 pub use save::{Save, SaveError};
+#[cfg(feature = "tokio")]
+pub(crate) use transaction::Parse;
 pub use transaction::{Documents, Transaction, TransactionError, Values};
 
 use crate::{
@@ -81,6 +83,12 @@ struct Inner {
 }
 
 impl Store {
+    /// How long locks are waited for.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn lock_wait(&self) -> Duration {
+        self.0.lock_wait
+    }
+
     /// Starts with a cache (by value or by reference); [`StoreBuilder::open`] makes it whole.
     pub fn builder(cache: impl Into<Cache>) -> StoreBuilder {
         StoreBuilder::new(cache.into())

@@ -3,8 +3,10 @@
 
 mod documents;
 mod dropped;
+
 #[path = "../support/mod.rs"]
 mod support;
+mod transactions;
 
 use std::future::Future;
 

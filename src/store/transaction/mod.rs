@@ -70,10 +70,15 @@ pub struct Transaction<V> {
     /// In the order of the values.
     holds: Vec<Hold>,
     store: Store,
+    /// Who has it.
+    net: Net,
 }
 
 /// From one to eight documents, as a tuple of references. Sealed.
 pub trait Documents: tuples::Parts {}
+
+/// Takes what was read under the locks for a tuple.
+pub(crate) type Parse<V> = fn(Vec<(Hold, Bytes)>) -> Result<tuples::Parsed<V>>;
 
 impl Store {
     /// Locks several documents of this store and reads their files, waiting for other holders as long as the store says (10 s
@@ -99,15 +104,16 @@ impl Store {
         documents: D,
         wait: Duration,
     ) -> Result<Transaction<D::Values>> {
-        at_once(self.transaction_by::<D>(Net::Threads, documents.targets(), wait))
+        at_once(self.transaction_by(Net::Threads, documents.targets(), D::parse, wait))
     }
 
-    async fn transaction_by<D: Documents>(
+    pub(crate) async fn transaction_by<V>(
         &self,
         net: Net,
         targets: Vec<Document<()>>,
+        parse: Parse<V>,
         wait: Duration,
-    ) -> Result<Transaction<D::Values>> {
+    ) -> Result<Transaction<V>> {
         self.may_meet(&targets)?;
         let mut order: Vec<usize> = (0..targets.len()).collect();
         order.sort_by_key(|n| &targets[*n].names().lock_key);
@@ -119,11 +125,12 @@ impl Store {
             taken[n] = Some(targets[n].take_from_server(net, left).await?);
         }
         let taken: Vec<(Hold, Bytes)> = taken.into_iter().flatten().collect();
-        let tuples::Parsed { values, holds } = D::parse(taken)?;
+        let tuples::Parsed { values, holds } = parse(taken)?;
         Ok(Transaction {
             values,
             holds,
             store: self.clone(),
+            net,
         })
     }
 
@@ -215,16 +222,22 @@ impl<V: Values> Transaction<V> {
     /// and the error gives the guard back; [`Error::effect`] is [`Effect::Unknown`](crate::Effect::Unknown) only where the disk
     /// failed so that not even that is known after a crash. Later trouble makes no commit fail: [`Outcome::cache`] and
     /// [`Outcome::durability`] tell.
-    pub fn commit_with(mut self, save: Save) -> Result<Outcome, TransactionError<V>> {
-        match at_once(self.save(Net::Threads, &save)) {
-            Ok(outcome) => Ok(outcome),
-            Err(e) => Err(TransactionError::new(e, self)),
-        }
+    pub fn commit_with(self, save: Save) -> Result<Outcome, TransactionError<V>> {
+        at_once(self.commit_by(save))
     }
 
-    async fn save(&mut self, net: Net, save: &Save) -> Result<Outcome> {
+    pub(crate) async fn commit_by(mut self, save: Save) -> Result<Outcome, TransactionError<V>> {
+        let saved = match self.values.bytes(&self.holds) {
+            Ok(bytes) => self.save(bytes, &save).await,
+            Err(e) => Err(e),
+        };
+        saved.map_err(|e| TransactionError::new(e, self))
+    }
+}
+
+impl<V> Transaction<V> {
+    async fn save(&mut self, bytes: Vec<Bytes>, save: &Save) -> Result<Outcome> {
         let cache = self.store.cache();
-        let bytes = self.values.bytes(&self.holds)?;
         let mut members = Vec::with_capacity(self.holds.len());
         // Own entries are set, so they are not to be deleted; nor is anything twice.
         let owns: Vec<_> = self.holds.iter().map(Hold::entry).collect();
@@ -248,7 +261,7 @@ impl<V: Values> Transaction<V> {
         let mut files = self.store.files();
         let done = self
             .store
-            .drive_by(net, &mut files, group::group(plan))
+            .drive_by(self.net, &mut files, group::group(plan))
             .await;
         let released = done.is_ok();
         let holds = self.holds.iter_mut();
@@ -262,9 +275,7 @@ impl<V: Values> Transaction<V> {
         }
         Ok(done.outcome)
     }
-}
 
-impl<V> Transaction<V> {
     fn documents(&self) -> String {
         let names: Vec<&str> = self.holds.iter().map(Hold::document).collect();
         names.join(", ")

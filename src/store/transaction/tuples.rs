@@ -44,6 +44,22 @@ macro_rules! tuples {
 
         impl<$($type: DeserializeOwned),+> Documents for ($(&Document<$type>,)+) {}
 
+        #[cfg(feature = "tokio")]
+        impl<$($type: DeserializeOwned),+> Parts for ($(&crate::aio::Document<$type>,)+) {
+            type Values = ($($type,)+);
+
+            fn targets(&self) -> Vec<Document<()>> {
+                vec![$(self.$n.blocking().untyped()),+]
+            }
+
+            fn parse(taken: Vec<(Hold, Bytes)>) -> Result<Parsed<Self::Values>> {
+                <($(&Document<$type>,)+) as Parts>::parse(taken)
+            }
+        }
+
+        #[cfg(feature = "tokio")]
+        impl<$($type: DeserializeOwned),+> Documents for ($(&crate::aio::Document<$type>,)+) {}
+
         impl<$($type: Serialize),+> Write for ($($type,)+) {
             fn bytes(&self, holds: &[Hold]) -> Result<Vec<Bytes>> {
                 Ok(vec![$(holds[$n].to_bytes(&self.$n)?),+])

@@ -1,0 +1,186 @@
+use super::{Store, to_its_end};
+use crate::{
+    engine::Net,
+    model::{Error, Result},
+    protocol::Outcome,
+    store::{self, Documents, LostLock, Parse, Save, Values},
+};
+use std::{
+    fmt,
+    ops::{Deref, DerefMut},
+    time::Duration,
+};
+
+/// A [`crate::Transaction`] for tasks: several documents of one store, locked together. Dropping it lets all locks go without saving, in a
+/// thread of the cache's.
+///
+/// A commit whose future is dropped goes on; the guard is not given back then.
+#[must_use = "dropping it releases the locks without saving"]
+pub struct Transaction<V>(store::Transaction<V>);
+
+impl Store {
+    /// As [`crate::Store::transaction`], of documents for tasks. A future that is dropped leaves nothing: locks that come are let go of.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub async fn transaction<D>(&self, documents: D) -> Result<Transaction<D::Values>>
+    where
+        D: Documents,
+        D::Values: Send + 'static,
+    {
+        self.transaction_timeout(documents, self.blocking().lock_wait())
+            .await
+    }
+
+    /// As [`crate::Store::transaction_timeout`].
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub async fn transaction_timeout<D>(
+        &self,
+        documents: D,
+        wait: Duration,
+    ) -> Result<Transaction<D::Values>>
+    where
+        D: Documents,
+        D::Values: Send + 'static,
+    {
+        let store = self.blocking().clone();
+        begin(store, documents.targets(), D::parse, wait).await
+    }
+}
+
+async fn begin<V: Send + 'static>(
+    store: crate::Store,
+    targets: Vec<crate::Document<()>>,
+    parse: Parse<V>,
+    wait: Duration,
+) -> Result<Transaction<V>> {
+    let locked = async move { store.transaction_by(Net::Tasks, targets, parse, wait).await };
+    to_its_end(locked).await.map(Transaction)
+}
+
+impl<V> Transaction<V> {
+    /// As [`crate::Transaction::unlock`].
+    pub fn unlock(this: Self) -> V {
+        store::Transaction::unlock(this.0)
+    }
+
+    /// As [`crate::Transaction::on_lost`].
+    pub fn on_lost(this: &mut Self, hook: impl Fn(&LostLock) + Send + Sync + 'static) {
+        store::Transaction::on_lost(&mut this.0, hook);
+    }
+
+    /// As [`crate::Transaction::is_lost`].
+    #[must_use]
+    pub fn is_lost(this: &Self) -> bool {
+        store::Transaction::is_lost(&this.0)
+    }
+
+    /// As [`crate::Transaction::remaining`].
+    #[must_use]
+    pub fn remaining(this: &Self) -> Duration {
+        store::Transaction::remaining(&this.0)
+    }
+}
+
+impl<V: Values + Send + 'static> Transaction<V> {
+    /// As [`crate::Transaction::commit`].
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub async fn commit(
+        self,
+        tasks: impl IntoIterator<Item: AsRef<str>>,
+    ) -> Result<Outcome, TransactionError<V>> {
+        self.commit_with(Save::new().tasks(tasks)).await
+    }
+
+    /// As [`crate::Transaction::commit_with`].
+    ///
+    /// # Errors
+    ///
+    /// As there. A runtime that shuts down meanwhile gives no guard back.
+    pub async fn commit_with(self, save: Save) -> Result<Outcome, TransactionError<V>> {
+        let committed = to_its_end(async move { Ok(self.0.commit_by(save).await) });
+        match committed.await {
+            Ok(Ok(outcome)) => Ok(outcome),
+            Ok(Err(failed)) => {
+                let (error, transaction) = failed.into_parts();
+                Err(TransactionError::new(error, Some(Self(transaction))))
+            }
+            Err(gone) => Err(TransactionError::new(gone, None)),
+        }
+    }
+}
+
+impl<V> Deref for Transaction<V> {
+    type Target = V;
+
+    fn deref(&self) -> &V {
+        &self.0
+    }
+}
+
+impl<V> DerefMut for Transaction<V> {
+    fn deref_mut(&mut self) -> &mut V {
+        &mut self.0
+    }
+}
+
+impl<V: fmt::Debug> fmt::Debug for Transaction<V> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// A commit that failed before it changed anything: the error, and the guard back. All locks are still held, so the data is not lost and
+/// the commit may be tried again; dropping it, or turning it into an [`Error`] with `?`, lets them go.
+pub struct TransactionError<V>(Box<(Error, Option<Transaction<V>>)>);
+
+impl<V> TransactionError<V> {
+    fn new(error: Error, transaction: Option<Transaction<V>>) -> Self {
+        Self(Box::new((error, transaction)))
+    }
+
+    /// Why nothing was saved.
+    #[must_use]
+    pub fn error(&self) -> &Error {
+        &self.0.0
+    }
+
+    /// The error and the guard; `None` where the runtime shut down meanwhile.
+    pub fn into_parts(self) -> (Error, Option<Transaction<V>>) {
+        *self.0
+    }
+}
+
+impl<V> fmt::Debug for TransactionError<V> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("TransactionError")
+            .field(self.error())
+            .finish()
+    }
+}
+
+impl<V> fmt::Display for TransactionError<V> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self.error(), f)
+    }
+}
+
+impl<V> std::error::Error for TransactionError<V> {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.error().source()
+    }
+}
+
+/// Keeps the error and lets the locks go.
+impl<V> From<TransactionError<V>> for Error {
+    fn from(failed: TransactionError<V>) -> Self {
+        failed.0.0
+    }
+}
