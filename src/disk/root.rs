@@ -40,6 +40,12 @@ impl Root {
         Ok(root)
     }
 
+    /// Whether a look at a file may wait for another machine.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn is_on_network(&self) -> bool {
+        self.network
+    }
+
     /// The root may be open to others since these were made.
     fn share_own_folders(&self) {
         for name in [journal::FOLDER, OUTBOX_FOLDER] {

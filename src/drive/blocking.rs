@@ -41,6 +41,7 @@ pub(crate) fn drive_while<D, B>(
                     thread::sleep(pause);
                     Answer::Slept
                 }
+                Stop::Files(action) => backend.act(&action),
                 Stop::Listen(channel, pause) => match backend.listen(channel, pause) {
                     Ok(messages_come) => Answer::Heard(messages_come),
                     Err(e) => return ControlFlow::Continue(Err(e)),

@@ -32,21 +32,53 @@ pub(crate) trait Local {
 
     fn outbox(&mut self, action: &OutboxAction) -> Result<OutboxGot>;
 
+    /// Performs an action that is its own.
+    fn act(&mut self, action: &Action) -> Answer {
+        match action {
+            Action::Disk(place, action) => Answer::Disk(self.disk(place, action)),
+            Action::Outbox(action) => Answer::Outbox(self.outbox(action)),
+            _ => Answer::Disk(Err(mismatch("a run without a server"))),
+        }
+    }
+
     /// For runs that touch no file there is nothing to perform.
     fn disk(&mut self, _place: &Place, _action: &FileAction) -> Result<Got> {
         Err(mismatch("a run without files"))
     }
 }
 
-/// What a run waits for that no disk gives.
+/// Where a run stops.
 enum Stop<D> {
     Done(Result<D>),
+    /// At an action of a [`Local`].
+    Files(Action),
     Server(Op),
     Sleep(Duration),
     Listen(String, Duration),
 }
 
-/// Goes on with a run up to its end, or to an action that is not this machine's, or to the first one before which `is_on` breaks off.
+/// Resumes a run; where it stops then, unless `is_on` breaks off before its action.
+fn until_files<D, B>(
+    run: &mut Run<D>,
+    local: &mut impl Local,
+    answer: Option<Answer>,
+    is_on: &impl Fn() -> ControlFlow<B>,
+) -> ControlFlow<B, Stop<D>> {
+    let action = match run.resume(answer, local.now()) {
+        Step::Done(done) => return ControlFlow::Continue(Stop::Done(done)),
+        Step::Do(action) => action,
+    };
+    is_on()?;
+    local.begin(&action);
+    ControlFlow::Continue(match action {
+        Action::Server(op) => Stop::Server(op),
+        Action::Sleep(pause) => Stop::Sleep(pause),
+        Action::Listen(channel, pause) => Stop::Listen(channel, pause),
+        action @ (Action::Disk(..) | Action::Outbox(_)) => Stop::Files(action),
+    })
+}
+
+/// Resumes a run and performs what it does on files, up to where it stops for something else.
 fn go_on<D, B>(
     run: &mut Run<D>,
     local: &mut impl Local,
@@ -54,20 +86,9 @@ fn go_on<D, B>(
     is_on: &impl Fn() -> ControlFlow<B>,
 ) -> ControlFlow<B, Stop<D>> {
     loop {
-        let action = match run.resume(answer.take(), local.now()) {
-            Step::Done(done) => return ControlFlow::Continue(Stop::Done(done)),
-            Step::Do(action) => action,
-        };
-        is_on()?;
-        local.begin(&action);
-        answer = Some(match action {
-            Action::Disk(place, action) => Answer::Disk(local.disk(&place, &action)),
-            Action::Outbox(action) => Answer::Outbox(local.outbox(&action)),
-            Action::Server(op) => return ControlFlow::Continue(Stop::Server(op)),
-            Action::Sleep(pause) => return ControlFlow::Continue(Stop::Sleep(pause)),
-            Action::Listen(channel, pause) => {
-                return ControlFlow::Continue(Stop::Listen(channel, pause));
-            }
-        });
+        match until_files(run, local, answer, is_on)? {
+            Stop::Files(action) => answer = Some(local.act(&action)),
+            stop => return ControlFlow::Continue(stop),
+        }
     }
 }

@@ -372,10 +372,13 @@ impl<T: DeserializeOwned + Send + Sync + 'static> Document<T> {
         Ok(got.value)
     }
 
-    /// What was read before, where it is still the file's.
+    /// What was read before, where it is still the file's; not on a network file system, which may let a task wait.
     #[cfg(feature = "tokio")]
     pub(crate) fn read_hot(&self) -> Option<Arc<T>> {
         let (store, place) = (&self.store.0, &self.names.place);
+        if store.root.is_on_network() {
+            return None;
+        }
         let now = || {
             if let Some(trace) = &store.trace {
                 trace("disk.stat");

@@ -4,8 +4,11 @@
 //! It is a [`Connection`] as threads have it, opened by one, whose socket does not block from then on.
 
 use super::{Connection, ended_by_its_task, lost, take, timed_out};
-use crate::engine::{failure::Failure, wire::Packed};
-use redis::{RedisError, RedisResult, Value};
+use crate::{
+    engine::{failure::Failure, wire::Packed},
+    model::limits,
+};
+use redis::{RedisResult, Value};
 use std::{
     collections::VecDeque,
     io::{self, Write as _},
@@ -21,7 +24,7 @@ use tokio::{
 /// Requests that go out together at most: more wait until these are sent.
 const BATCH_BYTES: usize = 64 << 10;
 
-/// A handle on it. The connection is closed with the last one, once nothing is under way.
+/// A handle on it. The connection is closed with the last one, once all requests are sent.
 #[derive(Clone)]
 pub(in crate::engine) struct TaskLink {
     requests: mpsc::UnboundedSender<Request>,
@@ -82,6 +85,9 @@ impl TaskLink {
 
     /// A request whose future is dropped may have been sent; its replies are thrown away.
     pub(super) async fn exchange(&self, packed: &Packed) -> Result<Vec<Value>, Failure> {
+        if packed.count == 0 {
+            return Ok(Vec::new());
+        }
         let (reply, answer) = oneshot::channel();
         let request = Request {
             bytes: packed.bytes.clone(),
@@ -174,7 +180,8 @@ impl Driver {
     async fn turn(&mut self) -> RedisResult<bool> {
         let socket = Arc::clone(&self.socket);
         let is_sent = self.outgoing.is_empty() && self.flushed;
-        if self.is_over && is_sent && self.pending.is_empty() {
+        // Nobody waits for the replies any more, and what was to be done without one is sent.
+        if self.is_over && is_sent {
             return Ok(false);
         }
         tokio::select! {
@@ -215,13 +222,15 @@ impl Driver {
         while self.written < self.outgoing.len() {
             self.flushed = false;
             match self.connection.wire.write(&self.outgoing[self.written..]) {
-                Ok(0) => return Err(RedisError::from(io::Error::from(io::ErrorKind::WriteZero))),
+                // TLS has its fill of what the socket does not take; a socket itself never says so.
+                Ok(0) => return Ok(true),
                 Ok(n) => self.written += n,
                 Err(e) if would_block(&e) => return Ok(true),
                 Err(e) => return Err(e.into()),
             }
         }
         self.outgoing.clear();
+        self.outgoing.shrink_to(limits::WARM_BUFFER_BYTES);
         self.written = 0;
         match self.connection.wire.flush() {
             Ok(()) => {

@@ -122,7 +122,7 @@ impl Cluster {
                 ..Map::default()
             }),
             seeds: nodes,
-            refreshing: Turns::new(),
+            refreshing: Turns::new(config.patience()),
             first: AtomicUsize::new(0),
             stale: AtomicBool::new(true),
         })

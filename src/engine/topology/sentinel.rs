@@ -81,7 +81,7 @@ impl Sentinel {
             counters,
             sentinels: sentinels?,
             primary: RwLock::default(),
-            resolving: Turns::new(),
+            resolving: Turns::new(config.patience()),
             first: AtomicUsize::new(0),
         })
     }

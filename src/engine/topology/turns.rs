@@ -8,7 +8,7 @@ use crate::{
 use backon::ExponentialBackoff;
 use std::{
     sync::{Condvar, Mutex, MutexGuard, PoisonError},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 /// Single flight: one call asks; those that come meanwhile wait, and take what came of it, also where it is nothing: were each
@@ -19,6 +19,8 @@ use std::{
 #[derive(Debug)]
 pub(super) struct Turns {
     last: Mutex<Last>,
+    /// How long one waits for another's answer: who has the turn may itself wait for who waits here.
+    patience: Duration,
     /// A turn is over: for threads that wait, and for tasks.
     over: Condvar,
     #[cfg(feature = "tokio")]
@@ -44,8 +46,9 @@ struct Rest {
 }
 
 impl Turns {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(patience: Duration) -> Self {
         Self {
+            patience,
             last: Mutex::new(Last {
                 answer: Ok(()),
                 rest: None,
@@ -61,12 +64,13 @@ impl Turns {
     /// Awaits `ask` where it is this call's turn.
     pub(super) async fn take(&self, net: Net, ask: impl Future<Output = Result<()>>) -> Result<()> {
         match self.wait(net).await {
-            Some(answer) => answer,
-            None => {
+            Wait::Answered(answer) => answer,
+            Wait::Turn => {
                 let turn = Turn(self);
                 let answer = ask.await;
                 turn.ends_with(answer)
             }
+            Wait::Alone => ask.await,
         }
     }
 
@@ -76,45 +80,51 @@ impl Turns {
         last.under_way || last.counts()
     }
 
-    /// The last answer, where it counts or came meanwhile; `None` where it is the caller's turn.
-    async fn wait(&self, net: Net) -> Option<Result<()>> {
+    async fn wait(&self, net: Net) -> Wait {
         match net {
             Net::Threads => {
                 let last = self.lock();
                 let turns = last.turns;
                 let waited = self
                     .over
-                    .wait_while(last, |last| last.under_way && last.turns == turns);
-                let mut last = waited.unwrap_or_else(PoisonError::into_inner);
+                    .wait_timeout_while(last, self.patience, |last| last.is_awaited(turns));
+                let (mut last, _) = waited.unwrap_or_else(PoisonError::into_inner);
                 last.begin(turns)
             }
             #[cfg(feature = "tokio")]
             Net::Tasks => {
                 let turns = self.lock().turns;
-                loop {
-                    let mut notified = std::pin::pin!(self.is_over.notified());
-                    // From here on it is told.
-                    notified.as_mut().enable();
-                    if let Some(begun) = self.begin_unless_under_way(turns) {
-                        return begun;
+                let over = async {
+                    loop {
+                        let mut notified = std::pin::pin!(self.is_over.notified());
+                        // From here on it is told.
+                        notified.as_mut().enable();
+                        if !self.lock().is_awaited(turns) {
+                            return;
+                        }
+                        notified.await;
                     }
-                    notified.await;
-                }
+                };
+                // In either case it is looked at again.
+                let _ = tokio::time::timeout(self.patience, over).await;
+                self.lock().begin(turns)
             }
         }
-    }
-
-    /// `None` where somebody asks.
-    #[cfg(feature = "tokio")]
-    fn begin_unless_under_way(&self, turns: u64) -> Option<Option<Result<()>>> {
-        let mut last = self.lock();
-        let waits = last.under_way && last.turns == turns;
-        (!waits).then(|| last.begin(turns))
     }
 
     fn lock(&self) -> MutexGuard<'_, Last> {
         self.last.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// What a wait has come to.
+enum Wait {
+    /// The last answer counts still, or came meanwhile.
+    Answered(Result<()>),
+    /// It is the caller's turn.
+    Turn,
+    /// Somebody has it for too long.
+    Alone,
 }
 
 /// The turn of the one who asks. Its drop ends it without an answer.
@@ -140,13 +150,20 @@ impl Drop for Turn<'_> {
 }
 
 impl Last {
-    fn begin(&mut self, turns: u64) -> Option<Result<()>> {
+    /// Whether somebody has asked since before this turn, and asks still.
+    fn is_awaited(&self, turns: u64) -> bool {
+        self.under_way && self.turns == turns
+    }
+
+    fn begin(&mut self, turns: u64) -> Wait {
         if self.turns != turns || self.counts() {
-            return Some(self.answer.clone());
+            return Wait::Answered(self.answer.clone());
         }
-        // Several may have waited for one that ended without an answer.
-        self.under_way = true;
-        None
+        // Several may have waited for one that ended without an answer: the others wait for the first of them.
+        match std::mem::replace(&mut self.under_way, true) {
+            true => Wait::Alone,
+            false => Wait::Turn,
+        }
     }
 
     fn counts(&self) -> bool {
@@ -183,7 +200,7 @@ mod tests {
 
     #[test]
     fn an_answer_counts_for_a_moment_that_grows() {
-        let turns = Turns::new();
+        let turns = Turns::new(Duration::from_secs(60));
         let asked = AtomicU32::new(0);
         let nobody = async || {
             asked.fetch_add(1, SeqCst);
