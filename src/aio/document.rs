@@ -101,7 +101,7 @@ impl<T: DeserializeOwned + Send + 'static> Document<T> {
     pub async fn lock_timeout(&self, wait: Duration) -> Result<Locked<T>> {
         let document = self.0.clone();
         let locked = to_its_end(async move { document.lock_by(Net::Tasks, wait).await });
-        locked.await.map(Locked::from)
+        locked.await.map(Locked::of)
     }
 }
 
@@ -147,11 +147,8 @@ impl<T: DeserializeOwned + Send + Sync + 'static> Document<T> {
             return Ok(value);
         }
         let document = self.0.clone();
-        to_its_end(async move {
-            let read = tokio::task::spawn_blocking(move || document.read());
-            read.await.unwrap_or_else(|_| Err(super::gone()))
-        })
-        .await
+        // A load that has begun goes on.
+        super::ended(tokio::task::spawn_blocking(move || document.read()).await)
     }
 }
 

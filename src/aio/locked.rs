@@ -19,6 +19,11 @@ use std::{
 pub struct Locked<T>(store::Locked<T>);
 
 impl<T> Locked<T> {
+    /// One that a task has taken.
+    pub(super) fn of(locked: store::Locked<T>) -> Self {
+        Self(locked)
+    }
+
     /// As [`crate::Locked::unlock`].
     pub fn unlock(this: Self) -> T {
         store::Locked::unlock(this.0)
@@ -79,12 +84,6 @@ impl<T: Serialize + Send + 'static> Locked<T> {
             }
             Err(gone) => Err(SaveError::new(gone, None)),
         }
-    }
-}
-
-impl<T> From<store::Locked<T>> for Locked<T> {
-    fn from(locked: store::Locked<T>) -> Self {
-        Self(locked)
     }
 }
 

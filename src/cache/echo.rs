@@ -160,23 +160,28 @@ impl Echo {
     /// To be held while the operation is on its way, and until it is kept: no round deletes what a commit sets meanwhile. Waits
     /// for a request that is just deleting the same keys.
     pub(super) fn on_its_way(&self, op: &Op) -> OnItsWay<'_> {
-        let keys = match op {
-            Op::Commit(op) => op.own.iter().map(|own| own.entry.value.clone()).collect(),
-            _ => Vec::new(),
-        };
+        let keys = own_keys(op);
         if !keys.is_empty() {
-            let is_sent = |kept: &mut Kept| {
-                let sending = kept.round.as_ref().map(|round| &round.sending);
-                sending.is_some_and(|sending| keys.iter().any(|key| sending.contains(key)))
-            };
-            let kept = self.sent.wait_while(self.lock(), is_sent);
-            let mut kept = kept.unwrap_or_else(PoisonError::into_inner);
-            kept.committing.extend_from_slice(&keys);
-            if let Some(round) = &mut kept.round {
-                round.spared.extend(keys.iter().cloned());
-            }
+            let kept = self
+                .sent
+                .wait_while(self.lock(), |kept| kept.is_sending(&keys));
+            kept.unwrap_or_else(PoisonError::into_inner).set_out(&keys);
         }
         OnItsWay { echo: self, keys }
+    }
+
+    /// The same where it need not be waited for.
+    #[cfg(feature = "tokio")]
+    pub(super) fn on_its_way_now(&self, op: &Op) -> Option<OnItsWay<'_>> {
+        let keys = own_keys(op);
+        if !keys.is_empty() {
+            let mut kept = self.lock();
+            if kept.is_sending(&keys) {
+                return None;
+            }
+            kept.set_out(&keys);
+        }
+        Some(OnItsWay { echo: self, keys })
     }
 
     /// Begins a round, before servers are asked who they are: what is kept from now on is for the next one.
@@ -195,6 +200,30 @@ impl Echo {
 
     fn lock(&self) -> MutexGuard<'_, Kept> {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Kept {
+    /// Whether one of them is being deleted just now.
+    fn is_sending(&self, keys: &[Substr]) -> bool {
+        let sending = self.round.as_ref().map(|round| &round.sending);
+        sending.is_some_and(|sending| keys.iter().any(|key| sending.contains(key)))
+    }
+
+    /// Commits of these set out.
+    fn set_out(&mut self, keys: &[Substr]) {
+        self.committing.extend_from_slice(keys);
+        if let Some(round) = &mut self.round {
+            round.spared.extend(keys.iter().cloned());
+        }
+    }
+}
+
+/// Those that it sets.
+fn own_keys(op: &Op) -> Vec<Substr> {
+    match op {
+        Op::Commit(op) => op.own.iter().map(|own| own.entry.value.clone()).collect(),
+        _ => Vec::new(),
     }
 }
 

@@ -234,7 +234,7 @@ impl Cache {
 
     #[cfg(feature = "tokio")]
     pub(crate) async fn perform_in_task(&self, op: Op) -> Result<Reply, Fault> {
-        let on_its_way = self.0.replayer.on_its_way(&op);
+        let on_its_way = self.0.replayer.on_its_way_in_task(&op).await;
         let done = self.0.engine.perform_in_task(&op).await?;
         self.0.replayer.follow(op, done.by);
         drop(on_its_way);

@@ -136,6 +136,17 @@ impl Replayer {
         self.shared.echo.on_its_way(op)
     }
 
+    /// The same in a task.
+    #[cfg(feature = "tokio")]
+    pub(super) async fn on_its_way_in_task(&self, op: &Op) -> OnItsWay<'_> {
+        loop {
+            match self.shared.echo.on_its_way_now(op) {
+                Some(on_its_way) => return on_its_way,
+                None => tokio::time::sleep(limits::ECHO_PAUSE).await,
+            }
+        }
+    }
+
     /// Remembers what a successful operation changed on that server, and lets the thread look where the server may be another
     /// one than before.
     pub(super) fn follow(&self, op: Op, by: Option<RunId>) {

@@ -2,10 +2,9 @@
 //! itself.
 
 use super::{
-    door::Door,
     link::{Link, TaskLink},
     net::Sharing,
-    node::Cause,
+    node::{Cause, Node},
     pool::Slot,
     refusal::unavailable,
     run_id::Identity,
@@ -14,7 +13,7 @@ use crate::model::{Effect, Error};
 use std::{
     ops::{Deref, DerefMut},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
+    time::{Duration, Instant},
 };
 use tokio::sync::{Semaphore, SemaphorePermit};
 
@@ -33,6 +32,9 @@ struct State {
     idle: Vec<Slot>,
     /// The last connection was lost.
     failed: bool,
+    /// How often the shared one was to be opened, and what went wrong the last time.
+    tries: u64,
+    refused: Option<(Error, Cause)>,
 }
 
 impl Links {
@@ -58,42 +60,16 @@ impl Links {
             Sharing::Own => state.idle.pop(),
         }
         .unwrap_or_default();
-        slot.failed |= slot.connection.is_none() && state.failed;
+        let was = task_link(&slot).cloned();
         drop(state);
         slot.close_if_old();
-        let was = task_link(&slot).cloned();
+        slot.failed |= slot.connection.is_none() && self.lock().failed;
         Some(Taken {
             slot,
             links: self,
             was,
             permit,
         })
-    }
-
-    /// Opens a connection for a slot that has none; where tasks share it, one for all of them.
-    pub(super) async fn connect(
-        &self,
-        door: &Arc<Door>,
-        sharing: Sharing,
-    ) -> Result<Link, (Error, Cause)> {
-        if sharing == Sharing::Own {
-            return open(door).await.map(Link::Task);
-        }
-        let before = self.shared();
-        let _one = self.connecting.lock().await;
-        match self.shared() {
-            // Somebody was faster.
-            Some(link) if before.as_ref().is_none_or(|before| !before.is_same(&link)) => {
-                Ok(Link::Task(link))
-            }
-            _ => {
-                let link = open(door).await?;
-                let mut state = self.lock();
-                state.failed = false;
-                state.shared = Some(Slot::of(Link::Task(link.clone()), Identity::Unasked));
-                Ok(Link::Task(link))
-            }
-        }
     }
 
     fn shared(&self) -> Option<TaskLink> {
@@ -112,7 +88,7 @@ impl State {
         let shared = self.shared.as_ref()?;
         let (_, identity) = shared.connection.as_ref()?;
         let mut slot = Slot::of(Link::Task(task_link(shared)?.clone()), identity.clone());
-        slot.opened = shared.opened;
+        (slot.opened, slot.used) = (shared.opened, shared.used);
         Some(slot)
     }
 }
@@ -125,13 +101,21 @@ fn task_link(slot: &Slot) -> Option<&TaskLink> {
 }
 
 /// By a thread that may block: it looks the name up, and asks the program for credentials.
-async fn open(door: &Arc<Door>) -> Result<TaskLink, (Error, Cause)> {
-    let door = Arc::clone(door);
+async fn open(node: &Node, again: bool) -> Result<TaskLink, (Error, Cause)> {
+    if again {
+        node.connects_again();
+    }
+    let door = Arc::clone(node.door());
     let patience = door.response_timeout();
-    let opened = tokio::task::spawn_blocking(move || door.open()).await;
-    let gone = |why: String| (unavailable(why, Effect::None), Cause::Unreached);
-    let connection = opened.map_err(|e| gone(format!("the runtime has shut down: {e}")))??;
-    TaskLink::spawn(connection, patience).map_err(|e| gone(e.to_string()))
+    let opening = tokio::task::spawn_blocking(move || door.open());
+    let gone = |why: &str| (unavailable(why.to_owned(), Effect::None), Cause::Unreached);
+    // A thread for it may have to be waited for as long as a connection.
+    let connection = match tokio::time::timeout(2 * node.patience(), opening).await {
+        Ok(Ok(opened)) => opened?,
+        Ok(Err(_)) => return Err(gone("the runtime has shut down")),
+        Err(_) => return Err(gone("no thread of the runtime's was free to connect")),
+    };
+    TaskLink::spawn(connection, patience).map_err(|e| gone(&e.to_string()))
 }
 
 /// A slot in use; its drop gives it back.
@@ -151,6 +135,51 @@ impl Taken<'_> {
             Link::Task(link) => Some(link.clone()),
             Link::Thread(_) => None,
         };
+    }
+
+    /// Opens a connection; where tasks share it, one for all of them. Those that come while one opens it take what came of that,
+    /// also where it is nothing.
+    pub(super) async fn connect(
+        &mut self,
+        node: &Node,
+        again: bool,
+    ) -> Result<Link, (Error, Cause)> {
+        let links = self.links;
+        if self.permit.is_some() {
+            let link = open(node, again).await?;
+            links.lock().failed = false;
+            return Ok(Link::Task(link));
+        }
+        let tries = links.lock().tries;
+        let _one = tokio::time::timeout(node.patience(), links.connecting.lock()).await;
+        // Any but the one that was lost.
+        if let Some(link) = links.shared().filter(|link| !self.was(link)) {
+            return Ok(Link::Task(link));
+        }
+        {
+            let state = links.lock();
+            if let Some(refused) = state.refused.as_ref().filter(|_| state.tries != tries) {
+                return Err(refused.clone());
+            }
+        }
+        let opened = open(node, again).await;
+        let mut state = links.lock();
+        state.tries += 1;
+        match opened {
+            Ok(link) => {
+                (state.failed, state.refused) = (false, None);
+                state.shared = Some(Slot::of(Link::Task(link.clone()), Identity::Unasked));
+                Ok(Link::Task(link))
+            }
+            Err(refused) => {
+                state.refused = Some(refused.clone());
+                Err(refused)
+            }
+        }
+    }
+
+    fn was(&self, link: &TaskLink) -> bool {
+        self.was.as_ref().is_some_and(|was| was.is_same(link))
     }
 }
 
@@ -172,11 +201,14 @@ impl Drop for Taken<'_> {
     fn drop(&mut self) {
         let slot = std::mem::take(&mut self.slot);
         let mut state = self.links.lock();
-        state.failed |= slot.failed;
         match &self.permit {
             // One whose future was dropped has none: what it left on the connection is not known.
-            Some(_) if slot.connection.is_some() => state.idle.push(slot.given_back()),
-            Some(_) => {}
+            Some(_) => {
+                state.failed |= slot.failed;
+                if slot.connection.is_some() {
+                    state.idle.push(slot.given_back());
+                }
+            }
             None => state.give_back(slot, self.was.as_ref()),
         }
     }
@@ -195,8 +227,10 @@ impl State {
         if let Some((Link::Task(link), identity)) = slot.connection {
             if is_same(Some(&link)) {
                 shared.connection = Some((Link::Task(link), identity));
+                shared.used = Some(Instant::now());
             }
         } else if (slot.failed || slot.is_given_up) && is_same(was) {
+            self.failed |= slot.failed;
             self.shared = None;
         }
     }

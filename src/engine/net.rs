@@ -94,19 +94,22 @@ impl Net {
         }
     }
 
-    /// For a slot that has none.
+    /// A connection for a slot that has none; `again` where the last one failed.
     pub(super) async fn connect(
         self,
         node: &Node,
-        sharing: Sharing,
+        slot: &mut Taken<'_>,
+        again: bool,
     ) -> Result<Link, (Error, Cause)> {
-        match self {
-            Self::Threads => {
-                let _ = sharing;
+        match slot {
+            Taken::Thread(_) => {
+                if again {
+                    node.connects_again();
+                }
                 node.door().open().map(Link::Thread)
             }
             #[cfg(feature = "tokio")]
-            Self::Tasks => node.links().connect(node.door(), sharing).await,
+            Taken::Task(taken) => taken.connect(node, again).await,
         }
     }
 

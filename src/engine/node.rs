@@ -9,7 +9,7 @@ use super::{
     counters::Counters,
     door::Door,
     failure::Failure,
-    link::{Connection, Link},
+    link::Connection,
     net::{Net, Sharing},
     peer::Peer,
     pool::Pool,
@@ -19,7 +19,7 @@ use super::{
     session::Session,
 };
 use crate::{
-    model::{Effect, Error, Result, limits},
+    model::{Effect, Result, limits},
     op::Fault,
 };
 use redis::Value;
@@ -39,7 +39,8 @@ pub(super) enum Asking {
 pub(super) trait Work: Send {
     type Done: Send;
 
-    fn sharing(&self, _: &Node) -> Sharing {
+    /// Asked before each run.
+    fn sharing(&mut self, _: &Node) -> Sharing {
         Sharing::Shared
     }
 
@@ -70,7 +71,7 @@ pub(super) struct Miss {
 }
 
 /// Whether another server may be the one to ask.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) enum Cause {
     /// No connection was to be had.
     Unreached,
@@ -155,12 +156,10 @@ impl Node {
         let mut failure = None;
         for _ in 0..limits::SEND_ATTEMPTS {
             let reused = slot.connection.is_some();
+            let again = failure.is_some() || slot.failed;
             let (connection, identity) = match slot.connection.take() {
                 Some(known) => known,
-                None => match self
-                    .connect(net, sharing, failure.is_some() || slot.failed)
-                    .await
-                {
+                None => match net.connect(self, &mut slot, again).await {
                     Ok(link) => {
                         slot.uses(&link);
                         (link, Identity::Unasked)
@@ -239,18 +238,11 @@ impl Node {
         Err(Miss::new(Fault::Unknown(error), Cause::Lost))
     }
 
-    async fn connect(
-        &self,
-        net: Net,
-        sharing: Sharing,
-        again: bool,
-    ) -> Result<Link, (Error, Cause)> {
-        if again {
-            self.peer.counters().count_reconnect();
-            self.peer.may_be_another_run();
-            log::info!("{}: connecting again", self.shown_url());
-        }
-        net.connect(self, sharing).await
+    /// A connection is about to be opened in place of one that failed.
+    pub(super) fn connects_again(&self) {
+        self.peer.counters().count_reconnect();
+        self.peer.may_be_another_run();
+        log::info!("{}: connecting again", self.shown_url());
     }
 
     /// A connection of the caller's own for messages, whose reads give up soon. By RESP3, where they are told from replies.

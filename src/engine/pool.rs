@@ -30,7 +30,7 @@ pub(super) struct Slot {
     /// When it was opened.
     pub(super) opened: Option<Instant>,
     /// When it came back.
-    used: Option<Instant>,
+    pub(super) used: Option<Instant>,
     /// Its last connection was lost.
     pub(super) failed: bool,
     /// Its last connection is of no use.

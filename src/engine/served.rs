@@ -179,7 +179,7 @@ struct Boot<'a>(&'a ServerEngine);
 impl Work for Boot<'_> {
     type Done = Arc<Booted>;
 
-    fn sharing(&self, _: &Node) -> Sharing {
+    fn sharing(&mut self, _: &Node) -> Sharing {
         Sharing::Own
     }
 
@@ -213,6 +213,8 @@ struct Perform<'a> {
     engine: &'a ServerEngine,
     op: &'a Op,
     call: Option<Call<'a>>,
+    /// What the server was found to be, where the connection is shared.
+    booted: Option<Arc<Booted>>,
     /// Whether the boot is done.
     ready: bool,
     /// Whether anything that writes has left.
@@ -222,18 +224,25 @@ struct Perform<'a> {
 impl Work for Perform<'_> {
     type Done = Taken;
 
-    fn sharing(&self, node: &Node) -> Sharing {
+    fn sharing(&mut self, node: &Node) -> Sharing {
         let is_plain = self.call.is_none();
         let stays = match self.op {
             Op::Commit(op) => op.wait.is_some() || size(op) > limits::SHARED_BYTES,
+            Op::Fill(op) => op.bytes.len() > limits::SHARED_BYTES,
             Op::Holders(op) => op.within.is_some(),
             _ => false,
         };
         let booted = node.booted();
-        match booted.as_deref().map(|booted| &booted.mode) {
-            _ if stays || node.has_lock_database() => Sharing::Own,
-            None | Some(Mode::Watch) if !is_plain => Sharing::Own,
-            _ => Sharing::Shared,
+        let own = match booted.as_deref().map(|booted| &booted.mode) {
+            _ if stays || node.has_lock_database() => true,
+            None | Some(Mode::Watch) => !is_plain,
+            Some(_) => false,
+        };
+        // A boot that others forget meanwhile holds for this run: another one might find that it needs a connection of its own.
+        self.booted = booted.filter(|_| !own);
+        match own {
+            true => Sharing::Own,
+            false => Sharing::Shared,
         }
     }
 
@@ -245,7 +254,10 @@ impl Work for Perform<'_> {
             let reply = reply.map_err(|failed| last_try(failed, op))?;
             return Ok(Taken { reply, by: None });
         };
-        let booted = self.engine.booted(node, session).await?;
+        let booted = match &self.booted {
+            Some(booted) => Arc::clone(booted),
+            None => self.engine.booted(node, session).await?,
+        };
         self.ready = true;
         booted.room.check(op)?;
         let by = match op.is_echoed() {
@@ -282,6 +294,7 @@ impl ServerEngine {
             engine: self,
             op,
             call: Call::new(op),
+            booted: None,
             ready: false,
             sent: false,
         };

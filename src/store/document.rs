@@ -7,7 +7,7 @@ use super::{
 };
 use crate::{
     disk::{Session, digest},
-    drive::nested::{self, Load},
+    drive::nested::{self, Begun, Load},
     engine::{Net, at_once},
     json,
     model::{BoxError, Bytes, Error, Result, error::Kind, token},
@@ -310,19 +310,22 @@ impl<T: Serialize + DeserializeOwned> Document<T> {
         change: impl FnOnce(&mut T) -> Result<R, BoxError>,
     ) -> Result<(R, Outcome)> {
         self.may_be_locked()?;
-        at_once(self.change_under_lock(Net::Threads, save, change))
+        at_once(self.change_under_lock(Net::Threads, save, || None, change))
     }
 
+    /// `begin` tells what this thread does while the caller's code runs.
     pub(super) async fn change_under_lock<R>(
         &self,
         net: Net,
         save: Save,
+        begin: impl FnOnce() -> Option<Begun>,
         change: impl FnOnce(&mut T) -> Result<R, BoxError>,
     ) -> Result<(R, Outcome)> {
         let wait = self.store.0.lock_wait;
         let (mut hold, bytes) = self.take(net, wait, Expect::Document).await?;
         let bytes = bytes.unwrap_or_default();
         let (result, bytes) = {
+            let _begun = begin();
             let mut value = hold.parse(&bytes)?;
             hold = hold.outer_of(&bytes);
             let result = change(&mut value).map_err(|e| Error::new(Kind::Caller(e)))?;

@@ -3,7 +3,7 @@
 use super::{Document, Save};
 use crate::{
     disk::Session,
-    drive::nested::{self, Load},
+    drive::nested::{self, Begun, Load},
     engine::{Net, at_once},
     json::{self, Outer},
     model::{BoxError, Error, Result, error::Kind, limits},
@@ -100,12 +100,6 @@ impl<T: Serialize + DeserializeOwned> Document<T> {
     ) -> Result<(R, Outcome)> {
         let inner = &self.store().0;
         let document = &self.names().document;
-        let mut change = |value: &mut T| {
-            let (owner, kind) = self.updating();
-            let name = document.clone();
-            let _begun = Load { owner, kind, name }.begin();
-            change(value)
-        };
         let mut pauses = ExponentialBuilder::new()
             .with_min_delay(limits::UPDATE_PAUSE_MIN)
             .with_max_delay(limits::UPDATE_PAUSE_MAX)
@@ -124,7 +118,8 @@ impl<T: Serialize + DeserializeOwned> Document<T> {
                 done => return done,
             };
             if lock && inner.has_locks {
-                return self.change_under_lock(net, save, change).await;
+                let begin = || Some(self.begin_update());
+                return self.change_under_lock(net, save, begin, change).await;
             }
             if tries < limits::UPDATE_TRIES {
                 let pause = pauses.next().unwrap_or(limits::UPDATE_PAUSE_MAX);
@@ -148,6 +143,7 @@ impl<T: Serialize + DeserializeOwned> Document<T> {
         let read = protocol::read::to_change(names.document.clone(), names.place.clone());
         let found = store.drive_by(net, &mut files, read).await?;
         let (result, bytes) = {
+            let _begun = self.begin_update();
             let mut value = json::parse(&names.document, &found.bytes)?;
             let result = change(&mut value).map_err(|e| Error::new(Kind::Caller(e)))?;
             let outer = Outer::of(&found.bytes);
@@ -173,6 +169,13 @@ impl<T: Serialize + DeserializeOwned> Document<T> {
 }
 
 impl<T> Document<T> {
+    /// From here to the drop this thread updates the document: the caller's code may be about to update it too.
+    fn begin_update(&self) -> Begun {
+        let (owner, kind) = self.updating();
+        let name = self.names().document.clone();
+        Load { owner, kind, name }.begin()
+    }
+
     fn updating(&self) -> (usize, TypeId) {
         (
             Arc::as_ptr(&self.store().0) as usize,
