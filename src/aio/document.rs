@@ -1,6 +1,6 @@
 use super::{Locked, to_its_end};
 use crate::{
-    engine::Net,
+    engine::{Net, joined},
     model::{BoxError, Result},
     protocol::Outcome,
     store::Save,
@@ -148,7 +148,7 @@ impl<T: DeserializeOwned + Send + Sync + 'static> Document<T> {
         }
         let document = self.0.clone();
         // A load that has begun goes on.
-        super::ended(tokio::task::spawn_blocking(move || document.read()).await)
+        joined(tokio::task::spawn_blocking(move || document.read()).await)
     }
 }
 

@@ -26,27 +26,11 @@ pub use locked::{Locked, SaveError};
 pub use store::Store;
 pub use transaction::{Transaction, TransactionError};
 
-use crate::model::{Effect, Error, Result, error::Kind};
-use std::panic;
-use tokio::task::JoinError;
+use crate::{engine::Net, model::Result};
 
 /// Runs it in a task of its own, to its end, whether or not somebody waits for it.
 async fn to_its_end<R: Send + 'static>(
     run: impl Future<Output = Result<R>> + Send + 'static,
 ) -> Result<R> {
-    ended(tokio::spawn(run).await)
-}
-
-/// What came of it. Where the runtime has shut down, what had begun may have been done.
-fn ended<R>(done: Result<Result<R>, JoinError>) -> Result<R> {
-    match done {
-        Ok(done) => done,
-        Err(e) => match e.try_into_panic() {
-            Ok(cause) => panic::resume_unwind(cause),
-            Err(_) => {
-                let why = "the runtime has shut down".to_owned();
-                Err(Error::new(Kind::Internal(why)).effect_is(Effect::Unknown))
-            }
-        },
-    }
+    Net::Tasks.to_its_end(run).await
 }

@@ -1,6 +1,8 @@
 //! Invalidating around a change of any other source of truth.
 
 use super::{Cache, Task};
+#[cfg(feature = "tokio")]
+use crate::engine::joined;
 use crate::{
     engine::{Net, at_once},
     model::{BoxError, Error, Result, error::Kind, token},
@@ -69,24 +71,21 @@ impl Cache {
         params: &Params,
         change: impl FnOnce() -> F,
     ) -> Result<(R, CacheOutcome)> {
-        let around = Around::begin(
-            self,
-            net,
-            Scope {
-                what: "an invalidation around a change".to_owned(),
-                steps: self.steps(self.entries(keys))?,
-                raises: Vec::new(),
-                lock: None,
-                release: false,
-                params: params.clone(),
-                token: token::hex_128()?,
-                mark_ttl: self.mark_ttl(),
-            },
-        )
-        .await?;
+        let scope = Scope {
+            what: "an invalidation around a change".to_owned(),
+            steps: self.steps(self.entries(keys))?,
+            raises: Vec::new(),
+            lock: None,
+            release: false,
+            params: params.clone(),
+            token: token::hex_128()?,
+            mark_ttl: self.mark_ttl(),
+        };
+        let begin = Around::begin(self.clone(), net, scope);
+        let around = net.to_its_end(begin).await?;
         // Should it panic, or never come to its end, dropping `around` ends it.
         let changed = change().await;
-        let outcome = around.end().await?;
+        let outcome = net.to_its_end(around.end()).await?;
         match changed {
             Ok(result) => Ok((result, outcome)),
             Err(e) => Err(Error::new(Kind::Caller(e))),
@@ -95,16 +94,17 @@ impl Cache {
 }
 
 /// What is marked while the caller changes its truth. It ends when this is dropped, at the latest.
-struct Around<'a> {
-    cache: &'a Cache,
+struct Around {
+    cache: Cache,
     net: Net,
     /// `None` once it has ended. A renewal holds it while it marks, so that none comes after the end.
     intent: Arc<Mutex<Option<Intent>>>,
-    renewal: Task,
+    /// `None` once it is ended.
+    renewal: Option<Task>,
 }
 
-impl<'a> Around<'a> {
-    async fn begin(cache: &'a Cache, net: Net, scope: Scope) -> Result<Self> {
+impl Around {
+    async fn begin(cache: Cache, net: Net, scope: Scope) -> Result<Self> {
         let begun = cache.drive_by(net, around::begin(scope)).await?;
         let intent = Arc::new(Mutex::new(Some(begun)));
         let shared = Arc::clone(&intent);
@@ -121,12 +121,19 @@ impl<'a> Around<'a> {
             cache,
             net,
             intent,
-            renewal,
+            renewal: Some(renewal),
         })
     }
 
-    async fn end(&self) -> Result<CacheOutcome> {
-        let Some(intent) = self.take() else {
+    async fn end(mut self) -> Result<CacheOutcome> {
+        let take = self.take();
+        let taken = match self.net {
+            Net::Threads => take(),
+            // A renewal may be on its way.
+            #[cfg(feature = "tokio")]
+            Net::Tasks => joined(tokio::task::spawn_blocking(|| Ok(take())).await)?,
+        };
+        let Some(intent) = taken else {
             return Ok(CacheOutcome::Invalidated { removed: 0 });
         };
         let what = intent.scope().what.clone();
@@ -135,19 +142,25 @@ impl<'a> Around<'a> {
         Ok(outcome)
     }
 
-    /// `None` once it has ended.
-    fn take(&self) -> Option<Intent> {
-        self.renewal.cancel();
-        let mut intent = self.intent.lock().unwrap_or_else(PoisonError::into_inner);
-        intent.take()
+    /// Ends the renewals, and takes what they renew, once the last one is over.
+    fn take(&mut self) -> impl FnOnce() -> Option<Intent> + Send + 'static {
+        let (renewal, intent) = (self.renewal.take(), Arc::clone(&self.intent));
+        move || {
+            renewal?.cancel();
+            let mut intent = intent.lock().unwrap_or_else(PoisonError::into_inner);
+            intent.take()
+        }
     }
 }
 
-impl Drop for Around<'_> {
+impl Drop for Around {
     fn drop(&mut self) {
-        let Some(intent) = self.take() else { return };
-        let cache = self.cache.clone();
+        if self.renewal.is_none() {
+            return;
+        }
+        let (take, cache) = (self.take(), self.cache.clone());
         let end = move || {
+            let Some(intent) = take() else { return };
             let what = intent.scope().what.clone();
             match cache.drive(around::end(intent)) {
                 Ok(outcome) => cache.note(&what, &outcome),

@@ -9,8 +9,8 @@ use crate::{
 use std::{sync::Arc, time::Duration};
 
 /// A lease that this reader has. It goes back when this is dropped without a fill: the loader failed or panicked.
-pub(super) struct Held<'a> {
-    cache: &'a Cache,
+pub(super) struct Held {
+    cache: Cache,
     net: Net,
     entry: Entry,
     token: String,
@@ -18,9 +18,9 @@ pub(super) struct Held<'a> {
     filled: bool,
 }
 
-impl<'a> Held<'a> {
+impl Held {
     /// Renews the lease from now on, three times in its life, until it turns out to be lost.
-    pub(super) fn new(cache: &'a Cache, net: Net, entry: Entry, token: String) -> Self {
+    pub(super) fn new(cache: Cache, net: Net, entry: Entry, token: String) -> Self {
         let ttl = cache.0.lease_ttl;
         let extended = (entry.clone(), token.clone());
         // Weak, so that a job that waits keeps nothing alive.
@@ -41,11 +41,17 @@ impl<'a> Held<'a> {
         }
     }
 
-    pub(super) async fn fill(mut self, value: &Bytes, ttl: Duration) -> Result<load::Filled> {
+    /// Sets the entry and gives the lease back.
+    pub(super) async fn fill(self, value: &Bytes, ttl: Duration) -> Result<load::Filled> {
+        let (net, value) = (self.net, value.clone());
+        net.to_its_end(self.fill_now(value, ttl)).await
+    }
+
+    async fn fill_now(mut self, value: Bytes, ttl: Duration) -> Result<load::Filled> {
         self.renewal.cancel();
         self.filled = true;
         let (entry, token) = (self.entry.clone(), self.token.clone());
-        let filled = load::finish(entry, token, value.clone(), ttl);
+        let filled = load::finish(entry, token, value, ttl);
         let filled = self.cache.drive_by(self.net, filled).await?;
         let counters = self.cache.counters();
         match filled {
@@ -57,7 +63,7 @@ impl<'a> Held<'a> {
     }
 }
 
-impl Drop for Held<'_> {
+impl Drop for Held {
     fn drop(&mut self) {
         self.renewal.cancel();
         if !self.filled {

@@ -41,6 +41,13 @@ struct Target {
     ttl: Duration,
 }
 
+/// How a load begins.
+enum Begun {
+    Found(Arc<[u8]>),
+    Leased { early: bool, held: Held },
+    Unleased,
+}
+
 impl Cache {
     /// The value, where the server has one that was filled by this library. It is not compared with any file: for documents
     /// there is [`Document::read`](crate::Document::read).
@@ -125,20 +132,16 @@ impl Cache {
         };
         let early = self.0.lives.early(target.ttl);
         let claim = self.claim(target.entry.clone(), wait, early)?;
-        let begun = self.drive_by(net, load::begin(claim)).await?;
-        let is_early = matches!(begun, load::Begun::Early(_));
-        let held = match begun {
-            load::Begun::Found(value) => {
+        let (is_early, held) = match net.to_its_end(self.clone().begin(net, claim)).await? {
+            Begun::Found(value) => {
                 self.counters().hits.add();
                 return Ok(value);
             }
-            load::Begun::Leased(token) | load::Begun::Early(token) => {
-                Some(Held::new(self, net, target.entry.clone(), token))
-            }
-            load::Begun::Unleased if for_itself => {
+            Begun::Leased { early, held } => (early, Some(held)),
+            Begun::Unleased if for_itself => {
                 return Err(nested::refused(&target.entry.value));
             }
-            load::Begun::Unleased => None,
+            Begun::Unleased => (false, None),
         };
         self.counters().loads.add();
         let name = target.entry.value.to_string();
@@ -165,6 +168,21 @@ impl Cache {
             held.fill(&value, self.entry_life(target.ttl)).await?;
         }
         Ok(value)
+    }
+
+    /// A lease that comes is held from then on: where nobody waits for it any more, it is given back.
+    async fn begin(self, net: Net, claim: load::Claim) -> Result<Begun> {
+        let entry = claim.entry.clone();
+        let begun = self.drive_by(net, load::begin(claim)).await?;
+        let early = matches!(begun, load::Begun::Early(_));
+        Ok(match begun {
+            load::Begun::Found(value) => Begun::Found(value),
+            load::Begun::Leased(token) | load::Begun::Early(token) => Begun::Leased {
+                early,
+                held: Held::new(self, net, entry, token),
+            },
+            load::Begun::Unleased => Begun::Unleased,
+        })
     }
 
     /// The entry that could not be loaded anew, where it is still there. Not what was found before the load, which may have
@@ -218,7 +236,7 @@ impl Cache {
         let load::Begun::Leased(token) = self.drive_by(net, load::take(claim)).await? else {
             return Ok(PutOutcome::Refused);
         };
-        let held = Held::new(self, net, target.entry, token);
+        let held = Held::new(self.clone(), net, target.entry, token);
         let filled = held.fill(&value, self.entry_life(target.ttl)).await?;
         Ok(match filled {
             load::Filled::Set => PutOutcome::Set,

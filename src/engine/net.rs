@@ -6,7 +6,9 @@ use super::{
     node::{Cause, Node},
     pool::{self, Slot},
 };
-use crate::model::Error;
+#[cfg(feature = "tokio")]
+use crate::model::{Effect, error::Kind};
+use crate::model::{Error, Result};
 use std::{
     ops::{Deref, DerefMut},
     pin::pin,
@@ -113,12 +115,39 @@ impl Net {
         }
     }
 
+    /// For what may leave something behind: a task's goes on in one of its own, whether or not somebody waits for it.
+    pub(crate) async fn to_its_end<R: Send + 'static>(
+        self,
+        run: impl Future<Output = Result<R>> + Send + 'static,
+    ) -> Result<R> {
+        match self {
+            Self::Threads => run.await,
+            #[cfg(feature = "tokio")]
+            Self::Tasks => joined(tokio::spawn(run).await),
+        }
+    }
+
     pub(crate) async fn sleep(self, pause: Duration) {
         match self {
             Self::Threads => thread::sleep(pause),
             #[cfg(feature = "tokio")]
             Self::Tasks => tokio::time::sleep(pause).await,
         }
+    }
+}
+
+/// What a task has come to. Where the runtime has shut down, what had begun may have been done.
+#[cfg(feature = "tokio")]
+pub(crate) fn joined<R>(done: Result<Result<R>, tokio::task::JoinError>) -> Result<R> {
+    match done {
+        Ok(done) => done,
+        Err(e) => match e.try_into_panic() {
+            Ok(cause) => std::panic::resume_unwind(cause),
+            Err(_) => {
+                let why = Kind::Internal("the runtime has shut down".to_owned());
+                Err(Error::new(why).effect_is(Effect::Unknown))
+            }
+        },
     }
 }
 
