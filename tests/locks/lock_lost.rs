@@ -2,12 +2,13 @@
 
 use super::keep_alive::{TTL, delete, is_told, lock_key, telling};
 use crate::support::{self, Climate, RUN, World, child, committed, given, on_every_server, until};
-use cachetx::{Locked, Store, testing::MemoryServer};
+use cachetx::{Document, Locked, Store, testing::MemoryServer};
 use rustix::process::Signal;
 use std::{
     io::{BufRead as _, BufReader, Write as _},
+    path::Path,
     process::Child,
-    sync::mpsc::channel,
+    sync::mpsc::{Receiver, channel},
     time::Duration,
 };
 
@@ -85,19 +86,20 @@ fn clear_locks_is_noticed_long_before_a_renewal() {
     assert!(Locked::is_lost(&held));
 }
 
+/// A document on a server in memory, and where its store tells of lost locks.
+fn in_memory(root: &Path, server: &MemoryServer) -> (Document<Climate>, Receiver<String>) {
+    let cache = support::cache_builder().memory_server(server).open();
+    let builder = Store::builder(cache.expect("a cache")).root(root);
+    let (store, told) = telling(builder.lock_ttl(TTL));
+    let document = store.document(RUN, "climate").expect("a document");
+    document.create(&Climate::of(0)).expect("made");
+    (document, told)
+}
+
 #[test]
 fn in_memory_too() {
     let root = tempfile::TempDir::new().expect("a folder");
-    let server = MemoryServer::new();
-    let cache = support::cache_builder()
-        .memory_server(&server)
-        .open()
-        .expect("a cache");
-    let (store, told) = telling(Store::builder(&cache).root(root.path()).lock_ttl(TTL));
-    let document = store
-        .document::<Climate>(RUN, "climate")
-        .expect("a document");
-    document.create(&Climate::of(0)).expect("made");
+    let (document, told) = in_memory(root.path(), &MemoryServer::new());
     let held = document.lock().expect("locked");
     document.clear_lock().expect("cleared");
     is_told(&told);
@@ -111,15 +113,7 @@ fn in_memory_too() {
 fn while_the_server_is_away_a_lock_runs_out_by_the_clock() {
     let root = tempfile::TempDir::new().expect("a folder");
     let server = MemoryServer::new();
-    let cache = support::cache_builder()
-        .memory_server(&server)
-        .open()
-        .expect("a cache");
-    let (store, told) = telling(Store::builder(&cache).root(root.path()).lock_ttl(TTL));
-    let document = store
-        .document::<Climate>(RUN, "climate")
-        .expect("a document");
-    document.create(&Climate::of(0)).expect("made");
+    let (document, told) = in_memory(root.path(), &server);
 
     // Back in time: nothing is lost.
     let held = document.lock().expect("locked");
