@@ -1,25 +1,45 @@
-use super::to_its_end;
+use super::{aside, to_its_end};
 use crate::{
-    cache::PutOutcome,
-    engine::Net,
+    cache::{CacheBuilder, PutOutcome, Stats},
+    engine::{EngineReport, Net},
+    json::{self, Style as JsonStyle},
     model::{BoxError, Result},
-    protocol::CacheOutcome,
-    rules::Params,
+    protocol::{CacheOutcome, Replayed},
+    rules::{Params, Rules},
 };
+use serde::{Serialize, de::DeserializeOwned};
 use std::sync::Arc;
 
 /// A [`crate::Cache`] for tasks. Cheap to clone.
 ///
 /// | method | what a future that is dropped leaves |
 /// | --- | --- |
-/// | [`get`](Self::get) | nothing |
-/// | [`put`](Self::put), [`invalidate`](Self::invalidate) | it goes on to its end |
-/// | [`get_or_load`](Self::get_or_load) | the loader is dropped, and its lease given back |
+/// | [`get`](Self::get), [`get_json`](Self::get_json) | nothing |
+/// | [`put`](Self::put), [`put_json`](Self::put_json), [`invalidate`](Self::invalidate), [`replay_outbox`](Self::replay_outbox), [`close`](Self::close) | it goes on to its end |
+/// | [`get_or_load`](Self::get_or_load), [`get_or_load_json`](Self::get_or_load_json) | the loader is dropped, and its lease given back |
 /// | [`invalidate_around`](Self::invalidate_around) | the change is dropped, and what it may have made out of date is deleted, as after a panic |
 #[derive(Clone, Debug)]
 pub struct Cache(crate::Cache);
 
 impl Cache {
+    /// As [`crate::Cache::rules`].
+    #[must_use]
+    pub fn rules(&self) -> &Rules {
+        self.0.rules()
+    }
+
+    /// As [`crate::Cache::report`].
+    #[must_use]
+    pub fn report(&self) -> Option<EngineReport> {
+        self.0.report()
+    }
+
+    /// As [`crate::Cache::stats`].
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        self.0.stats()
+    }
+
     /// As [`crate::Cache::get`].
     ///
     /// # Errors
@@ -92,6 +112,101 @@ impl Cache {
             .0
             .invalidate_around_by(Net::Tasks, &keys, params, change);
         around.await
+    }
+}
+
+impl Cache {
+    /// As [`crate::Cache::get_json`].
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub async fn get_json<T: DeserializeOwned>(
+        &self,
+        controller: &str,
+        params: &Params,
+    ) -> Result<Option<T>> {
+        let bytes = self.get(controller, params).await?;
+        bytes
+            .map(|bytes| json::parse(controller, &bytes))
+            .transpose()
+    }
+
+    /// As [`crate::Cache::get_or_load_json`].
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub async fn get_or_load_json<T, F>(
+        &self,
+        controller: &str,
+        params: &Params,
+        load: impl FnOnce() -> F,
+    ) -> Result<T>
+    where
+        T: Serialize + DeserializeOwned,
+        F: Future<Output = Result<T, BoxError>>,
+    {
+        let mut loaded = None;
+        let kept = &mut loaded;
+        let loading = self.get_or_load(controller, params, || async move {
+            let value = load().await?;
+            let bytes = json::to_bytes(controller, &value, JsonStyle::Compact, None)?;
+            *kept = Some(value);
+            Ok(bytes)
+        });
+        let bytes = loading.await?;
+        match loaded {
+            Some(value) => Ok(value),
+            None => json::parse(controller, &bytes),
+        }
+    }
+
+    /// As [`crate::Cache::put_json`].
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub async fn put_json<T: Serialize + Sync + ?Sized>(
+        &self,
+        controller: &str,
+        params: &Params,
+        value: &T,
+    ) -> Result<PutOutcome> {
+        let bytes = json::to_bytes(controller, value, JsonStyle::Compact, None)?;
+        self.put(controller, params, bytes).await
+    }
+
+    /// As [`crate::Cache::replay_outbox`].
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub async fn replay_outbox(&self) -> Result<Replayed> {
+        let cache = self.0.clone();
+        aside(move || cache.replay_outbox()).await
+    }
+
+    /// As [`crate::Cache::close`]: await it before the runtime ends.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub async fn close(&self) -> Result<Replayed> {
+        let cache = self.0.clone();
+        aside(move || cache.close()).await
+    }
+}
+
+impl CacheBuilder {
+    /// As [`open`](Self::open), in a task of tokio.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    #[cfg_attr(docsrs, doc(cfg(feature = "tokio")))]
+    pub async fn open_async(self) -> Result<Cache> {
+        aside(move || self.open()).await.map(Cache)
     }
 }
 

@@ -1,9 +1,10 @@
-use super::{Locked, to_its_end};
+use super::{Locked, aside, to_its_end};
 use crate::{
-    engine::{Net, joined},
+    engine::Net,
     model::{BoxError, Result},
     protocol::Outcome,
-    store::Save,
+    rules::Params,
+    store::{HeldLock, Save},
 };
 use serde::{Serialize, de::DeserializeOwned};
 use std::{fmt, sync::Arc, time::Duration};
@@ -12,9 +13,9 @@ use std::{fmt, sync::Arc, time::Duration};
 ///
 /// | method | what a future that is dropped leaves |
 /// | --- | --- |
-/// | [`exists`](Self::exists), [`read`](Self::read) | nothing; a load that others wait for goes on |
+/// | [`exists`](Self::exists), [`holder`](Self::holder), [`read`](Self::read) | nothing; a load that others wait for goes on |
 /// | [`lock`](Self::lock), [`try_lock`](Self::try_lock), [`lock_timeout`](Self::lock_timeout) | nothing: a lock that comes is let go of |
-/// | [`update`](Self::update), [`update_with`](Self::update_with), [`create`](Self::create), [`delete`](Self::delete) | it goes on to its end |
+/// | [`update`](Self::update), [`update_with`](Self::update_with), [`locked`](Self::locked), [`locked_with`](Self::locked_with), [`create`](Self::create), [`delete`](Self::delete), [`clear_lock`](Self::clear_lock) | it goes on to its end |
 pub struct Document<T>(crate::Document<T>);
 
 impl<T> Document<T> {
@@ -28,6 +29,15 @@ impl<T> Document<T> {
     #[must_use]
     pub fn controller(&self) -> &str {
         self.0.controller()
+    }
+
+    /// As [`crate::Document::with_params`].
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn with_params(self, more: Params) -> Result<Self> {
+        self.0.with_params(more).map(Self)
     }
 }
 
@@ -45,7 +55,27 @@ impl<T: 'static> Document<T> {
     /// As there.
     pub async fn exists(&self) -> Result<bool> {
         let document = self.0.clone();
-        to_its_end(async move { document.exists_by(Net::Tasks).await }).await
+        aside(move || document.exists()).await
+    }
+
+    /// As [`crate::Document::holder`].
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub async fn holder(&self) -> Result<Option<HeldLock>> {
+        let document = self.0.clone();
+        aside(move || document.holder()).await
+    }
+
+    /// As [`crate::Document::clear_lock`].
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub async fn clear_lock(&self) -> Result<bool> {
+        let document = self.0.clone();
+        aside(move || document.clear_lock()).await
     }
 
     /// As [`crate::Document::delete`].
@@ -135,6 +165,36 @@ impl<T: Serialize + DeserializeOwned + 'static> Document<T> {
     }
 }
 
+impl<T: Serialize + DeserializeOwned + 'static> Document<T> {
+    /// As [`crate::Document::locked`]. The closure runs in the task that goes on, so it is plain and short, as one of
+    /// [`update`](Self::update).
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub async fn locked<R: Send + 'static>(
+        &self,
+        change: impl FnOnce(&mut T) -> Result<R, BoxError> + Send + 'static,
+    ) -> Result<R> {
+        let locked = self.locked_with(Save::new(), change);
+        locked.await.map(|(result, _)| result)
+    }
+
+    /// As [`crate::Document::locked_with`].
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub async fn locked_with<R: Send + 'static>(
+        &self,
+        save: Save,
+        change: impl FnOnce(&mut T) -> Result<R, BoxError> + Send + 'static,
+    ) -> Result<(R, Outcome)> {
+        let document = self.0.clone();
+        to_its_end(async move { document.locked_by(Net::Tasks, save, change).await }).await
+    }
+}
+
 impl<T: DeserializeOwned + Send + Sync + 'static> Document<T> {
     /// As [`crate::Document::read`]: one system call where the file is still the one that was read, in the caller's task; else by a thread
     /// that may block.
@@ -147,8 +207,7 @@ impl<T: DeserializeOwned + Send + Sync + 'static> Document<T> {
             return Ok(value);
         }
         let document = self.0.clone();
-        // A load that has begun goes on.
-        joined(tokio::task::spawn_blocking(move || document.read()).await)
+        aside(move || document.read()).await
     }
 }
 

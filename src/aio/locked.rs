@@ -29,6 +29,15 @@ impl<T> Locked<T> {
         store::Locked::unlock(this.0)
     }
 
+    /// As [`crate::Locked::renew`]. A future that is dropped may have renewed it.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub async fn renew(this: &mut Self) -> Result<()> {
+        this.0.renew_by().await
+    }
+
     /// As [`crate::Locked::is_lost`].
     #[must_use]
     pub fn is_lost(this: &Self) -> bool {
@@ -76,14 +85,17 @@ impl<T: Serialize + Send + 'static> Locked<T> {
     /// As there. A runtime that shuts down meanwhile gives no guard back.
     pub async fn dump_and_unlock_with(self, save: Save) -> Result<Outcome, SaveError<T>> {
         let saved = to_its_end(async move { Ok(self.0.save_and_unlock(save).await) });
-        match saved.await {
-            Ok(Ok(outcome)) => Ok(outcome),
-            Ok(Err(failed)) => {
-                let (error, locked) = failed.into_parts();
-                Err(SaveError::new(error, Some(Self(locked))))
-            }
-            Err(gone) => Err(SaveError::new(gone, None)),
-        }
+        SaveError::or(saved.await)
+    }
+
+    /// As [`crate::Locked::dump`]: saves, and gives the guard back with the lock.
+    ///
+    /// # Errors
+    ///
+    /// As [`dump_and_unlock_with`](Self::dump_and_unlock_with).
+    pub async fn dump(self, save: Save) -> Result<(Self, Outcome), SaveError<T>> {
+        let saved = to_its_end(async move { Ok(self.0.save(save).await) });
+        SaveError::or(saved.await).map(|(locked, outcome)| (Self(locked), outcome))
     }
 }
 
@@ -114,6 +126,18 @@ pub struct SaveError<T>(Box<(Error, Option<Locked<T>>)>);
 impl<T> SaveError<T> {
     fn new(error: Error, locked: Option<Locked<T>>) -> Self {
         Self(Box::new((error, locked)))
+    }
+
+    /// What a task has come to.
+    fn or<R>(done: Result<Result<R, store::SaveError<T>>>) -> Result<R, Self> {
+        match done {
+            Ok(Ok(done)) => Ok(done),
+            Ok(Err(failed)) => {
+                let (error, locked) = failed.into_parts();
+                Err(Self::new(error, Some(Locked(locked))))
+            }
+            Err(gone) => Err(Self::new(gone, None)),
+        }
     }
 
     /// Why nothing was saved.

@@ -34,3 +34,8 @@ async fn to_its_end<R: Send + 'static>(
 ) -> Result<R> {
     Net::Tasks.to_its_end(run).await
 }
+
+/// Has what blocks done by a thread of the runtime's, to its end, whether or not somebody waits for it.
+async fn aside<R: Send + 'static>(job: impl FnOnce() -> Result<R> + Send + 'static) -> Result<R> {
+    Net::Tasks.aside(job).await
+}

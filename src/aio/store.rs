@@ -1,23 +1,30 @@
-use super::Document;
-use crate::{model::Result, rules::Params};
+use super::{Cache, Document, aside};
+use crate::{
+    model::Result,
+    rules::Params,
+    store::{HeldLock, StoreBuilder},
+};
 
 /// A [`crate::Store`] for tasks. Cheap to clone.
+///
+/// A future of [`documents`](Self::documents) or [`locks`](Self::locks) that is dropped leaves nothing, one of
+/// [`clear_locks`](Self::clear_locks) goes on to its end. Transactions: [`transaction`](Self::transaction).
 ///
 /// # Examples
 ///
 /// ```
-/// use cachetx::{Cache, NO_TASKS, RawObject, Rules, aio};
+/// use cachetx::{Cache, RawObject, Rules, Store};
 ///
 /// # fn main() -> Result<(), cachetx::BoxError> {
 /// # let root = tempfile::tempdir()?;
 /// # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
-/// let cache = Cache::builder(Rules::from_path("rules/nodb.json")?).in_memory().open()?;
-/// let store = cachetx::Store::builder(&cache).root(root.path()).open()?;
-/// let store = aio::Store::from(store);
+/// let cache = Cache::builder(Rules::from_path("rules/nodb.json")?).in_memory().open_async().await?;
+/// let store = Store::builder(cache.clone()).root(root.path()).open_async().await?;
 /// let climate = store.document::<RawObject>("copacetic-sled", "climate")?;
 /// climate.create(RawObject::from_json("{}")?).await?;
 /// let held = climate.lock().await?;
-/// held.dump_and_unlock().await?;
+/// held.dump_and_unlock_with_transaction(["build_climate"]).await?;
+/// cache.close().await?;
 /// # Ok::<(), cachetx::BoxError>(())
 /// # })
 /// # }
@@ -49,6 +56,56 @@ impl Store {
         self.0
             .document_with(run, controller, params)
             .map(Document::from)
+    }
+}
+
+impl Store {
+    /// The cache behind it.
+    #[must_use]
+    pub fn cache(&self) -> Cache {
+        self.0.cache().clone().into()
+    }
+
+    /// As [`crate::Store::documents`].
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub async fn documents(&self, run: &str) -> Result<Vec<String>> {
+        let (store, run) = (self.0.clone(), run.to_owned());
+        aside(move || store.documents(&run)).await
+    }
+
+    /// As [`crate::Store::locks`].
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub async fn locks(&self, run: &str) -> Result<Vec<HeldLock>> {
+        let (store, run) = (self.0.clone(), run.to_owned());
+        aside(move || store.locks(&run)).await
+    }
+
+    /// As [`crate::Store::clear_locks`].
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub async fn clear_locks(&self, run: &str) -> Result<u64> {
+        let (store, run) = (self.0.clone(), run.to_owned());
+        aside(move || store.clear_locks(&run)).await
+    }
+}
+
+impl StoreBuilder {
+    /// As [`open`](Self::open), in a task of tokio.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    #[cfg_attr(docsrs, doc(cfg(feature = "tokio")))]
+    pub async fn open_async(self) -> Result<Store> {
+        aside(move || self.open()).await.map(Store)
     }
 }
 

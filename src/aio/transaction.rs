@@ -73,6 +73,15 @@ impl<V> Transaction<V> {
         store::Transaction::on_lost(&mut this.0, hook);
     }
 
+    /// As [`crate::Transaction::renew`]. A future that is dropped may have renewed some of them.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub async fn renew(this: &mut Self) -> Result<()> {
+        this.0.renew_by().await
+    }
+
     /// As [`crate::Transaction::is_lost`].
     #[must_use]
     pub fn is_lost(this: &Self) -> bool {

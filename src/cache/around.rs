@@ -1,8 +1,6 @@
 //! Invalidating around a change of any other source of truth.
 
 use super::{Cache, Task};
-#[cfg(feature = "tokio")]
-use crate::engine::joined;
 use crate::{
     engine::{Net, at_once},
     model::{BoxError, Error, Result, error::Kind, token},
@@ -81,11 +79,11 @@ impl Cache {
             token: token::hex_128()?,
             mark_ttl: self.mark_ttl(),
         };
-        let begin = Around::begin(self.clone(), net, scope);
-        let around = net.to_its_end(begin).await?;
+        let cache = self.clone();
+        let around = net.aside(move || Around::begin(cache, net, scope)).await?;
         // Should it panic, or never come to its end, dropping `around` ends it.
         let changed = change().await;
-        let outcome = net.to_its_end(around.end()).await?;
+        let outcome = net.aside(|| around.end()).await?;
         match changed {
             Ok(result) => Ok((result, outcome)),
             Err(e) => Err(Error::new(Kind::Caller(e))),
@@ -97,15 +95,19 @@ impl Cache {
 struct Around {
     cache: Cache,
     net: Net,
+    /// `None` once it is ended.
+    ending: Option<Ending>,
+}
+
+struct Ending {
     /// `None` once it has ended. A renewal holds it while it marks, so that none comes after the end.
     intent: Arc<Mutex<Option<Intent>>>,
-    /// `None` once it is ended.
-    renewal: Option<Task>,
+    renewal: Task,
 }
 
 impl Around {
-    async fn begin(cache: Cache, net: Net, scope: Scope) -> Result<Self> {
-        let begun = cache.drive_by(net, around::begin(scope)).await?;
+    fn begin(cache: Cache, net: Net, scope: Scope) -> Result<Self> {
+        let begun = cache.drive(around::begin(scope))?;
         let intent = Arc::new(Mutex::new(Some(begun)));
         let shared = Arc::clone(&intent);
         // Weak, so that a job that waits keeps nothing alive.
@@ -120,51 +122,42 @@ impl Around {
         Ok(Self {
             cache,
             net,
-            intent,
-            renewal: Some(renewal),
+            ending: Some(Ending { intent, renewal }),
         })
     }
 
-    async fn end(mut self) -> Result<CacheOutcome> {
-        let take = self.take();
-        let taken = match self.net {
-            Net::Threads => take(),
-            // A renewal may be on its way.
-            #[cfg(feature = "tokio")]
-            Net::Tasks => joined(tokio::task::spawn_blocking(|| Ok(take())).await)?,
-        };
-        let Some(intent) = taken else {
+    fn end(mut self) -> Result<CacheOutcome> {
+        match self.ending.take() {
+            Some(ending) => ending.end(&self.cache),
+            None => Ok(CacheOutcome::Invalidated { removed: 0 }),
+        }
+    }
+}
+
+impl Ending {
+    /// Ends the renewals, and what they renew once the last one is over.
+    fn end(self, cache: &Cache) -> Result<CacheOutcome> {
+        self.renewal.cancel();
+        let mut intent = self.intent.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(intent) = intent.take() else {
             return Ok(CacheOutcome::Invalidated { removed: 0 });
         };
         let what = intent.scope().what.clone();
-        let outcome = self.cache.drive_by(self.net, around::end(intent)).await?;
-        self.cache.note(&what, &outcome);
+        let outcome = cache.drive(around::end(intent))?;
+        cache.note(&what, &outcome);
         Ok(outcome)
-    }
-
-    /// Ends the renewals, and takes what they renew, once the last one is over.
-    fn take(&mut self) -> impl FnOnce() -> Option<Intent> + Send + 'static {
-        let (renewal, intent) = (self.renewal.take(), Arc::clone(&self.intent));
-        move || {
-            renewal?.cancel();
-            let mut intent = intent.lock().unwrap_or_else(PoisonError::into_inner);
-            intent.take()
-        }
     }
 }
 
 impl Drop for Around {
     fn drop(&mut self) {
-        if self.renewal.is_none() {
+        let Some(ending) = self.ending.take() else {
             return;
-        }
-        let (take, cache) = (self.take(), self.cache.clone());
+        };
+        let cache = self.cache.clone();
         let end = move || {
-            let Some(intent) = take() else { return };
-            let what = intent.scope().what.clone();
-            match cache.drive(around::end(intent)) {
-                Ok(outcome) => cache.note(&what, &outcome),
-                Err(e) => log::error!("an invalidation around a change: {e}"),
+            if let Err(e) = ending.end(&cache) {
+                log::error!("an invalidation around a change: {e}");
             }
         };
         match self.net {

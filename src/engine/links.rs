@@ -74,7 +74,8 @@ impl Links {
 
     fn shared(&self) -> Option<TaskLink> {
         let state = self.lock();
-        task_link(state.shared.as_ref()?).cloned()
+        let link = task_link(state.shared.as_ref()?)?;
+        (!link.is_closed()).then(|| link.clone())
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -83,11 +84,19 @@ impl Links {
 }
 
 impl State {
-    /// Another handle on the shared connection.
-    fn shared_slot(&self) -> Option<Slot> {
+    /// Another handle on the shared connection. One that is idle, a boot's first, becomes it where there is none.
+    fn shared_slot(&mut self) -> Option<Slot> {
+        if self.shared.is_none() {
+            self.shared = self.idle.pop();
+        }
         let shared = self.shared.as_ref()?;
         let (_, identity) = shared.connection.as_ref()?;
-        let mut slot = Slot::of(Link::Task(task_link(shared)?.clone()), identity.clone());
+        let link = task_link(shared)?;
+        if link.is_closed() {
+            (self.failed, self.shared) = (true, None);
+            return None;
+        }
+        let mut slot = Slot::of(Link::Task(link.clone()), identity.clone());
         (slot.opened, slot.used) = (shared.opened, shared.used);
         Some(slot)
     }

@@ -127,6 +127,18 @@ impl Net {
         }
     }
 
+    /// For what blocks: a task has it done by a thread of its runtime's, to its end, whether or not somebody waits for it.
+    pub(crate) async fn aside<R: Send + 'static>(
+        self,
+        job: impl FnOnce() -> Result<R> + Send + 'static,
+    ) -> Result<R> {
+        match self {
+            Self::Threads => job(),
+            #[cfg(feature = "tokio")]
+            Self::Tasks => joined(tokio::task::spawn_blocking(job).await),
+        }
+    }
+
     pub(crate) async fn sleep(self, pause: Duration) {
         match self {
             Self::Threads => thread::sleep(pause),
@@ -138,7 +150,7 @@ impl Net {
 
 /// What a task has come to. Where the runtime has shut down, what had begun may have been done.
 #[cfg(feature = "tokio")]
-pub(crate) fn joined<R>(done: Result<Result<R>, tokio::task::JoinError>) -> Result<R> {
+fn joined<R>(done: Result<Result<R>, tokio::task::JoinError>) -> Result<R> {
     match done {
         Ok(done) => done,
         Err(e) => match e.try_into_panic() {

@@ -1,6 +1,8 @@
 //! Runs of a store: on its cache's server and outbox, and on its files.
 
 use super::{Store, Trace};
+#[cfg(feature = "tokio")]
+use crate::disk::Ticket;
 use crate::{
     disk::{FileAction, Got, OutboxAction, OutboxGot, Session},
     drive::{self, Backend, Local},
@@ -53,14 +55,15 @@ impl Store {
                 let local = TaskFiles {
                     store: self.clone(),
                     files: std::mem::replace(files, self.files()),
+                    intended: Vec::new(),
                 };
                 let remote = TaskServer {
                     store: self,
                     ear: None,
                 };
                 let (local, done) = drive::drive_in_task(run, local, remote).await;
-                if let Some(local) = local {
-                    *files = local.files;
+                if let Some(mut local) = local {
+                    std::mem::swap(files, &mut local.files);
                 }
                 done
             }
@@ -119,6 +122,8 @@ impl Backend for StoreBackend<'_> {
 struct TaskFiles {
     store: Store,
     files: Session,
+    /// Records that the run has made and not ended.
+    intended: Vec<Ticket>,
 }
 
 #[cfg(feature = "tokio")]
@@ -130,11 +135,32 @@ impl Local for TaskFiles {
     }
 
     fn outbox(&mut self, action: &OutboxAction) -> Result<OutboxGot> {
-        self.store.cache().keep(action)
+        let got = self.store.cache().keep(action);
+        match (action, &got) {
+            (OutboxAction::Intend(_), Ok(OutboxGot::Kept(ticket))) => self.intended.push(*ticket),
+            (OutboxAction::Ripen(ended) | OutboxAction::Retire(ended), _) => {
+                self.intended.retain(|ticket| ticket != ended);
+            }
+            _ => {}
+        }
+        got
     }
 
     fn disk(&mut self, place: &Place, action: &FileAction) -> Result<Got> {
         self.files.perform(place, action)
+    }
+}
+
+/// Where the runtime shuts down in the middle, what the run has recorded is replayed.
+#[cfg(feature = "tokio")]
+impl Drop for TaskFiles {
+    fn drop(&mut self) {
+        for ticket in std::mem::take(&mut self.intended) {
+            log::warn!("a save was cut short by its runtime's end: its record is replayed");
+            if let Err(e) = self.store.cache().keep(&OutboxAction::Ripen(ticket)) {
+                log::error!("it is replayed when this process ends: {e}");
+            }
+        }
     }
 }
 

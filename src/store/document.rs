@@ -68,13 +68,8 @@ impl<T> Document<T> {
     ///
     /// Something else than a plain file in its place, or a folder that cannot be looked into.
     pub fn exists(&self) -> Result<bool> {
-        at_once(self.exists_by(Net::Threads))
-    }
-
-    pub(crate) async fn exists_by(&self, net: Net) -> Result<bool> {
         let looking = protocol::read::exists(self.names.place.clone());
-        let mut files = self.store.files();
-        self.store.drive_by(net, &mut files, looking).await
+        self.store.drive(looking)
     }
 
     /// Deletes the document's file under its lock, then its entry and everything that depends on it or that the tasks
@@ -309,8 +304,17 @@ impl<T: Serialize + DeserializeOwned> Document<T> {
         save: Save,
         change: impl FnOnce(&mut T) -> Result<R, BoxError>,
     ) -> Result<(R, Outcome)> {
+        at_once(self.locked_by(Net::Threads, save, change))
+    }
+
+    pub(crate) async fn locked_by<R>(
+        &self,
+        net: Net,
+        save: Save,
+        change: impl FnOnce(&mut T) -> Result<R, BoxError>,
+    ) -> Result<(R, Outcome)> {
         self.may_be_locked()?;
-        at_once(self.change_under_lock(Net::Threads, save, || None, change))
+        self.change_under_lock(net, save, || None, change).await
     }
 
     /// `begin` tells what this thread does while the caller's code runs.

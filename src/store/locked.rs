@@ -37,7 +37,11 @@ impl<T> Locked<T> {
     /// [`Error::is_lock_lost`](crate::Error::is_lock_lost) where it ran out or was cleared; a server that is away, which
     /// leaves it as it was.
     pub fn renew(this: &mut Self) -> Result<()> {
-        at_once(this.hold.renew())
+        at_once(this.renew_by())
+    }
+
+    pub(crate) async fn renew_by(&mut self) -> Result<()> {
+        self.hold.renew().await
     }
 
     /// Whether the lock is known to be lost, or has run out by this machine's clock. A save then fails. It is found out in
@@ -127,6 +131,19 @@ impl<T: Serialize> Locked<T> {
             Err(e) => Err(e),
         };
         saved.map_err(|e| SaveError::new(e, self))
+    }
+
+    /// Saves, keeps the lock, and gives the guard back.
+    #[cfg(feature = "tokio")]
+    pub(crate) async fn save(mut self, save: Save) -> Result<(Self, Outcome), SaveError<T>> {
+        let saved = match self.hold.to_bytes(&self.value) {
+            Ok(bytes) => self.hold.save(bytes, &save, false).await,
+            Err(e) => Err(e),
+        };
+        match saved {
+            Ok(outcome) => Ok((self, outcome)),
+            Err(e) => Err(SaveError::new(e, self)),
+        }
     }
 
     /// Saves and keeps the lock.

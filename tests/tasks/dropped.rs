@@ -1,10 +1,12 @@
 //! Futures that are dropped at any moment.
 
 use super::on_both_runtimes;
-use crate::support::{Climate, World, until};
-use cachetx::{NO_TASKS, aio};
+use crate::support::{self, Climate, RUN, World, until};
+use cachetx::{Guarantee, NO_TASKS, OutboxFile, Params, aio};
 use std::{
+    hash::{BuildHasher as _, BuildHasherDefault, DefaultHasher, RandomState},
     pin::pin,
+    sync::Arc,
     task::{Context, Waker},
     time::Duration,
 };
@@ -82,4 +84,201 @@ fn a_runtime_that_shuts_down_leaves_whole_files_and_no_lock() {
     }
     until("the lock is free", || blocking.try_lock().is_ok());
     assert!(blocking.read().expect("whole").years <= 20);
+}
+
+/// What a crash-safe save has recorded is done once its runtime is gone, by this very process.
+#[test]
+fn what_a_runtime_leaves_undone_is_done_by_the_process() {
+    let world = World::start();
+    let store = world.store_builder().guarantee(Guarantee::CrashSafe).open();
+    let store = store.expect("a store");
+    let outbox = world.root.path().join(".cachetx-outbox");
+    let blocking = world.climate(&store);
+    blocking.create(&Climate::of(0)).expect("made");
+    let mut redis = world.redis();
+    let mut cut = 0;
+    for n in 0..60 {
+        world.warm();
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build();
+        let runtime = runtime.expect("a runtime");
+        let climate: aio::Document<Climate> = blocking.clone().into();
+        let saving = runtime.spawn(async move { climate.update(["build_climate"], add).await });
+        std::thread::sleep(Duration::from_micros(100 * n));
+        cut += u32::from(!saving.is_finished());
+        runtime.shutdown_background();
+        let open = || OutboxFile::list(&outbox).expect("listed");
+        until("no record is left", || {
+            open().iter().all(|file| file.records.is_empty())
+        });
+        // Whether or not the file was replaced, what is cached is what it has.
+        let own = support::get(&mut redis, &support::key("climate"));
+        assert!(
+            own.is_none_or(|own| own == world.on_disk().bytes()),
+            "stale after {n}"
+        );
+    }
+    assert!(cut > 0, "no save was cut short");
+}
+
+fn add(climate: &mut Climate) -> Result<(), cachetx::BoxError> {
+    climate.years += 1;
+    Ok(())
+}
+
+/// Any call, dropped at any time, many at once: nothing stale, nothing held, and nothing left running.
+#[test]
+fn whatever_is_dropped_at_any_time_leaves_nothing() {
+    let drops = support::given("CACHETX_DROPS").map_or(400, |n| n.parse().expect("a number"));
+    let seed = support::given("CACHETX_SEED").map_or_else(
+        || RandomState::new().hash_one(0),
+        |n| n.parse().expect("a number"),
+    );
+    let world = Arc::new(World::start());
+    on_both_runtimes(|| async {
+        eprintln!("CACHETX_SEED={seed}");
+        // Lives that are longer than the test: what is left by mistake stays.
+        const LONG: Duration = Duration::from_secs(3600);
+        let cache = world.cache_builder().lease_ttl(LONG).mark_ttl(LONG);
+        let cache = cache.open_async().await.expect("a cache");
+        let store = cachetx::Store::builder(cache.clone()).root(world.root.path());
+        let store = store.lock_ttl(LONG).open_async().await.expect("a store");
+        let [climate, ash] = ["climate", "ash"].map(|controller| {
+            store
+                .document::<Climate>(RUN, controller)
+                .expect("a document")
+        });
+        for document in [&climate, &ash] {
+            document.create(Climate::of(0)).await.expect("made");
+        }
+        let callers: Vec<_> = (0..8_u64)
+            .map(|caller| {
+                let (world, store) = (Arc::clone(&world), store.clone());
+                tokio::spawn(async move {
+                    let random = Numbers(seed ^ caller);
+                    for n in 0..drops / 8 {
+                        let late = Duration::from_micros(random.number(n) % 3_000);
+                        let call = any(random.number(n + drops) % 9, &world, &store);
+                        let _ = tokio::time::timeout(late, call).await;
+                    }
+                })
+            })
+            .collect();
+        for caller in callers {
+            caller.await.expect("no panic");
+        }
+        leaves_nothing(&world, &store).await;
+        for document in [&climate, &ash] {
+            document.delete(NO_TASKS).await.expect("deleted");
+        }
+    });
+}
+
+async fn leaves_nothing(world: &World, store: &aio::Store) {
+    let mut redis = world.redis();
+    eventually("no lock is held", async || {
+        store.locks(RUN).await.expect("asked").is_empty()
+    })
+    .await;
+    // Of leases and marks.
+    let mut keys = || {
+        let left: Vec<String> = redis::cmd("KEYS")
+            .arg("cachetx:leases:*")
+            .query(&mut redis)
+            .expect("KEYS");
+        left.into_iter()
+            .filter(|key| !key.ends_with("{rules}"))
+            .collect::<Vec<_>>()
+    };
+    eventually("no lease and no mark is left", async || keys().is_empty()).await;
+    eventually("nothing is recorded", async || {
+        store.cache().stats().outbox_pending == 0
+    })
+    .await;
+    // A connection that is shared, and ten at most that a task has for itself, each with a task.
+    let tasks = || {
+        tokio::runtime::Handle::current()
+            .metrics()
+            .num_alive_tasks()
+    };
+    eventually("no task is left", async || tasks() <= 11).await;
+    for controller in ["climate", "ash"] {
+        let file = world.run_folder().join(format!("{controller}.nodb"));
+        let file = std::fs::read(file).expect("it is there");
+        let own = support::get(&mut redis, &support::key(controller));
+        assert!(own.is_none_or(|own| own == file), "{controller} is stale");
+    }
+    let derived = support::get(&mut redis, &support::key("wepp"));
+    let years = world.on_disk().years.to_string().into_bytes();
+    assert!(
+        derived.is_none_or(|derived| derived == years),
+        "wepp is stale"
+    );
+    assert_eq!(world.temporary_files(), Vec::<String>::new());
+}
+
+async fn eventually(what: &str, mut holds: impl AsyncFnMut() -> bool) {
+    let holds = async {
+        while !holds().await {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    let held = tokio::time::timeout(Duration::from_secs(60), holds).await;
+    assert!(held.is_ok(), "not in time: {what}");
+}
+
+/// Numbers that a seed repeats.
+struct Numbers(u64);
+
+impl Numbers {
+    fn number(&self, n: u64) -> u64 {
+        BuildHasherDefault::<DefaultHasher>::default().hash_one((self.0, n))
+    }
+}
+
+/// One call of the API, whatever becomes of it.
+async fn any(which: u64, world: &World, store: &aio::Store) {
+    let (cache, params) = (store.cache(), Params::new().with("run_id", RUN));
+    let [climate, ash] = ["climate", "ash"].map(|controller| {
+        store
+            .document::<Climate>(RUN, controller)
+            .expect("a document")
+    });
+    let derive = || async {
+        let years = world.on_disk().years;
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        Ok(years)
+    };
+    let change = || async {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        Ok(())
+    };
+    match which {
+        0 => drop(climate.update(NO_TASKS, add).await),
+        1 => {
+            if let Ok(mut held) = climate.lock().await {
+                held.years += 1;
+                drop(held.dump_and_unlock().await);
+            }
+        }
+        2 => drop(climate.locked(add).await),
+        3 => drop(climate.read().await),
+        4 => drop(cache.get_or_load_json("wepp", &params, derive).await),
+        5 => drop(cache.invalidate(["build_climate"], &params).await),
+        6 => drop(
+            cache
+                .invalidate_around(["build_climate"], &params, change)
+                .await,
+        ),
+        7 => {
+            if let Ok(mut both) = store.transaction((&climate, &ash)).await {
+                both.0.years += 1;
+                both.1.years += 1;
+                drop(both.commit(NO_TASKS).await);
+            }
+        }
+        _ => drop(cache.put_json("soils", &params, &which).await),
+    }
 }

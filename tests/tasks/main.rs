@@ -1,8 +1,10 @@
 //! The API for tasks of tokio: the same saves, many of them at once, and what futures that are dropped leave.
 #![cfg(all(feature = "testing", feature = "tokio"))]
 
+mod cache;
 mod documents;
 mod dropped;
+mod links;
 
 #[path = "../support/mod.rs"]
 mod support;

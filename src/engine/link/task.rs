@@ -12,13 +12,14 @@ use redis::{RedisResult, Value};
 use std::{
     collections::VecDeque,
     io::{self, Write as _},
-    sync::Arc,
+    sync::{Arc, OnceLock},
     time::Duration,
 };
 use tokio::{
     io::Interest,
     net::{TcpStream, UnixStream},
     sync::{mpsc, oneshot},
+    time::Instant,
 };
 
 /// Requests that go out together at most: more wait until these are sent.
@@ -29,21 +30,40 @@ const BATCH_BYTES: usize = 64 << 10;
 pub(in crate::engine) struct TaskLink {
     requests: mpsc::UnboundedSender<Request>,
     patience: Duration,
+    refusal: Refusal,
 }
+
+/// What the server has said before it was asked, such as that it takes no more clients: it is the reply to what comes next.
+type Refusal = Arc<OnceLock<Value>>;
 
 /// Sent in one piece.
 struct Request {
     bytes: Vec<u8>,
     /// How many replies it will have.
     count: usize,
-    reply: oneshot::Sender<Result<Vec<Value>, Failure>>,
+    until: Instant,
+    reply: Asker,
 }
 
 /// A request that was sent.
 struct Pending {
     count: usize,
     replies: Vec<Value>,
-    reply: oneshot::Sender<Result<Vec<Value>, Failure>>,
+    until: Instant,
+    /// `None` where it has waited long enough.
+    reply: Option<Asker>,
+}
+
+type Asker = oneshot::Sender<Result<Vec<Value>, Failure>>;
+
+impl Pending {
+    fn is_wanted(&self) -> bool {
+        self.reply.as_ref().is_some_and(|reply| !reply.is_closed())
+    }
+
+    fn is_late(&self) -> bool {
+        self.until <= Instant::now()
+    }
 }
 
 impl TaskLink {
@@ -58,6 +78,7 @@ impl TaskLink {
             false => Readiness::Tcp(TcpStream::from_std(socket.into())?),
         };
         let (requests, asked) = mpsc::unbounded_channel();
+        let refusal = Refusal::default();
         tokio::spawn(
             Driver {
                 connection,
@@ -68,10 +89,15 @@ impl TaskLink {
                 flushed: true,
                 pending: VecDeque::new(),
                 is_over: false,
+                refusal: refusal.clone(),
             }
             .run(),
         );
-        Ok(Self { requests, patience })
+        Ok(Self {
+            requests,
+            patience,
+            refusal,
+        })
     }
 
     pub(in crate::engine) fn set_patience(&mut self, patience: Duration) {
@@ -83,21 +109,29 @@ impl TaskLink {
         self.requests.same_channel(&other.requests)
     }
 
+    /// Whether it takes no more requests: it was lost, or the server left one without an answer.
+    pub(in crate::engine) fn is_closed(&self) -> bool {
+        self.requests.is_closed()
+    }
+
     /// A request whose future is dropped may have been sent; its replies are thrown away.
     pub(super) async fn exchange(&self, packed: &Packed) -> Result<Vec<Value>, Failure> {
         if packed.count == 0 {
             return Ok(Vec::new());
         }
         let (reply, answer) = oneshot::channel();
+        let until = Instant::now() + self.patience;
         let request = Request {
             bytes: packed.bytes.clone(),
             count: packed.count,
+            until,
             reply,
         };
         if self.requests.send(request).is_err() {
-            return Err(lost(io::Error::from(io::ErrorKind::UnexpectedEof).into()));
+            return unsent(packed.count, &self.refusal);
         }
-        match tokio::time::timeout(self.patience, answer).await {
+        // Here too: the connection's task may be one of a runtime that nobody drives just now.
+        match tokio::time::timeout_at(until, answer).await {
             Ok(Ok(answer)) => answer,
             Ok(Err(_)) => Err(ended_by_its_task()),
             Err(_) => Err(timed_out()),
@@ -154,8 +188,9 @@ struct Driver {
     /// TLS may keep something back.
     flushed: bool,
     pending: VecDeque<Pending>,
-    /// All handles are gone.
+    /// It takes no more requests.
     is_over: bool,
+    refusal: Refusal,
 }
 
 impl Driver {
@@ -167,12 +202,19 @@ impl Driver {
                 Err(error) => break error,
             }
         };
-        // What comes now is refused, so that its sender knows that it was not sent.
-        self.asked.close();
-        let unsent = std::iter::from_fn(|| self.asked.try_recv().ok());
-        let sent = self.pending.into_iter().map(|pending| pending.reply);
-        for reply in sent.chain(unsent.map(|request| request.reply)) {
+        self.refuse_more();
+        let sent = std::mem::take(&mut self.pending);
+        for reply in sent.into_iter().filter_map(|pending| pending.reply) {
             let _ = reply.send(Err(lost(error.clone())));
+        }
+    }
+
+    /// What comes from now on is refused, so that its sender knows that it was not sent.
+    fn refuse_more(&mut self) {
+        self.is_over = true;
+        self.asked.close();
+        while let Ok(request) = self.asked.try_recv() {
+            let _ = request.reply.send(unsent(request.count, &self.refusal));
         }
     }
 
@@ -180,10 +222,22 @@ impl Driver {
     async fn turn(&mut self) -> RedisResult<bool> {
         let socket = Arc::clone(&self.socket);
         let is_sent = self.outgoing.is_empty() && self.flushed;
-        // Nobody waits for the replies any more, and what was to be done without one is sent.
-        if self.is_over && is_sent {
+        let mut open = self
+            .pending
+            .iter()
+            .filter(|pending| pending.reply.is_some());
+        let next = open.next().map(|pending| pending.until);
+        // What was to be done although nobody waits for its reply any more is sent, or was not taken in its time.
+        let is_done = next.is_none() || is_sent && !self.pending.iter().any(Pending::is_wanted);
+        if self.is_over && is_done {
             return Ok(false);
         }
+        let late = async {
+            match next {
+                Some(until) => tokio::time::sleep_until(until).await,
+                None => std::future::pending().await,
+            }
+        };
         tokio::select! {
             request = self.asked.recv(), if !self.is_over && self.outgoing.len() < BATCH_BYTES => match request {
                 Some(request) => self.take_in(request),
@@ -194,9 +248,24 @@ impl Driver {
                 return socket.while_ready(Interest::READABLE, || self.read());
             }
             ready = socket.until(Interest::WRITABLE), if !is_sent => ready?,
+            () = late => {
+                self.give_up();
+                return Ok(true);
+            }
         }
         // Usually it can be written at once.
         socket.while_ready(Interest::WRITABLE, || self.write())
+    }
+
+    /// The server has left a request without an answer in its time: those that come are for another connection, and whoever has
+    /// waited long enough is told. The others may still be answered.
+    fn give_up(&mut self) {
+        self.refuse_more();
+        for pending in self.pending.iter_mut().filter(|it| it.is_late()) {
+            if let Some(reply) = pending.reply.take() {
+                let _ = reply.send(Err(timed_out()));
+            }
+        }
     }
 
     fn take_in(&mut self, first: Request) {
@@ -208,7 +277,8 @@ impl Driver {
                 self.pending.push_back(Pending {
                     count: request.count,
                     replies: Vec::with_capacity(request.count),
-                    reply: request.reply,
+                    until: request.until,
+                    reply: Some(request.reply),
                 });
             }
             if self.outgoing.len() < BATCH_BYTES {
@@ -253,6 +323,10 @@ impl Driver {
             let Some(pending) = self.pending.front_mut() else {
                 match reply {
                     Value::Push { .. } => continue,
+                    Value::ServerError(_) => {
+                        let _ = self.refusal.set(reply);
+                        return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());
+                    }
                     _ => return Err(io::Error::from(io::ErrorKind::InvalidData).into()),
                 }
             };
@@ -260,10 +334,20 @@ impl Driver {
             if taken.is_ok() && pending.replies.len() < pending.count {
                 continue;
             }
-            if let Some(pending) = self.pending.pop_front() {
-                let _ = pending.reply.send(taken.map(|()| pending.replies));
+            if let Some(pending) = self.pending.pop_front()
+                && let Some(reply) = pending.reply
+            {
+                let _ = reply.send(taken.map(|()| pending.replies));
             }
         }
+    }
+}
+
+/// What whoever wanted to send so many requests is told where the connection is gone.
+fn unsent(count: usize, refusal: &Refusal) -> Result<Vec<Value>, Failure> {
+    match refusal.get() {
+        Some(refused) => Ok(vec![refused.clone(); count]),
+        None => Err(lost(io::Error::from(io::ErrorKind::UnexpectedEof).into())),
     }
 }
 

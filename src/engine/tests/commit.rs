@@ -342,6 +342,7 @@ fn marks_with_the_own_token_are_dropped() {
 #[test]
 fn values_of_any_size_go_in_one_round_trip_and_nothing_stays_behind() {
     on_every_server(|bed| {
+        bed.warm();
         for bytes in [0, 1, BIG - 1, BIG, BIG + 1, 4 << 20] {
             bed.hold();
             let value: Vec<u8> = (0..bytes).map(|i| (i % 251) as u8).collect();

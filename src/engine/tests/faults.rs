@@ -389,6 +389,8 @@ fn a_repeat_that_cannot_connect_leaves_the_outcome_unknown() {
         // Watch has only read by then.
         let error = match bed.kind {
             Engine::Watch => not_done(first),
+            // A task may have been told of the connection's end before it sends anything.
+            _ if by_tasks() && matches!(first, Err(Fault::NotDone(_))) => not_done(first),
             _ => unknown(first),
         };
         assert!(error.is_unavailable());
@@ -430,9 +432,9 @@ fn a_pool_that_is_in_use_is_an_error_in_bounded_time() {
     let engine = ServerEngine::open(config).unwrap();
     server.pause().unwrap();
     std::thread::scope(|scope| {
-        // Both find the server halted; one of them may find the only connection in use before that.
+        // They find the server halted, or the only connection in use. A value of this size has one for itself, by tasks too.
         let calls: Vec<_> = (0..3)
-            .map(|_| scope.spawn(|| run(&engine, read("own"))))
+            .map(|_| scope.spawn(|| run(&engine, fill("own", &vec![b'x'; 1 << 20]))))
             .collect();
         let results: Vec<_> = calls.into_iter().map(|call| call.join().unwrap()).collect();
         let busy = |r: &Result<_, Fault>| matches!(r, Err(Fault::NotDone(e)) if e.to_string().contains("in use"));

@@ -77,6 +77,14 @@ pub(super) fn tasks() -> Option<&'static tokio::runtime::Runtime> {
     runtime.as_ref()
 }
 
+/// Whether they do.
+fn by_tasks() -> bool {
+    #[cfg(feature = "tokio")]
+    return tasks().is_some();
+    #[cfg(not(feature = "tokio"))]
+    false
+}
+
 /// Work that a test writes as a closure.
 struct ByHand<F>(F);
 
@@ -218,6 +226,16 @@ impl Bed {
     }
 
     /// Takes `lock("l")` as its holder.
+    /// Opens what connections a task has: one that is shared, and one for big values.
+    fn warm(&mut self) {
+        self.hold();
+        let big = Commit {
+            id: "warm".to_owned(),
+            ..commit(&vec![b'x'; 1 << 20], &[])
+        };
+        assert_eq!(self.run(big), committed(0));
+    }
+
     fn hold(&mut self) -> Lock {
         let reply = self.run(acquire("l", "me", 0));
         assert!(matches!(reply, AcquireReply::Acquired { .. }), "{reply:?}");

@@ -7,10 +7,12 @@ mod papers;
 use super::{transport::works, *};
 use crate::{
     engine::{TlsOptions, TopologyConfig},
+    op::{FillReply, ReadReply},
     testing::{Cluster, SentinelTrio},
 };
 use front::Front;
 use papers::Papers;
+use std::time::Duration;
 
 /// A server with these options; `None` where the build does not know them, as one without TLS.
 fn start(options: &ServerOptions, binary: &ServerBinary) -> Option<Server> {
@@ -97,6 +99,46 @@ fn a_server_is_checked_against_the_authority_and_the_name() {
         &refusal(&url, &papers.authority()),
         &["speak TLS on this port?"],
     );
+}
+
+/// Requests and replies of many callers fill the socket while the server stands still.
+#[test]
+fn values_get_through_while_the_socket_takes_no_more() {
+    let papers = Papers::new();
+    let server = Server::start(&servers()[0]).unwrap();
+    let front = Front::start(&papers, server.port());
+    let engine = ServerEngine::open(ServerConfig {
+        response_timeout: Duration::from_secs(60),
+        ..config(front.url(), &papers.client())
+    });
+    let engine = engine.unwrap();
+    let name = |n: u8| format!("value-{n}");
+    let value = |n: u8| vec![n; 60 << 10];
+    let all = |work: &(dyn Fn(u8) + Sync)| {
+        server.pause().unwrap();
+        std::thread::scope(|scope| {
+            for n in 0..64 {
+                scope.spawn(move || work(n));
+            }
+            std::thread::sleep(Duration::from_millis(50));
+            server.resume().unwrap();
+        });
+    };
+    for n in 0..64 {
+        let leased = Lease {
+            ttl_ms: 3_600_000,
+            ..lease(&name(n))
+        };
+        run(&engine, leased).unwrap();
+    }
+    all(&|n| {
+        let filled = run(&engine, fill(&name(n), &value(n)));
+        assert_eq!(filled.unwrap(), FillReply::Filled);
+    });
+    all(&|n| {
+        let ReadReply::Found { value: found, .. } = run(&engine, read(&name(n))).unwrap();
+        assert_eq!(found.as_deref(), Some(&value(n)[..]));
+    });
 }
 
 #[test]

@@ -82,6 +82,7 @@ fn each_operation_is_one_round_trip_on_the_wire() {
     on_every_server(|bed| {
         let proxy = Proxy::start(bed.server.port()).unwrap();
         bed.engine = ServerEngine::open(bed.config_at(proxy.url())).unwrap();
+        bed.warm();
         for (id, bytes, requests) in [("c1", 10, 4), ("c2", BIG, 4), ("c3", 3_000_000, 4)] {
             proxy.reset();
             bed.hold();

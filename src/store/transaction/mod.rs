@@ -179,8 +179,14 @@ impl<V> Transaction<V> {
     ///
     /// [`Error::is_lock_lost`] where one ran out or was cleared; a server that is away, which leaves them as they were.
     pub fn renew(this: &mut Self) -> Result<()> {
-        let mut holds = this.holds.iter_mut();
-        holds.try_for_each(|hold| at_once(hold.renew()))
+        at_once(this.renew_by())
+    }
+
+    pub(crate) async fn renew_by(&mut self) -> Result<()> {
+        for hold in &mut self.holds {
+            hold.renew().await?;
+        }
+        Ok(())
     }
 
     /// Whether one of the locks is known to be lost, or has run out by this machine's clock. A commit then fails.
