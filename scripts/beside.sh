@@ -31,6 +31,7 @@ tokio-rustls-comp = ["redis/tokio-rustls-comp"]
 tls-rustls = ["redis/tls-rustls"]
 cluster-async = ["redis/cluster-async", "redis/tokio-comp"]
 tls = ["cachetx/tls"]
+tokio = ["cachetx/tokio"]
 
 [dependencies]
 cachetx = { path = "$repo" }
@@ -46,8 +47,8 @@ fn main() {
 END
 lock "$beside/program"
 for theirs in tokio-comp tokio-rustls-comp tls-rustls cluster-async; do
-    for ours in "" ,tls; do
-        echo "beside redis with $theirs: default features${ours:+ and tls}"
+    for ours in "" ,tls ,tokio ,tls,tokio; do
+        echo "beside redis with $theirs: default features$ours"
         check program "$theirs$ours"
     done
 done

@@ -22,7 +22,7 @@ control() {
     printf '#!/bin/sh\nrustc=$1\nshift\nexec "$rustc" "$@" --cfg %s -C opt-level=0\n' "$1" >"$wrapper"
     chmod +x "$wrapper"
     # shellcheck disable=SC2086 # two words
-    RUSTC_WORKSPACE_WRAPPER=$wrapper ${CARGO:-cargo} test --features strategies,tls $binary --no-fail-fast ${4:+-- "$4"} >"$log" 2>&1
+    RUSTC_WORKSPACE_WRAPPER=$wrapper ${CARGO:-cargo} test --features strategies,tls,tokio $binary --no-fail-fast ${4:+-- "$4"} >"$log" 2>&1
     if grep -q '^test result: FAILED' "$log" && grep -q -F "$3" "$log"; then
         tests=$(sed -n 's/^test \(.*\) \.\.\. FAILED$/\1/p' "$log" | tr '\n' ' ')
         echo "negative control ok: with $1, $2 fails: $tests"
@@ -52,4 +52,5 @@ control cachetx_without_image_check transactions 'the rest is finished' what_a_f
 control cachetx_without_fresh_tokens lib 'believes in 60s, the server has Some(59.5s)' lives::no_lock_is_asked
 control cachetx_without_fresh_tokens away 'older than the truth' held_back::
 control cachetx_without_retries_on_signals away 'signals cost saves' interrupted::saves_on_one_server
+control cachetx_without_tasks_of_their_own tasks 'not in time: no lock is held' dropped::whatever_is_dropped
 exit "$failed"

@@ -24,9 +24,14 @@ run() {
 }
 
 "${CARGO:-cargo}" test --all-features --no-run "$@" || exit 1
-# Failovers are waited for, and so are most negative controls: other tests have the cores meanwhile.
+# Failovers are waited for, and so are most negative controls: other tests have the cores meanwhile. The engine's tests run by tasks too.
 {
     run cluster.log "$@" --test cluster
+    (
+        CACHETX_TASKS=1
+        export CACHETX_TASKS
+        run tasks.log "$@" --lib -- engine::
+    )
     sh scripts/negative-controls.sh || : >"$work/failed"
 } >"$work/beside.shown" 2>&1 &
 others=$(cd tests && for main in */main.rs; do echo "--test ${main%/main.rs}"; done | grep -v 'test cluster$')
@@ -52,6 +57,7 @@ awk -v cargo="${CARGO:-cargo} test --all-features $*" '
         sub(/ - should panic$/, "", name)
         order[++count] = name
         of[name] = target
+        by[name] = FILENAME ~ /tasks.log$/ ? "CACHETX_TASKS=1 " : ""
     }
     /^---- .* stdout ----$/ { current = $0; sub(/^---- /, "", current); sub(/ stdout ----$/, "", current) }
     /^failures:$/ { current = "" }
@@ -60,9 +66,9 @@ awk -v cargo="${CARGO:-cargo} test --all-features $*" '
         for (n = 1; n <= count; n++) {
             name = order[n]
             exact = of[name] == "--doc" ? "" : " --exact"
-            printf "FAILED %s\n    repeat: %s%s %s --%s \"%s\"\n", name, seed[name], cargo, of[name], exact, name
+            printf "FAILED %s\n    repeat: %s%s%s %s --%s \"%s\"\n", name, by[name], seed[name], cargo, of[name], exact, name
         }
         printf "%d passed, %d failed\n", passed, count
     }
-' "$work/others.log" "$work/cluster.log"
+' "$work/others.log" "$work/cluster.log" "$work/tasks.log"
 [ ! -e "$work/failed" ]

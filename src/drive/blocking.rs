@@ -31,6 +31,8 @@ pub(crate) fn drive_while<D, B>(
     mut backend: impl Backend,
     is_on: impl Fn() -> ControlFlow<B>,
 ) -> ControlFlow<B, Result<D>> {
+    #[cfg(feature = "tokio")]
+    super::worker::warn_once();
     let mut answer = None;
     loop {
         answer = Some(

@@ -6,6 +6,8 @@ mod clock;
 pub(crate) mod nested;
 #[cfg(feature = "tokio")]
 mod task;
+#[cfg(feature = "tokio")]
+mod worker;
 
 pub(crate) use blocking::{Backend, drive, drive_while};
 pub(crate) use clock::now;

@@ -123,6 +123,8 @@ impl Net {
         match self {
             Self::Threads => run.await,
             #[cfg(feature = "tokio")]
+            Self::Tasks if cfg!(cachetx_without_tasks_of_their_own) => run.await,
+            #[cfg(feature = "tokio")]
             Self::Tasks => joined(tokio::spawn(run).await),
         }
     }

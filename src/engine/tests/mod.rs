@@ -228,6 +228,7 @@ impl Bed {
     /// Takes `lock("l")` as its holder.
     /// Opens what connections a task has: one that is shared, and one for big values.
     fn warm(&mut self) {
+        self.run(read("own"));
         self.hold();
         let big = Commit {
             id: "warm".to_owned(),
