@@ -19,7 +19,7 @@ lint:
 # Measures all that docs/performance.md shows, and writes it and its plots. Four to eight minutes on two cores, once built, by what else runs.
 bench: servers
 	@sh scripts/python.sh bench
-	$(CARGO) bench --features testing --bench performance
+	$(CARGO) bench --features testing,tokio --bench performance
 
 # What a save costs that can be counted exactly, against benches/counts.txt; ACCEPT=1 writes that. A part of `make test`.
 bench-check: servers

@@ -21,7 +21,7 @@ pub fn introduction(bench: &Bench, took: Duration, load_before: &str) -> String 
     let mut text = "# Performance\n\n".to_owned();
     text += &wrapped(&format!(
         "`make bench` measured all of this in one run, and wrote this page and its plots: do not edit them. `cargo bench --features \
-         testing --bench performance -- saves cpu` prints single tables; there are {tables}."
+         testing,tokio --bench performance -- saves cpu` prints single tables; there are {tables}."
     ));
     text += "\n\n";
     let points = [

@@ -1,6 +1,6 @@
 //! Measures everything that docs/performance.md shows, and writes it: `make bench`.
 //!
-//! Names of tables are arguments; only those run then, and nothing is written: `cargo bench --features testing --bench performance --
+//! Names of tables are arguments; only those run then, and nothing is written: `cargo bench --features testing,tokio --bench performance --
 //! saves cpu`. Without `--bench`, which cargo gives to a bench only, every table is made from a few rounds, to see that it works.
 
 #[path = "../bed/mod.rs"]
@@ -25,7 +25,7 @@ use std::{
     path::{Path, PathBuf},
     time::Instant,
 };
-use tables::{client, cpu, disk, memory, reads, rules, saves, throughput};
+use tables::{client, cpu, disk, memory, reads, rules, saves, tasks, throughput};
 
 /// In a child that valgrind runs.
 const COUNTED: &str = "CACHETX_COUNTED";
@@ -77,7 +77,7 @@ fn disk_folder() -> PathBuf {
 }
 
 type Section = fn(&mut Bench) -> Result<(), BoxError>;
-const TABLES: [(&str, Section); 12] = [
+const TABLES: [(&str, Section); 13] = [
     ("saves", saves::sizes),
     ("network", saves::network),
     ("python", saves::python),
@@ -88,6 +88,7 @@ const TABLES: [(&str, Section); 12] = [
     ("guarantees", disk::guarantees),
     ("crowd", disk::crowd),
     ("threads", throughput::table),
+    ("tasks", tasks::table),
     ("reads", reads::table),
     ("rules", rules::table),
 ];

@@ -4,7 +4,7 @@ use crate::{
     model::{BoxError, Result},
     protocol::Outcome,
     rules::Params,
-    store::{HeldLock, Save},
+    store::{HeldLock, Save, Target},
 };
 use serde::{Serialize, de::DeserializeOwned};
 use std::{fmt, sync::Arc, time::Duration};
@@ -38,12 +38,6 @@ impl<T> Document<T> {
     /// As there.
     pub fn with_params(self, more: Params) -> Result<Self> {
         self.0.with_params(more).map(Self)
-    }
-}
-
-impl<T> Document<T> {
-    pub(crate) fn blocking(&self) -> &crate::Document<T> {
-        &self.0
     }
 }
 
@@ -208,6 +202,14 @@ impl<T: DeserializeOwned + Send + Sync + 'static> Document<T> {
         }
         let document = self.0.clone();
         aside(move || document.read()).await
+    }
+}
+
+impl<T: DeserializeOwned> Target for Document<T> {
+    type Content = T;
+
+    fn document(&self) -> crate::Document<()> {
+        self.0.untyped()
     }
 }
 

@@ -1,4 +1,4 @@
-use super::to_its_end;
+use super::{Unsaved, to_its_end};
 use crate::{
     model::{Error, Result},
     protocol::Outcome,
@@ -62,7 +62,7 @@ impl<T: Serialize + Send + 'static> Locked<T> {
     /// # Errors
     ///
     /// As there.
-    pub async fn dump_and_unlock(self) -> Result<Outcome, SaveError<T>> {
+    pub async fn dump_and_unlock(self) -> Result<Outcome, Unsaved<Self>> {
         self.dump_and_unlock_with(Save::new()).await
     }
 
@@ -74,7 +74,7 @@ impl<T: Serialize + Send + 'static> Locked<T> {
     pub async fn dump_and_unlock_with_transaction(
         self,
         tasks: impl IntoIterator<Item: AsRef<str>>,
-    ) -> Result<Outcome, SaveError<T>> {
+    ) -> Result<Outcome, Unsaved<Self>> {
         self.dump_and_unlock_with(Save::new().tasks(tasks)).await
     }
 
@@ -83,9 +83,9 @@ impl<T: Serialize + Send + 'static> Locked<T> {
     /// # Errors
     ///
     /// As there. A runtime that shuts down meanwhile gives no guard back.
-    pub async fn dump_and_unlock_with(self, save: Save) -> Result<Outcome, SaveError<T>> {
+    pub async fn dump_and_unlock_with(self, save: Save) -> Result<Outcome, Unsaved<Self>> {
         let saved = to_its_end(async move { Ok(self.0.save_and_unlock(save).await) });
-        SaveError::or(saved.await)
+        Unsaved::or(saved.await, given_back)
     }
 
     /// As [`crate::Locked::dump`]: saves, and gives the guard back with the lock.
@@ -93,10 +93,15 @@ impl<T: Serialize + Send + 'static> Locked<T> {
     /// # Errors
     ///
     /// As [`dump_and_unlock_with`](Self::dump_and_unlock_with).
-    pub async fn dump(self, save: Save) -> Result<(Self, Outcome), SaveError<T>> {
+    pub async fn dump(self, save: Save) -> Result<(Self, Outcome), Unsaved<Self>> {
         let saved = to_its_end(async move { Ok(self.0.save(save).await) });
-        SaveError::or(saved.await).map(|(locked, outcome)| (Self(locked), outcome))
+        Unsaved::or(saved.await, given_back).map(|(locked, outcome)| (Self(locked), outcome))
     }
+}
+
+fn given_back<T>(failed: store::SaveError<T>) -> (Error, Locked<T>) {
+    let (error, locked) = failed.into_parts();
+    (error, Locked(locked))
 }
 
 impl<T> Deref for Locked<T> {
@@ -116,63 +121,5 @@ impl<T> DerefMut for Locked<T> {
 impl<T: fmt::Debug> fmt::Debug for Locked<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
-    }
-}
-
-/// A save that failed before it changed anything: the error, and the guard back. The lock is still held, so the data is not lost and the
-/// save may be tried again; dropping it, or turning it into an [`Error`] with `?`, lets the lock go.
-pub struct SaveError<T>(Box<(Error, Option<Locked<T>>)>);
-
-impl<T> SaveError<T> {
-    fn new(error: Error, locked: Option<Locked<T>>) -> Self {
-        Self(Box::new((error, locked)))
-    }
-
-    /// What a task has come to.
-    fn or<R>(done: Result<Result<R, store::SaveError<T>>>) -> Result<R, Self> {
-        match done {
-            Ok(Ok(done)) => Ok(done),
-            Ok(Err(failed)) => {
-                let (error, locked) = failed.into_parts();
-                Err(Self::new(error, Some(Locked(locked))))
-            }
-            Err(gone) => Err(Self::new(gone, None)),
-        }
-    }
-
-    /// Why nothing was saved.
-    #[must_use]
-    pub fn error(&self) -> &Error {
-        &self.0.0
-    }
-
-    /// The error and the guard; `None` where the runtime shut down meanwhile.
-    pub fn into_parts(self) -> (Error, Option<Locked<T>>) {
-        *self.0
-    }
-}
-
-impl<T> fmt::Debug for SaveError<T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("SaveError").field(self.error()).finish()
-    }
-}
-
-impl<T> fmt::Display for SaveError<T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self.error(), f)
-    }
-}
-
-impl<T> std::error::Error for SaveError<T> {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        self.error().source()
-    }
-}
-
-/// Keeps the error and lets the lock go.
-impl<T> From<SaveError<T>> for Error {
-    fn from(failed: SaveError<T>) -> Self {
-        failed.0.0
     }
 }

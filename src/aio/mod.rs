@@ -7,24 +7,35 @@
 //!
 //! Whatever may leave something behind goes on in a task of its own, and its caller only waits for it. So a save whose future is dropped,
 //! by a time-out or in a `select!`, is made all the same; a lock that nobody waits for any more is let go of once it is there. A future
-//! does nothing before it is polled for the first time. The table of [`Document`]'s methods says what each leaves.
+//! does nothing before it is polled for the first time. The tables of [`Cache`] and [`Document`] say what each leaves.
+//!
+//! A guard of a task ([`Locked`], [`Transaction`]) may be held over awaits; others who want its lock wait without a thread.
 //!
 //! # Runtimes
 //!
-//! Files are read and written by the runtime's blocking threads. A runtime that shuts down ends what is under way as a crash would: files
-//! are whole, and the outbox finishes the rest.
+//! Any runtime of tokio with its time and its I/O enabled (`enable_all`, as `#[tokio::main]` has it), of one thread or several. Files are read and
+//! written by the runtime's blocking threads, by few at a time; one of them is enough. Requests that stand alone share a connection;
+//! [`CacheBuilder::pool_size`](crate::CacheBuilder::pool_size) bounds those that tasks have for themselves, for values of more than 64 KiB, waits for replicas, and all that writes where
+//! there are no scripts.
+//!
+//! A runtime that shuts down ends what is under way as a crash would: files are whole, and locks that could not be let go of end by their TTL. What a crash-safe
+//! save has recorded is replayed at once. Await [`Cache::close`] before, so that nothing is left.
+//!
+//! The cache's own threads (renewals, replays, messages) are the same for both: they need no runtime.
 
 mod cache;
 mod document;
 mod locked;
 mod store;
 mod transaction;
+mod unsaved;
 
 pub use cache::Cache;
 pub use document::Document;
-pub use locked::{Locked, SaveError};
+pub use locked::Locked;
 pub use store::Store;
-pub use transaction::{Transaction, TransactionError};
+pub use transaction::Transaction;
+pub use unsaved::Unsaved;
 
 use crate::{engine::Net, model::Result};
 

@@ -1,7 +1,7 @@
-use super::{Store, to_its_end};
+use super::{Store, Unsaved, to_its_end};
 use crate::{
     engine::Net,
-    model::{Error, Result},
+    model::Result,
     protocol::Outcome,
     store::{self, Documents, LostLock, Parse, Save, Values},
 };
@@ -104,7 +104,7 @@ impl<V: Values + Send + 'static> Transaction<V> {
     pub async fn commit(
         self,
         tasks: impl IntoIterator<Item: AsRef<str>>,
-    ) -> Result<Outcome, TransactionError<V>> {
+    ) -> Result<Outcome, Unsaved<Self>> {
         self.commit_with(Save::new().tasks(tasks)).await
     }
 
@@ -113,16 +113,12 @@ impl<V: Values + Send + 'static> Transaction<V> {
     /// # Errors
     ///
     /// As there. A runtime that shuts down meanwhile gives no guard back.
-    pub async fn commit_with(self, save: Save) -> Result<Outcome, TransactionError<V>> {
+    pub async fn commit_with(self, save: Save) -> Result<Outcome, Unsaved<Self>> {
         let committed = to_its_end(async move { Ok(self.0.commit_by(save).await) });
-        match committed.await {
-            Ok(Ok(outcome)) => Ok(outcome),
-            Ok(Err(failed)) => {
-                let (error, transaction) = failed.into_parts();
-                Err(TransactionError::new(error, Some(Self(transaction))))
-            }
-            Err(gone) => Err(TransactionError::new(gone, None)),
-        }
+        Unsaved::or(committed.await, |failed| {
+            let (error, transaction) = failed.into_parts();
+            (error, Self(transaction))
+        })
     }
 }
 
@@ -143,53 +139,5 @@ impl<V> DerefMut for Transaction<V> {
 impl<V: fmt::Debug> fmt::Debug for Transaction<V> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
-    }
-}
-
-/// A commit that failed before it changed anything: the error, and the guard back. All locks are still held, so the data is not lost and
-/// the commit may be tried again; dropping it, or turning it into an [`Error`] with `?`, lets them go.
-pub struct TransactionError<V>(Box<(Error, Option<Transaction<V>>)>);
-
-impl<V> TransactionError<V> {
-    fn new(error: Error, transaction: Option<Transaction<V>>) -> Self {
-        Self(Box::new((error, transaction)))
-    }
-
-    /// Why nothing was saved.
-    #[must_use]
-    pub fn error(&self) -> &Error {
-        &self.0.0
-    }
-
-    /// The error and the guard; `None` where the runtime shut down meanwhile.
-    pub fn into_parts(self) -> (Error, Option<Transaction<V>>) {
-        *self.0
-    }
-}
-
-impl<V> fmt::Debug for TransactionError<V> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("TransactionError")
-            .field(self.error())
-            .finish()
-    }
-}
-
-impl<V> fmt::Display for TransactionError<V> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self.error(), f)
-    }
-}
-
-impl<V> std::error::Error for TransactionError<V> {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        self.error().source()
-    }
-}
-
-/// Keeps the error and lets the locks go.
-impl<V> From<TransactionError<V>> for Error {
-    fn from(failed: TransactionError<V>) -> Self {
-        failed.0.0
     }
 }

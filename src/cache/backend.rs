@@ -31,7 +31,7 @@ impl Cache {
     }
 
     /// Runs one operation outside a protocol.
-    pub(super) async fn ask_by<A: Ask>(&self, net: Net, op: A) -> Result<A::Reply, Fault> {
+    pub(crate) async fn ask_by<A: Ask>(&self, net: Net, op: A) -> Result<A::Reply, Fault> {
         let reply = match net {
             Net::Threads => self.perform(op.into_op())?,
             #[cfg(feature = "tokio")]

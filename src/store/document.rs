@@ -142,7 +142,7 @@ impl<T> Document<T> {
     }
 
     /// The document whatever it holds.
-    pub(super) fn untyped(&self) -> Document<()> {
+    pub(crate) fn untyped(&self) -> Document<()> {
         Document::new(self.store.clone(), self.names.clone())
     }
 

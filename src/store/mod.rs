@@ -21,9 +21,9 @@ pub use held_lock::HeldLock;
 pub use keep_alive::{KeepAlive, LostLock};
 pub use locked::Locked;
 pub use save::{Save, SaveError};
-#[cfg(feature = "tokio")]
-pub(crate) use transaction::Parse;
 pub use transaction::{Documents, Transaction, TransactionError, Values};
+#[cfg(feature = "tokio")]
+pub(crate) use transaction::{Parse, Target};
 
 use crate::{
     cache::Cache,

@@ -14,6 +14,11 @@ use crate::{
     },
     rules::Params,
 };
+#[cfg(feature = "tokio")]
+use crate::{
+    engine::Net,
+    op::{Commit, CommitReply, Own},
+};
 use std::{thread, time::Duration};
 
 /// One document whose file is in memory. It runs the protocols of a store on the real server, and answers their file
@@ -28,6 +33,9 @@ pub struct FilelessDocument {
     own: Entry,
     ttl: Duration,
     disk: Memory,
+    /// By [`commit_in_task`](Self::commit_in_task), the last time.
+    #[cfg(feature = "tokio")]
+    committed: Option<Stamp>,
 }
 
 impl FilelessDocument {
@@ -49,6 +57,8 @@ impl FilelessDocument {
             ttl: cache.rules().ttl(controller)?,
             params,
             disk: Memory::default(),
+            #[cfg(feature = "tokio")]
+            committed: None,
         })
     }
 
@@ -104,6 +114,45 @@ impl FilelessDocument {
             read: Some(found.known()),
         };
         self.commit(bytes, writer)
+    }
+
+    /// The server's step of such an update alone, by the caller's task, of a store without locks; how many dependents were deleted.
+    ///
+    /// # Errors
+    ///
+    /// An outcome that is not `Committed`.
+    #[cfg(feature = "tokio")]
+    pub async fn commit_in_task(&mut self, bytes: Bytes) -> Result<u64> {
+        let rules = self.cache.rules();
+        let dependents = rules.expand_for(&self.controller, &self.tasks, &self.params)?;
+        let over = self.committed;
+        let stamp = Stamp {
+            mtime_ns: over.map_or(1, |last| last.mtime_ns + 1),
+            size: bytes.len() as u64,
+            inode: 1,
+        };
+        let commit = Commit {
+            id: token::hex_128()?,
+            locks: Vec::new(),
+            own: vec![Own {
+                entry: self.own.clone(),
+                bytes,
+                stamp,
+                ttl_ms: u64::try_from(self.ttl.as_millis()).unwrap_or(u64::MAX),
+                over,
+            }],
+            dependents: self.cache.entries(&dependents),
+            release: false,
+            token: String::new(),
+            wait: None,
+        };
+        self.committed = Some(stamp);
+        match self.cache.ask_by(Net::Tasks, commit).await {
+            Ok(CommitReply::Committed { removed }) => Ok(removed),
+            other => Err(Error::new(Kind::Internal(format!(
+                "not committed: {other:?}"
+            )))),
+        }
     }
 
     fn lock_key(&self) -> String {

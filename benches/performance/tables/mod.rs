@@ -7,4 +7,5 @@ pub mod memory;
 pub mod reads;
 pub mod rules;
 pub mod saves;
+pub mod tasks;
 pub mod throughput;

@@ -2,6 +2,9 @@
 
 mod tuples;
 
+#[cfg(feature = "tokio")]
+pub(crate) use tuples::Target;
+
 use super::{Document, Save, Store, hold::Hold};
 use crate::{
     disk::JournalId,

@@ -13,6 +13,20 @@ pub struct Parsed<V> {
     pub holds: Vec<Hold>,
 }
 
+/// A handle on a document.
+pub trait Target {
+    type Content: DeserializeOwned;
+    fn document(&self) -> Document<()>;
+}
+
+impl<T: DeserializeOwned> Target for Document<T> {
+    type Content = T;
+
+    fn document(&self) -> Document<()> {
+        self.untyped()
+    }
+}
+
 pub trait Parts {
     type Values;
     fn targets(&self) -> Vec<Document<()>>;
@@ -25,15 +39,15 @@ pub trait Write {
 
 macro_rules! tuples {
     ($($type:ident $n:tt),+) => {
-        impl<$($type: DeserializeOwned),+> Parts for ($(&Document<$type>,)+) {
-            type Values = ($($type,)+);
+        impl<$($type: Target),+> Parts for ($(&$type,)+) {
+            type Values = ($($type::Content,)+);
 
             fn targets(&self) -> Vec<Document<()>> {
-                vec![$(self.$n.untyped()),+]
+                vec![$(self.$n.document()),+]
             }
 
             fn parse(taken: Vec<(Hold, Bytes)>) -> Result<Parsed<Self::Values>> {
-                let values = ($(taken[$n].0.parse::<$type>(&taken[$n].1)?,)+);
+                let values = ($(taken[$n].0.parse::<$type::Content>(&taken[$n].1)?,)+);
                 let outer = |(hold, bytes): (Hold, Bytes)| hold.outer_of(&bytes);
                 Ok(Parsed {
                     values,
@@ -42,23 +56,7 @@ macro_rules! tuples {
             }
         }
 
-        impl<$($type: DeserializeOwned),+> Documents for ($(&Document<$type>,)+) {}
-
-        #[cfg(feature = "tokio")]
-        impl<$($type: DeserializeOwned),+> Parts for ($(&crate::aio::Document<$type>,)+) {
-            type Values = ($($type,)+);
-
-            fn targets(&self) -> Vec<Document<()>> {
-                vec![$(self.$n.blocking().untyped()),+]
-            }
-
-            fn parse(taken: Vec<(Hold, Bytes)>) -> Result<Parsed<Self::Values>> {
-                <($(&Document<$type>,)+) as Parts>::parse(taken)
-            }
-        }
-
-        #[cfg(feature = "tokio")]
-        impl<$($type: DeserializeOwned),+> Documents for ($(&crate::aio::Document<$type>,)+) {}
+        impl<$($type: Target),+> Documents for ($(&$type,)+) {}
 
         impl<$($type: Serialize),+> Write for ($($type,)+) {
             fn bytes(&self, holds: &[Hold]) -> Result<Vec<Bytes>> {

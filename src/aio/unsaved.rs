@@ -1,0 +1,60 @@
+use crate::model::{Error, Result};
+use std::fmt;
+
+/// A save that failed before it changed anything: the error, and the guard `G` back. Its locks are still held, so the data is not lost and
+/// the save may be tried again; dropping it, or turning it into an [`Error`] with `?`, lets them go.
+pub struct Unsaved<G>(Box<(Error, Option<G>)>);
+
+impl<G> Unsaved<G> {
+    /// What a task has come to.
+    pub(super) fn or<R, E>(
+        done: Result<Result<R, E>>,
+        into_parts: impl FnOnce(E) -> (Error, G),
+    ) -> Result<R, Self> {
+        let (error, guard) = match done {
+            Ok(Ok(done)) => return Ok(done),
+            Ok(Err(failed)) => {
+                let (error, guard) = into_parts(failed);
+                (error, Some(guard))
+            }
+            Err(gone) => (gone, None),
+        };
+        Err(Self(Box::new((error, guard))))
+    }
+
+    /// Why nothing was saved.
+    #[must_use]
+    pub fn error(&self) -> &Error {
+        &self.0.0
+    }
+
+    /// The error and the guard; `None` where the runtime shut down meanwhile.
+    pub fn into_parts(self) -> (Error, Option<G>) {
+        *self.0
+    }
+}
+
+impl<G> fmt::Debug for Unsaved<G> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Unsaved").field(self.error()).finish()
+    }
+}
+
+impl<G> fmt::Display for Unsaved<G> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self.error(), f)
+    }
+}
+
+impl<G> std::error::Error for Unsaved<G> {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.error().source()
+    }
+}
+
+/// Keeps the error and lets the locks go.
+impl<G> From<Unsaved<G>> for Error {
+    fn from(failed: Unsaved<G>) -> Self {
+        failed.0.0
+    }
+}
