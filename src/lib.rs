@@ -22,7 +22,10 @@
 //! # Ok::<(), cachetx::Error>(())
 //! ```
 #![cfg_attr(docsrs, feature(doc_cfg))]
-#![cfg_attr(not(feature = "testing"), allow(rustdoc::broken_intra_doc_links))]
+#![cfg_attr(
+    not(all(feature = "testing", feature = "tokio")),
+    allow(rustdoc::broken_intra_doc_links)
+)]
 
 #[cfg(feature = "tokio")]
 #[cfg_attr(docsrs, doc(cfg(feature = "tokio")))]

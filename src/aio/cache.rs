@@ -167,14 +167,14 @@ impl Cache {
     /// # Errors
     ///
     /// As there.
-    pub async fn put_json<T: Serialize + Sync + ?Sized>(
+    pub fn put_json<T: Serialize + ?Sized>(
         &self,
         controller: &str,
         params: &Params,
         value: &T,
-    ) -> Result<PutOutcome> {
-        let bytes = json::to_bytes(controller, value, JsonStyle::Compact, None)?;
-        self.put(controller, params, bytes).await
+    ) -> impl Future<Output = Result<PutOutcome>> {
+        let bytes = json::to_bytes(controller, value, JsonStyle::Compact, None);
+        async move { self.put(controller, params, bytes?).await }
     }
 
     /// As [`crate::Cache::replay_outbox`].
@@ -213,6 +213,12 @@ impl CacheBuilder {
 impl From<crate::Cache> for Cache {
     fn from(cache: crate::Cache) -> Self {
         Self(cache)
+    }
+}
+
+impl From<&Cache> for crate::Cache {
+    fn from(cache: &Cache) -> Self {
+        cache.0.clone()
     }
 }
 

@@ -1,4 +1,4 @@
-use super::{Locked, aside, to_its_end};
+use super::{Locked, aside, to_its_end, while_wanted};
 use crate::{
     engine::Net,
     model::{BoxError, Result},
@@ -89,12 +89,9 @@ impl<T: Serialize + 'static> Document<T> {
     /// # Errors
     ///
     /// As there.
-    pub async fn create(&self, value: T) -> Result<Outcome>
-    where
-        T: Send + Sync,
-    {
-        let document = self.0.clone();
-        to_its_end(async move { document.create_by(Net::Tasks, &value).await }).await
+    pub fn create(&self, value: &T) -> impl Future<Output = Result<Outcome>> + use<T> {
+        let (document, bytes) = (self.0.clone(), self.0.bytes(value));
+        to_its_end(async move { document.create_by(Net::Tasks, bytes?).await })
     }
 }
 
@@ -124,7 +121,7 @@ impl<T: DeserializeOwned + Send + 'static> Document<T> {
     /// As there.
     pub async fn lock_timeout(&self, wait: Duration) -> Result<Locked<T>> {
         let document = self.0.clone();
-        let locked = to_its_end(async move { document.lock_by(Net::Tasks, wait).await });
+        let locked = while_wanted(async move { document.lock_by(Net::Tasks, wait).await });
         locked.await.map(Locked::of)
     }
 }

@@ -24,9 +24,9 @@ impl<T> Locked<T> {
         Self(locked)
     }
 
-    /// As [`crate::Locked::unlock`].
-    pub fn unlock(this: Self) -> T {
-        store::Locked::unlock(this.0)
+    /// As [`crate::Locked::unlock`]: the lock is free then, which it is a moment after a drop. A future that is dropped goes on.
+    pub async fn unlock(this: Self) -> T {
+        this.0.unlock_by().await
     }
 
     /// As [`crate::Locked::renew`]. A future that is dropped may have renewed it.

@@ -1,7 +1,7 @@
 //! The same for tasks of tokio: [`Cache`], [`Store`], [`Document`], [`Locked`], [`Transaction`].
 //!
-//! A store and its documents are the ones that threads have: turn one into the other by `From`. Both share connections for their kind,
-//! boots, breaker, outbox, snapshots and counters. Requests of many tasks go by one connection of a server.
+//! A store and its documents are the ones that threads have: turn one into the other by `From`. Both have the same boots, breaker, outbox, snapshots
+//! and counters, and connections of their own. Requests of many tasks go by one connection of a server.
 //!
 //! # When a future is dropped
 //!
@@ -14,9 +14,10 @@
 //! # Runtimes
 //!
 //! Any runtime of tokio with its time and its I/O enabled (`enable_all`, as `#[tokio::main]` has it), of one thread or several. Files are read and
-//! written by the runtime's blocking threads, by few at a time; one of them is enough. Requests that stand alone share a connection;
-//! [`CacheBuilder::pool_size`](crate::CacheBuilder::pool_size) bounds those that tasks have for themselves, for values of more than 64 KiB, waits for replicas, and all that writes where
-//! there are no scripts.
+//! written by the runtime's blocking threads, of which one is enough. Requests that stand alone share a connection;
+//! [`CacheBuilder::pool_size`](crate::CacheBuilder::pool_size) bounds those that tasks have for themselves: for requests of more than 64 KiB, waits for replicas, locks in another
+//! database, and all that writes where there are no scripts. A connection belongs to the runtime that opened it: a cache that many short-lived
+//! runtimes use connects again in each.
 //!
 //! A runtime that shuts down ends what is under way as a crash would: files are whole, and locks that could not be let go of end by their TTL. What a crash-safe
 //! save has recorded is replayed at once. Await [`Cache::close`] before, so that nothing is left.
@@ -37,7 +38,11 @@ pub use store::Store;
 pub use transaction::Transaction;
 pub use unsaved::Unsaved;
 
-use crate::{engine::Net, model::Result};
+use crate::{
+    engine::Net,
+    model::{Result, limits},
+};
+use tokio::sync::Semaphore;
 
 /// Runs it in a task of its own, to its end, whether or not somebody waits for it.
 async fn to_its_end<R: Send + 'static>(
@@ -46,7 +51,22 @@ async fn to_its_end<R: Send + 'static>(
     Net::Tasks.to_its_end(run).await
 }
 
-/// Has what blocks done by a thread of the runtime's, to its end, whether or not somebody waits for it.
+/// The same for what waits for a lock, which it does no longer than its caller.
+async fn while_wanted<R: Send + 'static>(
+    run: impl Future<Output = Result<R>> + Send + 'static,
+) -> Result<R> {
+    Net::Tasks.while_wanted(run).await
+}
+
+/// Has what blocks done by a thread of the runtime's, to its end, whether or not somebody waits for it. By some at a time: saves need
+/// such threads too.
 async fn aside<R: Send + 'static>(job: impl FnOnce() -> Result<R> + Send + 'static) -> Result<R> {
-    Net::Tasks.aside(job).await
+    static ROOM: Semaphore = Semaphore::const_new(limits::ASIDE);
+    let room = ROOM.acquire().await;
+    Net::Tasks
+        .aside(move || {
+            let _room = room;
+            job()
+        })
+        .await
 }

@@ -19,9 +19,9 @@ use crate::{
 /// # let root = tempfile::tempdir()?;
 /// # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
 /// let cache = Cache::builder(Rules::from_path("rules/nodb.json")?).in_memory().open_async().await?;
-/// let store = Store::builder(cache.clone()).root(root.path()).open_async().await?;
+/// let store = Store::builder(&cache).root(root.path()).open_async().await?;
 /// let climate = store.document::<RawObject>("copacetic-sled", "climate")?;
-/// climate.create(RawObject::from_json("{}")?).await?;
+/// climate.create(&RawObject::from_json("{}")?).await?;
 /// let held = climate.lock().await?;
 /// held.dump_and_unlock_with_transaction(["build_climate"]).await?;
 /// cache.close().await?;

@@ -1,4 +1,4 @@
-use super::{Store, Unsaved, to_its_end};
+use super::{Store, Unsaved, to_its_end, while_wanted};
 use crate::{
     engine::Net,
     model::Result,
@@ -59,13 +59,16 @@ async fn begin<V: Send + 'static>(
     wait: Duration,
 ) -> Result<Transaction<V>> {
     let locked = async move { store.transaction_by(Net::Tasks, targets, parse, wait).await };
-    to_its_end(locked).await.map(Transaction)
+    while_wanted(locked).await.map(Transaction)
 }
 
 impl<V> Transaction<V> {
-    /// As [`crate::Transaction::unlock`].
-    pub fn unlock(this: Self) -> V {
-        store::Transaction::unlock(this.0)
+    /// As [`crate::Transaction::unlock`]: the locks are free then, which they are a moment after a drop. A future that is dropped goes on.
+    pub async fn unlock(this: Self) -> V
+    where
+        V: Send + 'static,
+    {
+        this.0.unlock_by().await
     }
 
     /// As [`crate::Transaction::on_lost`].

@@ -3,6 +3,8 @@ use std::fmt;
 
 /// A save that failed before it changed anything: the error, and the guard `G` back. Its locks are still held, so the data is not lost and
 /// the save may be tried again; dropping it, or turning it into an [`Error`] with `?`, lets them go.
+///
+/// Without a guard it is a save whose runtime shut down meanwhile, and [`Error::effect`] says that it may have been made.
 pub struct Unsaved<G>(Box<(Error, Option<G>)>);
 
 impl<G> Unsaved<G> {
@@ -22,13 +24,18 @@ impl<G> Unsaved<G> {
         Err(Self(Box::new((error, guard))))
     }
 
-    /// Why nothing was saved.
+    /// Why it failed.
     #[must_use]
     pub fn error(&self) -> &Error {
         &self.0.0
     }
 
-    /// The error and the guard; `None` where the runtime shut down meanwhile.
+    /// The guard, to try again; `None` where the runtime shut down meanwhile.
+    pub fn into_guard(self) -> Option<G> {
+        self.0.1
+    }
+
+    /// The error, and the guard as [`into_guard`](Self::into_guard) gives it.
     pub fn into_parts(self) -> (Error, Option<G>) {
         *self.0
     }

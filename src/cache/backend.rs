@@ -42,15 +42,8 @@ impl Cache {
 
     /// Writes to the outbox.
     pub(super) async fn keep_by(&self, net: Net, action: OutboxAction) -> Result<OutboxGot> {
-        match net {
-            Net::Threads => self.keep(&action),
-            #[cfg(feature = "tokio")]
-            Net::Tasks => {
-                let cache = self.clone();
-                let kept = tokio::task::spawn_blocking(move || cache.keep(&action)).await;
-                kept.unwrap_or_else(|_| Err(mismatch("a runtime that shuts down")))
-            }
-        }
+        let cache = self.clone();
+        net.aside(move || cache.keep(&action)).await
     }
 }
 

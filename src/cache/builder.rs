@@ -3,6 +3,7 @@ use super::{
 };
 use crate::{
     disk::Outbox,
+    drive::blocks,
     engine::{
         Breaker, Credentials, CredentialsSource, Engine, MemoryEngine, MemoryServer, Performer,
         RulesFacts, ServerConfig, ServerEngine, TlsOptions, TopologyConfig,
@@ -176,8 +177,8 @@ impl CacheBuilder {
         self
     }
 
-    /// Connections at most; 16 by default, and at least one. A thread that finds none free waits for up to the
-    /// time-outs for connecting and for a reply together.
+    /// Connections to a server at most; 16 by default, and at least one. A thread that finds none free waits for up to the
+    /// time-outs for connecting and for a reply together. Tasks of [`aio`](crate::aio) have as many of their own, and one that they share.
     pub fn pool_size(mut self, connections: u32) -> Self {
         self.server.pool_size = connections;
         self
@@ -316,6 +317,7 @@ impl CacheBuilder {
         if let Some(server) = self.memory.clone() {
             return self.with(MemoryEngine::new(server));
         }
+        blocks();
         let engine = ServerEngine::open(self.server())?;
         self.with(engine)
     }

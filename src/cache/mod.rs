@@ -21,7 +21,7 @@ pub(crate) use timer::{Hurry, Task};
 
 use crate::{
     disk::{Invalidation, Outbox, OutboxAction, OutboxGot},
-    drive::now,
+    drive::{blocks, now},
     engine::{Breaker, Ear, EngineReport, Net, Watch, at_once},
     model::{Entry, Result},
     op::{Ask, Fault, Invalidate, InvalidateReply, Op, Reply, Space, keys},
@@ -225,6 +225,7 @@ impl Cache {
 
     /// Runs an operation; the first that works lets the outbox follow.
     pub(crate) fn perform(&self, op: Op) -> Result<Reply, Fault> {
+        blocks();
         let on_its_way = self.0.replayer.on_its_way(&op);
         let done = self.0.engine.perform(&op)?;
         self.0.replayer.follow(op, done.by);

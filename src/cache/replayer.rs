@@ -117,8 +117,11 @@ impl Replayer {
 
     /// Starts the thread where it does not run yet.
     pub(super) fn start(&self) {
+        if lock(&self.shared.signal).stop {
+            return;
+        }
         let mut thread = lock(&self.thread);
-        if thread.is_some() || lock(&self.shared.signal).stop {
+        if thread.is_some() {
             return;
         }
         let shared = Arc::clone(&self.shared);
@@ -168,10 +171,15 @@ impl Replayer {
         self.shared.bell.notify_all();
     }
 
-    pub(super) fn stop(&self) {
+    fn end(&self) {
         lock(&self.shared.signal).stop = true;
         self.shared.bell.notify_all();
-        if let Some(thread) = lock(&self.thread).take()
+    }
+
+    pub(super) fn stop(&self) {
+        self.end();
+        let running = lock(&self.thread).take();
+        if let Some(thread) = running
             // A looker may have had the last handle: then this is that thread, which ends by itself.
             && thread.thread().id() != thread::current().id()
             && thread.join().is_err()
@@ -202,6 +210,11 @@ impl Replayer {
 
 impl Drop for Replayer {
     fn drop(&mut self) {
+        // A task must not wait for a reply that is under way; the thread has what it uses.
+        #[cfg(feature = "tokio")]
+        if tokio::runtime::Handle::try_current().is_ok() {
+            return self.end();
+        }
         self.stop();
     }
 }

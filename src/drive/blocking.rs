@@ -1,6 +1,6 @@
 //! The driver for threads: performs each action of a run in the caller's thread and resumes the run with the answer.
 
-use super::{Local, Stop, go_on};
+use super::{Local, Stop, blocks, go_on};
 use crate::{
     model::Result,
     op::{Fault, Op, Reply},
@@ -31,8 +31,7 @@ pub(crate) fn drive_while<D, B>(
     mut backend: impl Backend,
     is_on: impl Fn() -> ControlFlow<B>,
 ) -> ControlFlow<B, Result<D>> {
-    #[cfg(feature = "tokio")]
-    super::worker::warn_once();
+    blocks();
     let mut answer = None;
     loop {
         answer = Some(
@@ -43,7 +42,6 @@ pub(crate) fn drive_while<D, B>(
                     thread::sleep(pause);
                     Answer::Slept
                 }
-                Stop::Files(action) => backend.act(&action),
                 Stop::Listen(channel, pause) => match backend.listen(channel, pause) {
                     Ok(messages_come) => Answer::Heard(messages_come),
                     Err(e) => return ControlFlow::Continue(Err(e)),

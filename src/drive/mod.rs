@@ -49,14 +49,19 @@ pub(crate) trait Local {
     }
 }
 
-/// Where a run stops.
+/// Where a run stops that goes on by itself on files.
 enum Stop<D> {
     Done(Result<D>),
-    /// At an action of a [`Local`].
-    Files(Action),
     Server(Op),
     Sleep(Duration),
     Listen(String, Duration),
+}
+
+/// Where any run stops.
+enum Pause<D> {
+    /// At an action of a [`Local`].
+    Files(Action),
+    Else(Stop<D>),
 }
 
 /// Resumes a run; where it stops then, unless `is_on` breaks off before its action.
@@ -65,18 +70,18 @@ fn until_files<D, B>(
     local: &mut impl Local,
     answer: Option<Answer>,
     is_on: &impl Fn() -> ControlFlow<B>,
-) -> ControlFlow<B, Stop<D>> {
+) -> ControlFlow<B, Pause<D>> {
     let action = match run.resume(answer, local.now()) {
-        Step::Done(done) => return ControlFlow::Continue(Stop::Done(done)),
+        Step::Done(done) => return ControlFlow::Continue(Pause::Else(Stop::Done(done))),
         Step::Do(action) => action,
     };
     is_on()?;
     local.begin(&action);
     ControlFlow::Continue(match action {
-        Action::Server(op) => Stop::Server(op),
-        Action::Sleep(pause) => Stop::Sleep(pause),
-        Action::Listen(channel, pause) => Stop::Listen(channel, pause),
-        action @ (Action::Disk(..) | Action::Outbox(_)) => Stop::Files(action),
+        Action::Server(op) => Pause::Else(Stop::Server(op)),
+        Action::Sleep(pause) => Pause::Else(Stop::Sleep(pause)),
+        Action::Listen(channel, pause) => Pause::Else(Stop::Listen(channel, pause)),
+        action @ (Action::Disk(..) | Action::Outbox(_)) => Pause::Files(action),
     })
 }
 
@@ -89,8 +94,14 @@ fn go_on<D, B>(
 ) -> ControlFlow<B, Stop<D>> {
     loop {
         match until_files(run, local, answer, is_on)? {
-            Stop::Files(action) => answer = Some(local.act(&action)),
-            stop => return ControlFlow::Continue(stop),
+            Pause::Files(action) => answer = Some(local.act(&action)),
+            Pause::Else(stop) => return ControlFlow::Continue(stop),
         }
     }
+}
+
+/// Said by a thread that is about to wait.
+pub(crate) fn blocks() {
+    #[cfg(feature = "tokio")]
+    worker::warn_once();
 }

@@ -1,12 +1,13 @@
 //! The driver for tasks of tokio.
 
-use super::{Local, Stop, go_on, until_files};
+use super::{Local, Pause, Stop, go_on, until_files};
 use crate::{
-    model::{Effect, Error, Result, error::Kind},
+    engine::{Net, nobody_waits},
+    model::{Error, Result, error::Kind},
     op::{Fault, Op, Reply},
     protocol::{Answer, Run},
 };
-use std::{convert::Infallible, ops::ControlFlow, panic, time::Duration};
+use std::{convert::Infallible, ops::ControlFlow, time::Duration};
 
 /// Performs those actions of one run that a task waits for.
 pub(crate) trait Remote {
@@ -28,21 +29,23 @@ pub(crate) async fn drive_in_task<D: Send + 'static, L: Local + Send + 'static>(
     let goes_on = || ControlFlow::<Infallible>::Continue(());
     let mut answer = None;
     loop {
-        let ControlFlow::Continue(mut stop) = until_files(&mut run, &mut local, answer, &goes_on);
-        if let Stop::Files(action) = stop {
-            let worked = tokio::task::spawn_blocking(move || {
-                let answer = Some(local.act(&action));
-                let ControlFlow::Continue(stop) = go_on(&mut run, &mut local, answer, &goes_on);
-                (run, local, stop)
-            });
-            (run, local, stop) = match worked.await {
-                Ok(worked) => worked,
-                Err(e) => match e.try_into_panic() {
-                    Ok(cause) => panic::resume_unwind(cause),
-                    Err(_) => return (None, Err(ended())),
-                },
-            };
-        }
+        let ControlFlow::Continue(pause) = until_files(&mut run, &mut local, answer, &goes_on);
+        let stop = match pause {
+            Pause::Else(stop) => stop,
+            Pause::Files(action) => {
+                let worked = Net::Tasks.aside(move || {
+                    let answer = Some(local.act(&action));
+                    let ControlFlow::Continue(stop) = go_on(&mut run, &mut local, answer, &goes_on);
+                    Ok((run, local, stop))
+                });
+                let stop;
+                (run, local, stop) = match worked.await {
+                    Ok(worked) => worked,
+                    Err(gone) => return (None, Err(gone)),
+                };
+                stop
+            }
+        };
         answer = Some(match stop {
             Stop::Done(done) => return (Some(local), done),
             Stop::Server(op) => Answer::Server(remote.server(op).await),
@@ -50,14 +53,14 @@ pub(crate) async fn drive_in_task<D: Send + 'static, L: Local + Send + 'static>(
                 tokio::time::sleep(pause).await;
                 Answer::Slept
             }
-            Stop::Listen(channel, pause) => Answer::Heard(remote.listen(channel, pause).await),
-            Stop::Files(action) => local.act(&action),
+            Stop::Listen(channel, pause) => tokio::select! {
+                heard = remote.listen(channel, pause) => Answer::Heard(heard),
+                // It holds nothing while it waits for a lock.
+                () = nobody_waits() => {
+                    let why = "nobody waits for the lock any more".to_owned();
+                    return (Some(local), Err(Error::new(Kind::Internal(why))));
+                }
+            },
         });
     }
-}
-
-/// What had begun may have been done.
-fn ended() -> Error {
-    let ended = Error::new(Kind::Internal("the runtime has shut down".to_owned()));
-    ended.effect_is(Effect::Unknown)
 }

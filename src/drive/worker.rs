@@ -1,29 +1,37 @@
 //! Tells, once, that a thread of a runtime is about to stand still.
 
 use std::{
-    cell::Cell,
     sync::atomic::{AtomicBool, Ordering::Relaxed},
     task::{Context, Poll, Waker},
 };
-use tokio::{runtime::Handle, task::coop};
+use tokio::{
+    runtime::{Handle, RuntimeFlavor},
+    task::{self, coop},
+};
 
 static TOLD: AtomicBool = AtomicBool::new(false);
 
-thread_local! {
-    /// Whether it is one of a runtime's threads that may block.
-    static MAY_BLOCK: Cell<bool> = const { Cell::new(false) };
-}
-
 /// For a thread that is about to wait: warns where tasks wait with it, the first time in this process.
 pub(super) fn warn_once() {
-    if TOLD.load(Relaxed) || MAY_BLOCK.get() || Handle::try_current().is_err() {
+    if TOLD.load(Relaxed) {
         return;
     }
-    MAY_BLOCK.set(!runs_tasks());
-    if !MAY_BLOCK.get() && !TOLD.swap(true, Relaxed) {
+    if holds_tasks_up() && !TOLD.swap(true, Relaxed) {
         log::warn!(
-            "a blocking call on a thread that runs a tokio runtime's tasks: they all wait meanwhile. Use `cachetx::aio` there, or `spawn_blocking` (this is said once)"
+            "a blocking call on a thread that runs a tokio runtime's tasks: they wait meanwhile. Use `cachetx::aio` there, or `spawn_blocking` (this is said once)"
         );
+    }
+}
+
+/// Whether other tasks wait for this thread.
+fn holds_tasks_up() -> bool {
+    match Handle::try_current() {
+        Err(_) => false,
+        // What is not spawned holds nothing up where there are other workers.
+        Ok(runtime) => {
+            let is_only = runtime.runtime_flavor() == RuntimeFlavor::CurrentThread;
+            (is_only || task::try_id().is_some()) && runs_tasks()
+        }
     }
 }
 
@@ -49,23 +57,20 @@ mod tests {
 
     #[test]
     fn workers_are_told_from_threads_that_may_block() {
-        assert!(!runs_tasks(), "no runtime");
+        assert!(!holds_tasks_up(), "no runtime");
         let single = Builder::new_current_thread().build().unwrap();
-        let several = Builder::new_multi_thread()
-            .worker_threads(1)
-            .build()
-            .unwrap();
-        for runtime in [single, several] {
+        let several = Builder::new_multi_thread().worker_threads(1).build();
+        for (runtime, is_only) in [(single, true), (several.unwrap(), false)] {
             runtime.block_on(async {
-                assert!(runs_tasks());
-                assert!(tokio::spawn(async { runs_tasks() }).await.unwrap());
+                assert_eq!(holds_tasks_up(), is_only);
+                assert!(tokio::spawn(async { holds_tasks_up() }).await.unwrap());
                 // It has yielded, and goes on.
-                assert!(runs_tasks());
-                let blocking = tokio::task::spawn_blocking(runs_tasks);
+                assert_eq!(holds_tasks_up(), is_only);
+                let blocking = tokio::task::spawn_blocking(holds_tasks_up);
                 assert!(!blocking.await.unwrap());
             });
             let _entered = runtime.enter();
-            assert!(!runs_tasks(), "it runs none");
+            assert!(!holds_tasks_up(), "it runs none");
         }
     }
 }

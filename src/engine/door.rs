@@ -32,6 +32,11 @@ impl Door {
     }
 
     #[cfg(feature = "tokio")]
+    pub(super) fn shown(&self) -> String {
+        self.config.shown()
+    }
+
+    #[cfg(feature = "tokio")]
     pub(super) fn response_timeout(&self) -> Duration {
         self.config.response_timeout
     }

@@ -2,8 +2,9 @@
 //! itself.
 
 use super::{
+    door::Door,
     link::{Link, TaskLink},
-    net::Sharing,
+    net::{Net, Sharing},
     node::{Cause, Node},
     pool::Slot,
     refusal::unavailable,
@@ -11,38 +12,38 @@ use super::{
 };
 use crate::model::{Effect, Error};
 use std::{
+    fmt,
     ops::{Deref, DerefMut},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
-use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::sync::{Semaphore, SemaphorePermit, watch};
 
 /// A node's connections for tasks.
 pub(super) struct Links {
-    state: Mutex<State>,
+    state: Arc<Mutex<State>>,
     own: Semaphore,
-    /// One task at a time makes the shared one.
-    connecting: tokio::sync::Mutex<()>,
 }
 
 #[derive(Default)]
 struct State {
     shared: Option<Slot>,
+    /// What becomes of the shared one that is being opened.
+    opening: Option<Opening>,
     /// Those that one task has for itself, in the order of their last use.
     idle: Vec<Slot>,
     /// The last connection was lost.
     failed: bool,
-    /// How often the shared one was to be opened, and what went wrong the last time.
-    tries: u64,
-    refused: Option<(Error, Cause)>,
 }
+
+type Opened = Result<TaskLink, (Error, Cause)>;
+type Opening = watch::Receiver<Option<Opened>>;
 
 impl Links {
     pub(super) fn new(own: u32) -> Self {
         Self {
-            state: Mutex::default(),
+            state: Arc::default(),
             own: Semaphore::new(own as usize),
-            connecting: tokio::sync::Mutex::default(),
         }
     }
 
@@ -54,16 +55,16 @@ impl Links {
                 Some(permit.await.ok()?.ok()?)
             }
         };
-        let mut state = self.lock();
+        let mut state = lock(&self.state);
         let mut slot = match sharing {
             Sharing::Shared => state.shared_slot(),
-            Sharing::Own => state.idle.pop(),
+            Sharing::Own => state.idle_slot(),
         }
         .unwrap_or_default();
         let was = task_link(&slot).cloned();
-        drop(state);
         slot.close_if_old();
-        slot.failed |= slot.connection.is_none() && self.lock().failed;
+        slot.failed |= slot.connection.is_none() && state.failed;
+        drop(state);
         Some(Taken {
             slot,
             links: self,
@@ -72,22 +73,55 @@ impl Links {
         })
     }
 
-    fn shared(&self) -> Option<TaskLink> {
-        let state = self.lock();
-        let link = task_link(state.shared.as_ref()?)?;
-        (!link.is_closed()).then(|| link.clone())
+    /// Opens the shared connection, unless one is there or on its way that is not `was`. It goes on where nobody waits for it any more: what
+    /// comes of it is everybody's, also where it is nothing.
+    fn opening(
+        &self,
+        node: &Node,
+        was: Option<&TaskLink>,
+        again: bool,
+    ) -> Result<TaskLink, Opening> {
+        let mut state = lock(&self.state);
+        if let Some(link) = state.shared.as_ref().and_then(task_link)
+            && !link.is_closed()
+            && !was.is_some_and(|was| was.is_same(link))
+        {
+            return Ok(link.clone());
+        }
+        // One whose runtime has ended is not.
+        if let Some(opening) = state.opening.as_ref().filter(|it| it.has_changed().is_ok()) {
+            return Err(opening.clone());
+        }
+        if again {
+            node.connects_again();
+        }
+        let (opened, opening) = watch::channel(None);
+        state.opening = Some(opening.clone());
+        let (door, shared) = (Arc::clone(node.door()), Arc::clone(&self.state));
+        tokio::spawn(async move {
+            let done = open(door).await;
+            let mut state = lock(&shared);
+            state.opening = None;
+            if let Ok(link) = &done {
+                state.failed = false;
+                state.shared = Some(Slot::of(Link::Task(link.clone()), Identity::Unasked));
+            }
+            drop(state);
+            opened.send_replace(Some(done));
+        });
+        Err(opening)
     }
+}
 
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
+fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
+    state.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl State {
     /// Another handle on the shared connection. One that is idle, a boot's first, becomes it where there is none.
     fn shared_slot(&mut self) -> Option<Slot> {
         if self.shared.is_none() {
-            self.shared = self.idle.pop();
+            self.shared = self.idle_slot();
         }
         let shared = self.shared.as_ref()?;
         let (_, identity) = shared.connection.as_ref()?;
@@ -100,6 +134,16 @@ impl State {
         (slot.opened, slot.used) = (shared.opened, shared.used);
         Some(slot)
     }
+
+    fn idle_slot(&mut self) -> Option<Slot> {
+        loop {
+            let slot = self.idle.pop()?;
+            if task_link(&slot).is_some_and(|link| !link.is_closed()) {
+                return Some(slot);
+            }
+            self.failed = true;
+        }
+    }
 }
 
 fn task_link(slot: &Slot) -> Option<&TaskLink> {
@@ -110,21 +154,15 @@ fn task_link(slot: &Slot) -> Option<&TaskLink> {
 }
 
 /// By a thread that may block: it looks the name up, and asks the program for credentials.
-async fn open(node: &Node, again: bool) -> Result<TaskLink, (Error, Cause)> {
-    if again {
-        node.connects_again();
-    }
-    let door = Arc::clone(node.door());
-    let patience = door.response_timeout();
-    let opening = tokio::task::spawn_blocking(move || door.open());
-    let gone = |why: &str| (unavailable(why.to_owned(), Effect::None), Cause::Unreached);
-    // A thread for it may have to be waited for as long as a connection.
-    let connection = match tokio::time::timeout(2 * node.patience(), opening).await {
-        Ok(Ok(opened)) => opened?,
-        Ok(Err(_)) => return Err(gone("the runtime has shut down")),
-        Err(_) => return Err(gone("no thread of the runtime's was free to connect")),
+async fn open(door: Arc<Door>) -> Opened {
+    let (address, patience) = (door.shown(), door.response_timeout());
+    let unreached = |why: &dyn fmt::Display| {
+        let message = format!("cannot connect to {address}: {why}");
+        (unavailable(message, Effect::None), Cause::Unreached)
     };
-    TaskLink::spawn(connection, patience).map_err(|e| gone(&e.to_string()))
+    let opened = Net::Tasks.aside(move || Ok(door.open())).await;
+    let connection = opened.unwrap_or_else(|gone| Err(unreached(&gone)))?;
+    TaskLink::spawn(connection, patience).map_err(|e| unreached(&e))
 }
 
 /// A slot in use; its drop gives it back.
@@ -146,50 +184,43 @@ impl Taken<'_> {
         };
     }
 
-    /// Opens a connection; where tasks share it, one for all of them. Those that come while one opens it take what came of that,
-    /// also where it is nothing.
+    /// Opens a connection; where tasks share it, one for all of them.
     pub(super) async fn connect(
         &mut self,
         node: &Node,
         again: bool,
     ) -> Result<Link, (Error, Cause)> {
-        let links = self.links;
         if self.permit.is_some() {
-            let link = open(node, again).await?;
-            links.lock().failed = false;
+            if again {
+                node.connects_again();
+            }
+            let link = open(Arc::clone(node.door())).await?;
+            lock(&self.links.state).failed = false;
             return Ok(Link::Task(link));
         }
-        let tries = links.lock().tries;
-        let _one = tokio::time::timeout(node.patience(), links.connecting.lock()).await;
-        // Any but the one that was lost.
-        if let Some(link) = links.shared().filter(|link| !self.was(link)) {
-            return Ok(Link::Task(link));
-        }
-        {
-            let state = links.lock();
-            if let Some(refused) = state.refused.as_ref().filter(|_| state.tries != tries) {
-                return Err(refused.clone());
-            }
-        }
-        let opened = open(node, again).await;
-        let mut state = links.lock();
-        state.tries += 1;
-        match opened {
-            Ok(link) => {
-                (state.failed, state.refused) = (false, None);
-                state.shared = Some(Slot::of(Link::Task(link.clone()), Identity::Unasked));
-                Ok(Link::Task(link))
-            }
-            Err(refused) => {
-                state.refused = Some(refused.clone());
-                Err(refused)
+        // Looking the name up, and threads for it, are not bounded.
+        let until = tokio::time::Instant::now() + 2 * node.patience();
+        loop {
+            let mut opening = match self.links.opening(node, self.was.as_ref(), again) {
+                Ok(link) => return Ok(Link::Task(link)),
+                Err(opening) => opening,
+            };
+            match tokio::time::timeout_at(until, opening.wait_for(Option::is_some)).await {
+                Ok(Ok(opened)) => {
+                    let opened = opened.clone();
+                    return opened.map_or_else(|| Err(in_vain()), |it| it.map(Link::Task));
+                }
+                // The runtime that was at it has ended.
+                Ok(Err(_)) => {}
+                Err(_) => return Err(in_vain()),
             }
         }
     }
+}
 
-    fn was(&self, link: &TaskLink) -> bool {
-        self.was.as_ref().is_some_and(|was| was.is_same(link))
-    }
+fn in_vain() -> (Error, Cause) {
+    let message = "no connection could be opened in time".to_owned();
+    (unavailable(message, Effect::None), Cause::Unreached)
 }
 
 impl Deref for Taken<'_> {
@@ -209,7 +240,7 @@ impl DerefMut for Taken<'_> {
 impl Drop for Taken<'_> {
     fn drop(&mut self) {
         let slot = std::mem::take(&mut self.slot);
-        let mut state = self.links.lock();
+        let mut state = lock(&self.links.state);
         match &self.permit {
             // One whose future was dropped has none: what it left on the connection is not known.
             Some(_) => {
@@ -235,8 +266,11 @@ impl State {
         };
         if let Some((Link::Task(link), identity)) = slot.connection {
             if is_same(Some(&link)) {
-                shared.connection = Some((Link::Task(link), identity));
                 shared.used = Some(Instant::now());
+                // Others may have asked meanwhile.
+                if !matches!(identity, Identity::Unasked) {
+                    shared.connection = Some((Link::Task(link), identity));
+                }
             }
         } else if (slot.failed || slot.is_given_up) && is_same(was) {
             self.failed |= slot.failed;

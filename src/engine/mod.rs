@@ -58,6 +58,8 @@ pub(crate) use facts::RulesFacts;
 pub(crate) use memory::MemoryEngine;
 pub use memory::MemoryServer;
 pub(crate) use messages::{Bells, Ear, Watch};
+#[cfg(feature = "tokio")]
+pub(crate) use net::nobody_waits;
 pub(crate) use net::{Net, now as at_once};
 pub use report::EngineReport;
 pub(crate) use run_id::{RunId, Servers};

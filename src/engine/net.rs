@@ -16,6 +16,8 @@ use std::{
     thread,
     time::Duration,
 };
+#[cfg(feature = "tokio")]
+use tokio::sync::watch;
 
 /// Who waits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -129,6 +131,18 @@ impl Net {
         }
     }
 
+    /// The same for what waits for a lock: it waits no longer than whoever wants the lock.
+    #[cfg(feature = "tokio")]
+    pub(crate) async fn while_wanted<R: Send + 'static>(
+        self,
+        run: impl Future<Output = Result<R>> + Send + 'static,
+    ) -> Result<R> {
+        let (caller, wanted) = watch::channel(());
+        let done = self.to_its_end(CALLER.scope(caller, run)).await;
+        drop(wanted);
+        done
+    }
+
     /// For what blocks: a task has it done by a thread of its runtime's, to its end, whether or not somebody waits for it.
     pub(crate) async fn aside<R: Send + 'static>(
         self,
@@ -147,6 +161,21 @@ impl Net {
             #[cfg(feature = "tokio")]
             Self::Tasks => tokio::time::sleep(pause).await,
         }
+    }
+}
+
+#[cfg(feature = "tokio")]
+tokio::task_local! {
+    /// It is closed once nobody waits for the task.
+    static CALLER: watch::Sender<()>;
+}
+
+/// Comes to its end where the task waits for a lock that nobody wants any more.
+#[cfg(feature = "tokio")]
+pub(crate) async fn nobody_waits() {
+    match CALLER.try_with(Clone::clone) {
+        Ok(caller) => caller.closed().await,
+        Err(_) => std::future::pending().await,
     }
 }
 

@@ -162,6 +162,7 @@ impl Node {
                 None => match net.connect(self, &mut slot, again).await {
                     Ok(link) => {
                         slot.uses(&link);
+                        slot.failed = false;
                         (link, Identity::Unasked)
                     }
                     // What was sent on the closed one may have been executed.

@@ -21,7 +21,7 @@ use super::{
 };
 use crate::{
     model::{Effect, Result, limits},
-    op::{Acquire, Ask as _, Commit, Fault, Op, Release, Reply, Space},
+    op::{Acquire, Ask as _, Fault, Op, Release, Reply, Space},
 };
 use std::{sync::Arc, time::Duration};
 
@@ -203,9 +203,20 @@ impl Work for AskRun {
     }
 }
 
-/// Bytes of a commit's own entries.
-fn size(op: &Commit) -> usize {
-    op.own.iter().map(|own| own.bytes.len()).sum()
+/// About how many bytes a request has.
+fn size(op: &Op) -> usize {
+    /// Of a key with those that belong to it.
+    const KEY_BYTES: usize = 128;
+    match op {
+        Op::Commit(op) => {
+            let own = op.own.iter().map(|own| own.bytes.len());
+            own.sum::<usize>() + KEY_BYTES * op.dependents.len()
+        }
+        Op::Fill(op) => op.bytes.len(),
+        Op::Invalidate(op) => KEY_BYTES * op.entries.len(),
+        Op::Prepare(op) => KEY_BYTES * op.entries.len(),
+        _ => 0,
+    }
 }
 
 /// One operation.
@@ -226,12 +237,8 @@ impl Work for Perform<'_> {
 
     fn sharing(&mut self, node: &Node) -> Sharing {
         let is_plain = self.call.is_none();
-        let stays = match self.op {
-            Op::Commit(op) => op.wait.is_some() || size(op) > limits::SHARED_BYTES,
-            Op::Fill(op) => op.bytes.len() > limits::SHARED_BYTES,
-            Op::Holders(op) => op.within.is_some(),
-            _ => false,
-        };
+        let waits = matches!(self.op, Op::Commit(op) if op.wait.is_some());
+        let stays = waits || size(self.op) > limits::SHARED_BYTES;
         let booted = node.booted();
         let own = match booted.as_deref().map(|booted| &booted.mode) {
             _ if stays || node.has_lock_database() => true,

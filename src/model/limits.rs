@@ -84,7 +84,10 @@ pub(crate) const LISTEN_PAUSE_MAX: Duration = Duration::from_secs(5);
 /// Between two looks of a task whether an entry is still being deleted again that it is about to set.
 #[cfg(feature = "tokio")]
 pub(crate) const ECHO_PAUSE: Duration = Duration::from_millis(1);
-/// Bytes of a value that goes by the connection that tasks share: a bigger one would hold up the others.
+/// How many calls of tasks that block at a time are done by threads of their runtime's.
+#[cfg(feature = "tokio")]
+pub(crate) const ASIDE: usize = 64;
+/// Bytes of a request that goes by the connection that tasks share: a bigger one would hold up the others.
 pub(crate) const SHARED_BYTES: usize = 64 << 10;
 /// The pause where the server's ACL denies messages.
 pub(crate) const LISTEN_DENIED_PAUSE: Duration = Duration::from_secs(60);

@@ -135,6 +135,12 @@ impl<T> Document<T> {
         Ok(self.store.holders(vec![lock])?.pop())
     }
 
+    pub(crate) async fn create_by(&self, net: Net, bytes: Bytes) -> Result<Outcome> {
+        let wait = self.store.0.lock_wait;
+        let mut hold = self.take(net, wait, Expect::Nothing).await?.0;
+        hold.save(bytes, &Save::new(), true).await
+    }
+
     /// How long `lock` waits.
     #[cfg(feature = "tokio")]
     pub(crate) fn lock_wait(&self) -> Duration {
@@ -232,13 +238,12 @@ impl<T: Serialize> Document<T> {
     ///
     /// A document that exists already, and everything that can stop a save before its file is there: nothing was changed.
     pub fn create(&self, value: &T) -> Result<Outcome> {
-        at_once(self.create_by(Net::Threads, value))
+        at_once(self.create_by(Net::Threads, self.bytes(value)?))
     }
 
-    pub(crate) async fn create_by(&self, net: Net, value: &T) -> Result<Outcome> {
-        let wait = self.store.0.lock_wait;
-        let mut hold = self.take(net, wait, Expect::Nothing).await?.0;
-        hold.save(hold.to_bytes(value)?, &Save::new(), true).await
+    pub(crate) fn bytes(&self, value: &T) -> Result<Bytes> {
+        let bytes = json::to_bytes(&self.names.document, value, self.store.0.style, None)?;
+        Ok(bytes.into())
     }
 }
 

@@ -258,15 +258,36 @@ impl Hold {
     }
 }
 
-impl Drop for Hold {
-    fn drop(&mut self) {
+impl Hold {
+    /// What lets the lock go, where it is still this one's and the server's.
+    fn release(&mut self) -> Option<Run<()>> {
         self.keeper = None;
         self.life.over();
         let on_server = self.files.is_none();
         // One that is lost, too: by this machine's clock only, it may be, and a renewal whose reply was lost gave it more time.
-        if let Some(lock) = self.lock.take().filter(|_| on_server) {
-            let release = lock::release(self.names.document.clone(), lock);
-            // The protocol logs a failure and leaves the lock to its TTL.
+        let lock = self.lock.take().filter(|_| on_server)?;
+        Some(lock::release(self.names.document.clone(), lock))
+    }
+
+    /// Lets the lock go in a task, to its end.
+    #[cfg(feature = "tokio")]
+    pub(super) async fn release_in_task(mut self) {
+        let net = self.net;
+        let released = net.to_its_end(async move {
+            match self.release() {
+                Some(release) => self.drive(release).await,
+                None => Ok(()),
+            }
+        });
+        // As in the drop below.
+        let _ = released.await;
+    }
+}
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        // The protocol logs a failure and leaves the lock to its TTL.
+        if let Some(release) = self.release() {
             match self.net {
                 Net::Threads => drop(self.store.drive(release)),
                 // There may be no runtime any more, and a task must not wait for a disk.

@@ -29,6 +29,12 @@ impl<T> Locked<T> {
         value
     }
 
+    #[cfg(feature = "tokio")]
+    pub(crate) async fn unlock_by(self) -> T {
+        self.hold.release_in_task().await;
+        self.value
+    }
+
     /// Gives the lock its whole TTL again. It is done in the background, unless the store says
     /// [`KeepAlive::Off`](crate::KeepAlive::Off).
     ///

@@ -1,7 +1,7 @@
 //! Keys and values: loads, puts, invalidations.
 
-use super::on_both_runtimes;
-use crate::support::{self, RUN, World, on_every_server, until};
+use super::{eventually, on_both_runtimes};
+use crate::support::{self, RUN, World, on_every_server};
 use cachetx::{BoxError, CacheBuilder, Engine, OnBusy, Params, PutOutcome, aio};
 use std::{
     future::pending,
@@ -121,7 +121,7 @@ fn a_loader_that_is_dropped_gives_its_lease_back() {
             let loading = cache.get_or_load("ash", &params, never);
             assert!(tokio::time::timeout(late, loading).await.is_err());
         }
-        let filled = || async {
+        let filled = async || {
             let load = || async { Ok("loaded".as_bytes()) };
             cache
                 .get_or_load("ash", &params, load)
@@ -130,9 +130,7 @@ fn a_loader_that_is_dropped_gives_its_lease_back() {
             cache.get("ash", &params).await.expect("asked").is_some()
         };
         // It is given back by another thread.
-        while !filled().await {
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
+        eventually("the lease is given back", filled).await;
         cache
             .invalidate(["build_climate"], &params)
             .await
@@ -154,18 +152,20 @@ fn a_change_that_is_dropped_invalidates_what_it_may_have_changed() {
             });
             assert!(tokio::time::timeout(late, changing).await.is_err());
             // By another thread; then everybody may fill again.
-            let load = || async { Ok("loaded".as_bytes()) };
-            while cache.get("ash", &params).await.expect("asked").as_deref()
-                != Some(b"loaded".as_slice())
-            {
+            eventually("the old value is gone", async || {
+                let load = || async { Ok("loaded".as_bytes()) };
                 cache
                     .get_or_load("ash", &params, load)
                     .await
                     .expect("loaded");
-                tokio::time::sleep(Duration::from_millis(1)).await;
-            }
-            // Not one of this runtime's tasks does it.
-            until("its record is done", || cache.stats().outbox_pending == 0);
+                let got = cache.get("ash", &params).await.expect("asked");
+                got.as_deref() == Some(b"loaded".as_slice())
+            })
+            .await;
+            eventually("its record is done", async || {
+                cache.stats().outbox_pending == 0
+            })
+            .await;
         }
         cache
             .invalidate(["build_climate"], &params)
@@ -196,7 +196,7 @@ fn futures_may_go_from_thread_to_thread() {
     goes(store.locks(RUN));
     goes(climate.read());
     goes(climate.lock());
-    goes(climate.create(support::Climate::of(1)));
+    goes(climate.create(&support::Climate::of(1)));
     goes(climate.update(["build_climate"], |_| Ok(())));
     goes(climate.locked(|_| Ok(())));
     goes(climate.delete(["build_climate"]));

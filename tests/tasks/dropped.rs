@@ -1,12 +1,15 @@
 //! Futures that are dropped at any moment.
 
-use super::on_both_runtimes;
+use super::{eventually, on_both_runtimes};
 use crate::support::{self, Climate, RUN, World, until};
 use cachetx::{Guarantee, NO_TASKS, OutboxFile, Params, aio};
 use std::{
     hash::{BuildHasher as _, BuildHasherDefault, DefaultHasher, RandomState},
     pin::pin,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::SeqCst},
+    },
     task::{Context, Waker},
     time::Duration,
 };
@@ -28,7 +31,7 @@ fn a_lock_that_nobody_waits_for_any_more_is_free_again() {
     let world = World::start();
     on_both_runtimes(|| async {
         let climate: aio::Document<Climate> = world.climate(&world.store()).into();
-        climate.create(Climate::of(0)).await.expect("made");
+        climate.create(&Climate::of(0)).await.expect("made");
         for polls in 0..20 {
             dropped_after(polls, climate.lock()).await;
         }
@@ -38,12 +41,38 @@ fn a_lock_that_nobody_waits_for_any_more_is_free_again() {
     });
 }
 
+/// However long they would have waited.
+#[test]
+fn whoever_gives_up_waiting_for_a_lock_leaves_its_queue() {
+    let world = World::start();
+    on_both_runtimes(|| async {
+        let climate: aio::Document<Climate> = world.climate(&world.store()).into();
+        climate.create(&Climate::of(0)).await.expect("made");
+        let held = climate.lock().await.expect("free");
+        let tasks = || {
+            tokio::runtime::Handle::current()
+                .metrics()
+                .num_alive_tasks()
+        };
+        let before = tasks();
+        for _ in 0..20 {
+            let waiting = climate.lock_timeout(Duration::from_secs(3600));
+            let waited = tokio::time::timeout(Duration::from_millis(5), waiting);
+            assert!(waited.await.is_err());
+        }
+        eventually("nobody waits any more", async || tasks() <= before).await;
+        aio::Locked::unlock(held).await;
+        aio::Locked::unlock(climate.try_lock().await.expect("free at once")).await;
+        climate.delete(NO_TASKS).await.expect("deleted");
+    });
+}
+
 #[test]
 fn a_save_whose_future_is_dropped_is_made_all_the_same() {
     let world = World::start();
     on_both_runtimes(|| async {
         let climate: aio::Document<Climate> = world.climate(&world.store()).into();
-        climate.create(Climate::of(0)).await.expect("made");
+        climate.create(&Climate::of(0)).await.expect("made");
         for polls in 1..20 {
             let held = climate.lock_timeout(Duration::from_secs(60)).await;
             let mut held = held.expect("free again");
@@ -66,6 +95,7 @@ fn a_runtime_that_shuts_down_leaves_whole_files_and_no_lock() {
         .open();
     let blocking = world.climate(&store.expect("a store"));
     blocking.create(&Climate::of(0)).expect("made");
+    let saved = Arc::new(AtomicU64::new(0));
     for n in 0..20 {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)
@@ -73,17 +103,20 @@ fn a_runtime_that_shuts_down_leaves_whole_files_and_no_lock() {
             .build()
             .expect("a runtime");
         let climate: aio::Document<Climate> = blocking.clone().into();
+        let acknowledged = Arc::clone(&saved);
         runtime.spawn(async move {
             let mut held = climate.lock_timeout(Duration::from_secs(60)).await?;
             held.years += 1;
             held.dump_and_unlock().await?;
+            acknowledged.fetch_add(1, SeqCst);
             Ok::<_, cachetx::Error>(())
         });
         std::thread::sleep(Duration::from_micros(500 * n));
         runtime.shutdown_background();
     }
     until("the lock is free", || blocking.try_lock().is_ok());
-    assert!(blocking.read().expect("whole").years <= 20);
+    let years = blocking.read().expect("whole").years;
+    assert!((saved.load(SeqCst)..=20).contains(&years), "{years}");
 }
 
 /// What a crash-safe save has recorded is done once its runtime is gone, by this very process.
@@ -151,7 +184,7 @@ fn whatever_is_dropped_at_any_time_leaves_nothing() {
                 .expect("a document")
         });
         for document in [&climate, &ash] {
-            document.create(Climate::of(0)).await.expect("made");
+            document.create(&Climate::of(0)).await.expect("made");
         }
         let callers: Vec<_> = (0..8_u64)
             .map(|caller| {
@@ -160,7 +193,7 @@ fn whatever_is_dropped_at_any_time_leaves_nothing() {
                     let random = Numbers(seed ^ caller);
                     for n in 0..drops / 8 {
                         let late = Duration::from_micros(random.number(n) % 3_000);
-                        let call = any(random.number(n + drops) % 9, &world, &store);
+                        let call = any(random.number(n + drops) % CALLS, &world, &store);
                         let _ = tokio::time::timeout(late, call).await;
                     }
                 })
@@ -168,6 +201,13 @@ fn whatever_is_dropped_at_any_time_leaves_nothing() {
             .collect();
         for caller in callers {
             caller.await.expect("no panic");
+        }
+        leaves_nothing(&world, &store).await;
+        // And each at each of its first awaits.
+        for call in 0..CALLS {
+            for polls in 0..20 {
+                dropped_after(polls, any(call, &world, &store)).await;
+            }
         }
         leaves_nothing(&world, &store).await;
         for document in [&climate, &ash] {
@@ -219,16 +259,6 @@ async fn leaves_nothing(world: &World, store: &aio::Store) {
     assert_eq!(world.temporary_files(), Vec::<String>::new());
 }
 
-async fn eventually(what: &str, mut holds: impl AsyncFnMut() -> bool) {
-    let holds = async {
-        while !holds().await {
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
-    };
-    let held = tokio::time::timeout(Duration::from_secs(60), holds).await;
-    assert!(held.is_ok(), "not in time: {what}");
-}
-
 /// Numbers that a seed repeats.
 struct Numbers(u64);
 
@@ -237,6 +267,8 @@ impl Numbers {
         BuildHasherDefault::<DefaultHasher>::default().hash_one((self.0, n))
     }
 }
+
+const CALLS: u64 = 9;
 
 /// One call of the API, whatever becomes of it.
 async fn any(which: u64, world: &World, store: &aio::Store) {

@@ -5,12 +5,24 @@ mod cache;
 mod documents;
 mod dropped;
 mod links;
+mod many;
 
 #[path = "../support/mod.rs"]
 mod support;
 mod transactions;
 
-use std::future::Future;
+use std::{future::Future, time::Duration};
+
+/// Waits until it holds, a bounded time.
+async fn eventually(what: &str, mut holds: impl AsyncFnMut() -> bool) {
+    let holds = async {
+        while !holds().await {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    let held = tokio::time::timeout(Duration::from_secs(120), holds).await;
+    assert!(held.is_ok(), "not in time: {what}");
+}
 
 /// On a runtime with one thread, and on one with several.
 fn on_both_runtimes<F: Future<Output = ()>>(test: impl Fn() -> F) {

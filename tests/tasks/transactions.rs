@@ -17,7 +17,7 @@ fn sums_are_kept_by_many_tasks() {
                 .expect("a document")
         });
         for document in [&ash, &soils] {
-            committed(&document.create(Climate::of(100)).await.expect("made"));
+            committed(&document.create(&Climate::of(100)).await.expect("made"));
         }
         let tasks: Vec<_> = (0..16)
             .map(|n| {

@@ -52,7 +52,7 @@ pub(super) enum Link {
 
 impl Link {
     /// Sends all that is packed in one write, and waits for as many replies, errors among them, pushes not.
-    pub(super) async fn exchange(&mut self, packed: &Packed) -> Result<Vec<Value>, Failure> {
+    pub(super) async fn exchange(&mut self, packed: &mut Packed) -> Result<Vec<Value>, Failure> {
         match self {
             Self::Thread(connection) => connection.exchange(packed),
             #[cfg(feature = "tokio")]

@@ -4,22 +4,24 @@
 //! It is a [`Connection`] as threads have it, opened by one, whose socket does not block from then on.
 
 use super::{Connection, ended_by_its_task, lost, take, timed_out};
-use crate::{
-    engine::{failure::Failure, wire::Packed},
-    model::limits,
-};
+use crate::engine::{failure::Failure, wire::Packed};
 use redis::{RedisResult, Value};
 use std::{
     collections::VecDeque,
     io::{self, Write as _},
-    sync::{Arc, OnceLock},
+    mem,
+    pin::Pin,
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
     time::Duration,
 };
 use tokio::{
     io::Interest,
     net::{TcpStream, UnixStream},
     sync::{mpsc, oneshot},
-    time::Instant,
+    time::{Instant, Sleep},
 };
 
 /// Requests that go out together at most: more wait until these are sent.
@@ -30,26 +32,46 @@ const BATCH_BYTES: usize = 64 << 10;
 pub(in crate::engine) struct TaskLink {
     requests: mpsc::UnboundedSender<Request>,
     patience: Duration,
-    refusal: Refusal,
+    told: Arc<Told>,
 }
 
-/// What the server has said before it was asked, such as that it takes no more clients: it is the reply to what comes next.
-type Refusal = Arc<OnceLock<Value>>;
+/// What the connection's task tells all handles.
+#[derive(Default)]
+struct Told {
+    /// What the server has said before it was asked, such as that it takes no more clients: it is the reply to what comes next.
+    refusal: OnceLock<Value>,
+    /// How often bytes have come or gone.
+    progress: AtomicU64,
+}
+
+impl Told {
+    /// What whoever wanted to send so many requests is told where the connection is gone.
+    fn unsent(&self, count: usize) -> Result<Vec<Value>, Failure> {
+        match self.refusal.get() {
+            Some(refusal) => Ok(vec![refusal.clone(); count]),
+            None => Err(lost(end_of_stream().into())),
+        }
+    }
+}
 
 /// Sent in one piece.
 struct Request {
     bytes: Vec<u8>,
     /// How many replies it will have.
     count: usize,
-    until: Instant,
+    patience: Duration,
     reply: Asker,
 }
 
-/// A request that was sent.
+/// A request that was taken in.
 struct Pending {
     count: usize,
     replies: Vec<Value>,
+    patience: Duration,
+    /// Its time, where nothing moves.
     until: Instant,
+    /// Where it ends, counted from the connection's first byte.
+    end: u64,
     /// `None` where it has waited long enough.
     reply: Option<Asker>,
 }
@@ -60,10 +82,6 @@ impl Pending {
     fn is_wanted(&self) -> bool {
         self.reply.as_ref().is_some_and(|reply| !reply.is_closed())
     }
-
-    fn is_late(&self) -> bool {
-        self.until <= Instant::now()
-    }
 }
 
 impl TaskLink {
@@ -73,12 +91,13 @@ impl TaskLink {
         patience: Duration,
     ) -> io::Result<Self> {
         let socket = connection.wire.socket().go_on_without_blocking()?;
-        let socket = match socket.peer_addr()?.is_unix() {
+        let socket = match socket.local_addr()?.is_unix() {
             true => Readiness::Unix(UnixStream::from_std(socket.into())?),
             false => Readiness::Tcp(TcpStream::from_std(socket.into())?),
         };
         let (requests, asked) = mpsc::unbounded_channel();
-        let refusal = Refusal::default();
+        let told = Arc::<Told>::default();
+        let now = Instant::now();
         tokio::spawn(
             Driver {
                 connection,
@@ -87,16 +106,22 @@ impl TaskLink {
                 outgoing: Vec::new(),
                 written: 0,
                 flushed: true,
+                taken_in: 0,
+                sent: 0,
+                unsent: 0,
+                read_at: now,
+                wrote_at: now,
+                timer: Box::pin(tokio::time::sleep_until(now)),
                 pending: VecDeque::new(),
                 is_over: false,
-                refusal: refusal.clone(),
+                told: Arc::clone(&told),
             }
             .run(),
         );
         Ok(Self {
             requests,
             patience,
-            refusal,
+            told,
         })
     }
 
@@ -114,27 +139,34 @@ impl TaskLink {
         self.requests.is_closed()
     }
 
-    /// A request whose future is dropped may have been sent; its replies are thrown away.
-    pub(super) async fn exchange(&self, packed: &Packed) -> Result<Vec<Value>, Failure> {
+    /// Takes the packed bytes. A request whose future is dropped may have been sent; its replies are thrown away.
+    pub(super) async fn exchange(&self, packed: &mut Packed) -> Result<Vec<Value>, Failure> {
         if packed.count == 0 {
             return Ok(Vec::new());
         }
-        let (reply, answer) = oneshot::channel();
-        let until = Instant::now() + self.patience;
+        let (reply, mut answer) = oneshot::channel();
         let request = Request {
-            bytes: packed.bytes.clone(),
+            bytes: mem::take(&mut packed.bytes),
             count: packed.count,
-            until,
+            patience: self.patience,
             reply,
         };
+        let mut progress = self.told.progress.load(Relaxed);
         if self.requests.send(request).is_err() {
-            return unsent(packed.count, &self.refusal);
+            return self.told.unsent(packed.count);
         }
-        // Here too: the connection's task may be one of a runtime that nobody drives just now.
-        match tokio::time::timeout_at(until, answer).await {
-            Ok(Ok(answer)) => answer,
-            Ok(Err(_)) => Err(ended_by_its_task()),
-            Err(_) => Err(timed_out()),
+        loop {
+            match tokio::time::timeout(self.patience, &mut answer).await {
+                Ok(Ok(answer)) => return answer,
+                Ok(Err(_)) => return Err(ended_by_its_task()),
+                // The connection's task gives up in time, unless its runtime is not driven just now.
+                Err(_) => {
+                    let before = mem::replace(&mut progress, self.told.progress.load(Relaxed));
+                    if before == progress {
+                        return Err(timed_out());
+                    }
+                }
+            }
         }
     }
 }
@@ -187,10 +219,19 @@ struct Driver {
     written: usize,
     /// TLS may keep something back.
     flushed: bool,
+    /// Bytes of all requests so far, and those of them that are sent.
+    taken_in: u64,
+    sent: u64,
+    /// How many of the pending requests are not sent, the last ones.
+    unsent: usize,
+    read_at: Instant,
+    wrote_at: Instant,
+    /// Goes off when the first request may be late, or before.
+    timer: Pin<Box<Sleep>>,
     pending: VecDeque<Pending>,
     /// It takes no more requests.
     is_over: bool,
-    refusal: Refusal,
+    told: Arc<Told>,
 }
 
 impl Driver {
@@ -202,42 +243,34 @@ impl Driver {
                 Err(error) => break error,
             }
         };
-        self.refuse_more();
-        let sent = std::mem::take(&mut self.pending);
-        for reply in sent.into_iter().filter_map(|pending| pending.reply) {
+        self.refuse_more().await;
+        for reply in self.pending.into_iter().filter_map(|it| it.reply) {
             let _ = reply.send(Err(lost(error.clone())));
         }
     }
 
     /// What comes from now on is refused, so that its sender knows that it was not sent.
-    fn refuse_more(&mut self) {
+    async fn refuse_more(&mut self) {
         self.is_over = true;
         self.asked.close();
-        while let Ok(request) = self.asked.try_recv() {
-            let _ = request.reply.send(unsent(request.count, &self.refusal));
+        while let Some(request) = self.asked.recv().await {
+            let _ = request.reply.send(self.told.unsent(request.count));
         }
     }
 
     /// Whether there is, or may be, something left to do.
     async fn turn(&mut self) -> RedisResult<bool> {
-        let socket = Arc::clone(&self.socket);
-        let is_sent = self.outgoing.is_empty() && self.flushed;
-        let mut open = self
-            .pending
-            .iter()
-            .filter(|pending| pending.reply.is_some());
-        let next = open.next().map(|pending| pending.until);
-        // What was to be done although nobody waits for its reply any more is sent, or was not taken in its time.
-        let is_done = next.is_none() || is_sent && !self.pending.iter().any(Pending::is_wanted);
-        if self.is_over && is_done {
+        let first = self.pending.iter().find(|it| it.reply.is_some());
+        let late = first.map(|first| self.late(first));
+        if self.is_over && self.is_done(late.is_none()) {
             return Ok(false);
         }
-        let late = async {
-            match next {
-                Some(until) => tokio::time::sleep_until(until).await,
-                None => std::future::pending().await,
-            }
-        };
+        if let Some(late) = late
+            && (self.timer.is_elapsed() || self.timer.deadline() > late)
+        {
+            self.timer.as_mut().reset(late);
+        }
+        let (socket, is_sent) = (Arc::clone(&self.socket), self.is_sent());
         tokio::select! {
             request = self.asked.recv(), if !self.is_over && self.outgoing.len() < BATCH_BYTES => match request {
                 Some(request) => self.take_in(request),
@@ -245,45 +278,102 @@ impl Driver {
             },
             ready = socket.until(Interest::READABLE) => {
                 ready?;
+                self.read_at = Instant::now();
+                self.told.progress.fetch_add(1, Relaxed);
                 return socket.while_ready(Interest::READABLE, || self.read());
             }
             ready = socket.until(Interest::WRITABLE), if !is_sent => ready?,
-            () = late => {
-                self.give_up();
+            () = &mut self.timer, if late.is_some() => {
+                self.give_up().await;
                 return Ok(true);
             }
         }
         // Usually it can be written at once.
-        socket.while_ready(Interest::WRITABLE, || self.write())
+        socket.while_ready(Interest::WRITABLE, || self.write())?;
+        if !self.is_sent() {
+            // TLS may have read while it wrote, and of that the socket does not tell.
+            self.read()?;
+        }
+        Ok(true)
     }
 
-    /// The server has left a request without an answer in its time: those that come are for another connection, and whoever has
+    fn is_sent(&self) -> bool {
+        self.outgoing.is_empty() && self.flushed
+    }
+
+    /// Nobody waits for a reply any more, and what was to be done all the same is sent, or was not taken in its time.
+    fn is_done(&self, nothing_is_open: bool) -> bool {
+        nothing_is_open || self.is_sent() && !self.pending.iter().any(Pending::is_wanted)
+    }
+
+    /// When a request is late: its time is over, and neither it nor a reply has moved for so long.
+    fn late(&self, pending: &Pending) -> Instant {
+        let moved = match pending.end > self.sent {
+            true => self.wrote_at,
+            false => self.read_at,
+        };
+        pending.until.max(moved + pending.patience)
+    }
+
+    /// Where the server has left a request without an answer in its time, those that come are for another connection, and whoever has
     /// waited long enough is told. The others may still be answered.
-    fn give_up(&mut self) {
-        self.refuse_more();
-        for pending in self.pending.iter_mut().filter(|it| it.is_late()) {
-            if let Some(reply) = pending.reply.take() {
+    async fn give_up(&mut self) {
+        let now = Instant::now();
+        let mut late: Vec<_> = (0..self.pending.len())
+            .filter(|n| self.late(&self.pending[*n]) <= now)
+            .collect();
+        late.retain(|n| self.pending[*n].reply.is_some());
+        if late.is_empty() {
+            return;
+        }
+        self.refuse_more().await;
+        for n in late {
+            if let Some(reply) = self.pending[n].reply.take() {
                 let _ = reply.send(Err(timed_out()));
             }
         }
     }
 
     fn take_in(&mut self, first: Request) {
+        let now = Instant::now();
         let mut next = Some(first);
-        while let Some(request) = next.take() {
-            // Its sender has gone.
+        while let Some(mut request) = next.take() {
+            // Else its sender has gone.
             if !request.reply.is_closed() {
-                self.outgoing.extend_from_slice(&request.bytes);
+                self.taken_in += request.bytes.len() as u64;
+                match self.outgoing.is_empty() {
+                    true => self.outgoing = request.bytes,
+                    false => self.outgoing.append(&mut request.bytes),
+                }
+                self.unsent += 1;
                 self.pending.push_back(Pending {
                     count: request.count,
                     replies: Vec::with_capacity(request.count),
-                    until: request.until,
+                    patience: request.patience,
+                    until: now + request.patience,
+                    end: self.taken_in,
                     reply: Some(request.reply),
                 });
             }
             if self.outgoing.len() < BATCH_BYTES {
                 next = self.asked.try_recv().ok();
             }
+        }
+    }
+
+    /// So many bytes more are sent. The time of a request begins anew once it is sent whole.
+    fn has_sent(&mut self, bytes: usize) {
+        self.sent += bytes as u64;
+        self.wrote_at = Instant::now();
+        self.told.progress.fetch_add(1, Relaxed);
+        while self.unsent > 0 {
+            let at = self.pending.len() - self.unsent;
+            let pending = &mut self.pending[at];
+            if pending.end > self.sent {
+                return;
+            }
+            pending.until = self.wrote_at + pending.patience;
+            self.unsent -= 1;
         }
     }
 
@@ -294,13 +384,15 @@ impl Driver {
             match self.connection.wire.write(&self.outgoing[self.written..]) {
                 // TLS has its fill of what the socket does not take; a socket itself never says so.
                 Ok(0) => return Ok(true),
-                Ok(n) => self.written += n,
+                Ok(n) => {
+                    self.written += n;
+                    self.has_sent(n);
+                }
                 Err(e) if would_block(&e) => return Ok(true),
                 Err(e) => return Err(e.into()),
             }
         }
-        self.outgoing.clear();
-        self.outgoing.shrink_to(limits::WARM_BUFFER_BYTES);
+        self.outgoing = Vec::new();
         self.written = 0;
         match self.connection.wire.flush() {
             Ok(()) => {
@@ -324,8 +416,8 @@ impl Driver {
                 match reply {
                     Value::Push { .. } => continue,
                     Value::ServerError(_) => {
-                        let _ = self.refusal.set(reply);
-                        return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());
+                        let _ = self.told.refusal.set(reply);
+                        return Err(end_of_stream().into());
                     }
                     _ => return Err(io::Error::from(io::ErrorKind::InvalidData).into()),
                 }
@@ -334,21 +426,23 @@ impl Driver {
             if taken.is_ok() && pending.replies.len() < pending.count {
                 continue;
             }
-            if let Some(pending) = self.pending.pop_front()
-                && let Some(reply) = pending.reply
-            {
-                let _ = reply.send(taken.map(|()| pending.replies));
+            let is_last_word = taken.is_err();
+            if let Some(pending) = self.pending.pop_front() {
+                // A reply may come before the rest of its request is sent.
+                self.unsent = self.unsent.min(self.pending.len());
+                if let Some(reply) = pending.reply {
+                    let _ = reply.send(taken.map(|()| pending.replies));
+                }
+            }
+            if is_last_word {
+                return Err(end_of_stream().into());
             }
         }
     }
 }
 
-/// What whoever wanted to send so many requests is told where the connection is gone.
-fn unsent(count: usize, refusal: &Refusal) -> Result<Vec<Value>, Failure> {
-    match refusal.get() {
-        Some(refused) => Ok(vec![refused.clone(); count]),
-        None => Err(lost(io::Error::from(io::ErrorKind::UnexpectedEof).into())),
-    }
+fn end_of_stream() -> io::Error {
+    io::ErrorKind::UnexpectedEof.into()
 }
 
 fn would_block(e: &io::Error) -> bool {

@@ -225,7 +225,6 @@ impl Bed {
         entries.collect()
     }
 
-    /// Takes `lock("l")` as its holder.
     /// Opens what connections a task has: one that is shared, and one for big values.
     fn warm(&mut self) {
         self.run(read("own"));
@@ -237,6 +236,7 @@ impl Bed {
         assert_eq!(self.run(big), committed(0));
     }
 
+    /// Takes `lock("l")` as its holder.
     fn hold(&mut self) -> Lock {
         let reply = self.run(acquire("l", "me", 0));
         assert!(matches!(reply, AcquireReply::Acquired { .. }), "{reply:?}");

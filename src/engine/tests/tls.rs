@@ -107,9 +107,16 @@ fn values_get_through_while_the_socket_takes_no_more() {
     let papers = Papers::new();
     let server = Server::start(&servers()[0]).unwrap();
     let front = Front::start(&papers, server.port());
+    let plain = ServerConfig::new(server.url());
+    for config in [plain, config(front.url(), &papers.client())] {
+        fills_the_socket(&server, config);
+    }
+}
+
+fn fills_the_socket(server: &Server, config: ServerConfig) {
     let engine = ServerEngine::open(ServerConfig {
         response_timeout: Duration::from_secs(60),
-        ..config(front.url(), &papers.client())
+        ..config
     });
     let engine = engine.unwrap();
     let name = |n: u8| format!("value-{n}");
@@ -139,6 +146,9 @@ fn values_get_through_while_the_socket_takes_no_more() {
         let ReadReply::Found { value: found, .. } = run(&engine, read(&name(n))).unwrap();
         assert_eq!(found.as_deref(), Some(&value(n)[..]));
     });
+    for n in 0..64 {
+        assert_eq!(run(&engine, invalidate(&[&name(n)])).unwrap(), removed(1));
+    }
 }
 
 #[test]

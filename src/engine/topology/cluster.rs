@@ -52,6 +52,17 @@ struct Map {
     moved: HashMap<u16, Arc<Node>>,
 }
 
+/// Marks the map as stale again, unless asking for a new one came to its end.
+struct StillStale<'a>(Option<&'a AtomicBool>);
+
+impl Drop for StillStale<'_> {
+    fn drop(&mut self) {
+        if let Some(stale) = self.0 {
+            stale.store(true, SeqCst);
+        }
+    }
+}
+
 impl Map {
     fn owner(&self, slot: u16) -> Option<Arc<Node>> {
         if let Some(node) = self.moved.get(&slot) {
@@ -238,9 +249,12 @@ impl Cluster {
         } else if self.stale.load(SeqCst)
             && !self.refreshing.rests()
             && self.stale.swap(false, SeqCst)
-            && let Err(e) = self.refresh(net, self.version(), None).await
         {
-            log::warn!("no node of the Cluster says who serves what: {e}");
+            let mut still_stale = StillStale(Some(&self.stale));
+            if let Err(e) = self.refresh(net, self.version(), None).await {
+                log::warn!("no node of the Cluster says who serves what: {e}");
+            }
+            still_stale.0 = None;
         }
         let map = self.map();
         let owner = match slot {

@@ -99,15 +99,14 @@ impl Turns {
                         let mut notified = std::pin::pin!(self.is_over.notified());
                         // From here on it is told.
                         notified.as_mut().enable();
-                        if !self.lock().is_awaited(turns) {
-                            return;
+                        if let Some(over) = self.lock().begin_unless_awaited(turns) {
+                            return over;
                         }
                         notified.await;
                     }
                 };
-                // In either case it is looked at again.
-                let _ = tokio::time::timeout(self.patience, over).await;
-                self.lock().begin(turns)
+                let over = tokio::time::timeout(self.patience, over).await;
+                over.unwrap_or_else(|_| self.lock().begin(turns))
             }
         }
     }
@@ -153,6 +152,11 @@ impl Last {
     /// Whether somebody has asked since before this turn, and asks still.
     fn is_awaited(&self, turns: u64) -> bool {
         self.under_way && self.turns == turns
+    }
+
+    #[cfg(feature = "tokio")]
+    fn begin_unless_awaited(&mut self, turns: u64) -> Option<Wait> {
+        (!self.is_awaited(turns)).then(|| self.begin(turns))
     }
 
     fn begin(&mut self, turns: u64) -> Wait {

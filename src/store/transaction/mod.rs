@@ -166,6 +166,14 @@ impl<V> Transaction<V> {
         values
     }
 
+    #[cfg(feature = "tokio")]
+    pub(crate) async fn unlock_by(self) -> V {
+        for hold in self.holds {
+            hold.release_in_task().await;
+        }
+        self.values
+    }
+
     /// Calls `hook` as soon as one of the locks is found lost, once for each; see [`Locked::on_lost`](crate::Locked::on_lost).
     pub fn on_lost(this: &mut Self, hook: impl Fn(&LostLock) + Send + Sync + 'static) {
         let hook = Arc::new(hook);
