@@ -147,19 +147,10 @@ impl Cache {
         T: Serialize + DeserializeOwned,
         F: Future<Output = Result<T, BoxError>>,
     {
-        let mut loaded = None;
-        let kept = &mut loaded;
-        let loading = self.get_or_load(controller, params, || async move {
-            let value = load().await?;
-            let bytes = json::to_bytes(controller, &value, JsonStyle::Compact, None)?;
-            *kept = Some(value);
-            Ok(bytes)
-        });
-        let bytes = loading.await?;
-        match loaded {
-            Some(value) => Ok(value),
-            None => json::parse(controller, &bytes),
-        }
+        let loading = self
+            .0
+            .get_or_load_json_by(Net::Tasks, controller, params, load);
+        loading.await
     }
 
     /// As [`crate::Cache::put_json`].

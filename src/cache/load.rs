@@ -283,13 +283,32 @@ impl Cache {
         params: &Params,
         load: impl FnOnce() -> Result<T, BoxError>,
     ) -> Result<T> {
+        let load = || std::future::ready(load());
+        at_once(self.get_or_load_json_by(Net::Threads, controller, params, load))
+    }
+
+    pub(crate) async fn get_or_load_json_by<T: Serialize + DeserializeOwned, F>(
+        &self,
+        net: Net,
+        controller: &str,
+        params: &Params,
+        load: impl FnOnce() -> F,
+    ) -> Result<T>
+    where
+        F: Future<Output = Result<T, BoxError>>,
+    {
         let mut loaded = None;
-        let bytes = self.get_or_load(controller, params, || {
-            let value = load()?;
-            let bytes = json::to_bytes(controller, &value, JsonStyle::Compact, None)?;
-            loaded = Some(value);
-            Ok(bytes)
-        })?;
+        let kept = &mut loaded;
+        let load = || {
+            let loading = load();
+            async move {
+                let value = loading.await?;
+                let bytes = json::to_bytes(controller, &value, JsonStyle::Compact, None)?;
+                *kept = Some(value);
+                Ok(bytes)
+            }
+        };
+        let bytes = self.get_or_load_by(net, controller, params, load).await?;
         match loaded {
             Some(value) => Ok(value),
             None => json::parse(controller, &bytes),

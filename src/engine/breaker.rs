@@ -189,6 +189,8 @@ impl<E: Performer + ?Sized> Breaker<E> {
         }
         let slow = now - sent_at >= self.slow;
         let away = match done {
+            // That says nothing about the server.
+            Err(Fault::NotDone(e)) if e.is_all_in_use() => return,
             // A server that says at once that it takes no writes lets nobody wait, and still takes reads.
             Err(Fault::NotDone(e) | Fault::Unknown(e)) => {
                 e.is_unavailable() && (slow || !e.takes_reads())
@@ -249,6 +251,7 @@ mod tests {
     #[derive(Default)]
     struct Fake {
         away: AtomicBool,
+        all_in_use: AtomicBool,
         slots: bool,
         asked: AtomicU32,
         counters: Counters,
@@ -258,6 +261,10 @@ mod tests {
     impl Performer for Fake {
         fn perform(&self, _: &Op) -> Result<Reply, Fault> {
             self.asked.fetch_add(1, SeqCst);
+            if self.all_in_use.load(SeqCst) {
+                let error = Error::new(Kind::AllInUse { connections: 1 });
+                return Err(Fault::NotDone(error.effect_is(Effect::None)));
+            }
             if self.away.load(SeqCst) {
                 return Err(Fault::Unknown(Error::new(Kind::Unavailable {
                     message: "no reply in time".to_owned(),
@@ -310,6 +317,17 @@ mod tests {
         let breaker = Breaker::new(Fake::default(), pause, slow);
         breaker.engine.away.store(true, SeqCst);
         breaker
+    }
+
+    #[test]
+    fn calls_that_find_no_connection_say_nothing_about_the_server() {
+        let breaker = Breaker::new(Fake::default(), PAUSE, Duration::ZERO);
+        breaker.engine.all_in_use.store(true, SeqCst);
+        for _ in 0..=limits::BREAKER_FAILURES {
+            let refused = breaker.perform(&op()).unwrap_err();
+            assert!(refused.into_error().is_unavailable());
+            assert_eq!(breaker.state(), BreakerState::Closed);
+        }
     }
 
     #[test]

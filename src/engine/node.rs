@@ -19,7 +19,7 @@ use super::{
     session::Session,
 };
 use crate::{
-    model::{Effect, Result, limits},
+    model::{Effect, Error, Result, error::Kind, limits},
     op::Fault,
 };
 use redis::Value;
@@ -149,9 +149,12 @@ impl Node {
     ) -> Result<W::Done, Miss> {
         let sharing = work.sharing(self);
         let mut slot = net.slot(self, sharing).await.ok_or_else(|| {
-            let size = self.peer.config().pool_size;
-            let error = unavailable(format!("all {size} connections are in use"), Effect::None);
-            Miss::new(Fault::NotDone(error), Cause::Refused)
+            let connections = self.peer.config().pool_size;
+            let error = Error::new(Kind::AllInUse { connections });
+            Miss::new(
+                Fault::NotDone(error.effect_is(Effect::None)),
+                Cause::Refused,
+            )
         })?;
         let mut failure = None;
         for _ in 0..limits::SEND_ATTEMPTS {

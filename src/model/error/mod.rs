@@ -110,6 +110,9 @@ pub(crate) enum Kind {
     },
     #[error("the server is unavailable: {message}")]
     Unavailable { message: String },
+    /// By this process: the server may be well.
+    #[error("the server is unavailable: all {connections} connections are in use")]
+    AllInUse { connections: u32 },
     /// `frees`: but for what frees memory.
     #[error("the server takes no writes now: {message}")]
     NoWrites { message: String, frees: bool },
@@ -290,8 +293,13 @@ impl Error {
     pub fn is_unavailable(&self) -> bool {
         matches!(
             self.kind(),
-            Kind::Unavailable { .. } | Kind::NoWrites { .. }
+            Kind::Unavailable { .. } | Kind::AllInUse { .. } | Kind::NoWrites { .. }
         )
+    }
+
+    /// Whether the call did not get to a server, since this process has all its connections in use.
+    pub(crate) fn is_all_in_use(&self) -> bool {
+        matches!(self.kind(), Kind::AllInUse { .. })
     }
 
     /// Whether the server refused the request itself: this user may not make it, say, or a key holds something else.
