@@ -1,4 +1,4 @@
-//! The same for tasks of tokio: [`Cache`], [`Store`], [`Document`], [`Locked`], [`Transaction`].
+//! The same API for tasks of tokio: [`Cache`], [`Store`], [`Document`], [`Locked`], [`Transaction`].
 //!
 //! A store and its documents are the ones that threads have: turn one into the other by `From`. Both have the same boots, breaker, outbox, snapshots
 //! and counters, and connections of their own. Requests of many tasks go by one connection of a server.
@@ -6,7 +6,8 @@
 //! # When a future is dropped
 //!
 //! Whatever may leave something behind goes on in a task of its own, and its caller only waits for it. So a save whose future is dropped,
-//! by a time-out or in a `select!`, is made all the same; a lock that nobody waits for any more is let go of once it is there. A future
+//! by a time-out or in a `select!`, is made all the same; whoever gives up waiting for a lock leaves its queue, and a lock that comes in that
+//! moment is released. A future
 //! does nothing before it is polled for the first time. The tables of [`Cache`] and [`Document`] say what each leaves.
 //!
 //! A guard of a task ([`Locked`], [`Transaction`]) may be held over awaits; others who want its lock wait without a thread.
