@@ -1,6 +1,6 @@
 //! The driver for threads: performs each action of a run in the caller's thread and resumes the run with the answer.
 
-use super::{Local, Stop, blocks, go_on};
+use super::{Local, Stop, go_on};
 use crate::{
     model::Result,
     op::{Fault, Op, Reply},
@@ -31,7 +31,6 @@ pub(crate) fn drive_while<D, B>(
     mut backend: impl Backend,
     is_on: impl Fn() -> ControlFlow<B>,
 ) -> ControlFlow<B, Result<D>> {
-    blocks();
     let mut answer = None;
     loop {
         answer = Some(
