@@ -127,7 +127,7 @@ impl FilelessDocument {
         let dependents = rules.expand_for(&self.controller, &self.tasks, &self.params)?;
         let over = self.committed;
         let stamp = Stamp {
-            mtime_ns: over.map_or(1, |last| last.mtime_ns + 1),
+            mtime_ns: over.map_or(drive::now().wall_ns, |last| last.mtime_ns + 1),
             size: bytes.len() as u64,
             inode: 1,
         };
