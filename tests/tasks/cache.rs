@@ -29,7 +29,10 @@ fn values_are_loaded_once_put_and_invalidated() {
     on_every_server(|world| {
         for engine in [Engine::Auto, Engine::Watch] {
             on_both_runtimes(|| async {
-                let cache = cache_builder(world).engine(engine).open_async().await;
+                // On a machine that stands still meanwhile, too.
+                let patient = OnBusy::Wait(Duration::from_secs(120));
+                let cache = cache_builder(world).engine(engine).on_busy(patient);
+                let cache = cache.open_async().await;
                 let (cache, params) = (cache.expect("a cache"), params());
                 cache
                     .invalidate(["build_climate"], &params)
