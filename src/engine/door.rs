@@ -3,46 +3,45 @@
 use super::{
     address::Address,
     config::ServerConfig,
+    counters::Counters,
     link::{Connection, Unopened, Way},
-    node::Cause,
-    redirect::Redirect,
+    peer::Peer,
+    redirect::{Cause, Redirect},
     refusal::{refused_at, unavailable},
 };
 use crate::model::{Effect, Error, Result, limits};
-use std::{io, time::Duration};
+use std::{io, sync::Arc, time::Duration};
 
 /// Opens connections to one server.
 pub(super) struct Door {
     way: Way,
-    config: ServerConfig,
+    peer: Peer,
 }
 
 impl Door {
-    pub(super) fn new(config: ServerConfig) -> Result<Self> {
+    pub(super) fn new(config: ServerConfig, counters: Arc<Counters>) -> Result<Self> {
         let way = config.way()?;
-        Ok(Self { way, config })
+        let peer = Peer::new(config, way.database, counters);
+        Ok(Self { way, peer })
+    }
+
+    pub(super) fn peer(&self) -> &Peer {
+        &self.peer
     }
 
     pub(super) fn address(&self) -> Option<Address> {
         self.way.address()
     }
 
-    pub(super) fn database(&self) -> u32 {
-        self.way.database
-    }
-
-    #[cfg(feature = "tokio")]
-    pub(super) fn shown(&self) -> String {
-        self.config.shown()
-    }
-
-    #[cfg(feature = "tokio")]
-    pub(super) fn response_timeout(&self) -> Duration {
-        self.config.response_timeout
+    /// A connection is about to be opened in place of one that failed.
+    pub(super) fn opens_again(&self) {
+        self.peer.counters().count_reconnect();
+        self.peer.may_be_another_run();
+        log::info!("{}: connecting again", self.peer.shown_url());
     }
 
     pub(super) fn open(&self) -> Result<Connection, (Error, Cause)> {
-        self.open_by(&self.way, self.config.response_timeout)
+        self.open_by(&self.way, self.peer.response_timeout())
     }
 
     /// One for messages, whose reads give up soon. By RESP3, where they are told from replies.
@@ -58,16 +57,17 @@ impl Door {
     /// Tries once more where the server refuses credentials that were asked for, since they may have been replaced, and
     /// where it ends the connection, as one does that ends all of them: nothing was done on it.
     fn open_by(&self, way: &Way, patience: Duration) -> Result<Connection, (Error, Cause)> {
+        let config = self.peer.config();
         let mut attempt = 1;
         loop {
-            let asked = self.config.credentials.as_ref().map(|source| source.ask());
+            let asked = config.credentials.as_ref().map(|source| source.ask());
             let asked = asked.transpose().map_err(|why| {
-                let address = self.config.shown();
+                let address = self.peer.shown_url();
                 let message = format!("{address}: CacheBuilder::credentials has none: {why}");
                 (unavailable(message, Effect::None), Cause::Refused)
             })?;
             let credentials = asked.as_ref().or(way.credentials.as_ref());
-            let timeout = self.config.connect_timeout;
+            let timeout = config.connect_timeout;
             match Connection::open(way, credentials, timeout, patience) {
                 Err(why)
                     if attempt < limits::CONNECT_ATTEMPTS
@@ -81,7 +81,7 @@ impl Door {
     }
 
     fn no_answer(&self) -> String {
-        let time = self.config.connect_timeout;
+        let time = self.peer.config().connect_timeout;
         match &self.way.tls {
             Some(_) => format!("no answer in {time:?}; does it speak TLS on this port?"),
             None => format!("no answer in {time:?}"),
@@ -89,7 +89,7 @@ impl Door {
     }
 
     fn unopened(&self, why: Unopened) -> (Error, Cause) {
-        let address = self.config.shown();
+        let address = self.peer.shown_url();
         let error = match why {
             Unopened::Away(e) => {
                 let why = match e.kind() {
@@ -104,7 +104,7 @@ impl Door {
                 return (unavailable(message, Effect::None), elsewhere);
             }
             // The next answer may be another one, and no other server is a better one to ask.
-            Unopened::NotLetIn { text, .. } if self.config.credentials.is_some() => {
+            Unopened::NotLetIn { text, .. } if self.peer.config().credentials.is_some() => {
                 let message = format!("{address}: {text} (by CacheBuilder::credentials)");
                 return (unavailable(message, Effect::None), Cause::Refused);
             }

@@ -5,8 +5,8 @@ use super::{
     door::Door,
     link::{Link, TaskLink},
     net::{Net, Sharing},
-    node::{Cause, Node},
     pool::Slot,
+    redirect::Cause,
     refusal::unavailable,
     run_id::Identity,
 };
@@ -21,6 +21,7 @@ use tokio::sync::{Semaphore, SemaphorePermit, watch};
 
 /// A node's connections for tasks.
 pub(super) struct Links {
+    door: Arc<Door>,
     state: Arc<Mutex<State>>,
     own: Semaphore,
 }
@@ -40,14 +41,19 @@ type Opened = Result<TaskLink, (Error, Cause)>;
 type Opening = watch::Receiver<Option<Opened>>;
 
 impl Links {
-    pub(super) fn new(own: u32) -> Self {
+    pub(super) fn new(door: Arc<Door>, own: u32) -> Self {
         Self {
+            door,
             state: Arc::default(),
             own: Semaphore::new(own as usize),
         }
     }
 
-    pub(super) async fn take(&self, patience: Duration, sharing: Sharing) -> Option<Taken<'_>> {
+    pub(super) async fn take(
+        &self,
+        patience: Duration,
+        sharing: Sharing,
+    ) -> Option<SlotOfLinks<'_>> {
         let permit = match sharing {
             Sharing::Shared => None,
             Sharing::Own => {
@@ -65,7 +71,7 @@ impl Links {
         slot.close_if_old();
         slot.failed |= slot.connection.is_none() && state.failed;
         drop(state);
-        Some(Taken {
+        Some(SlotOfLinks {
             slot,
             links: self,
             was,
@@ -75,12 +81,7 @@ impl Links {
 
     /// Opens the shared connection, unless one is there or on its way that is not `was`. It goes on where nobody waits for it any more: what
     /// comes of it is everybody's, also where it is nothing.
-    fn opening(
-        &self,
-        node: &Node,
-        was: Option<&TaskLink>,
-        again: bool,
-    ) -> Result<TaskLink, Opening> {
+    fn opening(&self, was: Option<&TaskLink>, again: bool) -> Result<TaskLink, Opening> {
         let mut state = lock(&self.state);
         if let Some(link) = state.shared.as_ref().and_then(task_link)
             && !link.is_closed()
@@ -93,11 +94,11 @@ impl Links {
             return Err(opening.clone());
         }
         if again {
-            node.connects_again();
+            self.door.opens_again();
         }
         let (opened, opening) = watch::channel(None);
         state.opening = Some(opening.clone());
-        let (door, shared) = (Arc::clone(node.door()), Arc::clone(&self.state));
+        let (door, shared) = (Arc::clone(&self.door), Arc::clone(&self.state));
         tokio::spawn(async move {
             let done = open(door).await;
             let mut state = lock(&shared);
@@ -155,7 +156,7 @@ fn task_link(slot: &Slot) -> Option<&TaskLink> {
 
 /// By a thread that may block: it looks the name up, and asks the program for credentials.
 async fn open(door: Arc<Door>) -> Opened {
-    let (address, patience) = (door.shown(), door.response_timeout());
+    let (address, patience) = (door.peer().shown_url(), door.peer().response_timeout());
     let unreached = |why: &dyn fmt::Display| {
         let message = format!("cannot connect to {address}: {why}");
         (unavailable(message, Effect::None), Cause::Unreached)
@@ -166,7 +167,7 @@ async fn open(door: Arc<Door>) -> Opened {
 }
 
 /// A slot in use; its drop gives it back.
-pub(super) struct Taken<'a> {
+pub(super) struct SlotOfLinks<'a> {
     slot: Slot,
     links: &'a Links,
     /// The connection that it had last.
@@ -175,7 +176,7 @@ pub(super) struct Taken<'a> {
     permit: Option<SemaphorePermit<'a>>,
 }
 
-impl Taken<'_> {
+impl SlotOfLinks<'_> {
     /// This connection is used from now on.
     pub(super) fn uses(&mut self, link: &Link) {
         self.was = match link {
@@ -185,23 +186,20 @@ impl Taken<'_> {
     }
 
     /// Opens a connection; where tasks share it, one for all of them.
-    pub(super) async fn connect(
-        &mut self,
-        node: &Node,
-        again: bool,
-    ) -> Result<Link, (Error, Cause)> {
+    pub(super) async fn connect(&mut self, again: bool) -> Result<Link, (Error, Cause)> {
+        let door = &self.links.door;
         if self.permit.is_some() {
             if again {
-                node.connects_again();
+                door.opens_again();
             }
-            let link = open(Arc::clone(node.door())).await?;
+            let link = open(Arc::clone(door)).await?;
             lock(&self.links.state).failed = false;
             return Ok(Link::Task(link));
         }
         // Looking the name up, and threads for it, are not bounded.
-        let until = tokio::time::Instant::now() + 2 * node.patience();
+        let until = tokio::time::Instant::now() + 2 * door.peer().config().patience();
         loop {
-            let mut opening = match self.links.opening(node, self.was.as_ref(), again) {
+            let mut opening = match self.links.opening(self.was.as_ref(), again) {
                 Ok(link) => return Ok(Link::Task(link)),
                 Err(opening) => opening,
             };
@@ -223,7 +221,7 @@ fn in_vain() -> (Error, Cause) {
     (unavailable(message, Effect::None), Cause::Unreached)
 }
 
-impl Deref for Taken<'_> {
+impl Deref for SlotOfLinks<'_> {
     type Target = Slot;
 
     fn deref(&self) -> &Slot {
@@ -231,13 +229,13 @@ impl Deref for Taken<'_> {
     }
 }
 
-impl DerefMut for Taken<'_> {
+impl DerefMut for SlotOfLinks<'_> {
     fn deref_mut(&mut self) -> &mut Slot {
         &mut self.slot
     }
 }
 
-impl Drop for Taken<'_> {
+impl Drop for SlotOfLinks<'_> {
     fn drop(&mut self) {
         let slot = std::mem::take(&mut self.slot);
         let mut state = lock(&self.links.state);

@@ -7,6 +7,7 @@ mod boot;
 mod breaker;
 mod call;
 mod config;
+mod connections;
 mod counters;
 mod credentials;
 mod door;

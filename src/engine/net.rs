@@ -1,16 +1,10 @@
 //! How the engine waits. Its logic is written once, as `async` functions that wait by a [`Net`] and by connections alone. A thread runs
 //! them by [`now`]: its waits block, so one poll is the whole run. A task of tokio awaits them.
 
-use super::{
-    link::Link,
-    node::{Cause, Node},
-    pool::{self, Slot},
-};
 #[cfg(feature = "tokio")]
 use crate::model::{Effect, error::Kind};
 use crate::model::{Error, Result};
 use std::{
-    ops::{Deref, DerefMut},
     pin::pin,
     task::{Context, Poll, Waker},
     thread,
@@ -38,85 +32,7 @@ pub(super) enum Sharing {
     Own,
 }
 
-/// A slot in use; its drop gives it back.
-pub(super) enum Taken<'a> {
-    Thread(pool::Taken<'a>),
-    #[cfg(feature = "tokio")]
-    Task(super::links::Taken<'a>),
-}
-
-impl Deref for Taken<'_> {
-    type Target = Slot;
-
-    fn deref(&self) -> &Slot {
-        match self {
-            Self::Thread(taken) => taken,
-            #[cfg(feature = "tokio")]
-            Self::Task(taken) => taken,
-        }
-    }
-}
-
-impl DerefMut for Taken<'_> {
-    fn deref_mut(&mut self) -> &mut Slot {
-        match self {
-            Self::Thread(taken) => taken,
-            #[cfg(feature = "tokio")]
-            Self::Task(taken) => taken,
-        }
-    }
-}
-
-impl Taken<'_> {
-    /// A connection was made for it.
-    pub(super) fn uses(&mut self, link: &Link) {
-        match self {
-            Self::Thread(_) => {
-                let _ = link;
-            }
-            #[cfg(feature = "tokio")]
-            Self::Task(taken) => taken.uses(link),
-        }
-    }
-}
-
 impl Net {
-    /// `None` where all connections are in use for as long as calls may wait.
-    pub(super) async fn slot(self, node: &Node, sharing: Sharing) -> Option<Taken<'_>> {
-        match self {
-            Self::Threads => {
-                // A thread waits for one connection only.
-                let _ = sharing;
-                node.pool().take(node.patience()).map(Taken::Thread)
-            }
-            #[cfg(feature = "tokio")]
-            Self::Tasks => node
-                .links()
-                .take(node.patience(), sharing)
-                .await
-                .map(Taken::Task),
-        }
-    }
-
-    /// A connection for a slot that has none; `again` where the last one failed.
-    pub(super) async fn connect(
-        self,
-        node: &Node,
-        slot: &mut Taken<'_>,
-        again: bool,
-    ) -> Result<Link, (Error, Cause)> {
-        match slot {
-            Taken::Thread(_) => {
-                if again {
-                    node.connects_again();
-                }
-                node.door().open().map(Link::Thread)
-            }
-            #[cfg(feature = "tokio")]
-            Taken::Task(taken) => taken.connect(node, again).await,
-        }
-    }
-
     /// For what may leave something behind: a task's goes on in one of its own, whether or not somebody waits for it.
     pub(crate) async fn to_its_end<R: Send + 'static>(
         self,

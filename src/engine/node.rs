@@ -1,19 +1,16 @@
 //! One server and the connections to it.
 
-#[cfg(feature = "tokio")]
-use super::links::Links;
 use super::{
     address::Address,
     boot::Booted,
     config::ServerConfig,
+    connections::Connections,
     counters::Counters,
-    door::Door,
     failure::Failure,
     link::Connection,
     net::{Net, Sharing},
     peer::Peer,
-    pool::Pool,
-    redirect::Redirect,
+    redirect::{Cause, Redirect},
     refusal::unavailable,
     run_id::Identity,
     session::Session,
@@ -25,7 +22,7 @@ use crate::{
 use redis::Value;
 use std::{
     sync::{Arc, PoisonError, RwLock},
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 /// Whether a Cluster's node is asked for keys that are only on their way to it.
@@ -70,32 +67,15 @@ pub(super) struct Miss {
     pub(super) cause: Cause,
 }
 
-/// Whether another server may be the one to ask.
-#[derive(Clone, Debug)]
-pub(super) enum Cause {
-    /// No connection was to be had.
-    Unreached,
-    /// It says so.
-    Elsewhere(Redirect),
-    /// It refused for a reason of its own, or broke off: no other is a better one to ask.
-    Refused,
-    /// It gave no answer.
-    Lost,
-}
-
 impl Miss {
     fn new(fault: Fault, cause: Cause) -> Self {
         Self { fault, cause }
     }
 }
 
-/// One server: a pool of slots that connect when they are first used, and what a boot found there.
+/// One server: its connections, and what a boot found there.
 pub(super) struct Node {
-    pool: Pool,
-    #[cfg(feature = "tokio")]
-    links: Links,
-    door: Arc<Door>,
-    peer: Peer,
+    connections: Connections,
     /// Empty until the first boot, and again after the server turned out not to be the one that was booted.
     booted: RwLock<Option<Arc<Booted>>>,
 }
@@ -103,25 +83,20 @@ pub(super) struct Node {
 impl Node {
     /// Connects nothing yet.
     pub(super) fn new(config: ServerConfig, counters: Arc<Counters>) -> Result<Self> {
-        let door = Door::new(config.clone())?;
         Ok(Self {
-            pool: Pool::new(config.pool_size),
-            #[cfg(feature = "tokio")]
-            links: Links::new(config.pool_size),
-            peer: Peer::new(config, door.database(), counters),
-            door: Arc::new(door),
+            connections: Connections::new(config, counters)?,
             booted: RwLock::new(None),
         })
     }
 
     /// The server's URL, fit to be shown.
     pub(super) fn shown_url(&self) -> String {
-        self.peer.shown_url()
+        self.peer().shown_url()
     }
 
     /// Its host and port; `None` for a Unix socket.
     pub(super) fn address(&self) -> Option<Address> {
-        self.door.address()
+        self.connections.door().address()
     }
 
     /// What the last boot found.
@@ -148,8 +123,8 @@ impl Node {
         work: &mut W,
     ) -> Result<W::Done, Miss> {
         let sharing = work.sharing(self);
-        let mut slot = net.slot(self, sharing).await.ok_or_else(|| {
-            let connections = self.peer.config().pool_size;
+        let mut slot = self.connections.slot(net, sharing).await.ok_or_else(|| {
+            let connections = self.peer().config().pool_size;
             let error = Error::new(Kind::AllInUse { connections });
             Miss::new(
                 Fault::NotDone(error.effect_is(Effect::None)),
@@ -162,7 +137,7 @@ impl Node {
             let again = failure.is_some() || slot.failed;
             let (connection, identity) = match slot.connection.take() {
                 Some(known) => known,
-                None => match net.connect(self, &mut slot, again).await {
+                None => match self.connections.connect(&mut slot, again).await {
                     Ok(link) => {
                         slot.uses(&link);
                         slot.failed = false;
@@ -183,7 +158,7 @@ impl Node {
             let mut session = Session {
                 connection,
                 packed: buffer,
-                peer: &self.peer,
+                peer: self.peer(),
                 net,
                 identity,
                 redirect: None,
@@ -242,37 +217,17 @@ impl Node {
         Err(Miss::new(Fault::Unknown(error), Cause::Lost))
     }
 
-    /// A connection is about to be opened in place of one that failed.
-    pub(super) fn connects_again(&self) {
-        self.peer.counters().count_reconnect();
-        self.peer.may_be_another_run();
-        log::info!("{}: connecting again", self.shown_url());
-    }
-
     /// A connection of the caller's own for messages, whose reads give up soon. By RESP3, where they are told from replies.
     pub(super) fn connect_to_listen(&self) -> Result<Connection> {
-        self.door.open_to_listen().map_err(|(error, _)| error)
+        let opened = self.connections.door().open_to_listen();
+        opened.map_err(|(error, _)| error)
     }
 
-    pub(super) fn pool(&self) -> &Pool {
-        &self.pool
-    }
-
-    #[cfg(feature = "tokio")]
-    pub(super) fn links(&self) -> &Links {
-        &self.links
-    }
-
-    pub(super) fn door(&self) -> &Arc<Door> {
-        &self.door
+    fn peer(&self) -> &Peer {
+        self.connections.door().peer()
     }
 
     pub(super) fn has_lock_database(&self) -> bool {
-        self.peer.databases().is_some()
-    }
-
-    /// How long a call waits for a connection.
-    pub(super) fn patience(&self) -> Duration {
-        self.peer.config().patience()
+        self.peer().databases().is_some()
     }
 }

@@ -85,7 +85,7 @@ impl Pool {
     }
 
     /// A slot of the caller's own; `None` where all are in use for as long as `patience`.
-    pub(super) fn take(&self, patience: Duration) -> Option<Taken<'_>> {
+    pub(super) fn take(&self, patience: Duration) -> Option<SlotOfPool<'_>> {
         let all_taken = |state: &mut State| state.in_use >= self.size;
         let waited = self
             .freed
@@ -98,7 +98,7 @@ impl Pool {
         let mut slot = state.idle.pop().unwrap_or_default();
         drop(state);
         slot.close_if_old();
-        Some(Taken { slot, pool: self })
+        Some(SlotOfPool { slot, pool: self })
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -107,12 +107,12 @@ impl Pool {
 }
 
 /// A slot in use; its drop gives it back.
-pub(super) struct Taken<'a> {
+pub(super) struct SlotOfPool<'a> {
     slot: Slot,
     pool: &'a Pool,
 }
 
-impl Deref for Taken<'_> {
+impl Deref for SlotOfPool<'_> {
     type Target = Slot;
 
     fn deref(&self) -> &Slot {
@@ -120,13 +120,13 @@ impl Deref for Taken<'_> {
     }
 }
 
-impl DerefMut for Taken<'_> {
+impl DerefMut for SlotOfPool<'_> {
     fn deref_mut(&mut self) -> &mut Slot {
         &mut self.slot
     }
 }
 
-impl Drop for Taken<'_> {
+impl Drop for SlotOfPool<'_> {
     fn drop(&mut self) {
         let slot = std::mem::take(&mut self.slot).given_back();
         let mut state = self.pool.lock();

@@ -17,6 +17,19 @@ pub(super) enum Redirect {
     Unsettled,
 }
 
+/// Why a server gave no reply, as far as it says whether another one may be the one to ask.
+#[derive(Clone, Debug)]
+pub(super) enum Cause {
+    /// No connection was to be had.
+    Unreached,
+    /// It says so.
+    Elsewhere(Redirect),
+    /// It refused for a reason of its own, or broke off: no other is a better one to ask.
+    Refused,
+    /// It gave no answer.
+    Lost,
+}
+
 impl Redirect {
     pub(super) fn of(reply: &Value) -> Option<Self> {
         let Value::ServerError(error) = reply else {

@@ -3,14 +3,17 @@
 use crate::{
     Bench,
     bed::{
+        commands::process_cpu,
         library,
-        scene::{Scene, Size, TASK, params},
+        scene::{Scene, Size, TASK, connect, params},
     },
     report::Table,
-    server, turns,
+    server,
+    turns::{self, median},
 };
 use cachetx::{BoxError, testing::FilelessDocument};
-use redis::{Pipeline, aio::MultiplexedConnection};
+use redis::{Connection, Pipeline, aio::MultiplexedConnection};
+use rustix::time::{ClockId, clock_gettime};
 use std::{
     sync::{
         Arc,
@@ -35,7 +38,7 @@ pub fn table(bench: &mut Bench) -> Result<(), BoxError> {
             "{}, over a Unix socket, a runtime of two workers, client and server on any core. Each task has a document of its own, of \
              {SIZE}. *Bare MULTI* is `MULTI`, `SET`, `UNLINK`, `EXEC` on one multiplexed connection of redis-rs; *commit* is the server's step of \
              `update` of a store without locks, on the connection that the library's tasks share, rules expanded each time. \
-             The tasks of each way commit for {} ms in turns.",
+             The tasks of each way commit for {} ms in turns. *Client* and *server*: CPU time of their processes, us a commit.",
             server.binary(),
             SLICE.as_millis()
         ),
@@ -43,13 +46,18 @@ pub fn table(bench: &mut Bench) -> Result<(), BoxError> {
     let mut table = Table::new(&[
         "tasks",
         "bare MULTI, a second",
+        "client, us",
+        "server, us",
         "commit, a second",
         "ratio",
+        "client, us",
+        "server, us",
         "threads",
     ]);
     let mut builder = tokio::runtime::Builder::new_multi_thread();
     let runtime = builder.worker_threads(2).enable_all().build()?;
     let mut most = Vec::new();
+    let mut plain = connect(&server.unix_url())?;
     for tasks in TASKS {
         let scenes = Scene::many(SIZE, tasks)?;
         let cache = library::cache(&server.unix_url(), &scenes[0])?;
@@ -66,16 +74,27 @@ pub fn table(bench: &mut Bench) -> Result<(), BoxError> {
         ];
         let slice = if bench.is_long() { SLICE } else { SLICE / 30 };
         let mut threads = 0;
+        let mut costs: [Vec<Cost>; 2] = Default::default();
         let found = turns::in_turns(2, bench.rounds(SLICES), |way| {
-            let rate = rate(&runtime, &mut crews[way], slice);
+            let before = Cpu::now(&mut plain)?;
+            let (commits, time) = commits(&runtime, &mut crews[way], slice)?;
+            costs[way].push(before.cost(&mut plain, commits)?);
             threads = threads.max(std::fs::read_dir("/proc/self/task")?.count());
-            rate
+            Ok(f64::from(commits) / time.as_secs_f64())
         })?;
+        let [bare, commit] = costs.map(|costs| {
+            let all = |part: fn(&Cost) -> f64| median(costs.iter().map(part).collect());
+            [all(|cost| cost.client), all(|cost| cost.server)].map(|us| format!("{us:.1}"))
+        });
         table.row([
             tasks.to_string(),
             format!("{:.0}", found[0].median),
+            bare[0].clone(),
+            bare[1].clone(),
             format!("{:.0}", found[1].median),
             found[1].ratio.to_string(),
+            commit[0].clone(),
+            commit[1].clone(),
             threads.to_string(),
         ]);
         if tasks >= 64 {
@@ -93,6 +112,36 @@ pub fn table(bench: &mut Bench) -> Result<(), BoxError> {
     }
     bench.report.table(&table);
     Ok(())
+}
+
+/// CPU time of both processes so far, us.
+struct Cpu {
+    client: f64,
+    server: f64,
+}
+
+/// Us a commit.
+struct Cost {
+    client: f64,
+    server: f64,
+}
+
+impl Cpu {
+    fn now(plain: &mut Connection) -> Result<Self, BoxError> {
+        let client = clock_gettime(ClockId::ProcessCPUTime);
+        Ok(Self {
+            client: client.tv_sec as f64 * 1e6 + client.tv_nsec as f64 / 1e3,
+            server: process_cpu(plain)?,
+        })
+    }
+
+    fn cost(&self, plain: &mut Connection, commits: u32) -> Result<Cost, BoxError> {
+        let now = Self::now(plain)?;
+        Ok(Cost {
+            client: (now.client - self.client) / f64::from(commits),
+            server: (now.server - self.server) / f64::from(commits),
+        })
+    }
 }
 
 /// What one task commits.
@@ -120,8 +169,12 @@ impl Committer {
     }
 }
 
-/// Commits a second of all tasks together.
-fn rate(runtime: &Runtime, crew: &mut Vec<Committer>, slice: Duration) -> Result<f64, BoxError> {
+/// How many commits all tasks together have made, in how long.
+fn commits(
+    runtime: &Runtime,
+    crew: &mut Vec<Committer>,
+    slice: Duration,
+) -> Result<(u32, Duration), BoxError> {
     let stop = Arc::new(AtomicBool::new(false));
     let began = Instant::now();
     let mut tasks = JoinSet::new();
@@ -145,5 +198,5 @@ fn rate(runtime: &Runtime, crew: &mut Vec<Committer>, slice: Duration) -> Result
         crew.push(committer);
         all += commits;
     }
-    Ok(f64::from(all) / began.elapsed().as_secs_f64())
+    Ok((all, began.elapsed()))
 }

@@ -67,12 +67,12 @@ pub(super) fn enter(
 
 fn away(e: RedisError) -> Unopened {
     // The client library keeps the cause so.
-    let kept = e.source().and_then(|e| e.downcast_ref::<Arc<Cause>>());
+    let kept = e.source().and_then(|e| e.downcast_ref::<Arc<AnyError>>());
     let io = kept.and_then(|e| e.downcast_ref::<io::Error>());
     Unopened::Away(io.map_or_else(|| io::Error::other(e.to_string()), explained))
 }
 
-type Cause = dyn Error + Send + Sync;
+type AnyError = dyn Error + Send + Sync;
 
 fn pack(packed: &mut Packed, way: &Way, credentials: Option<&Credentials>) -> Vec<Step> {
     let mut steps = Vec::new();

@@ -4,7 +4,7 @@ use super::*;
 use crate::{
     engine::{
         Counters,
-        node::Cause,
+        redirect::Cause,
         redirect::Redirect,
         watch::{Attempt, Stop, Style},
         wire::Packed,

@@ -15,8 +15,8 @@ use super::{
     config::{ServerConfig, TopologyConfig},
     counters::Counters,
     net::Net,
-    node::{Asking, Cause, Node, Work},
-    redirect::Redirect,
+    node::{Asking, Node, Work},
+    redirect::{Cause, Redirect},
 };
 use crate::{
     model::{Error, Result, error::Kind, limits},
