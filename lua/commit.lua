@@ -36,7 +36,7 @@
 --   over*        the stamp of the file that it replaced; empty where a lock keeps others from changing it
 --   count*     for each group: how many dependents it has
 -- Replies
---   committed  removed (decimal): dependents that were there
+--   integer    committed: dependents that were there
 --   replayed
 --   lost       removed (decimal): dependents that were there
 --   superseded removed (decimal): dependents that were there
@@ -54,18 +54,21 @@ if l < 2 and ARGV[5] == '1' and #KEYS <= UNLINK_CHUNK
     if stamp then
         is_next = stamp < file and string.find(stamp, '-', 1, true) == string.find(file, '-', 1, true)
             and not string.find(stamp, ARGV[1], 1, true)
-            and (over == '' or string.sub(stamp, 1, #over + 1) == over .. ':'
-                and redis.call('TYPE', KEYS[l + 2]).ok ~= 'none')
+            and (over == '' or string.sub(stamp, 1, #over + 1) == over .. ':')
     end
-    if is_next and (l == 0 or found[1] == ARGV[7]) and redis.call('TYPE', KEYS[l + 3]).ok ~= 'hash' then
+    if is_next and (l == 0 or found[1] == ARGV[7]) and redis.call('PTTL', KEYS[l + 3]) == -2 then
         local removed = KEYS[l + 5] and redis.call('UNLINK', unpack(KEYS, l + 5)) or 0
         redis.call('SET', KEYS[l + 1], ARGV[a + 8], 'PX', ARGV[a + 9])
-        redis.call('PEXPIRE', KEYS[l + 2], ARGV[a + 9])
+        -- Of an absent entry nothing was set.
+        local is_there = redis.call('PEXPIRE', KEYS[l + 2], ARGV[a + 9]) == 1
+        if not is_there then
+            redis.call('SET', KEYS[l + 1], file .. '::', 'PX', ARGV[a + 9])
+        end
         if l == 1 and ARGV[2] == '1' then
             redis.call('UNLINK', KEYS[1])
             redis.pcall('PUBLISH', ARGV[8], '')
         end
-        return { 'committed', string.format('%.0f', removed) }
+        return is_there and removed or { 'superseded', string.format('%.0f', removed) }
     end
 end
 
@@ -134,7 +137,7 @@ for i = 1, locks do
 end
 
 if replayed then
-    return { 'replayed' }
+    return 'replayed'
 end
 local text = string.format('%.0f', removed)
 if not all_held then
@@ -142,4 +145,4 @@ if not all_held then
 elseif superseded then
     return { 'superseded', text }
 end
-return { 'committed', text }
+return removed

@@ -17,7 +17,7 @@
 
 local value, leases, token, ttl = KEYS[1], KEYS[2], ARGV[1], ARGV[2]
 if not is_own_lease(leases, value, token) then
-    return { 'lost' }
+    return 'lost'
 end
 put_lease(leases, value, token, ttl)
-return { 'done' }
+return 'done'

@@ -24,7 +24,7 @@ local value, stamp, leases = KEYS[1], KEYS[2], KEYS[3]
 local token, bytes, voucher, ttl = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 
 if not is_own_lease(leases, value, token) then
-    return { 'refused' }
+    return 'refused'
 end
 if REFUSE_OOM then
     -- A full server looks at the first write only, and does not mind a deletion. This changes nothing.
@@ -34,4 +34,4 @@ redis.call('HDEL', leases, value)
 redis.call('UNLINK', value, stamp)
 redis.call('SET', value, bytes, 'PX', ttl)
 redis.call('SET', stamp, voucher, 'PX', ttl)
-return { 'filled' }
+return 'filled'

@@ -12,7 +12,7 @@
 --@include own_lease
 
 if not is_own_lease(KEYS[2], KEYS[1], ARGV[1]) then
-    return { 'lost' }
+    return 'lost'
 end
 redis.call('HDEL', KEYS[2], KEYS[1])
-return { 'done' }
+return 'done'

@@ -21,7 +21,7 @@
 --   ttl_ms*      its life in ms
 --   count*     for each group: how many entries it has
 -- Replies
---   removed    removed (decimal): values that were there
+--   integer    values that were there
 
 --@include limits
 --@include stamp
@@ -54,4 +54,4 @@ end
 if held then
     free(KEYS[1], ARGV[6])
 end
-return { 'removed', string.format('%.0f', removed) }
+return removed

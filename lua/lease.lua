@@ -27,7 +27,7 @@ local token, ttl, wanted, refused = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 local stamp = redis.call('GET', stamp_key)
 if stamp then
     if is_later(stamp, wanted) then
-        return { 'newer' }
+        return 'newer'
     end
     local is_wanted = wanted == '' or is_of(stamp, wanted)
     local bytes = is_wanted and stamp ~= refused and redis.call('GET', value)
@@ -46,4 +46,4 @@ if owner and owner ~= 'l:' .. token and is_decimal(expires) and less(string.form
     return { 'busy', string.format('%.0f', tonumber(expires) - now) }
 end
 put_lease(leases, value, token, ttl)
-return { 'leased' }
+return 'leased'

@@ -32,7 +32,7 @@ local first_entry = locks + groups + 1
 local held = locks > 0 and redis.call('MGET', unpack(KEYS, 1, locks)) or {}
 for i = 1, locks do
     if held[i] ~= ARGV[4 + i] then
-        return { 'lost' }
+        return 'lost'
     end
 end
 --@select cache
@@ -75,4 +75,4 @@ for _, put in ipairs(marks) do
     end
 end
 unlink(first_entry, #KEYS)
-return { 'done' }
+return 'done'

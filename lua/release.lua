@@ -13,7 +13,7 @@
 
 --@select lock
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then
-    return { 'lost' }
+    return 'lost'
 end
 free(KEYS[1], ARGV[2])
-return { 'done' }
+return 'done'

@@ -16,8 +16,8 @@
 
 --@select lock
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then
-    return { 'lost' }
+    return 'lost'
 end
 redis.call('PEXPIRE', KEYS[2], FENCE_LIFE)
 redis.call('PEXPIRE', KEYS[1], ARGV[2])
-return { 'done' }
+return 'done'

@@ -20,11 +20,21 @@ pub(super) fn typed(op: &Op, value: Value) -> Result<Reply, Failure> {
         Value::Int(n) if matches!(op, Op::ClearLocks(_)) => Ok(Reply::ClearLocks(
             ClearLocksReply::Cleared(n.unsigned_abs()),
         )),
+        Value::Int(n) if matches!(op, Op::Commit(_)) => {
+            let removed = n.unsigned_abs();
+            Ok(Reply::Commit(CommitReply::Committed { removed }))
+        }
+        Value::Int(n) if matches!(op, Op::Invalidate(_)) => Ok(Reply::Invalidate(
+            InvalidateReply::Removed(n.unsigned_abs()),
+        )),
         Value::Array(parts) => {
             let parts: Option<Vec<_>> = parts.into_iter().map(part).collect();
             parts
                 .and_then(|parts| typed_array(op, parts))
                 .ok_or_else(|| nonsense(op.name()))
+        }
+        Value::BulkString(word) => {
+            typed_array(op, vec![Some(word)]).ok_or_else(|| nonsense(op.name()))
         }
         _ => Err(nonsense(op.name())),
     }
@@ -106,9 +116,6 @@ fn typed_array(op: &Op, parts: Vec<Part>) -> Option<Reply> {
         (Op::Release(_), b"lost") => Reply::Release(ReleaseReply::Lost),
         (Op::Prepare(_), b"done") => Reply::Prepare(PrepareReply::Done),
         (Op::Prepare(_), b"lost") => Reply::Prepare(PrepareReply::Lost),
-        (Op::Commit(_), b"committed") => Reply::Commit(CommitReply::Committed {
-            removed: number(parts.next())?,
-        }),
         (Op::Commit(_), b"replayed") => Reply::Commit(CommitReply::Replayed),
         (Op::Commit(_), b"lost") => Reply::Commit(CommitReply::Lost {
             removed: number(parts.next())?,
@@ -116,9 +123,6 @@ fn typed_array(op: &Op, parts: Vec<Part>) -> Option<Reply> {
         (Op::Commit(_), b"superseded") => Reply::Commit(CommitReply::Superseded {
             removed: number(parts.next())?,
         }),
-        (Op::Invalidate(_), b"removed") => {
-            Reply::Invalidate(InvalidateReply::Removed(number(parts.next())?))
-        }
         (Op::Lease(_), b"present") => Reply::Lease(LeaseReply::Present {
             voucher: parts.next()??,
             value: parts.next()??,

@@ -133,17 +133,8 @@ pub(super) const COMMITS: &[Mutation] = &[
     with("commit", "if stamp then", "if false then"),
     with("commit", "(over == '' or string.sub", "(true or string.sub"),
     with("commit", "#over + 1) == over .. ':'", "#over) == over"),
-    with(
-        "commit",
-        "and redis.call('TYPE', KEYS[l + 2]).ok ~= 'none'",
-        "",
-    ),
     with("commit", "if is_next and ", "if "),
-    with(
-        "commit",
-        "redis.call('TYPE', KEYS[l + 3]).ok ~= 'hash'",
-        "true",
-    ),
+    with("commit", "redis.call('PTTL', KEYS[l + 3]) == -2", "true"),
     with(
         "commit",
         "KEYS[l + 5] and redis.call('UNLINK', unpack(KEYS, l + 5)) or 0",
@@ -153,7 +144,25 @@ pub(super) const COMMITS: &[Mutation] = &[
         "commit",
         "redis.call('SET', KEYS[l + 1], ARGV[a + 8], 'PX', ARGV[a + 9])",
     ),
-    without("commit", "redis.call('PEXPIRE', KEYS[l + 2], ARGV[a + 9])"),
+    with(
+        "commit",
+        "redis.call('PEXPIRE', KEYS[l + 2], ARGV[a + 9]) == 1",
+        "redis.call('EXISTS', KEYS[l + 2]) == 1",
+    ),
+    with(
+        "commit",
+        "redis.call('PEXPIRE', KEYS[l + 2], ARGV[a + 9]) == 1",
+        "redis.call('PEXPIRE', KEYS[l + 2], ARGV[a + 9]) ~= 2",
+    ),
+    with("commit", "if not is_there then", "if false then"),
+    with("commit", "if not is_there then", "if true then"),
+    with(
+        "commit",
+        "file .. '::', 'PX', ARGV[a + 9])",
+        "file .. '::')",
+    ),
+    with("commit", "is_there and removed or", "removed or"),
+    with("commit", "is_there and removed or", "is_there and 0 or"),
     with(
         "commit",
         "if l == 1 and ARGV[2] == '1' then",
@@ -168,8 +177,8 @@ pub(super) const COMMITS: &[Mutation] = &[
     without("commit", "redis.pcall('PUBLISH', ARGV[8], '')"),
     with(
         "commit",
-        "local removed = KEYS[l + 5] and redis.call('UNLINK', unpack(KEYS, l + 5)) or 0\n        redis.call('SET', KEYS[l + 1], ARGV[a + 8], 'PX', ARGV[a + 9])\n        redis.call('PEXPIRE', KEYS[l + 2], ARGV[a + 9])",
-        "redis.call('SET', KEYS[l + 1], ARGV[a + 8], 'PX', ARGV[a + 9])\n        redis.call('PEXPIRE', KEYS[l + 2], ARGV[a + 9])\n        local removed = KEYS[l + 5] and redis.call('UNLINK', unpack(KEYS, l + 5)) or 0",
+        "local removed = KEYS[l + 5] and redis.call('UNLINK', unpack(KEYS, l + 5)) or 0\n        redis.call('SET', KEYS[l + 1], ARGV[a + 8], 'PX', ARGV[a + 9])\n",
+        "redis.call('PEXPIRE', KEYS[l + 2], ARGV[a + 9])\n        redis.call('SET', KEYS[l + 1], ARGV[a + 8], 'PX', ARGV[a + 9])\n        local removed = KEYS[l + 5] and redis.call('UNLINK', unpack(KEYS, l + 5)) or 0\n",
     ),
     // Stamps.
     with("lib/stamp", "'^[^:]*:([^:]*):'", "'^[^:]*:([^:]*)'"),

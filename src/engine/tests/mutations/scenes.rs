@@ -21,7 +21,7 @@ pub(super) struct Stage<'a> {
 
 pub(super) type Scene = fn(&mut Stage<'_>) -> Result<(), String>;
 
-pub(super) const SCENES: [(&str, Scene); 9] = [
+pub(super) const SCENES: [(&str, Scene); 10] = [
     ("messages", messages),
     ("the rarer way to a lock", rarer_way),
     ("full server", full_server),
@@ -30,6 +30,7 @@ pub(super) const SCENES: [(&str, Scene); 9] = [
     ("halves of stamps", half_stamps),
     ("raised stamps", raised_stamps),
     ("over another file", over_another),
+    ("several documents", several_documents),
     ("those who wait", told),
 ];
 
@@ -283,9 +284,27 @@ fn over_another(stage: &mut Stage<'_>) -> Result<(), String> {
             expect(stage.cmd(&["HLEN", "{t}:cachetx:leases"]), 0)?;
             let found: Option<String> = stage.cmd(&["GET", "own"]);
             expect(found.as_deref(), is_set.then_some("new"))?;
+            // Nobody's, where nothing is set.
             let stored: Option<String> = stage.cmd(&["GET", "{own}:stamp"]);
-            expect(stored.is_some_and(|it| it.starts_with(&file)), true)?;
+            let stored = stored.and_then(|it| Some(it.strip_prefix(&file)?.ends_with("::")));
+            expect(stored, Some(!is_set))?;
+            expect(stage.cmd::<i64>(&["PTTL", "{own}:stamp"]) > 0, true)?;
         }
+    }
+    Ok(())
+}
+
+/// Three in one step, of a store without locks.
+fn several_documents(stage: &mut Stage<'_>) -> Result<(), String> {
+    let engine = stage.usual();
+    let documents = ["own", "own2", "own3"];
+    let mut ask = commit(b"new", &[]);
+    ask.locks.clear();
+    ask.own = documents.map(|value| own(value, b"new")).into();
+    let reply = run(&engine, ask).map_err(|fault| format!("{fault:?}"))?;
+    expect(reply, committed(0))?;
+    for value in documents {
+        expect(stage.cmd::<String>(&["GET", value]), "new".to_owned())?;
     }
     Ok(())
 }
