@@ -27,7 +27,7 @@ bench-check: servers
 
 # The long runs: more histories and cases of everything that is random.
 soak: servers python
-	CACHETX_SOAK=1 CACHETX_HISTORIES=10000 CACHETX_CUTS=1000 CACHETX_OUTBOX_RECORDS=10000 CACHETX_OUTBOX_SAVES=200 PROPTEST_CASES=10000 sh scripts/test.sh --release
+	CACHETX_SOAK=1 CACHETX_HISTORIES=10000 CACHETX_CUTS=1000 CACHETX_OUTBOX_RECORDS=10000 CACHETX_OUTBOX_SAVES=200 CACHETX_DROPS=10000 PROPTEST_CASES=10000 sh scripts/test.sh --release
 
 # The servers that tests run, under target/servers; needs no root.
 servers:

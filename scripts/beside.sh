@@ -32,6 +32,7 @@ tls-rustls = ["redis/tls-rustls"]
 cluster-async = ["redis/cluster-async", "redis/tokio-comp"]
 tls = ["cachetx/tls"]
 tokio = ["cachetx/tokio"]
+redis-1 = ["cachetx/redis-1"]
 
 [dependencies]
 cachetx = { path = "$repo" }
@@ -47,7 +48,7 @@ fn main() {
 END
 lock "$beside/program"
 for theirs in tokio-comp tokio-rustls-comp tls-rustls cluster-async; do
-    for ours in "" ,tls ,tokio ,tls,tokio; do
+    for ours in "" ,tls ,tokio ,redis-1 ,tls,tokio,redis-1; do
         echo "beside redis with $theirs: default features$ours"
         check program "$theirs$ours"
     done

@@ -73,6 +73,35 @@ impl CacheBuilder {
     /// `redis+unix:///path/to.sock?db=0&user=…&pass=…`. No default.
     pub fn url(mut self, url: impl Into<String>) -> Self {
         self.server.url = url.into();
+        #[cfg(feature = "redis-1")]
+        {
+            self.server.client = None;
+        }
+        self.memory = None;
+        self
+    }
+
+    /// The server of a client of the caller's own, in place of [`url`](Self::url): its connections are used, with its user, password, database, TLS and
+    /// TCP settings, and its way to resolve names. For one server. No default.
+    ///
+    /// The cache opens connections of its own by it, up to [`pool_size`](Self::pool_size), with the cache's time-outs; one more, by RESP3, for messages that wake
+    /// whoever waits for a lock. [`open_async`](Self::open_async) takes it too: since these connections block, threads of the runtime that may block make the
+    /// exchanges, one connection for each that is under way, where by a URL all tasks share one.
+    ///
+    /// A reply that a signal interrupts counts as lost here, which costs an outcome `Deferred` where by a URL there is none.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// let rules = cachetx::Rules::from_path("rules/nodb.json")?;
+    /// let client = redis::Client::open("redis://alice:secret@127.0.0.1/2")?;
+    /// let cache = cachetx::Cache::builder(rules).client(client).open()?;
+    /// # Ok::<(), cachetx::BoxError>(())
+    /// ```
+    #[cfg(feature = "redis-1")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "redis-1")))]
+    pub fn client(mut self, client: redis::Client) -> Self {
+        self.server.client = Some(client);
         self.memory = None;
         self
     }

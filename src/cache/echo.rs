@@ -36,8 +36,8 @@ struct Kept {
     keys: usize,
     /// As the last look found them.
     servers: Servers,
-    /// Own keys of commits that are on their way.
-    committing: Vec<Substr>,
+    /// Own keys of commits that are on their way, in about the order in which they come back.
+    committing: VecDeque<Substr>,
     /// `None` between two rounds.
     round: Option<UnderWay>,
 }
@@ -212,7 +212,7 @@ impl Kept {
 
     /// Commits of these set out.
     fn set_out(&mut self, keys: &[Substr]) {
-        self.committing.extend_from_slice(keys);
+        self.committing.extend(keys.iter().cloned());
         if let Some(round) = &mut self.round {
             round.spared.extend(keys.iter().cloned());
         }
@@ -242,7 +242,7 @@ impl Drop for OnItsWay<'_> {
         let mut kept = self.echo.lock();
         for key in &self.keys {
             if let Some(at) = kept.committing.iter().position(|other| other == key) {
-                kept.committing.swap_remove(at);
+                kept.committing.remove(at);
             }
         }
     }

@@ -13,6 +13,9 @@ use std::{fmt, time::Duration};
 pub(crate) struct ServerConfig {
     /// `redis://`, `rediss://` or `redis+unix://`, with credentials and database number.
     pub(crate) url: String,
+    /// In place of a URL.
+    #[cfg(feature = "redis-1")]
+    pub(crate) client: Option<redis::Client>,
     /// Which servers there are beside the one of the URL.
     pub(crate) topology: TopologyConfig,
     /// Where the topology found the server, in place of the URL's host and port.
@@ -53,6 +56,8 @@ impl ServerConfig {
     pub(crate) fn new(url: impl Into<String>) -> Self {
         Self {
             url: url.into(),
+            #[cfg(feature = "redis-1")]
+            client: None,
             topology: TopologyConfig::Single,
             address: None,
             primary_only: false,
@@ -110,6 +115,10 @@ impl ServerConfig {
 
     /// Where the server is, fit to be shown.
     pub(super) fn shown(&self) -> String {
+        #[cfg(feature = "redis-1")]
+        if let Some(client) = &self.client {
+            return client.get_connection_info().addr().to_string();
+        }
         match &self.address {
             Some(address) => address.to_string(),
             None => redacted(&self.url),
@@ -139,17 +148,41 @@ impl ServerConfig {
         Ok(())
     }
 
-    /// Reads the files that the options name: what is wrong with them shows before a server is asked.
-    pub(super) fn check_tls(&self) -> Result<()> {
+    /// Whether the options go together. Reads the files that they name: what is wrong with them shows before a server is asked.
+    pub(super) fn check_options(&self) -> Result<()> {
+        #[cfg(feature = "redis-1")]
+        if self.client.is_some() {
+            return self.check_client();
+        }
         if self.tls == TlsOptions::default() {
             return Ok(());
         }
         link::check_tls(&self.tls).map_err(|e| Error::new(Kind::Config(e.to_string())))
     }
 
+    /// Whatever says how to reach or enter a server is the client's.
+    #[cfg(feature = "redis-1")]
+    fn check_client(&self) -> Result<()> {
+        let why = if !matches!(self.topology, TopologyConfig::Single) {
+            "CacheBuilder::client is for one server: leave it out for a Cluster or sentinels"
+        } else if self.credentials.is_some() {
+            "CacheBuilder::client has credentials of its own: leave CacheBuilder::credentials out"
+        } else if self.tls != TlsOptions::default() {
+            "CacheBuilder::client has TLS of its own: leave CacheBuilder::tls out"
+        } else {
+            return Ok(());
+        };
+        Err(Error::new(Kind::Config(why.to_owned())))
+    }
+
     /// Where the server is and how to enter it; refuses what cannot work.
     pub(super) fn way(&self) -> Result<Way> {
         let config = |message| Error::new(Kind::Config(message));
+        #[cfg(feature = "redis-1")]
+        if let Some(client) = &self.client {
+            self.check_bounds().map_err(|why| config(why.to_owned()))?;
+            return Way::of(client).map_err(|why| config(format!("the client {why}")));
+        }
         self.check().map_err(|why| config(why.to_owned()))?;
         let shown = redacted(&self.url);
         let refuse = |why: String| config(format!("the server URL `{shown}` {why}"));

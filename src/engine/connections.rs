@@ -94,6 +94,11 @@ impl Connections {
             }
             #[cfg(feature = "tokio")]
             Net::Tasks => {
+                // Whoever blocks is in nobody's way.
+                let sharing = match self.door.blocks() {
+                    true => Sharing::Own,
+                    false => sharing,
+                };
                 let slot = self.links.take(patience, sharing).await;
                 slot.map(SlotInUse::Task)
             }

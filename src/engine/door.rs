@@ -33,6 +33,15 @@ impl Door {
         self.way.address()
     }
 
+    /// Whether an exchange blocks the thread that makes it, also a task's.
+    #[cfg(feature = "tokio")]
+    pub(super) fn blocks(&self) -> bool {
+        #[cfg(feature = "redis-1")]
+        return self.way.client.is_some();
+        #[cfg(not(feature = "redis-1"))]
+        return false;
+    }
+
     /// A connection is about to be opened in place of one that failed.
     pub(super) fn opens_again(&self) {
         self.peer.counters().count_reconnect();

@@ -3,7 +3,7 @@
 
 use super::{
     door::Door,
-    link::{Link, TaskLink},
+    link::{Connection, Link, TaskLink},
     net::{Net, Sharing},
     pool::Slot,
     redirect::Cause,
@@ -100,7 +100,10 @@ impl Links {
         state.opening = Some(opening.clone());
         let (door, shared) = (Arc::clone(&self.door), Arc::clone(&self.state));
         tokio::spawn(async move {
-            let done = open(door).await;
+            let done = open(door).await.and_then(|link| match link {
+                Link::Task(link) => Ok(link),
+                _ => Err(in_vain()),
+            });
             let mut state = lock(&shared);
             state.opening = None;
             if let Ok(link) = &done {
@@ -139,7 +142,7 @@ impl State {
     fn idle_slot(&mut self) -> Option<Slot> {
         loop {
             let slot = self.idle.pop()?;
-            if task_link(&slot).is_some_and(|link| !link.is_closed()) {
+            if !task_link(&slot).is_some_and(TaskLink::is_closed) {
                 return Some(slot);
             }
             self.failed = true;
@@ -150,12 +153,12 @@ impl State {
 fn task_link(slot: &Slot) -> Option<&TaskLink> {
     match slot.connection.as_ref()? {
         (Link::Task(link), _) => Some(link),
-        (Link::Thread(_), _) => None,
+        _ => None,
     }
 }
 
 /// By a thread that may block: it looks the name up, and asks the program for credentials.
-async fn open(door: Arc<Door>) -> Opened {
+async fn open(door: Arc<Door>) -> Result<Link, (Error, Cause)> {
     let (address, patience) = (door.peer().shown_url(), door.peer().response_timeout());
     let unreached = |why: &dyn fmt::Display| {
         let message = format!("cannot connect to {address}: {why}");
@@ -163,7 +166,13 @@ async fn open(door: Arc<Door>) -> Opened {
     };
     let opened = Net::Tasks.aside(move || Ok(door.open())).await;
     let connection = opened.unwrap_or_else(|gone| Err(unreached(&gone)))?;
-    TaskLink::spawn(connection, patience).map_err(|e| unreached(&e))
+    match connection {
+        Connection::Wired(wired) => TaskLink::spawn(wired, patience)
+            .map(Link::Task)
+            .map_err(|e| unreached(&e)),
+        #[cfg(feature = "redis-1")]
+        connection @ Connection::Client(_) => Ok(Link::Aside(Some(connection))),
+    }
 }
 
 /// A slot in use; its drop gives it back.
@@ -181,7 +190,7 @@ impl SlotOfLinks<'_> {
     pub(super) fn uses(&mut self, link: &Link) {
         self.was = match link {
             Link::Task(link) => Some(link.clone()),
-            Link::Thread(_) => None,
+            _ => None,
         };
     }
 
@@ -194,7 +203,7 @@ impl SlotOfLinks<'_> {
             }
             let link = open(Arc::clone(door)).await?;
             lock(&self.links.state).failed = false;
-            return Ok(Link::Task(link));
+            return Ok(link);
         }
         // Looking the name up, and threads for it, are not bounded.
         let until = tokio::time::Instant::now() + 2 * door.peer().config().patience();

@@ -2,6 +2,8 @@
 #![cfg(all(feature = "testing", feature = "tokio"))]
 
 mod cache;
+#[cfg(feature = "redis-1")]
+mod client;
 mod documents;
 mod dropped;
 mod links;

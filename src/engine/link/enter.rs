@@ -1,6 +1,6 @@
 //! What is said first on a connection: who we are, and which database is meant.
 
-use super::{Connection, Way, tls::explained};
+use super::{Way, Wired, tls::explained};
 use crate::engine::{Credentials, refusal::text, wire::Packed};
 use redis::{RedisError, Value};
 use std::{error::Error, io, sync::Arc};
@@ -50,7 +50,7 @@ enum Step {
 /// One round trip, or none where there is nothing to say. By TLS there is always one: a server refuses a client's
 /// certificate in answer to it.
 pub(super) fn enter(
-    link: &mut Connection,
+    link: &mut Wired,
     way: &Way,
     credentials: Option<&Credentials>,
 ) -> Result<(), Unopened> {
@@ -65,7 +65,7 @@ pub(super) fn enter(
     steps.try_for_each(|step| check(step, &link.receive().map_err(away)?))
 }
 
-fn away(e: RedisError) -> Unopened {
+pub(super) fn away(e: RedisError) -> Unopened {
     // The client library keeps the cause so.
     let kept = e.source().and_then(|e| e.downcast_ref::<Arc<AnyError>>());
     let io = kept.and_then(|e| e.downcast_ref::<io::Error>());

@@ -4,6 +4,8 @@
 //! program that uses it with tokio, checks no other server name than the host that it connects to, and takes a call that
 //! a signal interrupts for a lost reply.
 
+#[cfg(feature = "redis-1")]
+mod client;
 mod enter;
 mod socket;
 #[cfg(feature = "tokio")]
@@ -17,6 +19,8 @@ pub(super) use enter::Unopened;
 pub(super) use task::TaskLink;
 pub(super) use way::{Target, Way, is_tls};
 
+#[cfg(all(feature = "tokio", feature = "redis-1"))]
+use super::net::Net;
 use super::{
     Credentials, TlsOptions,
     failure::Failure,
@@ -38,7 +42,15 @@ pub(super) fn check_tls(options: &TlsOptions) -> io::Result<()> {
 }
 
 /// A server that has let us in.
-pub(super) struct Connection {
+pub(super) enum Connection {
+    Wired(Wired),
+    /// Of the caller's own client.
+    #[cfg(feature = "redis-1")]
+    Client(Box<redis::Connection>),
+}
+
+/// By a socket of our own.
+pub(super) struct Wired {
     wire: Box<dyn Wire>,
     parser: Parser,
 }
@@ -48,15 +60,20 @@ pub(super) enum Link {
     Thread(Connection),
     #[cfg(feature = "tokio")]
     Task(TaskLink),
+    /// A task's, whose exchanges block, so that threads of its runtime's make them; `None` where one was not waited for.
+    #[cfg(all(feature = "tokio", feature = "redis-1"))]
+    Aside(Option<Connection>),
 }
 
 impl Link {
     /// Sends all that is packed in one write, and waits for as many replies, errors among them, pushes not.
-    pub(super) async fn exchange(&mut self, packed: &mut Packed) -> Result<Vec<Value>, Failure> {
+    pub(super) async fn exchange(&mut self, packed: &Packed) -> Result<Vec<Value>, Failure> {
         match self {
-            Self::Thread(connection) => connection.exchange(packed),
+            Self::Thread(connection) => connection.exchange(&packed.bytes, packed.count),
             #[cfg(feature = "tokio")]
             Self::Task(link) => link.exchange(packed).await,
+            #[cfg(all(feature = "tokio", feature = "redis-1"))]
+            Self::Aside(mine) => exchange_aside(mine, packed).await,
         }
     }
 
@@ -69,14 +86,89 @@ impl Link {
                 link.set_patience(patience);
                 Ok(())
             }
+            #[cfg(all(feature = "tokio", feature = "redis-1"))]
+            Self::Aside(mine) => match mine {
+                Some(connection) => connection.set_patience(patience),
+                None => Err(io::ErrorKind::NotConnected.into()),
+            },
         }
     }
+}
+
+/// The connection comes back with the replies.
+#[cfg(all(feature = "tokio", feature = "redis-1"))]
+async fn exchange_aside(
+    mine: &mut Option<Connection>,
+    packed: &Packed,
+) -> Result<Vec<Value>, Failure> {
+    let mut connection = mine.take().ok_or_else(ended_by_its_task)?;
+    let (bytes, count) = (packed.bytes.clone(), packed.count);
+    let asked = Net::Tasks.aside(move || {
+        let replies = connection.exchange(&bytes, count);
+        Ok((connection, replies))
+    });
+    let (connection, replies) = asked.await.map_err(|_| ended_by_its_task())?;
+    *mine = Some(connection);
+    replies
 }
 
 impl Connection {
     /// Connects and is let in before `timeout` is over; looking the name up is not bounded. From then on each call waits
     /// for up to `patience`.
     pub(super) fn open(
+        way: &Way,
+        credentials: Option<&Credentials>,
+        timeout: Duration,
+        patience: Duration,
+    ) -> Result<Self, Unopened> {
+        #[cfg(feature = "redis-1")]
+        if let Some(client) = &way.client {
+            let opened = client::open(client, way.resp3, timeout, patience)?;
+            return Ok(Self::Client(Box::new(opened)));
+        }
+        Wired::open(way, credentials, timeout, patience).map(Self::Wired)
+    }
+
+    /// How long each later call waits.
+    pub(super) fn set_patience(&mut self, patience: Duration) -> io::Result<()> {
+        match self {
+            Self::Wired(wired) => wired.bind(Bound::Each(patience)),
+            #[cfg(feature = "redis-1")]
+            Self::Client(theirs) => {
+                client::set_patience(theirs, patience).map_err(io::Error::other)
+            }
+        }
+    }
+
+    pub(super) fn send(&mut self, bytes: &[u8]) -> RedisResult<()> {
+        match self {
+            Self::Wired(wired) => wired.send(bytes),
+            #[cfg(feature = "redis-1")]
+            Self::Client(theirs) => theirs.send_packed_command(bytes),
+        }
+    }
+
+    /// The next reply or push message. After a time-out the rest of it may still be received.
+    pub(super) fn receive(&mut self) -> RedisResult<Value> {
+        match self {
+            Self::Wired(wired) => wired.receive(),
+            #[cfg(feature = "redis-1")]
+            Self::Client(theirs) => theirs.recv_response(),
+        }
+    }
+
+    fn exchange(&mut self, bytes: &[u8], count: usize) -> Result<Vec<Value>, Failure> {
+        self.send(bytes).map_err(lost)?;
+        let mut replies = Vec::with_capacity(count);
+        while replies.len() < count {
+            take(&mut replies, self.receive().map_err(lost)?)?;
+        }
+        Ok(replies)
+    }
+}
+
+impl Wired {
+    fn open(
         way: &Way,
         credentials: Option<&Credentials>,
         timeout: Duration,
@@ -89,35 +181,20 @@ impl Connection {
         };
         link.bind(Bound::Until(until)).map_err(Unopened::Away)?;
         enter::enter(&mut link, way, credentials)?;
-        link.set_patience(patience).map_err(Unopened::Away)?;
+        link.bind(Bound::Each(patience)).map_err(Unopened::Away)?;
         Ok(link)
-    }
-
-    /// How long each later call waits.
-    pub(super) fn set_patience(&mut self, patience: Duration) -> io::Result<()> {
-        self.bind(Bound::Each(patience))
     }
 
     fn bind(&mut self, bound: Bound) -> io::Result<()> {
         self.wire.socket().bind(bound)
     }
 
-    pub(super) fn send(&mut self, bytes: &[u8]) -> RedisResult<()> {
+    fn send(&mut self, bytes: &[u8]) -> RedisResult<()> {
         self.wire.write_all(bytes)?;
         Ok(self.wire.flush()?)
     }
 
-    fn exchange(&mut self, packed: &Packed) -> Result<Vec<Value>, Failure> {
-        self.send(&packed.bytes).map_err(lost)?;
-        let mut replies = Vec::with_capacity(packed.count);
-        while replies.len() < packed.count {
-            take(&mut replies, self.receive().map_err(lost)?)?;
-        }
-        Ok(replies)
-    }
-
-    /// The next reply or push message. After a time-out the rest of it may still be received.
-    pub(super) fn receive(&mut self) -> RedisResult<Value> {
+    fn receive(&mut self) -> RedisResult<Value> {
         self.parser.parse_value(&mut *self.wire)
     }
 }

@@ -1,10 +1,13 @@
 //! A connection that tasks wait for. A task of its own reads and writes it, so that many requests can be under way at a time, each with its
 //! own replies, whatever becomes of those who asked.
 //!
-//! It is a [`Connection`] as threads have it, opened by one, whose socket does not block from then on.
+//! It is a [`Wired`] connection as threads have it, opened by one, whose socket does not block from then on.
 
-use super::{Connection, ended_by_its_task, lost, take, timed_out};
-use crate::engine::{failure::Failure, wire::Packed};
+use super::{Wired, ended_by_its_task, lost, take, timed_out};
+use crate::{
+    engine::{failure::Failure, wire::Packed},
+    model::limits,
+};
 use redis::{RedisResult, Value};
 use std::{
     collections::VecDeque,
@@ -12,7 +15,7 @@ use std::{
     mem,
     pin::Pin,
     sync::{
-        Arc, OnceLock,
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
     time::Duration,
@@ -20,20 +23,25 @@ use std::{
 use tokio::{
     io::Interest,
     net::{TcpStream, UnixStream},
+    runtime::{Handle, Id},
     sync::{mpsc, oneshot},
     time::{Instant, Sleep},
 };
-
-/// Requests that go out together at most: more wait until these are sent.
-const BATCH_BYTES: usize = 64 << 10;
 
 /// A handle on it. The connection is closed with the last one, once all requests are sent.
 #[derive(Clone)]
 pub(in crate::engine) struct TaskLink {
     requests: mpsc::UnboundedSender<Request>,
+    waiting: Arc<Waiting>,
     patience: Duration,
     told: Arc<Told>,
+    /// That of the connection's task.
+    runtime: Id,
 }
+
+/// The bytes of all requests in the channel, one after the other. Both are changed under this lock, so that they belong together. One buffer
+/// and not one for each request: what one thread allocates and another frees is dear.
+type Waiting = Mutex<Vec<u8>>;
 
 /// What the connection's task tells all handles.
 #[derive(Default)]
@@ -56,7 +64,8 @@ impl Told {
 
 /// Sent in one piece.
 struct Request {
-    bytes: Vec<u8>,
+    /// How many bytes it has.
+    len: usize,
     /// How many replies it will have.
     count: usize,
     patience: Duration,
@@ -86,23 +95,21 @@ impl Pending {
 
 impl TaskLink {
     /// Has the connection read and written by a task of the runtime that this is called in.
-    pub(in crate::engine) fn spawn(
-        mut connection: Connection,
-        patience: Duration,
-    ) -> io::Result<Self> {
+    pub(in crate::engine) fn spawn(mut connection: Wired, patience: Duration) -> io::Result<Self> {
         let socket = connection.wire.socket().go_on_without_blocking()?;
         let socket = match socket.local_addr()?.is_unix() {
             true => Readiness::Unix(UnixStream::from_std(socket.into())?),
             false => Readiness::Tcp(TcpStream::from_std(socket.into())?),
         };
         let (requests, asked) = mpsc::unbounded_channel();
-        let told = Arc::<Told>::default();
+        let (waiting, told) = (Arc::<Waiting>::default(), Arc::<Told>::default());
         let now = Instant::now();
         tokio::spawn(
             Driver {
                 connection,
                 socket: Arc::new(socket),
                 asked,
+                waiting: Arc::clone(&waiting),
                 outgoing: Vec::new(),
                 written: 0,
                 flushed: true,
@@ -120,8 +127,10 @@ impl TaskLink {
         );
         Ok(Self {
             requests,
+            waiting,
             patience,
             told,
+            runtime: Handle::current().id(),
         })
     }
 
@@ -139,27 +148,31 @@ impl TaskLink {
         self.requests.is_closed()
     }
 
-    /// Takes the packed bytes. A request whose future is dropped may have been sent; its replies are thrown away.
-    pub(super) async fn exchange(&self, packed: &mut Packed) -> Result<Vec<Value>, Failure> {
+    /// A request whose future is dropped may have been sent; its replies are thrown away.
+    pub(super) async fn exchange(&self, packed: &Packed) -> Result<Vec<Value>, Failure> {
         if packed.count == 0 {
             return Ok(Vec::new());
         }
         let (reply, mut answer) = oneshot::channel();
         let request = Request {
-            bytes: mem::take(&mut packed.bytes),
+            len: packed.bytes.len(),
             count: packed.count,
             patience: self.patience,
             reply,
         };
         let mut progress = self.told.progress.load(Relaxed);
-        if self.requests.send(request).is_err() {
+        if !self.hand_over(request, &packed.bytes) {
             return self.told.unsent(packed.count);
+        }
+        // The connection's task gives up in time.
+        if Handle::current().id() == self.runtime {
+            return answer.await.unwrap_or_else(|_| Err(ended_by_its_task()));
         }
         loop {
             match tokio::time::timeout(self.patience, &mut answer).await {
                 Ok(Ok(answer)) => return answer,
                 Ok(Err(_)) => return Err(ended_by_its_task()),
-                // The connection's task gives up in time, unless its runtime is not driven just now.
+                // Another runtime may not be driven just now.
                 Err(_) => {
                     let before = mem::replace(&mut progress, self.told.progress.load(Relaxed));
                     if before == progress {
@@ -169,6 +182,22 @@ impl TaskLink {
             }
         }
     }
+
+    /// `false` where the connection takes no more.
+    fn hand_over(&self, request: Request, bytes: &[u8]) -> bool {
+        let mut waiting = lock(&self.waiting);
+        let before = waiting.len();
+        waiting.extend_from_slice(bytes);
+        let is_taken = self.requests.send(request).is_ok();
+        if !is_taken {
+            waiting.truncate(before);
+        }
+        is_taken
+    }
+}
+
+fn lock(waiting: &Waiting) -> MutexGuard<'_, Vec<u8>> {
+    waiting.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Another handle on the connection's socket, which tells when it can be read or written.
@@ -211,9 +240,11 @@ impl Readiness {
 }
 
 struct Driver {
-    connection: Connection,
+    connection: Wired,
     socket: Arc<Readiness>,
     asked: mpsc::UnboundedReceiver<Request>,
+    waiting: Arc<Waiting>,
+    /// What was taken in last; more wait until these are written.
     outgoing: Vec<u8>,
     /// How much of that is written.
     written: usize,
@@ -256,6 +287,7 @@ impl Driver {
         while let Some(request) = self.asked.recv().await {
             let _ = request.reply.send(self.told.unsent(request.count));
         }
+        *lock(&self.waiting) = Vec::new();
     }
 
     /// Whether there is, or may be, something left to do.
@@ -272,7 +304,7 @@ impl Driver {
         }
         let (socket, is_sent) = (Arc::clone(&self.socket), self.is_sent());
         tokio::select! {
-            request = self.asked.recv(), if !self.is_over && self.outgoing.len() < BATCH_BYTES => match request {
+            request = self.asked.recv(), if !self.is_over && self.outgoing.is_empty() => match request {
                 Some(request) => self.take_in(request),
                 None => self.is_over = true,
             },
@@ -336,15 +368,17 @@ impl Driver {
 
     fn take_in(&mut self, first: Request) {
         let now = Instant::now();
+        let waiting = Arc::clone(&self.waiting);
+        let mut waiting = lock(&waiting);
         let mut next = Some(first);
-        while let Some(mut request) = next.take() {
-            // Else its sender has gone.
-            if !request.reply.is_closed() {
-                self.taken_in += request.bytes.len() as u64;
-                match self.outgoing.is_empty() {
-                    true => self.outgoing = request.bytes,
-                    false => self.outgoing.append(&mut request.bytes),
-                }
+        let mut end = 0;
+        while let Some(request) = next.take() {
+            if request.reply.is_closed() {
+                // Its sender has gone.
+                waiting.drain(end..end + request.len);
+            } else {
+                end += request.len;
+                self.taken_in += request.len as u64;
                 self.unsent += 1;
                 self.pending.push_back(Pending {
                     count: request.count,
@@ -355,10 +389,9 @@ impl Driver {
                     reply: Some(request.reply),
                 });
             }
-            if self.outgoing.len() < BATCH_BYTES {
-                next = self.asked.try_recv().ok();
-            }
+            next = self.asked.try_recv().ok();
         }
+        mem::swap(&mut self.outgoing, &mut waiting);
     }
 
     /// So many bytes more are sent. The time of a request begins anew once it is sent whole.
@@ -392,7 +425,8 @@ impl Driver {
                 Err(e) => return Err(e.into()),
             }
         }
-        self.outgoing = Vec::new();
+        self.outgoing.clear();
+        self.outgoing.shrink_to(limits::WARM_BUFFER_BYTES);
         self.written = 0;
         match self.connection.wire.flush() {
             Ok(()) => {

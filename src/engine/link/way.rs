@@ -19,12 +19,27 @@ pub(in crate::engine) struct Way {
     pub(in crate::engine) resp3: bool,
     /// A server that is not a primary is not entered.
     pub(in crate::engine) primary_only: bool,
+    /// In place of all that, whose connections are used.
+    #[cfg(feature = "redis-1")]
+    pub(in crate::engine) client: Option<redis::Client>,
 }
 
 #[derive(Clone)]
 pub(in crate::engine) enum Target {
     Tcp(Address),
     Unix(PathBuf),
+}
+
+impl Target {
+    fn of(address: &ConnectionAddr) -> Option<Self> {
+        match address {
+            ConnectionAddr::Tcp(host, port) | ConnectionAddr::TcpTls { host, port, .. } => {
+                Some(Self::Tcp(Address::new(host, *port)))
+            }
+            ConnectionAddr::Unix(path) => Some(Self::Unix(path.clone())),
+            _ => None,
+        }
+    }
 }
 
 /// The URL schemes that mean TLS, each with the one that is otherwise the same.
@@ -49,11 +64,7 @@ impl Way {
         let not_one = |_| "is not one".to_owned();
         let info = plain.as_str().into_connection_info().map_err(not_one)?;
         let settings = info.redis_settings();
-        let target = match info.addr() {
-            ConnectionAddr::Tcp(host, port) => Target::Tcp(Address::new(host, *port)),
-            ConnectionAddr::Unix(path) => Target::Unix(path.clone()),
-            _ => return Err("is not one".to_owned()),
-        };
+        let target = Target::of(info.addr()).ok_or("is not one")?;
         if secure.is_some_and(|(_, rest)| rest.contains('#')) {
             return Err("has a fragment: TLS without its checks is not offered".to_owned());
         }
@@ -72,6 +83,24 @@ impl Way {
                 .map_err(|_| "has a database number below zero".to_owned())?,
             resp3: settings.protocol().supports_resp3(),
             primary_only: false,
+            #[cfg(feature = "redis-1")]
+            client: None,
+        })
+    }
+
+    /// The client's own; where it leads is for messages.
+    #[cfg(feature = "redis-1")]
+    pub(in crate::engine) fn of(client: &redis::Client) -> Result<Self, String> {
+        let info = client.get_connection_info();
+        Ok(Self {
+            target: Target::of(info.addr()).ok_or("leads nowhere")?,
+            tls: None,
+            credentials: None,
+            database: u32::try_from(info.redis_settings().db())
+                .map_err(|_| "has a database number below zero")?,
+            resp3: false,
+            primary_only: false,
+            client: Some(client.clone()),
         })
     }
 

@@ -37,7 +37,7 @@ pub(super) enum Topology {
 impl Topology {
     /// Connects nothing yet.
     pub(super) fn new(config: ServerConfig, counters: Arc<Counters>) -> Result<Self> {
-        config.check_tls()?;
+        config.check_options()?;
         Ok(match config.topology.clone() {
             TopologyConfig::Single => Self::Single(Arc::new(Node::new(config, counters)?)),
             TopologyConfig::Cluster { seeds } => {

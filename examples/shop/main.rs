@@ -1,0 +1,59 @@
+//! A web shop on tokio: products are documents, the price list is derived from them.
+//!
+//! `cargo run --features tokio --example shop` serves it on 127.0.0.1:8080 with the in-memory engine; with a Redis URL as argument, on that server. Then:
+//!
+//! ```text
+//! curl 127.0.0.1:8080/products/tea
+//! curl -X PUT -d 5 127.0.0.1:8080/products/tea/price -H content-type:application/json
+//! curl -X POST 127.0.0.1:8080/products/tea/orders
+//! curl 127.0.0.1:8080/prices
+//! curl 127.0.0.1:8080/metrics
+//! ```
+
+#[cfg(all(test, feature = "testing"))]
+mod load;
+mod service;
+
+use cachetx::{BoxError, Cache, Rules, Store};
+use service::Shop;
+use std::{env, path::Path};
+use tokio::{
+    net::TcpListener,
+    signal::unix::{SignalKind, signal},
+};
+
+const RULES: &str = include_str!("rules.json");
+
+/// `None` for the in-memory engine.
+async fn open(url: Option<&str>, root: &Path) -> Result<Shop, BoxError> {
+    let cache = Cache::builder(Rules::from_json(RULES)?);
+    let cache = match url {
+        Some(url) => cache.url(url).open_async().await?,
+        None => cache.in_memory().open_async().await?,
+    };
+    let store = Store::builder(cache)
+        .root(root)
+        .run_param("shop_id")
+        .layout("{shop_id}/{controller}-{sku}.json");
+    Shop::open(store.open_async().await?).await
+}
+
+#[tokio::main]
+async fn main() -> Result<(), BoxError> {
+    let folder = tempfile::tempdir()?;
+    let url = env::args().nth(1);
+    let shop = open(url.as_deref(), folder.path()).await?;
+    let listener = TcpListener::bind("127.0.0.1:8080").await?;
+    println!("http://{}/prices", listener.local_addr()?);
+    let (mut interrupt, mut terminate) = (
+        signal(SignalKind::interrupt())?,
+        signal(SignalKind::terminate())?,
+    );
+    let stop = async move {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+    };
+    service::serve(listener, shop, stop).await
+}

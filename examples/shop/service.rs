@@ -1,0 +1,202 @@
+//! Its handlers.
+
+use axum::{
+    Json, Router,
+    extract::{Path, State},
+    http::StatusCode,
+    response::{IntoResponse, Response},
+    routing::{get, post, put},
+};
+use cachetx::{
+    BoxError, Error, Params,
+    aio::{Cache, Document, Locked, Store},
+};
+use metrics::{counter, gauge, with_local_recorder};
+use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
+use serde::{Deserialize, Serialize};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use tokio::net::TcpListener;
+
+/// The only one, and what it sells.
+const SHOP: &str = "main-street";
+const SKUS: [&str; 2] = ["tea", "gin"];
+pub const STOCK: u32 = 1_000;
+/// How long whoever pays for an order is waited for.
+const PAYMENT: Duration = Duration::from_millis(5);
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Product {
+    pub cents: u32,
+    pub stock: u32,
+}
+
+/// What handlers share.
+#[derive(Clone)]
+pub struct Shop {
+    cache: Cache,
+    store: Store,
+    recorder: Arc<PrometheusRecorder>,
+    metrics: PrometheusHandle,
+}
+
+/// A failure as the client sees it: what was not found or is busy is no fault of the service.
+pub struct Failure(Error);
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Self(error)
+    }
+}
+
+impl IntoResponse for Failure {
+    fn into_response(self) -> Response {
+        let error = self.0;
+        let status = if error.is_not_found() || error.is_invalid_name() {
+            StatusCode::NOT_FOUND
+        } else if error.is_retryable() {
+            StatusCode::SERVICE_UNAVAILABLE
+        } else {
+            StatusCode::INTERNAL_SERVER_ERROR
+        };
+        (status, error.to_string()).into_response()
+    }
+}
+
+impl Shop {
+    /// Makes the products that are not there yet.
+    pub async fn open(store: Store) -> Result<Self, BoxError> {
+        let recorder = PrometheusBuilder::new().build_recorder();
+        let shop = Self {
+            cache: store.cache(),
+            store,
+            metrics: recorder.handle(),
+            recorder: Arc::new(recorder),
+        };
+        for sku in SKUS {
+            let product = shop.product(sku)?;
+            let first = Product {
+                cents: 400,
+                stock: STOCK,
+            };
+            match product.create(&first).await {
+                Err(e) if !e.is_already_exists() => return Err(e.into()),
+                _ => {}
+            }
+        }
+        Ok(shop)
+    }
+
+    pub fn product(&self, sku: &str) -> Result<Document<Product>, Error> {
+        let params = Params::new().with("sku", sku);
+        self.store.document_with(SHOP, "product", params)
+    }
+}
+
+/// Answers requests until `stop` comes to its end, then those that have begun; what is left for the server is brought there before it returns.
+pub async fn serve(
+    listener: TcpListener,
+    shop: Shop,
+    stop: impl Future<Output = ()> + Send + 'static,
+) -> Result<(), BoxError> {
+    let cache = shop.cache.clone();
+    axum::serve(listener, routes(shop))
+        .with_graceful_shutdown(stop)
+        .await?;
+    cache.close().await?;
+    Ok(())
+}
+
+fn routes(shop: Shop) -> Router {
+    Router::new()
+        .route("/products/{sku}", get(product))
+        .route("/products/{sku}/price", put(reprice))
+        .route("/products/{sku}/orders", post(order))
+        .route("/prices", get(prices))
+        .route("/health", get(health))
+        .route("/metrics", get(metrics))
+        .with_state(shop)
+}
+
+/// As the file says.
+async fn product(
+    State(shop): State<Shop>,
+    Path(sku): Path<String>,
+) -> Result<Json<Product>, Failure> {
+    let product = shop.product(&sku)?.read().await?;
+    Ok(Json(Product::clone(&product)))
+}
+
+/// A change of milliseconds that hangs on the document alone: no lock.
+async fn reprice(
+    State(shop): State<Shop>,
+    Path(sku): Path<String>,
+    Json(cents): Json<u32>,
+) -> Result<StatusCode, Failure> {
+    let product = shop.product(&sku)?;
+    product
+        .update(["reprice"], move |product| {
+            product.cents = cents;
+            Ok(())
+        })
+        .await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Somebody else is waited for in the middle, and must not be asked twice: under a lock. Others who order wait for it, without a thread. Where the client
+/// goes away meanwhile, this future is dropped, and with it the lock; nothing is sold.
+async fn order(State(shop): State<Shop>, Path(sku): Path<String>) -> Result<StatusCode, Failure> {
+    let mut product = shop.product(&sku)?.lock().await?;
+    if product.stock == 0 {
+        return Ok(StatusCode::CONFLICT);
+    }
+    pay(product.cents).await;
+    product.stock -= 1;
+    Locked::dump_and_unlock_with_transaction(product, ["sell"])
+        .await
+        .map_err(Error::from)?;
+    Ok(StatusCode::CREATED)
+}
+
+/// Stands for a request to another service.
+async fn pay(_cents: u32) {
+    tokio::time::sleep(PAYMENT).await;
+}
+
+/// Cached; made anew by one of those who ask, after a price has changed.
+async fn prices(State(shop): State<Shop>) -> Result<Json<BTreeMap<String, u32>>, Failure> {
+    let params = Params::new().with("shop_id", SHOP);
+    let prices = shop
+        .cache
+        .get_or_load_json("price_list", &params, || async {
+            let mut prices = BTreeMap::new();
+            for sku in SKUS {
+                prices.insert(sku.to_owned(), shop.product(sku)?.read().await?.cents);
+            }
+            Ok(prices)
+        });
+    Ok(Json(prices.await?))
+}
+
+/// It asks no other server, and is answered while handlers wait for locks.
+async fn health() -> StatusCode {
+    StatusCode::OK
+}
+
+/// For Prometheus.
+async fn metrics(State(shop): State<Shop>) -> String {
+    let stats = shop.cache.stats();
+    with_local_recorder(&*shop.recorder, || {
+        for (outcome, count) in [
+            ("committed", stats.commits),
+            ("invalidated", stats.invalidations),
+            ("deferred", stats.deferred),
+            ("unrecorded", stats.unrecorded),
+        ] {
+            counter!("cachetx_saves_total", "outcome" => outcome).absolute(count);
+        }
+        counter!("cachetx_loads_total").absolute(stats.loads);
+        counter!("cachetx_hits_total").absolute(stats.hits);
+        gauge!("cachetx_outbox_pending").set(stats.outbox_pending as f64);
+    });
+    shop.metrics.render()
+}

@@ -1,0 +1,51 @@
+//! Connections of a client of the caller's own: its TLS, its credentials, its way to resolve names.
+
+use super::{Unopened, enter::away};
+use redis::{Client, Connection, ErrorKind, ProtocolVersion, RedisError};
+use std::{borrow::Cow, time::Duration};
+
+/// Connects before `timeout` is over, as far as the client keeps to it; from then on each read and each write waits for up to `patience`.
+/// One that `listens` speaks RESP3.
+pub(super) fn open(
+    client: &Client,
+    listens: bool,
+    timeout: Duration,
+    patience: Duration,
+) -> Result<Connection, Unopened> {
+    let mut client = Cow::Borrowed(client);
+    if listens {
+        let info = client.get_connection_info();
+        let settings = info.redis_settings().clone();
+        let settings = settings.set_protocol(ProtocolVersion::RESP3);
+        let info = info.clone().set_redis_settings(settings);
+        client = Cow::Owned(Client::open(info).map_err(unopened)?);
+    }
+    let mut connection = client
+        .get_connection_with_timeout(timeout)
+        .map_err(unopened)?;
+    set_patience(&mut connection, patience).map_err(unopened)?;
+    Ok(connection)
+}
+
+pub(super) fn set_patience(
+    connection: &mut Connection,
+    patience: Duration,
+) -> Result<(), RedisError> {
+    connection.set_read_timeout(Some(patience))?;
+    connection.set_write_timeout(Some(patience))
+}
+
+fn unopened(e: RedisError) -> Unopened {
+    let text = e.to_string();
+    match (e.kind(), e.code()) {
+        (ErrorKind::AuthenticationFailed, code) => Unopened::NotLetIn {
+            code: code.unwrap_or("WRONGPASS").to_owned(),
+            text,
+        },
+        (_, Some(code)) => Unopened::Refused {
+            code: code.to_owned(),
+            text,
+        },
+        (_, None) => away(e),
+    }
+}
