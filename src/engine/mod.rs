@@ -59,6 +59,8 @@ pub(crate) use facts::RulesFacts;
 pub(crate) use memory::MemoryEngine;
 pub use memory::MemoryServer;
 pub(crate) use messages::{Bells, Ear, Watch};
+#[cfg(cachetx_by_tasks)]
+pub(crate) use net::by_tasks;
 #[cfg(feature = "tokio")]
 pub(crate) use net::nobody_waits;
 pub(crate) use net::{Net, now as at_once};

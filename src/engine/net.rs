@@ -110,6 +110,19 @@ fn joined<R>(done: Result<Result<R>, tokio::task::JoinError>) -> Result<R> {
     }
 }
 
+/// For tests in which tasks do what threads would: has it run by tasks, in a build for that.
+#[cfg(cachetx_by_tasks)]
+pub(crate) fn by_tasks<F: Future>(run: F) -> F::Output {
+    use std::sync::LazyLock;
+    use tokio::runtime::{Builder, Runtime};
+    static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| {
+        let mut builder = Builder::new_multi_thread();
+        builder.worker_threads(2).enable_all();
+        builder.build().expect("a runtime")
+    });
+    RUNTIME.block_on(run)
+}
+
 /// Runs what waits by [`Net::Threads`] only.
 pub(crate) fn now<F: Future>(run: F) -> F::Output {
     match pin!(run).poll(&mut Context::from_waker(Waker::noop())) {

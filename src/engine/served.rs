@@ -170,7 +170,11 @@ fn run_now<F: Future>(run: impl FnOnce(Net) -> F) -> F::Output {
     if let Some(runtime) = super::tests::tasks() {
         return runtime.block_on(run(Net::Tasks));
     }
-    now(run(Net::Threads))
+    #[cfg(cachetx_by_tasks)]
+    let done = super::net::by_tasks(run(Net::Tasks));
+    #[cfg(not(cachetx_by_tasks))]
+    let done = now(run(Net::Threads));
+    done
 }
 
 /// What a boot finds, or found.

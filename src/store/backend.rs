@@ -48,26 +48,36 @@ impl Store {
         run: Run<D>,
     ) -> Result<D> {
         match net {
+            #[cfg(cachetx_by_tasks)]
+            Net::Threads => crate::engine::by_tasks(self.drive_in_task(files, run)),
+            #[cfg(not(cachetx_by_tasks))]
             Net::Threads => self.drive_traced(files, run, self.0.trace.as_ref()),
             #[cfg(feature = "tokio")]
-            Net::Tasks => {
-                files.begin_run();
-                let local = TaskFiles {
-                    store: self.clone(),
-                    files: std::mem::replace(files, self.files()),
-                    intended: Vec::new(),
-                };
-                let remote = TaskServer {
-                    store: self,
-                    ear: None,
-                };
-                let (local, done) = drive::drive_in_task(run, local, remote).await;
-                if let Some(mut local) = local {
-                    std::mem::swap(files, &mut local.files);
-                }
-                done
-            }
+            Net::Tasks => self.drive_in_task(files, run).await,
         }
+    }
+
+    #[cfg(feature = "tokio")]
+    async fn drive_in_task<D: Send + 'static>(
+        &self,
+        files: &mut Session,
+        run: Run<D>,
+    ) -> Result<D> {
+        files.begin_run();
+        let local = TaskFiles {
+            store: self.clone(),
+            files: std::mem::replace(files, self.files()),
+            intended: Vec::new(),
+        };
+        let remote = TaskServer {
+            store: self,
+            ear: None,
+        };
+        let (local, done) = drive::drive_in_task(run, local, remote).await;
+        if let Some(mut local) = local {
+            std::mem::swap(files, &mut local.files);
+        }
+        done
     }
 
     pub(super) fn drive_traced<D>(
