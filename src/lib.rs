@@ -63,8 +63,8 @@ pub use rules::{
 };
 
 pub use store::{
-    Document, Documents, HeldLock, KeepAlive, Locked, LostLock, Save, SaveError, Store,
-    StoreBuilder, Transaction, TransactionError, Values,
+    Document, Documents, HeldLock, KeepAlive, ListedDocument, Locked, LostLock, Save, SaveError,
+    Store, StoreBuilder, Transaction, TransactionError, Values,
 };
 
 /// The README's program runs as a test.

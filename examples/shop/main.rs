@@ -22,7 +22,7 @@ use tokio::{
     signal::unix::{SignalKind, signal},
 };
 
-const RULES: &str = include_str!("rules.json");
+const RULES: &str = include_str!("../../rules/shop.json");
 
 /// `None` for the in-memory engine.
 async fn open(url: Option<&str>, root: &Path) -> Result<Shop, BoxError> {
@@ -34,7 +34,7 @@ async fn open(url: Option<&str>, root: &Path) -> Result<Shop, BoxError> {
     let store = Store::builder(cache)
         .root(root)
         .run_param("shop_id")
-        .layout("{shop_id}/{controller}-{sku}.json");
+        .layout_of("product", "{shop_id}/product-{sku}.json");
     Shop::open(store.open_async().await?).await
 }
 

@@ -2,7 +2,7 @@ use super::{Cache, Document, aside};
 use crate::{
     model::Result,
     rules::Params,
-    store::{HeldLock, StoreBuilder},
+    store::{HeldLock, ListedDocument, StoreBuilder},
 };
 
 /// A [`crate::Store`] for tasks. Cheap to clone.
@@ -71,7 +71,7 @@ impl Store {
     /// # Errors
     ///
     /// As there.
-    pub async fn documents(&self, run: &str) -> Result<Vec<String>> {
+    pub async fn documents(&self, run: &str) -> Result<Vec<ListedDocument>> {
         let (store, run) = (self.0.clone(), run.to_owned());
         aside(move || store.documents(&run)).await
     }

@@ -1,4 +1,4 @@
-use super::{FileSystem, Got, Identity, OUTBOX_FOLDER, folder, journal, read, rights};
+use super::{FileSystem, Got, Identity, OUTBOX_FOLDER, folder, journal, read, rights, sidecar};
 use crate::model::{
     Error, Place, Result,
     error::{Kind, io_error},
@@ -8,6 +8,7 @@ use rustix::{
     io::Errno,
 };
 use std::{
+    collections::BTreeSet,
     fs::File,
     io,
     path::{Path, PathBuf},
@@ -93,6 +94,21 @@ impl Root {
         named
             .zip(own)
             .is_some_and(|(named, own)| folder::same_file(&named, &own))
+    }
+
+    /// Documents of a run folder: names of files, and of those that a sidecar is for.
+    pub(crate) fn documents(&self, folder: &str) -> Result<BTreeSet<String>> {
+        let Some(dir) = self.folder(folder)? else {
+            return Ok(BTreeSet::new());
+        };
+        let names = folder::names(&dir, &self.path.join(folder))?;
+        let documents = names
+            .iter()
+            .filter_map(|name| match name.strip_prefix('.') {
+                None => Some(name.as_str()),
+                Some(_) => sidecar::document(name),
+            });
+        Ok(documents.map(str::to_owned).collect())
     }
 
     /// The folder, or `None` where there is none. A symbolic link is refused: two run ids would share its files.

@@ -20,6 +20,11 @@ pub(super) fn name(file: &str) -> String {
     format!(".{file}.cachetx")
 }
 
+/// The document of a sidecar of that name.
+pub(super) fn document(name: &str) -> Option<&str> {
+    name.strip_prefix('.')?.strip_suffix(".cachetx")
+}
+
 pub(super) fn line(content: &Sidecar) -> String {
     let journal = content.journal.map(|id| id.to_string());
     let journal = journal.as_deref().unwrap_or(NO_JOURNAL);

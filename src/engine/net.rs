@@ -112,15 +112,22 @@ fn joined<R>(done: Result<Result<R>, tokio::task::JoinError>) -> Result<R> {
 
 /// For tests in which tasks do what threads would: has it run by tasks, in a build for that.
 #[cfg(cachetx_by_tasks)]
-pub(crate) fn by_tasks<F: Future>(run: F) -> F::Output {
+pub(crate) fn by_tasks<F: Future<Output: Send> + Send>(run: F) -> F::Output {
     use std::sync::LazyLock;
-    use tokio::runtime::{Builder, Runtime};
+    use tokio::runtime::{Builder, Handle, Runtime};
     static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| {
         let mut builder = Builder::new_multi_thread();
         builder.worker_threads(2).enable_all();
         builder.build().expect("a runtime")
     });
-    RUNTIME.block_on(run)
+    if Handle::try_current().is_err() {
+        return RUNTIME.block_on(run);
+    }
+    // A hook of a test's, within a task.
+    thread::scope(|scope| match scope.spawn(|| RUNTIME.block_on(run)).join() {
+        Ok(done) => done,
+        Err(cause) => std::panic::resume_unwind(cause),
+    })
 }
 
 /// Runs what waits by [`Net::Threads`] only.

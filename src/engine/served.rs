@@ -10,7 +10,7 @@ use super::{
     foreign, lua,
     messages::{Bells, Subscriber},
     mode::Mode,
-    net::{Net, Sharing, now},
+    net::{self, Net, Sharing},
     node::{Asking, Miss, Node, Work},
     plain, replicas,
     session::Session,
@@ -165,15 +165,15 @@ async fn acquire(
 }
 
 /// By this thread; in tests by a task, where they are told to.
-fn run_now<F: Future>(run: impl FnOnce(Net) -> F) -> F::Output {
+fn run_now<F: Future<Output: Send> + Send>(run: impl FnOnce(Net) -> F) -> F::Output {
     #[cfg(all(test, feature = "testing", feature = "tokio"))]
     if let Some(runtime) = super::tests::tasks() {
         return runtime.block_on(run(Net::Tasks));
     }
     #[cfg(cachetx_by_tasks)]
-    let done = super::net::by_tasks(run(Net::Tasks));
+    let done = net::by_tasks(run(Net::Tasks));
     #[cfg(not(cachetx_by_tasks))]
-    let done = now(run(Net::Threads));
+    let done = net::now(run(Net::Threads));
     done
 }
 

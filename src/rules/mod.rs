@@ -20,6 +20,7 @@ mod suggest;
 mod template;
 
 pub use key_list::{Iter as KeyIter, Key, KeyList};
+pub(crate) use overlap::common_text;
 pub use params::{ParamValue, Params};
 pub use slots::{SlotCheck, SlotFinding, Slots};
 pub(crate) use slots::{hash_tag, slot};

@@ -87,6 +87,15 @@ pub(super) fn check(
     guards
 }
 
+/// A text that both templates can give; an error where that cannot be decided.
+pub(crate) fn common_text(a: &Template, b: &Template) -> Result<Option<String>, &'static str> {
+    if surely_differ(a, b) {
+        return Ok(None);
+    }
+    let found = Search::new().common_word(&atoms(a), &atoms(b));
+    found.map_err(|OutOfSteps| "they are too much alike to prove that they differ")
+}
+
 struct Fault {
     message: String,
     help: String,

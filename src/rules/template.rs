@@ -148,25 +148,34 @@ impl Template {
 
     /// Whether some values give this text (values of a repeated placeholder are not compared).
     pub(super) fn matches(&self, text: &str) -> bool {
+        self.values(text).is_some()
+    }
+
+    /// The values that give this text, each with its placeholder, repeats included: there are no others.
+    pub(crate) fn values<'t>(&'t self, text: &'t str) -> Option<Vec<(&'t str, &'t str)>> {
         let mut rest = text;
+        let mut values = Vec::with_capacity(self.pieces.len());
         for piece in &self.pieces {
-            let Some(after) = rest.strip_prefix(&*piece.literal) else {
-                return false;
-            };
+            let after = rest.strip_prefix(&*piece.literal)?;
             let end = match piece.until {
-                Some(until) => match after.find(until) {
-                    Some(end) => end,
-                    None => return false,
-                },
+                Some(until) => after.find(until)?,
                 None => after.len(),
             };
             let value = &after[..end];
             if value.is_empty() || value.contains(forbidden) {
-                return false;
+                return None;
             }
+            values.push((&*piece.name, value));
             rest = &after[end..];
         }
-        rest == &*self.tail
+        (rest == &*self.tail).then_some(values)
+    }
+
+    /// The same with this text in a placeholder's place.
+    pub(crate) fn with_text(&self, name: &str, text: &str) -> Result<Self, String> {
+        let place = format!("{{{name}}}");
+        let text = text.replace('{', "{{").replace('}', "}}");
+        Self::parse(&self.source.replace(&place, &text))
     }
 
     /// The hash tag of every key of this template, itself as a template: equal tags give equal slots for equal params.

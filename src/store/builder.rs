@@ -1,5 +1,8 @@
 use super::{
-    Inner, KeepAlive, LostLock, Store, Trace, keep_alive::OnLost, names::Layout, save,
+    Inner, KeepAlive, LostLock, Store, Trace,
+    keep_alive::OnLost,
+    names::{Layout, LayoutOptions},
+    save,
     snapshots::Snapshots,
 };
 use crate::{
@@ -25,9 +28,7 @@ use std::{
 pub struct StoreBuilder {
     cache: Cache,
     root: Option<PathBuf>,
-    run_param: String,
-    layout: String,
-    lock_key: Option<String>,
+    layout: LayoutOptions,
     lock_ttl: Duration,
     lock_wait: Duration,
     keep_alive: KeepAlive,
@@ -49,9 +50,12 @@ impl StoreBuilder {
         Self {
             cache,
             root: None,
-            run_param: "run_id".to_owned(),
-            layout: "{run_id}/{controller}.nodb".to_owned(),
-            lock_key: None,
+            layout: LayoutOptions {
+                run_param: "run_id".to_owned(),
+                layout: None,
+                layouts: Vec::new(),
+                lock_key: None,
+            },
             lock_ttl: limits::DEFAULT_LOCK_TTL,
             lock_wait: limits::DEFAULT_LOCK_WAIT,
             keep_alive: KeepAlive::default(),
@@ -78,24 +82,55 @@ impl StoreBuilder {
         self
     }
 
-    /// The placeholder that a run id fills; `run_id` by default. The layout has to use the same name.
+    /// The placeholder that a run id fills; `run_id` by default. Layouts have to use the same name.
     pub fn run_param(mut self, name: impl Into<String>) -> Self {
-        self.run_param = name.into();
+        self.layout.run_param = name.into();
         self
     }
 
-    /// Where a document lives below the root: a folder and a file name; `{run_id}/{controller}.nodb` by default. The
-    /// folder is the run param alone; the file name has `{controller}` and every further placeholder of the keys of
-    /// controllers that are documents, so that no two documents share a file.
+    /// Where documents live below the root: a folder and a file name; `{run_id}/{controller}.nodb` by default, with the name of the
+    /// [run param](Self::run_param). The folder is the run param alone; the file name has `{controller}` and every further placeholder of the keys of
+    /// controllers that are documents, so that no two documents share a file. [`layout_of`](Self::layout_of) is for controllers with others.
     pub fn layout(mut self, layout: impl Into<String>) -> Self {
-        self.layout = layout.into();
+        self.layout.layout = Some(layout.into());
+        self
+    }
+
+    /// Where the documents of one controller live, in place of [`layout`](Self::layout): the run param's folder, and a file name with every
+    /// further placeholder of its key. Layouts of two controllers that could give the same file are refused when the store is opened. No default; it may
+    /// be called for each controller.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use cachetx::{Cache, Document, Params, RawObject, Rules, Store};
+    ///
+    /// let rules = r#"{ "version": "1.1",
+    ///     "cache_keys": { "product": "{{{shop_id}}}:product:{sku}", "order": "{{{shop_id}}}:order:{year}:{number}",
+    ///                     "prices": "{{{shop_id}}}:prices" },
+    ///     "depends_on": { "prices": ["product"] }, "rules": {} }"#;
+    /// let cache = Cache::builder(rules.parse::<Rules>()?).in_memory().open()?;
+    /// # let root = tempfile::tempdir()?;
+    /// let store = Store::builder(&cache).root(root.path()).run_param("shop_id")
+    ///     .layout("{shop_id}/{controller}.json")
+    ///     .layout_of("product", "{shop_id}/product-{sku}.json")
+    ///     .layout_of("order", "{shop_id}/order-{year}-{number}.json")
+    ///     .open()?;
+    /// let tea: Document<RawObject> =
+    ///     store.document_with("main-street", "product", Params::new().with("sku", "tea"))?;
+    /// tea.create(&RawObject::from_json(r#"{"cents":400}"#)?)?;
+    /// assert_eq!(store.documents("main-street")?[0].to_string(), "product[sku=tea]");
+    /// # Ok::<(), cachetx::BoxError>(())
+    /// ```
+    pub fn layout_of(mut self, controller: impl Into<String>, layout: impl Into<String>) -> Self {
+        self.layout.layouts.push((controller.into(), layout.into()));
         self
     }
 
     /// The key of a document's lock, for programs that share it, such as `nodb-lock:{run_id}:{controller}.nodb`; by
     /// default a sibling of the value's key.
     pub fn lock_key(mut self, template: impl Into<String>) -> Self {
-        self.lock_key = Some(template.into());
+        self.layout.lock_key = Some(template.into());
         self
     }
 
@@ -225,7 +260,7 @@ impl StoreBuilder {
                 self.lock_ttl
             ))));
         }
-        let layout = Layout::new(self.run_param, &self.layout, self.lock_key.as_deref())?;
+        let layout = Layout::new(self.layout, self.cache.rules())?;
         let path = root;
         let root = Arc::new(Root::open(path, self.max_document_bytes, self.file_system)?);
         // Looked for again and again: a relative path would follow the process's working folder.

@@ -44,7 +44,7 @@ impl<T> Document<T> {
     /// The controller's name.
     #[must_use]
     pub fn controller(&self) -> &str {
-        &self.names.controller
+        &self.names.listed.controller
     }
 
     /// The same document with more params, which every save's tasks use from now on.
@@ -58,7 +58,9 @@ impl<T> Document<T> {
             params = params.with(name, value.clone());
         }
         let run = &*self.names.place.folder;
-        let names = self.store.names(run, &self.names.controller, params)?;
+        let names = self
+            .store
+            .names(run, &self.names.listed.controller, params)?;
         Ok(Self::new(self.store, Arc::new(names)))
     }
 
@@ -86,7 +88,7 @@ impl<T> Document<T> {
 
     pub(crate) fn dependents(&self, tasks: impl IntoIterator<Item: AsRef<str>>) -> Result<KeyList> {
         let (names, rules) = (&self.names, self.store.cache().rules());
-        rules.expand_for(&names.controller, tasks, &names.params)
+        rules.expand_for(&names.listed.controller, tasks, &names.params)
     }
 
     pub(crate) async fn delete_by(&self, net: Net, dependents: &KeyList) -> Result<Outcome> {
@@ -131,7 +133,7 @@ impl<T> Document<T> {
     ///
     /// A server that is away, or takes no writes: only one that does knows.
     pub fn holder(&self) -> Result<Option<HeldLock>> {
-        let lock = (self.names.controller.clone(), self.names.lock_key.clone());
+        let lock = (self.names.listed.clone(), self.names.lock_key.clone());
         Ok(self.store.holders(vec![lock])?.pop())
     }
 

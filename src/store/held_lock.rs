@@ -1,4 +1,4 @@
-use super::Store;
+use super::{ListedDocument, Store};
 use crate::{
     drive::now,
     model::{LockHolder, Result},
@@ -11,8 +11,8 @@ use std::{fmt, time::Duration};
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct HeldLock {
-    /// The document's controller.
-    pub controller: String,
+    /// Whose lock it is.
+    pub document: ListedDocument,
     /// Who holds it, and how long it still lives.
     pub holder: LockHolder,
     /// How long ago it was taken, by the holder's clock then and this machine's now; `None` where its value does not say, or
@@ -22,7 +22,7 @@ pub struct HeldLock {
 
 impl fmt::Display for HeldLock {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.controller, self.holder)?;
+        write!(f, "{}: {}", self.document, self.holder)?;
         match self.age {
             Some(age) => write!(f, ", held for {:.1} s", age.as_secs_f64()),
             None => Ok(()),
@@ -31,8 +31,8 @@ impl fmt::Display for HeldLock {
 }
 
 impl Store {
-    /// Those of the controllers' locks that are held. In a Cluster each hash slot is asked for itself.
-    pub(super) fn holders(&self, locks: Vec<(String, String)>) -> Result<Vec<HeldLock>> {
+    /// Those of the locks that are held. In a Cluster each hash slot is asked for itself.
+    pub(super) fn holders(&self, locks: Vec<(ListedDocument, String)>) -> Result<Vec<HeldLock>> {
         let space = self.cache().space();
         let mut held = Vec::new();
         for part in space.divide(locks, |(_, lock)| lock) {
@@ -46,9 +46,9 @@ impl Store {
                 .ask(asked)
                 .map_err(crate::op::Fault::into_error)?;
             let now_ns = now().wall_ns;
-            for ((controller, _), found) in part.into_iter().zip(found) {
+            for ((document, _), found) in part.into_iter().zip(found) {
                 held.extend(found.map(|(value, left_ms)| HeldLock {
-                    controller,
+                    document,
                     holder: value::holder(&value, left_ms),
                     age: value::age(&value, now_ns),
                 }));

@@ -55,7 +55,7 @@ impl Hold {
         files: Option<Session>,
     ) -> (Self, Option<Bytes>) {
         let (read, bytes) = held.read.map(|found| (found.known(), found.bytes)).unzip();
-        let life = Life::new(&store, &names.place.folder, &names.controller, held.expires);
+        let life = Life::new(&store, &names.place.folder, &names.listed, held.expires);
         let keeper = match store.0.keep_alive {
             _ if files.is_some() => None,
             KeepAlive::Off => None,

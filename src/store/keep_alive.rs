@@ -1,6 +1,6 @@
 //! A held lock's life: renewed in the background, and the holder told where it ends before its time.
 
-use super::{Inner, Store};
+use super::{Inner, ListedDocument, Store};
 use crate::{
     cache::{Cache, Hurry, Task},
     drive::now,
@@ -33,20 +33,16 @@ pub enum KeepAlive {
 pub struct LostLock {
     /// The run of the document.
     pub run: String,
-    /// The document's controller.
-    pub controller: String,
+    /// The document whose lock it was.
+    pub document: ListedDocument,
     /// How it was lost.
     pub why: &'static str,
 }
 
 impl fmt::Display for LostLock {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
-            run,
-            controller,
-            why,
-        } = self;
-        write!(f, "{run}/{controller}: the lock is lost: {why}")
+        let Self { run, document, why } = self;
+        write!(f, "{run}/{document}: the lock is lost: {why}")
     }
 }
 
@@ -80,11 +76,16 @@ enum Phase {
 }
 
 impl Life {
-    pub(super) fn new(store: &Store, run: &str, controller: &str, expires: Duration) -> Arc<Self> {
+    pub(super) fn new(
+        store: &Store,
+        run: &str,
+        document: &ListedDocument,
+        expires: Duration,
+    ) -> Arc<Self> {
         Arc::new(Self {
             lost: LostLock {
                 run: run.to_owned(),
-                controller: controller.to_owned(),
+                document: document.clone(),
                 why: "",
             },
             store_hook: store.0.on_lost.clone(),
@@ -297,6 +298,13 @@ mod tests {
         mpsc,
     };
 
+    fn named_a() -> ListedDocument {
+        ListedDocument {
+            controller: "a".to_owned(),
+            params: crate::rules::Params::new(),
+        }
+    }
+
     #[test]
     fn each_loss_is_told_once_and_none_while_a_save_may_have_let_go() {
         let rules = Rules::from_json(r#"{ "version": "1.0", "cache_keys": {}, "rules": {} }"#);
@@ -313,7 +321,7 @@ mod tests {
         let store = Store::builder(&cache)
             .root(root)
             .on_lock_lost(move |_| hook());
-        let life = Life::new(&store.open().unwrap(), "run", "a", Duration::MAX);
+        let life = Life::new(&store.open().unwrap(), "run", &named_a(), Duration::MAX);
         let hook = count();
         life.on_lost(Box::new(move |_| hook()));
         life.saving();
@@ -356,7 +364,7 @@ mod tests {
         let rules = Rules::from_json(r#"{ "version": "1.0", "cache_keys": {}, "rules": {} }"#);
         let cache = Cache::builder(rules.unwrap()).in_memory().open().unwrap();
         let store = Store::builder(&cache).root(std::env::temp_dir());
-        let life = Life::new(&store.open().unwrap(), "run", "a", Duration::MAX);
+        let life = Life::new(&store.open().unwrap(), "run", &named_a(), Duration::MAX);
         let (say, said) = mpsc::channel();
         let asks = Asks(Arc::clone(&life), say);
         life.on_lost(Box::new(move |_| drop(asks)));

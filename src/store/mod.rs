@@ -6,6 +6,8 @@ mod document;
 mod held_lock;
 mod hold;
 mod keep_alive;
+mod listed;
+mod listing;
 mod locked;
 mod names;
 mod plan;
@@ -19,6 +21,7 @@ pub use builder::StoreBuilder;
 pub use document::Document;
 pub use held_lock::HeldLock;
 pub use keep_alive::{KeepAlive, LostLock};
+pub use listed::ListedDocument;
 pub use locked::Locked;
 pub use save::{Save, SaveError};
 pub use transaction::{Documents, Transaction, TransactionError, Values};
@@ -30,7 +33,7 @@ use crate::{
     disk::Root,
     json::Style as JsonStyle,
     model::Result,
-    op::{ClearLocks, ClearLocksReply, Wait},
+    op::Wait,
     protocol::{Guarantee, WhileAway},
     rules::Params,
 };
@@ -125,101 +128,10 @@ impl Store {
         Ok(Document::new(self.clone(), Arc::new(names)))
     }
 
-    /// The controllers of which the run has a document, in the order of the rules. A controller whose key has more
-    /// placeholders than the run is not looked for.
-    ///
-    /// # Errors
-    ///
-    /// A run id that is none, or a folder that cannot be looked into.
-    pub fn documents(&self, run: &str) -> Result<Vec<String>> {
-        self.0.layout.check_run(run)?;
-        let mut found = Vec::new();
-        for names in self.plain_names(run) {
-            let document: Document<()> = Document::new(self.clone(), Arc::new(names?));
-            if document.exists()? {
-                found.push(document.controller().to_owned());
-            }
-        }
-        Ok(found)
-    }
-
-    /// An operator's: frees the locks of all the run's documents, whoever holds them; how many there were. A holder that
-    /// is still at work is not harmed and does no harm: whoever of two holders saves second is refused.
-    ///
-    /// A controller whose key has more placeholders than the run is left out: [`Document::clear_lock`].
-    ///
-    /// # Errors
-    ///
-    /// A run id that is none, or a server that is away.
-    pub fn clear_locks(&self, run: &str) -> Result<u64> {
-        self.0.layout.check_run(run)?;
-        let locks: Result<Vec<_>> = self
-            .plain_names(run)
-            .map(|names| names.map(|n| n.lock_key))
-            .collect();
-        self.clear(locks?)
-    }
-
-    /// The locks of the run's documents that are held, in the order of the rules (in a Cluster those of one hash slot
-    /// together): for an operator who wants to know before [`Store::clear_locks`]. What it says may have changed since.
-    ///
-    /// A controller whose key has more placeholders than the run is left out: [`Document::holder`].
-    ///
-    /// # Errors
-    ///
-    /// A run id that is none, or a server that is away, or takes no writes: only one that does knows.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use cachetx::{Cache, Document, RawObject, Rules, Store};
-    ///
-    /// let root = tempfile::tempdir()?;
-    /// let cache = Cache::builder(Rules::from_path("rules/nodb.json")?).in_memory().open()?;
-    /// let store = Store::builder(&cache).root(root.path()).open()?;
-    /// let climate: Document<RawObject> = store.document("copacetic-sled", "climate")?;
-    /// climate.create(&RawObject::from_json("{}")?)?;
-    /// let held = climate.lock()?;
-    /// let locks = store.locks("copacetic-sled")?;
-    /// assert_eq!(locks[0].controller, "climate");
-    /// assert!(locks[0].holder.owner.ends_with(&format!(":{}", std::process::id())));
-    /// drop(held);
-    /// assert!(store.locks("copacetic-sled")?.is_empty());
-    /// # Ok::<(), cachetx::BoxError>(())
-    /// ```
-    pub fn locks(&self, run: &str) -> Result<Vec<HeldLock>> {
-        self.0.layout.check_run(run)?;
-        let locks = self.plain_names(run);
-        let locks: Result<_> = locks
-            .map(|names| names.map(|n| (n.controller, n.lock_key)))
-            .collect();
-        self.holders(locks?)
-    }
-
-    fn clear(&self, locks: Vec<String>) -> Result<u64> {
-        let mut all = 0;
-        for locks in self.cache().space().divide(locks, String::as_str) {
-            match self.cache().ask(ClearLocks { locks }) {
-                Ok(ClearLocksReply::Cleared(cleared)) => all += cleared,
-                Err(fault) => return Err(fault.into_error()),
-            }
-        }
-        Ok(all)
-    }
-
     fn names(&self, run: &str, controller: &str, params: Params) -> Result<Names> {
         let space = self.cache().space();
         let rules = self.cache().rules();
         Names::new(rules, &self.0.layout, space, run, controller, params)
-    }
-
-    /// The names of all documents that the run alone identifies.
-    fn plain_names(&self, run: &str) -> impl Iterator<Item = Result<Names>> {
-        let (rules, layout) = (self.cache().rules(), &self.0.layout);
-        rules
-            .controllers()
-            .filter(|controller| layout.needs_only_the_run(rules, controller))
-            .map(move |controller| self.names(run, controller, Params::new()))
     }
 }
 

@@ -1,12 +1,13 @@
 //! Everything that has a name: where a document lives, its entry, its lock.
 
+use super::ListedDocument;
 use crate::{
     disk::READ_ONLY_MARKER,
     model::{Entry, Error, Place, Result, error::Kind, limits},
     op::{Space, keys},
-    rules::{Params, Rules, Template},
+    rules::{self, Params, Rules, Template},
 };
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 /// The placeholder that the controller's name fills in layouts and lock keys.
 const CONTROLLER: &str = "controller";
@@ -19,15 +20,25 @@ pub(super) struct Layout {
     run_param: String,
     folder: Template,
     file: Template,
+    /// Those of controllers that have one of their own.
+    files: BTreeMap<String, Template>,
     lock: Option<Template>,
+}
+
+/// What a layout says, as its builder has it.
+pub(super) struct LayoutOptions {
+    pub(super) run_param: String,
+    pub(super) layout: Option<String>,
+    pub(super) layouts: Vec<(String, String)>,
+    pub(super) lock_key: Option<String>,
 }
 
 /// One document's names.
 #[derive(Debug)]
 pub(super) struct Names {
-    /// `run/controller`, for messages.
+    /// `run/controller[sku=tea]`, for messages.
     pub(super) document: String,
-    pub(super) controller: String,
+    pub(super) listed: ListedDocument,
     /// What tasks are expanded with: the run and all further params.
     pub(super) params: Params,
     pub(super) place: Place,
@@ -37,33 +48,46 @@ pub(super) struct Names {
     pub(super) fence_key: String,
 }
 
+fn refuse<T>(message: String) -> Result<T> {
+    Err(Error::new(Kind::Config(message)))
+}
+
+fn parse(what: &str, text: &str) -> Result<Template> {
+    Template::parse(text)
+        .map_err(|why| Error::new(Kind::Config(format!("the {what} `{text}`: {why}"))))
+}
+
+/// A layout's file name.
+fn file_of(layout: &str, run_param: &str) -> Result<Template> {
+    let Some((folder, file)) = layout.split_once('/').filter(|(_, f)| !f.contains('/')) else {
+        return refuse(format!(
+            "the layout `{layout}` is not of the form folder/file, such as {{{run_param}}}/{{controller}}.nodb"
+        ));
+    };
+    if folder != format!("{{{run_param}}}") {
+        return refuse(format!(
+            "the layout's folder `{folder}` is not {{{run_param}}}, the run param alone"
+        ));
+    }
+    parse("layout's file name", file)
+}
+
 impl Layout {
-    pub(super) fn new(run_param: String, layout: &str, lock: Option<&str>) -> Result<Self> {
-        let refuse = |message: String| Err(Error::new(Kind::Config(message)));
-        let parse = |what: &str, text: &str| {
-            Template::parse(text)
-                .map_err(|why| Error::new(Kind::Config(format!("the {what} `{text}`: {why}"))))
-        };
-        let Some((folder, file)) = layout.split_once('/').filter(|(_, f)| !f.contains('/')) else {
-            return refuse(format!(
-                "the layout `{layout}` is not of the form folder/file, such as {{{run_param}}}/{{controller}}.nodb"
-            ));
-        };
-        if folder != format!("{{{run_param}}}") {
-            return refuse(format!(
-                "the layout's folder `{folder}` is not {{{run_param}}}, the run param alone"
-            ));
-        }
-        let (folder, file) = (
-            parse("layout's folder", folder)?,
-            parse("layout's file name", file)?,
-        );
+    pub(super) fn new(options: LayoutOptions, rules: &Rules) -> Result<Self> {
+        let LayoutOptions {
+            run_param,
+            layout,
+            layouts,
+            lock_key,
+        } = options;
+        let layout = layout.unwrap_or_else(|| format!("{{{run_param}}}/{{controller}}.nodb"));
+        let file = file_of(&layout, &run_param)?;
         if !has(&file, CONTROLLER) {
             return refuse(format!(
-                "the layout `{layout}` has no {{controller}} in its file name, so all documents would share a file"
+                "the layout `{layout}` has no {{controller}} in its file name, so all documents would share a file: StoreBuilder::layout_of is for one controller"
             ));
         }
-        let lock = lock.map(|text| parse("lock key", text)).transpose()?;
+        let lock = lock_key.map(|text| parse("lock key", &text)).transpose()?;
         if let Some(lock) = &lock
             && !(has(lock, CONTROLLER) && has(lock, &run_param))
         {
@@ -71,11 +95,57 @@ impl Layout {
                 "the lock key has to contain {{{run_param}}} and {{controller}}, so that every document has a lock of its own"
             ));
         }
-        Ok(Self {
+        let mut files = BTreeMap::new();
+        for (controller, layout) in layouts {
+            rules.ttl(&controller)?;
+            files.insert(controller, file_of(&layout, &run_param)?);
+        }
+        let layout = Self {
+            folder: parse("layout's folder", &format!("{{{run_param}}}"))?,
             run_param,
-            folder,
             file,
+            files,
             lock,
+        };
+        layout.check_files(rules)?;
+        Ok(layout)
+    }
+
+    /// Whether no two controllers' documents may share a file.
+    fn check_files(&self, rules: &Rules) -> Result<()> {
+        for own in self.files.keys() {
+            for other in rules.controllers().filter(|other| other != own) {
+                // A pair of two such is met twice.
+                if !self.is_document(rules, other) {
+                    continue;
+                }
+                match rules::common_text(&self.named(own)?, &self.named(other)?) {
+                    Ok(None) => {}
+                    Ok(Some(file)) => {
+                        return refuse(format!(
+                            "documents of `{own}` and of `{other}` could share the file `{file}`: give their layouts names that differ in more than their values"
+                        ));
+                    }
+                    Err(why) => {
+                        return refuse(format!("the layouts of `{own}` and `{other}`: {why}"));
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The file name of a controller's documents.
+    fn file(&self, controller: &str) -> &Template {
+        self.files.get(controller).unwrap_or(&self.file)
+    }
+
+    /// The same with the controller's name in it.
+    fn named(&self, controller: &str) -> Result<Template> {
+        let named = self.file(controller).with_text(CONTROLLER, controller);
+        named.map_err(|why| {
+            let message = format!("the layout's file name for `{controller}`: {why}");
+            Error::new(Kind::Config(message))
         })
     }
 
@@ -83,12 +153,39 @@ impl Layout {
         component("the run id", run)
     }
 
+    /// Whether the layout gives each of the controller's keys a file of its own.
+    pub(super) fn is_document(&self, rules: &Rules, controller: &str) -> bool {
+        let Ok(key) = rules.placeholders(controller) else {
+            return false;
+        };
+        let file = self.file(controller);
+        let mut locks = self.lock.iter().flat_map(Template::placeholders);
+        let in_file = |name: &str| name == self.run_param || has(file, name);
+        let known =
+            |name: &str| name == self.run_param || name == CONTROLLER || key.contains(&name);
+        key.iter().all(|name| *name != CONTROLLER && in_file(name))
+            && file.placeholders().all(known)
+            && locks.all(known)
+    }
+
     pub(super) fn needs_only_the_run(&self, rules: &Rules, controller: &str) -> bool {
-        let known = |name: &str| name == self.run_param || name == CONTROLLER;
         let key = rules.placeholders(controller);
         key.is_ok_and(|names| names.iter().all(|name| *name == self.run_param))
-            && self.file.placeholders().all(known)
-            && self.lock.iter().all(|lock| lock.placeholders().all(known))
+    }
+
+    /// The params beside the run that give a document of the controller this file; `None` where it is none of its.
+    pub(super) fn params_of(&self, run: &str, controller: &str, file: &str) -> Option<Params> {
+        let template = self.file(controller);
+        let mut params = Params::new();
+        for (name, value) in template.values(file)? {
+            if name != self.run_param && name != CONTROLLER {
+                params.set(name, value);
+            }
+        }
+        // Another run's or controller's, or a repeated placeholder with two values.
+        let all = params.clone().with(self.run_param.clone(), run);
+        let all = all.with(CONTROLLER, controller);
+        (template.fill(&all).ok()? == file).then_some(params)
     }
 }
 
@@ -115,17 +212,17 @@ impl Names {
         let first_param = first.and_then(|value| value.values().first());
 
         let in_key = |name: &str| name == layout.run_param || placeholders.contains(&name);
-        let alien = layout
-            .file
+        let template = layout.file(controller);
+        let alien = template
             .placeholders()
             .find(|name| *name != CONTROLLER && !in_key(name));
         if let Some(alien) = alien {
             return Err(Error::new(Kind::Config(format!(
-                "the layout's file name has the placeholder {{{alien}}} and the key of `{controller}` has not, so several documents would share one entry: open a store with another layout (StoreBuilder::layout) for it"
+                "the layout's file name has the placeholder {{{alien}}} and the key of `{controller}` has not, so several documents would share one entry: give it a layout of its own (StoreBuilder::layout_of)"
             ))));
         }
         let named = params.clone().with(CONTROLLER, controller);
-        let file = layout.file.fill(&named)?;
+        let file = template.fill(&named)?;
         component("the file name", &file)?;
         if file == READ_ONLY_MARKER {
             return Err(Error::new(Kind::Name {
@@ -134,16 +231,28 @@ impl Names {
                 why: "is the marker that forbids locks and writes in its folder".to_owned(),
             }));
         }
-        for placeholder in placeholders {
-            if placeholder == CONTROLLER {
+        for placeholder in &placeholders {
+            if *placeholder == CONTROLLER {
                 return Err(Error::new(Kind::Config(format!(
                     "the key of `{controller}` has the placeholder {{{CONTROLLER}}}, which layouts and lock keys fill with the controller's name, so several documents would share one file: call it something else in the rules"
                 ))));
             }
-            if placeholder != layout.run_param && !has(&layout.file, placeholder) {
+            if *placeholder != layout.run_param && !has(template, placeholder) {
                 return Err(Error::new(Kind::Config(format!(
-                    "the key of `{controller}` has the placeholder {{{placeholder}}} and the layout's file name has not, so several documents would share one file: add it to StoreBuilder::layout"
+                    "the key of `{controller}` has the placeholder {{{placeholder}}} and the layout's file name has not, so several documents would share one file: give it a layout with {{{placeholder}}} (StoreBuilder::layout_of)"
                 ))));
+            }
+        }
+        let mut listed = ListedDocument {
+            controller: controller.to_owned(),
+            params: Params::new(),
+        };
+        for name in placeholders
+            .iter()
+            .filter(|name| **name != layout.run_param)
+        {
+            if let Some(value) = params.get(name) {
+                listed.params.set(*name, value.clone());
             }
         }
         let lock_key = match &layout.lock {
@@ -162,8 +271,8 @@ impl Names {
             value: key.into(),
         };
         Ok(Self {
-            document: format!("{run}/{controller}"),
-            controller: controller.to_owned(),
+            document: format!("{run}/{listed}"),
+            listed,
             ttl: rules.ttl(controller)?,
             place: Place {
                 folder: layout.folder.fill(&params)?.into(),

@@ -47,7 +47,7 @@ impl Store {
         let cache = self.cache();
         let keys = cache
             .rules()
-            .expand_for(&names.controller, &save.tasks, &params)?;
+            .expand_for(&names.listed.controller, &save.tasks, &params)?;
         Ok((cache.entries(&keys), params))
     }
 

@@ -263,6 +263,7 @@ fn calls_without_pause() {
 }
 
 #[test]
+#[cfg_attr(cachetx_by_tasks, ignore = "a runtime needs threads")]
 fn a_process_without_a_thread_left_saves_and_reads() {
     let world = support::World::start();
     let variables = [

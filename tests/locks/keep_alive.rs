@@ -196,7 +196,7 @@ fn a_hook_that_waits_or_panics_stops_no_other_renewal() {
         .expect("a cache");
     let builder = Store::builder(&cache).root(root.path()).lock_ttl(TTL);
     let store = builder
-        .on_lock_lost(|lost| assert_eq!(lost.controller, "climate"))
+        .on_lock_lost(|lost| assert_eq!(lost.document.controller, "climate"))
         .open()
         .expect("a store");
     let [waits, panics, renewed] = ["climate", "ash", "soils"].map(|controller| {

@@ -21,11 +21,11 @@ fn list(store: &Store, foreign: &mut dyn FnMut(&str)) {
     let held = climate.lock().expect("locked");
     foreign(r#"{"token":"t","owner":"other:7","acquired_at":1000,"expires_at":2000,"ttl":1000}"#);
     let mut locks = store.locks(RUN).expect("listed");
-    locks.sort_by(|a, b| b.controller.cmp(&a.controller));
+    locks.sort_by(|a, b| b.document.controller.cmp(&a.document.controller));
     let [own, other] = &locks[..] else {
         panic!("{locks:?}");
     };
-    assert_eq!(own.controller, "climate");
+    assert_eq!(own.document.controller, "climate");
     assert!(own.holder.owner.ends_with(&owner()), "{own}");
     assert!(own.holder.remaining > Duration::from_secs(50));
     // The value counts in whole seconds.
@@ -34,7 +34,10 @@ fn list(store: &Store, foreign: &mut dyn FnMut(&str)) {
         "{own}"
     );
     assert_eq!(
-        (other.controller.as_str(), other.holder.owner.as_str()),
+        (
+            other.document.controller.as_str(),
+            other.holder.owner.as_str()
+        ),
         ("ash", "other:7")
     );
     assert!(

@@ -33,7 +33,7 @@ fn whoever_loses_a_lock_is_told_without_asking() {
             let mut held = document.lock().expect("locked");
             let (say, own) = channel();
             Locked::on_lost(&mut held, move |lost| {
-                let _ = say.send(lost.controller.clone());
+                let _ = say.send(lost.document.controller.clone());
             });
             lose();
             let message = is_told(&told);

@@ -11,6 +11,7 @@ mod no_lost_save;
 mod races;
 mod save;
 mod servers_table;
+mod shop;
 #[path = "../support/mod.rs"]
 mod support;
 mod update;

@@ -24,7 +24,10 @@ fn from_its_making_to_its_end() {
                 .expect_err("there is one")
                 .is_already_exists()
         );
-        assert_eq!(store.documents(RUN).expect("listed"), ["climate"]);
+        assert_eq!(
+            store.documents(RUN).expect("listed")[0].to_string(),
+            "climate"
+        );
         assert_eq!(*document.read().expect("read"), Climate::of(1));
 
         world.warm();

@@ -5,7 +5,7 @@ mod run_folder;
 mod story;
 
 use crate::{Exit, Format, output};
-use cachetx::{BoxError, Document, RawObject, Rules, Store};
+use cachetx::{BoxError, Document, ListedDocument, RawObject, Rules, Store};
 use host::Host;
 use std::{
     path::PathBuf,
@@ -116,9 +116,15 @@ fn count(present: &[bool]) -> usize {
 
 /// Saves every document as it is, so that each has its entry: those that others depend on first, since saving them deletes
 /// the entries of the others.
-fn warm(store: &Store, run: &str, rules: &Rules, documents: &[String]) -> Result<(), BoxError> {
+fn warm(
+    store: &Store,
+    run: &str,
+    rules: &Rules,
+    documents: &[ListedDocument],
+) -> Result<(), BoxError> {
     let mut order = Vec::new();
-    for controller in documents {
+    for document in documents {
+        let controller = &document.controller;
         order.push((
             std::cmp::Reverse(rules.dependents(controller)?.len()),
             controller,

@@ -1,0 +1,248 @@
+//! A shop: products, orders, a price list and fragments of pages in one store, each with a layout of its own.
+
+use crate::support::{self, World, committed};
+use cachetx::{BoxError, Cache, Document, NO_TASKS, Params, Save, Store};
+use serde_json::{Value, json};
+
+const SHOP: &str = "main-street";
+const RULES: &str = r#"{
+  "version": "1.1",
+  "cache_keys": {
+    "product": "{{{shop_id}}}:product:{sku}",
+    "order": "{{{shop_id}}}:order:{year}:{number}",
+    "shop": "{{{shop_id}}}:shop",
+    "price_list": "{{{shop_id}}}:price_list",
+    "search": "{{{shop_id}}}:search",
+    "home_page": "{{{shop_id}}}:home_page:{fragment}"
+  },
+  "depends_on": {
+    "price_list": ["product"],
+    "search": ["product"]
+  },
+  "rules": {
+    "feature": { "invalidates_cache": ["home_page"] },
+    "sell": { "invalidates_cache": ["price_list"] }
+  }
+}"#;
+const DERIVED: [&str; 2] = ["price_list", "search"];
+
+fn cache(world: &World) -> Cache {
+    let cache = support::cache_of(RULES.parse().expect("rules"));
+    cache.url(world.server.url()).open().expect("a cache")
+}
+
+fn store(world: &World, cache: &Cache) -> Store {
+    let store = Store::builder(cache)
+        .root(world.root.path())
+        .run_param("shop_id")
+        .layout("{shop_id}/{controller}.json")
+        .layout_of("product", "{shop_id}/product-{sku}.json")
+        .layout_of("order", "{shop_id}/order-{year}-{number}.json");
+    store.open().expect("a store")
+}
+
+fn product(store: &Store, sku: &str) -> Document<Value> {
+    let params = Params::new().with("sku", sku);
+    store
+        .document_with(SHOP, "product", params)
+        .expect("a document")
+}
+
+fn order(store: &Store, year: &str, number: &str) -> Document<Value> {
+    let params = Params::from([("year", year), ("number", number)]);
+    store
+        .document_with(SHOP, "order", params)
+        .expect("a document")
+}
+
+fn shop() -> Params {
+    Params::new().with("shop_id", SHOP)
+}
+
+fn fill(cache: &Cache) {
+    for controller in DERIVED {
+        let value = cache.get_or_load_json(controller, &shop(), || Ok(1));
+        value.expect("loaded");
+    }
+    for fragment in ["top", "news"] {
+        let params = shop().with("fragment", fragment);
+        let value = cache.get_or_load_json("home_page", &params, || Ok(1));
+        value.expect("loaded");
+    }
+}
+
+fn is_cached(cache: &Cache, controller: &str) -> bool {
+    let value = cache.get(controller, &shop()).expect("asked");
+    value.is_some()
+}
+
+#[test]
+fn each_controller_has_files_of_its_own_and_a_save_deletes_what_is_derived() -> Result<(), BoxError>
+{
+    let world = World::start();
+    let cache = cache(&world);
+    let store = store(&world, &cache);
+    let tea = product(&store, "tea");
+    tea.create(&json!({"cents": 400}))?;
+    order(&store, "2026", "17").create(&json!(["tea"]))?;
+    store.document(SHOP, "shop")?.create(&json!({}))?;
+    for file in ["product-tea.json", "order-2026-17.json", "shop.json"] {
+        assert!(
+            world.root.path().join(SHOP).join(file).exists(),
+            "{file} is missing"
+        );
+    }
+    fill(&cache);
+    let (.., outcome) = tea.update(NO_TASKS, |tea| {
+        tea["cents"] = json!(500);
+        Ok(())
+    })?;
+    assert_eq!(committed(&outcome), 2);
+    assert!(DERIVED.iter().all(|derived| !is_cached(&cache, derived)));
+
+    // What the own key has not, a save is given.
+    fill(&cache);
+    let missing = tea
+        .update(["feature"], |_| Ok(()))
+        .expect_err("which page?");
+    assert!(
+        missing.is_params() && missing.to_string().contains("`fragment`"),
+        "{missing}"
+    );
+    let featured = Save::new()
+        .tasks(["feature"])
+        .params(Params::new().with("fragment", ["top", "news"]));
+    let (.., outcome) = tea.update_with(featured, |_| Ok(()))?;
+    assert_eq!(committed(&outcome), 4);
+    Ok(())
+}
+
+#[test]
+fn a_transaction_saves_across_layouts() -> Result<(), BoxError> {
+    let world = World::start();
+    let cache = cache(&world);
+    let store = store(&world, &cache);
+    let (tea, sold) = (product(&store, "tea"), order(&store, "2026", "17"));
+    tea.create(&json!({"stock": 10}))?;
+    sold.create(&json!([]))?;
+    fill(&cache);
+    let mut both = store.transaction((&tea, &sold))?;
+    both.0["stock"] = json!(9);
+    both.1 = json!(["tea"]);
+    let outcome = both.commit(["sell"])?;
+    assert_eq!(committed(&outcome), 2);
+    assert_eq!(*tea.read()?, json!({"stock": 9}));
+    assert_eq!(*sold.read()?, json!(["tea"]));
+    Ok(())
+}
+
+#[test]
+fn every_document_is_listed_and_so_is_every_lock() -> Result<(), BoxError> {
+    let world = World::start();
+    let store = store(&world, &cache(&world));
+    let names = |store: &Store| -> Result<Vec<String>, BoxError> {
+        let found = store.documents(SHOP)?;
+        Ok(found.iter().map(ToString::to_string).collect())
+    };
+    assert!(names(&store)?.is_empty());
+    for sku in ["tea", "gin-and-tonic"] {
+        product(&store, sku).create(&json!({}))?;
+    }
+    let last = order(&store, "2026", "17-b");
+    last.create(&json!([]))?;
+    store.document(SHOP, "shop")?.create(&json!({}))?;
+    // What is none of theirs is left alone.
+    for file in [
+        "order-2026.json",
+        "notes.txt",
+        "product-.json",
+        "product-{.json",
+    ] {
+        std::fs::write(world.root.path().join(SHOP).join(file), "{}")?;
+    }
+    let all = [
+        "product[sku=gin-and-tonic]",
+        "product[sku=tea]",
+        "order[year=2026, number=17-b]",
+        "shop",
+    ];
+    assert_eq!(names(&store)?, all);
+    // Each is found again by what is listed.
+    for listed in store.documents(SHOP)? {
+        let found: Document<Value> =
+            store.document_with(SHOP, &listed.controller, listed.params)?;
+        assert!(found.exists()?);
+    }
+
+    let (tea, held) = (product(&store, "tea"), last.lock()?);
+    let other = tea.lock()?;
+    let mut locks: Vec<_> = store.locks(SHOP)?;
+    locks.sort_by_key(|lock| lock.document.to_string());
+    let held_by: Vec<_> = locks.iter().map(|lock| lock.document.to_string()).collect();
+    assert_eq!(
+        held_by,
+        ["order[year=2026, number=17-b]", "product[sku=tea]"]
+    );
+    let refused = tea.try_lock().expect_err("held").to_string();
+    assert!(
+        refused.contains("main-street/product[sku=tea]"),
+        "{refused}"
+    );
+    assert_eq!(store.clear_locks(SHOP)?, 2);
+    assert!(store.locks(SHOP)?.is_empty());
+    drop((held, other));
+    Ok(())
+}
+
+#[test]
+fn layouts_that_could_share_a_file_are_refused() {
+    let world = World::start();
+    let cache = cache(&world);
+    let open = |layouts: &[(&str, &str)]| {
+        let store = Store::builder(&cache).root(world.root.path());
+        let mut store = store
+            .run_param("shop_id")
+            .layout("{shop_id}/{controller}.json");
+        for (controller, layout) in layouts {
+            store = store.layout_of(*controller, *layout);
+        }
+        store.open().map(drop)
+    };
+    for (layouts, why) in [
+        (
+            &[
+                ("product", "{shop_id}/{sku}.json"),
+                ("order", "{shop_id}/order-{year}-{number}.json"),
+            ][..],
+            "could share the file",
+        ),
+        (&[("product", "{shop_id}/{sku}.json")], "`shop.json`"),
+        (&[("produkt", "{shop_id}/p-{sku}.json")], "`product`"),
+        (
+            &[("product", "{shop_id}/products/{sku}.json")],
+            "folder/file",
+        ),
+        (
+            &[("product", "{sku}/{shop_id}.json")],
+            "the run param alone",
+        ),
+        (&[("product", "{shop_id}/p-{sku.json")], "not closed"),
+    ] {
+        let error = open(layouts).expect_err(why);
+        assert!(error.to_string().contains(why), "{error}");
+    }
+    // A file for several keys, or a key for several files: told when the document is named.
+    for layout in ["{shop_id}/product.json", "{shop_id}/p-{sku}-{size}.json"] {
+        let store = Store::builder(&cache)
+            .root(world.root.path())
+            .run_param("shop_id")
+            .layout("{shop_id}/{controller}.json")
+            .layout_of("product", layout)
+            .open()
+            .expect("a store");
+        let params = Params::from([("sku", "tea"), ("size", "1")]);
+        let refused = store.document_with::<Value>(SHOP, "product", params);
+        let error = refused.expect_err("shared");
+        assert!(error.is_config(), "{error}");
+    }
+}
