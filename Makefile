@@ -1,5 +1,5 @@
 # Each target sets up all it needs on a machine with Rust and Python's pip.
-.PHONY: demo test lint bench bench-check soak servers python negative-controls
+.PHONY: demo test lint bench bench-check soak tasks servers python negative-controls
 
 CARGO ?= cargo
 
@@ -28,6 +28,10 @@ bench-check: servers
 # The long runs: more histories and cases of everything that is random.
 soak: servers python
 	CACHETX_SOAK=1 CACHETX_HISTORIES=10000 CACHETX_CUTS=1000 CACHETX_OUTBOX_RECORDS=10000 CACHETX_OUTBOX_SAVES=200 CACHETX_DROPS=10000 PROPTEST_CASES=10000 sh scripts/test.sh --release
+
+# The tests of saves, outages, transactions, loads, locks and topologies once more, by tasks of tokio. About 12 minutes on two cores.
+tasks: servers python
+	sh scripts/tasks.sh
 
 # The servers that tests run, under target/servers; needs no root.
 servers:

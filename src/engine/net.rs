@@ -117,7 +117,8 @@ pub(crate) fn by_tasks<F: Future<Output: Send> + Send>(run: F) -> F::Output {
     use tokio::runtime::{Builder, Handle, Runtime};
     static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| {
         let mut builder = Builder::new_multi_thread();
-        builder.worker_threads(2).enable_all();
+        // Hooks of tests hold some up.
+        builder.worker_threads(16).enable_all();
         builder.build().expect("a runtime")
     });
     if Handle::try_current().is_err() {
