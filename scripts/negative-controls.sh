@@ -53,4 +53,5 @@ control cachetx_without_fresh_tokens lib 'believes in 60s, the server has Some(5
 control cachetx_without_fresh_tokens away 'older than the truth' held_back::
 control cachetx_without_retries_on_signals away 'signals cost saves' interrupted::saves_on_one_server
 control cachetx_without_tasks_of_their_own tasks 'not in time: no lock is held' dropped::whatever_is_dropped
+control cachetx_without_progress tasks 'no reply in time' links::a_slow_network
 exit "$failed"

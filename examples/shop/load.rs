@@ -30,7 +30,10 @@ async fn shop_around(client: Client, shop: String, number: u32) -> Result<u32, B
         let prices: BTreeMap<String, u32> = get("/prices").await?.json().await?;
         assert_eq!(prices["tea"], 400);
         assert_eq!(get("/health").await?.status(), StatusCode::OK);
-        assert_eq!(get("/products/rum").await?.status(), StatusCode::NOT_FOUND);
+        for none in ["rum", "a.b", "%7B"] {
+            let answer = get(&format!("/products/{none}")).await?;
+            assert_eq!(answer.status(), StatusCode::NOT_FOUND, "{none}");
+        }
     }
     Ok(taken)
 }
@@ -79,10 +82,10 @@ async fn every_order_is_counted_and_no_price_is_stale() -> Result<(), BoxError> 
     assert_eq!(prices["gin"], gin.cents);
 
     let metrics = get("/metrics").await?.text().await?;
-    let line = "cachetx_saves_total{outcome=\"committed\"} ";
+    let line = "cachetx_outcomes_total{outcome=\"committed\"} ";
     let committed = metrics.lines().find_map(|it| it.strip_prefix(line));
     let committed: u32 = committed.ok_or("no such metric")?.parse()?;
-    assert!(committed >= 2 * taken, "{metrics}");
+    assert!(committed >= taken, "{metrics}");
 
     // Nobody holds the lock for ever. Each order that was answered is sold once, and of those who gave up those that were quick enough.
     let left = tea.lock().await?.stock;

@@ -1,6 +1,7 @@
 //! A web shop on tokio: products are documents, the price list is derived from them.
 //!
-//! `cargo run --features tokio --example shop` serves it on 127.0.0.1:8080 with the in-memory engine; with a Redis URL as argument, on that server. Then:
+//! `cargo run --features tokio --example shop` serves it on 127.0.0.1:8080, with the in-memory engine and a temporary folder;
+//! `… --example shop -- redis://127.0.0.1/ data/shops` on that server, with its documents in that folder. Then:
 //!
 //! ```text
 //! curl 127.0.0.1:8080/products/tea
@@ -16,7 +17,10 @@ mod service;
 
 use cachetx::{BoxError, Cache, Rules, Store};
 use service::Shop;
-use std::{env, path::Path};
+use std::{
+    env,
+    path::{Path, PathBuf},
+};
 use tokio::{
     net::TcpListener,
     signal::unix::{SignalKind, signal},
@@ -40,9 +44,17 @@ async fn open(url: Option<&str>, root: &Path) -> Result<Shop, BoxError> {
 
 #[tokio::main]
 async fn main() -> Result<(), BoxError> {
-    let folder = tempfile::tempdir()?;
-    let url = env::args().nth(1);
-    let shop = open(url.as_deref(), folder.path()).await?;
+    let temporary = tempfile::tempdir()?;
+    let mut arguments = env::args().skip(1);
+    let (url, folder) = (arguments.next(), arguments.next());
+    if url.is_some() && folder.is_none() {
+        return Err(
+            "a server outlives this program, so its documents have to: name their folder too"
+                .into(),
+        );
+    }
+    let folder = folder.map_or(temporary.path().to_owned(), PathBuf::from);
+    let shop = open(url.as_deref(), &folder).await?;
     let listener = TcpListener::bind("127.0.0.1:8080").await?;
     println!("http://{}/prices", listener.local_addr()?);
     let (mut interrupt, mut terminate) = (

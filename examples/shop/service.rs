@@ -51,7 +51,7 @@ impl From<Error> for Failure {
 impl IntoResponse for Failure {
     fn into_response(self) -> Response {
         let error = self.0;
-        let status = if error.is_not_found() || error.is_invalid_name() {
+        let status = if error.is_not_found() || error.is_invalid_name() || error.is_params() {
             StatusCode::NOT_FOUND
         } else if error.is_retryable() {
             StatusCode::SERVICE_UNAVAILABLE
@@ -126,7 +126,7 @@ async fn product(
     Ok(Json(Product::clone(&product)))
 }
 
-/// A change of milliseconds that hangs on the document alone: no lock.
+/// A short change that needs nothing but the document: `update`, without a lock.
 async fn reprice(
     State(shop): State<Shop>,
     Path(sku): Path<String>,
@@ -142,27 +142,45 @@ async fn reprice(
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// Somebody else is waited for in the middle, and must not be asked twice: under a lock. Others who order wait for it, without a thread. Where the client
-/// goes away meanwhile, this future is dropped, and with it the lock; nothing is sold.
+/// A payment takes long and must not be made twice, so it is made under the document's lock. Other orders wait for the lock, without a thread. A client that
+/// goes away while its order waits has ordered nothing: this future is dropped. From the payment on the order goes on without it.
 async fn order(State(shop): State<Shop>, Path(sku): Path<String>) -> Result<StatusCode, Failure> {
-    let mut product = shop.product(&sku)?.lock().await?;
+    let product = shop.product(&sku)?.lock().await?;
     if product.stock == 0 {
         return Ok(StatusCode::CONFLICT);
     }
-    pay(product.cents).await;
+    match tokio::spawn(sell(product)).await {
+        Ok(sold) => sold.map(|()| StatusCode::CREATED).map_err(Failure),
+        Err(_) => Ok(StatusCode::INTERNAL_SERVER_ERROR),
+    }
+}
+
+async fn sell(mut product: Locked<Product>) -> Result<(), Error> {
+    let payment = pay(product.cents).await;
     product.stock -= 1;
-    Locked::dump_and_unlock_with_transaction(product, ["sell"])
-        .await
-        .map_err(Error::from)?;
-    Ok(StatusCode::CREATED)
+    let saved = product.dump_and_unlock_with_transaction(["sell"]).await;
+    if let Err(unsaved) = saved {
+        payment.refund().await;
+        return Err(unsaved.into());
+    }
+    Ok(())
 }
 
 /// Stands for a request to another service.
-async fn pay(_cents: u32) {
+async fn pay(_cents: u32) -> Payment {
     tokio::time::sleep(PAYMENT).await;
+    Payment
 }
 
-/// Cached; made anew by one of those who ask, after a price has changed.
+struct Payment;
+
+impl Payment {
+    async fn refund(self) {
+        tokio::time::sleep(PAYMENT).await;
+    }
+}
+
+/// From the cache. After a product was saved, one of those who ask makes the list anew.
 async fn prices(State(shop): State<Shop>) -> Result<Json<BTreeMap<String, u32>>, Failure> {
     let params = Params::new().with("shop_id", SHOP);
     let prices = shop
@@ -177,7 +195,7 @@ async fn prices(State(shop): State<Shop>) -> Result<Json<BTreeMap<String, u32>>,
     Ok(Json(prices.await?))
 }
 
-/// It asks no other server, and is answered while handlers wait for locks.
+/// Answered while other handlers wait for locks: they hold no thread.
 async fn health() -> StatusCode {
     StatusCode::OK
 }
@@ -192,7 +210,7 @@ async fn metrics(State(shop): State<Shop>) -> String {
             ("deferred", stats.deferred),
             ("unrecorded", stats.unrecorded),
         ] {
-            counter!("cachetx_saves_total", "outcome" => outcome).absolute(count);
+            counter!("cachetx_outcomes_total", "outcome" => outcome).absolute(count);
         }
         counter!("cachetx_loads_total").absolute(stats.loads);
         counter!("cachetx_hits_total").absolute(stats.hits);

@@ -1,4 +1,6 @@
 use super::{aside, to_its_end};
+#[cfg(feature = "watch")]
+use crate::cache::RulesWatch;
 use crate::{
     cache::{CacheBuilder, PutOutcome, Stats},
     engine::{EngineReport, Net},
@@ -8,6 +10,8 @@ use crate::{
     rules::{Params, Rules},
 };
 use serde::{Serialize, de::DeserializeOwned};
+#[cfg(feature = "watch")]
+use std::path::Path;
 use std::sync::Arc;
 
 /// A [`crate::Cache`] for tasks. Cheap to clone.
@@ -24,8 +28,28 @@ pub struct Cache(crate::Cache);
 impl Cache {
     /// As [`crate::Cache::rules`].
     #[must_use]
-    pub fn rules(&self) -> &Rules {
+    pub fn rules(&self) -> Rules {
         self.0.rules()
+    }
+
+    /// As [`crate::Cache::replace_rules`].
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn replace_rules(&self, rules: Rules) -> Result<bool> {
+        self.0.replace_rules(rules)
+    }
+
+    /// As [`crate::Cache::watch_rules`].
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    #[cfg(feature = "watch")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "watch")))]
+    pub fn watch_rules(&self, path: impl AsRef<Path>) -> Result<RulesWatch> {
+        self.0.watch_rules(path)
     }
 
     /// As [`crate::Cache::report`].

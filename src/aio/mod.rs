@@ -1,7 +1,7 @@
 //! The same API for tasks of tokio: [`Cache`], [`Store`], [`Document`], [`Locked`], [`Transaction`].
 //!
 //! A store and its documents are the ones that threads have: turn one into the other by `From`. Both have the same boots, breaker, outbox, snapshots
-//! and counters, and connections of their own. Requests of many tasks go by one connection of a server.
+//! and counters, and connections of their own. Requests of many tasks go by one connection of a server (but for a [`client`](crate::CacheBuilder) of the caller's own).
 //!
 //! # When a future is dropped
 //!

@@ -6,14 +6,14 @@ use crate::{
     drive::blocks,
     engine::{
         Breaker, Credentials, CredentialsSource, Engine, MemoryEngine, MemoryServer, Performer,
-        RulesFacts, ServerConfig, ServerEngine, TlsOptions, TopologyConfig,
+        ServerConfig, ServerEngine, TlsOptions, TopologyConfig,
     },
     model::{
         BoxError, Error, Result,
         error::{Kind, io_error},
         limits,
     },
-    rules::{Params, Rules},
+    rules::{LiveRules, Params, Rules},
 };
 use std::{
     path::{Path, PathBuf},
@@ -82,13 +82,14 @@ impl CacheBuilder {
     }
 
     /// The server of a client of the caller's own, in place of [`url`](Self::url): its connections are used, with its user, password, database, TLS and
-    /// TCP settings, and its way to resolve names. For one server. No default.
+    /// TCP settings. For one server. No default.
     ///
-    /// The cache opens connections of its own by it, up to [`pool_size`](Self::pool_size), with the cache's time-outs; one more, by RESP3, for messages that wake
+    /// The cache opens connections of its own by it, up to [`pool_size`](Self::pool_size), and one by RESP3 for messages that wake
     /// whoever waits for a lock. [`open_async`](Self::open_async) takes it too: since these connections block, threads of the runtime that may block make the
-    /// exchanges, one connection for each that is under way, where by a URL all tasks share one.
+    /// exchanges, one connection for each, where by a URL all tasks share one. A future that is dropped during one costs the connection.
     ///
-    /// A reply that a signal interrupts counts as lost here, which costs an outcome `Deferred` where by a URL there is none.
+    /// What the client does is as it does it: connecting to a Unix socket, and its TLS handshake, may take longer than
+    /// [`connect_timeout`](Self::connect_timeout); a reply that a signal interrupts counts as lost; and that an ACL denies messages is not logged.
     ///
     /// # Examples
     ///
@@ -343,12 +344,13 @@ impl CacheBuilder {
     /// An option that cannot work, a server that is away or refuses, or an outbox's folder that cannot be made.
     pub fn open(self) -> Result<Cache> {
         self.check()?;
+        let rules = Arc::new(LiveRules::new(self.rules.clone()));
         if let Some(server) = self.memory.clone() {
-            return self.with(MemoryEngine::new(server));
+            return self.with(MemoryEngine::new(server), rules);
         }
         blocks();
-        let engine = ServerEngine::open(self.server())?;
-        self.with(engine)
+        let engine = ServerEngine::open(self.server(&rules))?;
+        self.with(engine, rules)
     }
 
     /// Connects and boots at the first use, so that a program can start while its server is away.
@@ -361,8 +363,9 @@ impl CacheBuilder {
         if self.memory.is_some() {
             return self.open();
         }
-        let engine = ServerEngine::lazy(self.server())?;
-        self.with(engine)
+        let rules = Arc::new(LiveRules::new(self.rules.clone()));
+        let engine = ServerEngine::lazy(self.server(&rules))?;
+        self.with(engine, rules)
     }
 
     fn check(&self) -> Result<()> {
@@ -388,13 +391,13 @@ impl CacheBuilder {
         Ok(())
     }
 
-    fn server(&self) -> ServerConfig {
+    fn server(&self, rules: &Arc<LiveRules>) -> ServerConfig {
         let mut server = self.server.clone();
-        server.rules = RulesFacts::of(&self.rules);
+        server.rules = Some(Arc::clone(rules));
         server
     }
 
-    fn with(self, engine: impl Performer) -> Result<Cache> {
+    fn with(self, engine: impl Performer, rules: Arc<LiveRules>) -> Result<Cache> {
         // Half of the shortest wait: less is no wait in vain.
         let slow = self
             .server
@@ -406,8 +409,9 @@ impl CacheBuilder {
             None => Outbox::default(),
             Some(_) => Outbox::volatile(),
         });
-        let (rules, server) = (self.rules.clone(), engine.clone());
+        let (current, server) = (Arc::clone(&rules), engine.clone());
         let expand = move |params: &Params| {
+            let rules = current.get();
             let lists = rules.expand_all(params);
             lists
                 .map(|keys| server.space().place(entries(&keys)))
@@ -424,7 +428,7 @@ impl CacheBuilder {
             replayer.ring();
         }
         Ok(Cache(Arc::new(Inner {
-            rules: self.rules,
+            rules,
             replayer,
             engine,
             outbox,

@@ -12,12 +12,16 @@ mod replayer;
 mod slots;
 mod stats;
 mod timer;
+#[cfg(feature = "watch")]
+mod watch;
 
 pub use builder::{CacheBuilder, CrossSlot};
 pub use load::{OnBusy, PutOutcome};
 pub use outbox::{OutboxFile, OutboxRecord};
 pub use stats::Stats;
 pub(crate) use timer::{Hurry, Task};
+#[cfg(feature = "watch")]
+pub use watch::RulesWatch;
 
 use crate::{
     disk::{Invalidation, Outbox, OutboxAction, OutboxGot},
@@ -26,7 +30,7 @@ use crate::{
     model::{Entry, Result},
     op::{Ask, Fault, Invalidate, InvalidateReply, Op, Reply, Space, keys},
     protocol::{CacheOutcome, Replayed, Spread, deferred},
-    rules::{KeyList, Params, Rules},
+    rules::{KeyList, LiveRules, Params, Rules},
 };
 use arcstr::ArcStr;
 pub(crate) use replayer::Look;
@@ -56,7 +60,7 @@ use timer::Timer;
 pub struct Cache(Arc<Inner>);
 
 struct Inner {
-    rules: Rules,
+    rules: Arc<LiveRules>,
     /// Before the engine and the outbox: dropping it ends the thread that uses them.
     replayer: Replayer,
     engine: Arc<Breaker>,
@@ -82,8 +86,37 @@ impl Cache {
 
     /// The rules in force.
     #[must_use]
-    pub fn rules(&self) -> &Rules {
-        &self.0.rules
+    pub fn rules(&self) -> Rules {
+        self.0.rules.get()
+    }
+
+    /// Puts other rules in force, at once and for all of the cache's documents: tasks, what depends on what, and lives may be others. Saves that have
+    /// begun go on by the rules before. Whether anything is different. Other processes keep theirs until they are told; their boots warn of others.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::is_config`](crate::Error::is_config) where the rules have other controllers or other keys, which documents in use would not know of: the rules in force
+    /// stay.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use cachetx::{Cache, Rules};
+    /// let rules = |tasks: &str| Rules::from_json(&format!(
+    ///     r#"{{ "version": "1.0", "cache_keys": {{ "a": "{{run_id}}:a" }}, "rules": {{ {tasks} }} }}"#));
+    /// let cache = Cache::builder(rules("")?).in_memory().open()?;
+    /// assert!(cache.replace_rules(rules(r#""build": { "invalidates_cache": ["a"] }"#)?)?);
+    /// assert!(cache.rules().has_task("build"));
+    /// # Ok::<(), cachetx::Error>(())
+    /// ```
+    pub fn replace_rules(&self, rules: Rules) -> Result<bool> {
+        let replaced = self.0.rules.replace(rules);
+        match &replaced {
+            Ok(true) => self.0.counters.rules_replaced.add(),
+            Ok(false) => {}
+            Err(_) => self.0.counters.rules_refused.add(),
+        }
+        replaced
     }
 
     /// What boot found and loaded; `None` while the server was never reached.
@@ -93,7 +126,7 @@ impl Cache {
         if self.space() == Space::Slots {
             // What is only good to know of a single server is a warning here.
             report.notes.clear();
-            report.warnings.extend(slots::warnings(self.rules()));
+            report.warnings.extend(slots::warnings(&self.rules()));
         }
         Some(report)
     }

@@ -21,6 +21,10 @@ pub struct Stats {
     pub outbox_set_aside: u64,
     /// Times that the last changes were deleted again, since a server was another one than the one that took them.
     pub echoes: u64,
+    /// Times that other rules came into force.
+    pub rules_replaced: u64,
+    /// Rules that could not take their place, or whose file could not be compiled.
+    pub rules_refused: u64,
     /// Locks found lost when they were renewed or committed.
     pub locks_lost: u64,
     /// Documents whose file was known to be the one read before: no server, no reading, no parsing.
@@ -69,6 +73,8 @@ pub(crate) struct Counters {
     pub(crate) invalidations: Counter,
     pub(crate) deferred: Counter,
     pub(crate) unrecorded: Counter,
+    pub(crate) rules_replaced: Counter,
+    pub(crate) rules_refused: Counter,
     pub(crate) locks_lost: Counter,
     pub(crate) reads_from_snapshot: Counter,
     pub(crate) reads_from_file: Counter,
@@ -89,6 +95,8 @@ impl Counters {
             outbox_replayed: 0,
             outbox_set_aside: 0,
             echoes: 0,
+            rules_replaced: self.rules_replaced.get(),
+            rules_refused: self.rules_refused.get(),
             locks_lost: self.locks_lost.get(),
             reads_from_snapshot: self.reads_from_snapshot.get(),
             reads_from_file: self.reads_from_file.get(),

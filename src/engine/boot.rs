@@ -2,6 +2,7 @@
 
 use super::{
     Engine, EngineReport,
+    facts::RulesFacts,
     failure::Failure,
     function,
     library::Library,
@@ -241,6 +242,7 @@ fn report(session: &Session<'_>, choice: &Choice, survey: Survey) -> EngineRepor
         Mode::Watch => ("watch", false, Vec::new()),
     };
     let rules = session.peer.config().rules.as_ref();
+    let rules = rules.and_then(|rules| RulesFacts::of(&rules.get()));
     EngineReport {
         engine: engine.to_owned(),
         server: session.peer.shown_url(),
@@ -250,11 +252,8 @@ fn report(session: &Session<'_>, choice: &Choice, survey: Survey) -> EngineRepor
         flagged,
         loaded: choice.loaded,
         programs,
-        rules: rules.map(|rules| rules.digest.clone()),
-        notes: rules
-            .and_then(|rules| rules.slots.clone())
-            .into_iter()
-            .collect(),
+        rules: rules.as_ref().map(|rules| rules.digest.clone()),
+        notes: rules.and_then(|rules| rules.slots).into_iter().collect(),
         warnings: survey.warnings,
     }
 }

@@ -1,12 +1,15 @@
 //! Where a server is, and how to be let in.
 
 use super::{
-    CredentialsSource, Engine, RulesFacts, TlsOptions,
+    CredentialsSource, Engine, TlsOptions,
     address::Address,
     link::{self, Target, Way},
 };
-use crate::model::{Error, Result, error::Kind, limits};
-use std::{fmt, time::Duration};
+use crate::{
+    model::{Error, Result, error::Kind, limits},
+    rules::LiveRules,
+};
+use std::{fmt, sync::Arc, time::Duration};
 
 /// What a connection needs to know, and how operations are to run on it.
 #[derive(Clone)]
@@ -26,7 +29,7 @@ pub(crate) struct ServerConfig {
     /// The database of locks and fences; the cache's own where there is none.
     pub(crate) lock_database: Option<u32>,
     /// For what a boot reports of them.
-    pub(crate) rules: Option<RulesFacts>,
+    pub(crate) rules: Option<Arc<LiveRules>>,
     /// TCP, TLS, AUTH and SELECT included; looking the name up is not.
     pub(crate) connect_timeout: Duration,
     /// For each write and each read.

@@ -24,6 +24,8 @@ pub(super) struct Links {
     door: Arc<Door>,
     state: Arc<Mutex<State>>,
     own: Semaphore,
+    /// Threads of a runtime that open connections, or block on one: a future that is dropped lets its thread go on.
+    threads: Arc<Semaphore>,
 }
 
 #[derive(Default)]
@@ -46,6 +48,7 @@ impl Links {
             door,
             state: Arc::default(),
             own: Semaphore::new(own as usize),
+            threads: Arc::new(Semaphore::new(own as usize)),
         }
     }
 
@@ -99,8 +102,9 @@ impl Links {
         let (opened, opening) = watch::channel(None);
         state.opening = Some(opening.clone());
         let (door, shared) = (Arc::clone(&self.door), Arc::clone(&self.state));
+        let threads = Arc::clone(&self.threads);
         tokio::spawn(async move {
-            let done = open(door).await.and_then(|link| match link {
+            let done = open(door, threads).await.and_then(|link| match link {
                 Link::Task(link) => Ok(link),
                 _ => Err(in_vain()),
             });
@@ -114,6 +118,20 @@ impl Links {
             opened.send_replace(Some(done));
         });
         Err(opening)
+    }
+}
+
+impl Links {
+    /// That runtime is not driven: the next who asks opens one in another.
+    fn give_up(&self, opening: &Opening) {
+        let mut state = lock(&self.state);
+        if state
+            .opening
+            .as_ref()
+            .is_some_and(|it| it.same_channel(opening))
+        {
+            state.opening = None;
+        }
     }
 }
 
@@ -158,20 +176,25 @@ fn task_link(slot: &Slot) -> Option<&TaskLink> {
 }
 
 /// By a thread that may block: it looks the name up, and asks the program for credentials.
-async fn open(door: Arc<Door>) -> Result<Link, (Error, Cause)> {
+async fn open(door: Arc<Door>, threads: Arc<Semaphore>) -> Result<Link, (Error, Cause)> {
     let (address, patience) = (door.peer().shown_url(), door.peer().response_timeout());
     let unreached = |why: &dyn fmt::Display| {
         let message = format!("cannot connect to {address}: {why}");
         (unavailable(message, Effect::None), Cause::Unreached)
     };
-    let opened = Net::Tasks.aside(move || Ok(door.open())).await;
+    let thread = Arc::clone(&threads).acquire_owned().await;
+    let opened = Net::Tasks.aside(move || {
+        let _thread = thread;
+        Ok(door.open())
+    });
+    let opened = opened.await;
     let connection = opened.unwrap_or_else(|gone| Err(unreached(&gone)))?;
     match connection {
         Connection::Wired(wired) => TaskLink::spawn(wired, patience)
             .map(Link::Task)
             .map_err(|e| unreached(&e)),
         #[cfg(feature = "redis-1")]
-        connection @ Connection::Client(_) => Ok(Link::Aside(Some(connection))),
+        connection @ Connection::Client(_) => Ok(Link::Aside(Some(connection), threads)),
     }
 }
 
@@ -201,7 +224,7 @@ impl SlotOfLinks<'_> {
             if again {
                 door.opens_again();
             }
-            let link = open(Arc::clone(door)).await?;
+            let link = open(Arc::clone(door), Arc::clone(&self.links.threads)).await?;
             lock(&self.links.state).failed = false;
             return Ok(link);
         }
@@ -212,14 +235,18 @@ impl SlotOfLinks<'_> {
                 Ok(link) => return Ok(Link::Task(link)),
                 Err(opening) => opening,
             };
-            match tokio::time::timeout_at(until, opening.wait_for(Option::is_some)).await {
+            let opened = opening.wait_for(Option::is_some);
+            let opened = tokio::time::timeout_at(until, opened).await;
+            match opened.map(|it| it.map(|opened| opened.clone())) {
                 Ok(Ok(opened)) => {
-                    let opened = opened.clone();
                     return opened.map_or_else(|| Err(in_vain()), |it| it.map(Link::Task));
                 }
                 // The runtime that was at it has ended.
                 Ok(Err(_)) => {}
-                Err(_) => return Err(in_vain()),
+                Err(_) => {
+                    self.links.give_up(&opening);
+                    return Err(in_vain());
+                }
             }
         }
     }

@@ -130,7 +130,8 @@ impl Survey {
         session: &mut Session<'_>,
         mode: &Mode,
     ) -> Result<(), Failure> {
-        let Some(rules) = session.peer.config().rules.clone() else {
+        let rules = session.peer.config().rules.as_ref();
+        let Some(rules) = rules.and_then(|rules| RulesFacts::of(&rules.get())) else {
             return Ok(());
         };
         let outdated = self.compare(&rules);

@@ -174,6 +174,9 @@ pub(crate) const MAX_REPLICA_WAIT: Duration = Duration::from_secs(60);
 pub(crate) const RESEND_PAUSE_MIN: Duration = Duration::from_millis(5);
 /// The longest of these pauses.
 pub(crate) const RESEND_PAUSE_MAX: Duration = Duration::from_millis(100);
+/// From a rules file's last change until it is read again: an editor may write it in pieces.
+#[cfg(feature = "watch")]
+pub(crate) const RULES_SETTLE: Duration = Duration::from_millis(100);
 /// Bytes of memory that a connection keeps for packing its next request.
 pub(crate) const WARM_BUFFER_BYTES: usize = 512 * 1024;
 

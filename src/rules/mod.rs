@@ -8,6 +8,7 @@ mod expand;
 mod graph;
 mod json;
 mod key_list;
+mod live;
 mod names;
 mod overlap;
 mod params;
@@ -20,6 +21,7 @@ mod suggest;
 mod template;
 
 pub use key_list::{Iter as KeyIter, Key, KeyList};
+pub(crate) use live::LiveRules;
 pub(crate) use overlap::common_text;
 pub use params::{ParamValue, Params};
 pub use slots::{SlotCheck, SlotFinding, Slots};
@@ -345,6 +347,19 @@ impl Rules {
             add(&list(&mut task.invalidates.iter()));
         }
         sha.digest().to_string()[..16].to_owned()
+    }
+
+    /// A controller's key, as its rules file has it.
+    fn template(&self, controller: &str) -> Option<&str> {
+        let index = self.controller(controller).ok()?;
+        Some(&self.compiled.controllers[index].template.source)
+    }
+
+    /// Options that these rules were loaded with.
+    #[cfg(feature = "watch")]
+    pub(crate) fn options(&self) -> RulesBuilder {
+        let unknown_tasks = self.unknown_tasks;
+        RulesBuilder { unknown_tasks }
     }
 
     /// The key templates in the order of declaration.

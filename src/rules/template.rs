@@ -2,7 +2,7 @@
 
 use super::params::{Params, check, forbidden, single};
 use crate::model::{Result, limits::MAX_TEMPLATE_BYTES};
-use std::ops::Range;
+use std::{mem, ops::Range};
 
 /// A literal and the placeholder after it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -172,10 +172,23 @@ impl Template {
     }
 
     /// The same with this text in a placeholder's place.
-    pub(crate) fn with_text(&self, name: &str, text: &str) -> Result<Self, String> {
-        let place = format!("{{{name}}}");
-        let text = text.replace('{', "{{").replace('}', "}}");
-        Self::parse(&self.source.replace(&place, &text))
+    pub(crate) fn with_text(&self, name: &str, text: &str) -> Self {
+        let (mut pieces, mut before) = (Vec::new(), String::new());
+        for piece in &self.pieces {
+            before.push_str(&piece.literal);
+            match *piece.name == *name {
+                true => before.push_str(text),
+                false => pieces.push(Piece {
+                    literal: mem::take(&mut before).into(),
+                    ..piece.clone()
+                }),
+            }
+        }
+        Self {
+            source: self.source.clone(),
+            pieces: pieces.into(),
+            tail: (before + &self.tail).into(),
+        }
     }
 
     /// The hash tag of every key of this template, itself as a template: equal tags give equal slots for equal params.

@@ -260,7 +260,7 @@ impl StoreBuilder {
                 self.lock_ttl
             ))));
         }
-        let layout = Layout::new(self.layout, self.cache.rules())?;
+        let layout = Layout::new(self.layout, &self.cache.rules())?;
         let path = root;
         let root = Arc::new(Root::open(path, self.max_document_bytes, self.file_system)?);
         // Looked for again and again: a relative path would follow the process's working folder.

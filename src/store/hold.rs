@@ -199,7 +199,7 @@ impl Hold {
             place: names.place.clone(),
             bytes,
             own: names.entry.clone(),
-            ttl_ms: self.store.ttl_ms(names),
+            ttl_ms: self.store.ttl_ms(names)?,
             dependents: self.store.cache().split(&names.entry, dependents)?,
             params,
             writer: self.writer()?,

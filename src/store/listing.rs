@@ -9,18 +9,23 @@ use crate::{
 use std::sync::Arc;
 
 impl Store {
-    /// The run's documents, in the order of the rules and then of their files. Its folder is listed once, however many there are.
+    /// The run's documents, in the order of the rules and then of their files. Its folder is listed once, however many there are; files that
+    /// no layout names are left out.
     ///
     /// # Errors
     ///
-    /// A run id that is none, or a folder that cannot be looked into.
+    /// A run id that may not name a folder, or a folder that cannot be read.
     pub fn documents(&self, run: &str) -> Result<Vec<ListedDocument>> {
         let mut found = Vec::new();
         for names in self.candidates(run)? {
             let listed = names.listed.clone();
             let document: Document<()> = Document::new(self.clone(), Arc::new(names));
-            if document.exists()? {
-                found.push(listed);
+            match document.exists() {
+                Ok(true) => found.push(listed),
+                Ok(false) => {}
+                // A folder or a link of such a name.
+                Err(e) if e.is_document() => {}
+                Err(e) => return Err(e),
             }
         }
         Ok(found)
@@ -33,7 +38,7 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// A run id that is none, a folder that cannot be looked into, or a server that is away.
+    /// A run id that may not name a folder, a folder that cannot be read, or a server that is away.
     pub fn clear_locks(&self, run: &str) -> Result<u64> {
         let candidates = self.candidates(run)?.into_iter();
         self.clear(candidates.map(|names| names.lock_key).collect())
@@ -47,7 +52,7 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// A run id that is none, a folder that cannot be looked into, or a server that is away, or takes no writes: only one that does knows.
+    /// A run id that may not name a folder, a folder that cannot be read, or a server that is away, or takes no writes: only one that does knows.
     ///
     /// # Examples
     ///
@@ -86,7 +91,7 @@ impl Store {
 
     /// The names of all documents that the run may have.
     fn candidates(&self, run: &str) -> Result<Vec<Names>> {
-        let (rules, layout) = (self.cache().rules(), &self.0.layout);
+        let (rules, layout) = (&self.cache().rules(), &self.0.layout);
         layout.check_run(run)?;
         let mut files = None;
         let mut found = Vec::new();
@@ -102,9 +107,9 @@ impl Store {
                     files.iter().filter_map(params).collect()
                 }
             };
-            for params in all {
-                found.push(self.names(run, controller, params)?);
-            }
+            // A file whose name no document can have is somebody else's.
+            let names = |params| self.names(run, controller, params).ok();
+            found.extend(all.into_iter().filter_map(names));
         }
         Ok(found)
     }

@@ -131,7 +131,7 @@ impl Store {
     fn names(&self, run: &str, controller: &str, params: Params) -> Result<Names> {
         let space = self.cache().space();
         let rules = self.cache().rules();
-        Names::new(rules, &self.0.layout, space, run, controller, params)
+        Names::new(&rules, &self.0.layout, space, run, controller, params)
     }
 }
 

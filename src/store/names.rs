@@ -7,7 +7,7 @@ use crate::{
     op::{Space, keys},
     rules::{self, Params, Rules, Template},
 };
-use std::{collections::BTreeMap, time::Duration};
+use std::collections::BTreeMap;
 
 /// The placeholder that the controller's name fills in layouts and lock keys.
 const CONTROLLER: &str = "controller";
@@ -43,7 +43,6 @@ pub(super) struct Names {
     pub(super) params: Params,
     pub(super) place: Place,
     pub(super) entry: Entry,
-    pub(super) ttl: Duration,
     pub(super) lock_key: String,
     pub(super) fence_key: String,
 }
@@ -119,7 +118,7 @@ impl Layout {
                 if !self.is_document(rules, other) {
                     continue;
                 }
-                match rules::common_text(&self.named(own)?, &self.named(other)?) {
+                match rules::common_text(&self.named(own), &self.named(other)) {
                     Ok(None) => {}
                     Ok(Some(file)) => {
                         return refuse(format!(
@@ -141,12 +140,8 @@ impl Layout {
     }
 
     /// The same with the controller's name in it.
-    fn named(&self, controller: &str) -> Result<Template> {
-        let named = self.file(controller).with_text(CONTROLLER, controller);
-        named.map_err(|why| {
-            let message = format!("the layout's file name for `{controller}`: {why}");
-            Error::new(Kind::Config(message))
-        })
+    fn named(&self, controller: &str) -> Template {
+        self.file(controller).with_text(CONTROLLER, controller)
     }
 
     pub(super) fn check_run(&self, run: &str) -> Result<()> {
@@ -159,13 +154,11 @@ impl Layout {
             return false;
         };
         let file = self.file(controller);
-        let mut locks = self.lock.iter().flat_map(Template::placeholders);
         let in_file = |name: &str| name == self.run_param || has(file, name);
         let known =
             |name: &str| name == self.run_param || name == CONTROLLER || key.contains(&name);
         key.iter().all(|name| *name != CONTROLLER && in_file(name))
             && file.placeholders().all(known)
-            && locks.all(known)
     }
 
     pub(super) fn needs_only_the_run(&self, rules: &Rules, controller: &str) -> bool {
@@ -212,6 +205,12 @@ impl Names {
         let first_param = first.and_then(|value| value.values().first());
 
         let in_key = |name: &str| name == layout.run_param || placeholders.contains(&name);
+        if !placeholders.contains(&&*layout.run_param) {
+            return refuse(format!(
+                "the key of `{controller}` has no {{{0}}}, so the documents of all runs would share one entry: put {{{0}}} into it, or name another placeholder by StoreBuilder::run_param",
+                layout.run_param
+            ));
+        }
         let template = layout.file(controller);
         let alien = template
             .placeholders()
@@ -256,7 +255,24 @@ impl Names {
             }
         }
         let lock_key = match &layout.lock {
-            Some(template) => template.fill(&named)?,
+            Some(template) => {
+                let all = [layout.run_param.as_str(), CONTROLLER];
+                let all = all.into_iter().chain(placeholders.iter().copied());
+                let mut alien = template
+                    .placeholders()
+                    .filter(|name| !all.clone().any(|it| it == *name));
+                if let Some(alien) = alien.next() {
+                    return refuse(format!(
+                        "the lock key has the placeholder {{{alien}}} and the key of `{controller}` has not, so a document would have several locks: take it out of StoreBuilder::lock_key"
+                    ));
+                }
+                if let Some(missing) = placeholders.iter().find(|name| !has(template, name)) {
+                    return refuse(format!(
+                        "the key of `{controller}` has the placeholder {{{missing}}} and the lock key has not, so several documents would share one lock: add it to StoreBuilder::lock_key"
+                    ));
+                }
+                template.fill(&named)?
+            }
             None => keys::sibling(&key, "lock"),
         };
         if lock_key == key {
@@ -273,7 +289,6 @@ impl Names {
         Ok(Self {
             document: format!("{run}/{listed}"),
             listed,
-            ttl: rules.ttl(controller)?,
             place: Place {
                 folder: layout.folder.fill(&params)?.into(),
                 file: file.into(),

@@ -6,6 +6,7 @@ use crate::{
     protocol::save::{Plan, Writer},
     rules::Params,
 };
+use std::time::Duration;
 
 impl Store {
     /// A save of these bytes by this writer; its lock stays held.
@@ -24,7 +25,7 @@ impl Store {
             id: token::hex_128()?,
             bytes,
             own: names.entry.clone(),
-            ttl_ms: self.ttl_ms(names),
+            ttl_ms: self.ttl_ms(names)?,
             dependents: cache.split(&names.entry, dependents)?,
             params,
             writer,
@@ -52,8 +53,13 @@ impl Store {
     }
 
     /// The entry's life.
-    pub(super) fn ttl_ms(&self, names: &Names) -> u64 {
-        let life = self.cache().entry_life(names.ttl);
-        u64::try_from(life.as_millis()).unwrap_or(u64::MAX)
+    pub(super) fn ttl_ms(&self, names: &Names) -> Result<u64> {
+        let life = self.cache().entry_life(self.ttl(names)?);
+        Ok(u64::try_from(life.as_millis()).unwrap_or(u64::MAX))
+    }
+
+    /// As the rules say.
+    pub(super) fn ttl(&self, names: &Names) -> Result<Duration> {
+        self.cache().rules().ttl(&names.listed.controller)
     }
 }

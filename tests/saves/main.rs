@@ -9,6 +9,7 @@ mod in_memory;
 mod kill;
 mod no_lost_save;
 mod races;
+mod reload;
 mod save;
 mod servers_table;
 mod shop;

@@ -151,8 +151,17 @@ fn every_document_is_listed_and_so_is_every_lock() -> Result<(), BoxError> {
     let last = order(&store, "2026", "17-b");
     last.create(&json!([]))?;
     store.document(SHOP, "shop")?.create(&json!({}))?;
-    // What is none of theirs is left alone.
+    // What is none of theirs is left alone, also where a layout has such a name and no key has.
+    std::fs::create_dir(world.root.path().join(SHOP).join("product-old.json"))?;
+    std::os::unix::fs::symlink(
+        "shop.json",
+        world.root.path().join(SHOP).join("product-link.json"),
+    )?;
+    let long = format!("product-{}.json", "x".repeat(230));
     for file in [
+        &long,
+        "order-20:26-17.json",
+        "product-tea:stamp.json",
         "order-2026.json",
         "notes.txt",
         "product-.json",
@@ -231,6 +240,16 @@ fn layouts_that_could_share_a_file_are_refused() {
         let error = open(layouts).expect_err(why);
         assert!(error.to_string().contains(why), "{error}");
     }
+    // Whatever the lock key has.
+    let shared = Store::builder(&cache)
+        .root(world.root.path())
+        .run_param("shop_id")
+        .lock_key("lock:{shop_id}:{controller}:{tenant}")
+        .layout_of("shop", "{shop_id}/x.json")
+        .layout_of("search", "{shop_id}/x.json")
+        .open();
+    let error = shared.map(drop).expect_err("one file");
+    assert!(error.to_string().contains("`x.json`"), "{error}");
     // A file for several keys, or a key for several files: told when the document is named.
     for layout in ["{shop_id}/product.json", "{shop_id}/p-{sku}-{size}.json"] {
         let store = Store::builder(&cache)
@@ -244,5 +263,44 @@ fn layouts_that_could_share_a_file_are_refused() {
         let refused = store.document_with::<Value>(SHOP, "product", params);
         let error = refused.expect_err("shared");
         assert!(error.is_config(), "{error}");
+    }
+}
+
+#[test]
+fn a_document_has_one_lock_and_a_run_has_entries_of_its_own() {
+    let world = World::start();
+    let rules = r#"{ "version": "1.0", "cache_keys": { "product": "product:{sku}", "order": "{{{shop_id}}}:order:{number}" }, "rules": {} }"#;
+    let cache = support::cache_of(rules.parse().expect("rules"));
+    let cache = cache.in_memory().open().expect("a cache");
+    let store = |lock_key: &str| {
+        let store = Store::builder(&cache).root(world.root.path());
+        let store = store
+            .run_param("shop_id")
+            .layout("{shop_id}/{controller}.json")
+            .layout_of("product", "{shop_id}/product-{sku}.json")
+            .layout_of("order", "{shop_id}/order-{number}.json")
+            .lock_key(lock_key);
+        store.open().expect("a store")
+    };
+    let params = || Params::from([("sku", "tea"), ("number", "1"), ("tenant", "a")]);
+    for (lock_key, controller, why) in [
+        (
+            "l:{shop_id}:{controller}:{number}:{sku}",
+            "product",
+            "has no {shop_id}",
+        ),
+        (
+            "l:{shop_id}:{controller}:{number}:{tenant}",
+            "order",
+            "several locks",
+        ),
+        ("l:{shop_id}:{controller}", "order", "share one lock"),
+    ] {
+        let refused = store(lock_key).document_with::<Value>(SHOP, controller, params());
+        let error = refused.map(drop).expect_err(why);
+        assert!(
+            error.is_config() && error.to_string().contains(why),
+            "{error}"
+        );
     }
 }

@@ -1,6 +1,7 @@
-//! Connections of a client of the caller's own: its TLS, its credentials, its way to resolve names.
+//! Connections of a client of the caller's own, with its TLS and its credentials.
 
 use super::{Unopened, enter::away};
+use crate::engine::refusal::text;
 use redis::{Client, Connection, ErrorKind, ProtocolVersion, RedisError};
 use std::{borrow::Cow, time::Duration};
 
@@ -36,16 +37,16 @@ pub(super) fn set_patience(
 }
 
 fn unopened(e: RedisError) -> Unopened {
-    let text = e.to_string();
-    match (e.kind(), e.code()) {
-        (ErrorKind::AuthenticationFailed, code) => Unopened::NotLetIn {
-            code: code.unwrap_or("WRONGPASS").to_owned(),
-            text,
-        },
-        (_, Some(code)) => Unopened::Refused {
-            code: code.to_owned(),
-            text,
-        },
-        (_, None) => away(e),
+    let code = match (e.kind(), e.code()) {
+        // It does not say why.
+        (ErrorKind::AuthenticationFailed, code) => code.unwrap_or("WRONGPASS"),
+        (_, Some(code)) => code,
+        (_, None) => return away(e),
+    };
+    let (code, shown) = (code.to_owned(), e.to_string());
+    let text = text(&code, Some(e.detail().unwrap_or(&shown)));
+    match e.kind() {
+        ErrorKind::AuthenticationFailed => Unopened::NotLetIn { code, text },
+        _ => Unopened::Refused { code, text },
     }
 }

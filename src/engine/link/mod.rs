@@ -31,10 +31,14 @@ use super::{
 use crate::model::Effect;
 use redis::{Parser, RedisResult, Value};
 use socket::{Bound, Wire};
+#[cfg(all(feature = "tokio", feature = "redis-1"))]
+use std::sync::Arc;
 use std::{
     io::{self, Write as _},
     time::{Duration, Instant},
 };
+#[cfg(all(feature = "tokio", feature = "redis-1"))]
+use tokio::sync::Semaphore;
 
 /// Reads the files of the options: what is wrong with them shows before a server is asked.
 pub(super) fn check_tls(options: &TlsOptions) -> io::Result<()> {
@@ -60,9 +64,9 @@ pub(super) enum Link {
     Thread(Connection),
     #[cfg(feature = "tokio")]
     Task(TaskLink),
-    /// A task's, whose exchanges block, so that threads of its runtime's make them; `None` where one was not waited for.
+    /// A task's, whose exchanges block, so that threads of its runtime's make them, so many at a time. `None` while one is under way.
     #[cfg(all(feature = "tokio", feature = "redis-1"))]
-    Aside(Option<Connection>),
+    Aside(Option<Connection>, Arc<Semaphore>),
 }
 
 impl Link {
@@ -73,7 +77,7 @@ impl Link {
             #[cfg(feature = "tokio")]
             Self::Task(link) => link.exchange(packed).await,
             #[cfg(all(feature = "tokio", feature = "redis-1"))]
-            Self::Aside(mine) => exchange_aside(mine, packed).await,
+            Self::Aside(mine, threads) => exchange_aside(mine, threads, packed).await,
         }
     }
 
@@ -87,7 +91,7 @@ impl Link {
                 Ok(())
             }
             #[cfg(all(feature = "tokio", feature = "redis-1"))]
-            Self::Aside(mine) => match mine {
+            Self::Aside(mine, _) => match mine {
                 Some(connection) => connection.set_patience(patience),
                 None => Err(io::ErrorKind::NotConnected.into()),
             },
@@ -99,11 +103,14 @@ impl Link {
 #[cfg(all(feature = "tokio", feature = "redis-1"))]
 async fn exchange_aside(
     mine: &mut Option<Connection>,
+    threads: &Arc<Semaphore>,
     packed: &Packed,
 ) -> Result<Vec<Value>, Failure> {
+    let thread = Arc::clone(threads).acquire_owned().await;
     let mut connection = mine.take().ok_or_else(ended_by_its_task)?;
     let (bytes, count) = (packed.bytes.clone(), packed.count);
     let asked = Net::Tasks.aside(move || {
+        let _thread = thread;
         let replies = connection.exchange(&bytes, count);
         Ok((connection, replies))
     });

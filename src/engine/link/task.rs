@@ -13,6 +13,7 @@ use std::{
     collections::VecDeque,
     io::{self, Write as _},
     mem,
+    ops::Range,
     pin::Pin,
     sync::{
         Arc, Mutex, MutexGuard, OnceLock, PoisonError,
@@ -34,6 +35,8 @@ pub(in crate::engine) struct TaskLink {
     requests: mpsc::UnboundedSender<Request>,
     waiting: Arc<Waiting>,
     patience: Duration,
+    /// The connection's, by which its task tells what is late.
+    usual: Duration,
     told: Arc<Told>,
     /// That of the connection's task.
     runtime: Id,
@@ -129,6 +132,7 @@ impl TaskLink {
             requests,
             waiting,
             patience,
+            usual: patience,
             told,
             runtime: Handle::current().id(),
         })
@@ -164,8 +168,8 @@ impl TaskLink {
         if !self.hand_over(request, &packed.bytes) {
             return self.told.unsent(packed.count);
         }
-        // The connection's task gives up in time.
-        if Handle::current().id() == self.runtime {
+        // The connection's task gives up in time, unless this is to be faster than what was asked before.
+        if self.patience >= self.usual && Handle::current().id() == self.runtime {
             return answer.await.unwrap_or_else(|_| Err(ended_by_its_task()));
         }
         loop {
@@ -340,6 +344,9 @@ impl Driver {
 
     /// When a request is late: its time is over, and neither it nor a reply has moved for so long.
     fn late(&self, pending: &Pending) -> Instant {
+        if cfg!(cachetx_without_progress) {
+            return pending.until;
+        }
         let moved = match pending.end > self.sent {
             true => self.wrote_at,
             false => self.read_at,
@@ -371,13 +378,17 @@ impl Driver {
         let waiting = Arc::clone(&self.waiting);
         let mut waiting = lock(&waiting);
         let mut next = Some(first);
+        // Those bytes whose senders have not gone.
+        let mut wanted: Vec<Range<usize>> = Vec::new();
         let mut end = 0;
         while let Some(request) = next.take() {
-            if request.reply.is_closed() {
-                // Its sender has gone.
-                waiting.drain(end..end + request.len);
-            } else {
-                end += request.len;
+            let bytes = end..end + request.len;
+            end = bytes.end;
+            if !request.reply.is_closed() {
+                match wanted.last_mut() {
+                    Some(last) if last.end == bytes.start => last.end = bytes.end,
+                    _ => wanted.push(bytes),
+                }
                 self.taken_in += request.len as u64;
                 self.unsent += 1;
                 self.pending.push_back(Pending {
@@ -391,7 +402,15 @@ impl Driver {
             }
             next = self.asked.try_recv().ok();
         }
-        mem::swap(&mut self.outgoing, &mut waiting);
+        match &wanted[..] {
+            [all] if *all == (0..waiting.len()) => mem::swap(&mut self.outgoing, &mut waiting),
+            parts => {
+                for part in parts {
+                    self.outgoing.extend_from_slice(&waiting[part.clone()]);
+                }
+                waiting.clear();
+            }
+        }
     }
 
     /// So many bytes more are sent. The time of a request begins anew once it is sent whole.
@@ -462,10 +481,13 @@ impl Driver {
             }
             let is_last_word = taken.is_err();
             if let Some(pending) = self.pending.pop_front() {
-                // A reply may come before the rest of its request is sent.
-                self.unsent = self.unsent.min(self.pending.len());
+                // Where the server has not waited for all of the request, nobody knows what it makes of the rest.
+                let is_early = pending.end > self.sent;
                 if let Some(reply) = pending.reply {
                     let _ = reply.send(taken.map(|()| pending.replies));
+                }
+                if is_early {
+                    return Err(end_of_stream().into());
                 }
             }
             if is_last_word {

@@ -2,9 +2,10 @@
 
 use super::*;
 use crate::{
-    engine::{Acl, EngineReport, RulesFacts},
+    engine::{Acl, EngineReport},
     model::Error,
     op::{ClearLocks, Holders, Op, Read, Release, Renew, keys::channel},
+    rules::LiveRules,
     rules::{Params, Rules},
 };
 
@@ -38,7 +39,7 @@ fn entry_of(controller: &str) -> Entry {
 fn suite(bed: &mut Bed, url: &str, lock_database: Option<u32>) -> Result<EngineReport, Error> {
     bed.cmd::<()>(&["FLUSHALL"]);
     let config = ServerConfig {
-        rules: RulesFacts::of(&rules()),
+        rules: Some(Arc::new(LiveRules::new(rules()))),
         lock_database,
         ..bed.config_at(url.to_owned())
     };
@@ -264,7 +265,7 @@ fn a_boot_tells_of_the_gaps_that_it_can_find() {
         let acl = user(bed.kind);
         let words = words(&acl);
         let config = ServerConfig {
-            rules: RulesFacts::of(&rules()),
+            rules: Some(Arc::new(LiveRules::new(rules()))),
             ..bed.config_at(bed.server.url_as("bob", "pw"))
         };
         for (missing, told) in [

@@ -1,7 +1,7 @@
 //! What a boot chooses, and what it says.
 
 use super::*;
-use crate::{engine::RulesFacts, rules::Rules};
+use crate::rules::{LiveRules, Rules};
 
 const AUTO: &[Engine] = &[Engine::Auto];
 
@@ -127,7 +127,7 @@ fn rules_of_others_and_rules_that_span_slots_are_told() {
         let on = bed.config();
         let with = |rules: &Rules| {
             let config = ServerConfig {
-                rules: RulesFacts::of(rules),
+                rules: Some(Arc::new(LiveRules::new(rules.clone()))),
                 ..on.clone()
             };
             ServerEngine::open(config).unwrap().report().unwrap()

@@ -3,7 +3,7 @@
 use super::*;
 use crate::{
     model::Effect,
-    op::{ClearLocks, Op, ReadReply},
+    op::{ClearLocks, Holders, Op, ReadReply},
     testing::{Proxy, WireFault},
 };
 use std::time::{Duration, Instant};
@@ -442,4 +442,31 @@ fn a_pool_that_is_in_use_is_an_error_in_bounded_time() {
         assert!(results.iter().any(busy), "{results:?}");
     });
     server.resume().unwrap();
+}
+
+/// It asks behind somebody who has all the time there is, by tasks on the same connection.
+#[test]
+fn who_has_little_time_does_not_wait_for_who_has_more() {
+    let server = Server::start(ServerBinary::any().unwrap()).unwrap();
+    let mut config = ServerConfig::new(server.url());
+    config.response_timeout = Duration::from_secs(600);
+    let engine = ServerEngine::open(config).unwrap();
+    run(&engine, read("a")).unwrap();
+    server.pause().unwrap();
+    std::thread::scope(|scope| {
+        let before = engine.counters().round_trips();
+        let patient = scope.spawn(|| run(&engine, read("a")));
+        while engine.counters().round_trips() == before {
+            std::thread::yield_now();
+        }
+        let hurried = Holders {
+            within: Some(Duration::from_millis(100)),
+            locks: vec!["l".to_owned()],
+        };
+        let missed = run(&engine, hurried).unwrap_err();
+        assert!(matches!(missed, Fault::Unknown(_)), "{missed:?}");
+        assert!(!patient.is_finished());
+        server.resume().unwrap();
+        patient.join().unwrap().unwrap();
+    });
 }

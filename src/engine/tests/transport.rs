@@ -41,7 +41,7 @@ fn the_newer_protocol_works_in_every_engine() {
         let rules = crate::rules::Rules::from_path("rules/nodb.json").unwrap();
         let url = format!("{}?protocol=resp3", bed.server.url());
         let config = ServerConfig {
-            rules: crate::engine::RulesFacts::of(&rules),
+            rules: Some(Arc::new(crate::rules::LiveRules::new(rules))),
             ..bed.config_at(url)
         };
         drop(ServerEngine::open(config.clone()).unwrap());
