@@ -94,7 +94,7 @@ impl Connections {
             }
             #[cfg(feature = "tokio")]
             Net::Tasks => {
-                // Whoever blocks is in nobody's way.
+                // A connection that blocks is not shared.
                 let sharing = match self.door.blocks() {
                     true => Sharing::Own,
                     false => sharing,

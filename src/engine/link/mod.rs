@@ -7,6 +7,8 @@
 #[cfg(feature = "redis-1")]
 mod client;
 mod enter;
+#[cfg(feature = "tokio")]
+mod readiness;
 mod socket;
 #[cfg(feature = "tokio")]
 mod task;

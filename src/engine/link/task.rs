@@ -3,7 +3,7 @@
 //!
 //! It is a [`Wired`] connection as threads have it, opened by one, whose socket does not block from then on.
 
-use super::{Wired, ended_by_its_task, lost, take, timed_out};
+use super::{Wired, ended_by_its_task, lost, readiness::Readiness, take, timed_out};
 use crate::{
     engine::{failure::Failure, wire::Packed},
     model::limits,
@@ -23,7 +23,6 @@ use std::{
 };
 use tokio::{
     io::Interest,
-    net::{TcpStream, UnixStream},
     runtime::{Handle, Id},
     sync::{mpsc, oneshot},
     time::{Instant, Sleep},
@@ -100,10 +99,7 @@ impl TaskLink {
     /// Has the connection read and written by a task of the runtime that this is called in.
     pub(in crate::engine) fn spawn(mut connection: Wired, patience: Duration) -> io::Result<Self> {
         let socket = connection.wire.socket().go_on_without_blocking()?;
-        let socket = match socket.local_addr()?.is_unix() {
-            true => Readiness::Unix(UnixStream::from_std(socket.into())?),
-            false => Readiness::Tcp(TcpStream::from_std(socket.into())?),
-        };
+        let socket = Readiness::of(socket)?;
         let (requests, asked) = mpsc::unbounded_channel();
         let (waiting, told) = (Arc::<Waiting>::default(), Arc::<Told>::default());
         let now = Instant::now();
@@ -202,45 +198,6 @@ impl TaskLink {
 
 fn lock(waiting: &Waiting) -> MutexGuard<'_, Vec<u8>> {
     waiting.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// Another handle on the connection's socket, which tells when it can be read or written.
-enum Readiness {
-    Tcp(TcpStream),
-    Unix(UnixStream),
-}
-
-impl Readiness {
-    async fn until(&self, interest: Interest) -> io::Result<()> {
-        let ready = match self {
-            Self::Tcp(socket) => socket.ready(interest).await,
-            Self::Unix(socket) => socket.ready(interest).await,
-        };
-        ready.map(drop)
-    }
-
-    /// Goes on as far as that is possible without waiting: `work` says whether it would have to wait. `true` where all is well.
-    fn while_ready(
-        &self,
-        interest: Interest,
-        work: impl FnOnce() -> RedisResult<bool>,
-    ) -> RedisResult<bool> {
-        let mut failed = None;
-        let work = || match work() {
-            Ok(true) => Err(io::ErrorKind::WouldBlock.into()),
-            Ok(false) => Ok(()),
-            Err(e) => {
-                failed = Some(e);
-                Ok(())
-            }
-        };
-        // That it would block is what it has to be told.
-        let _ = match self {
-            Self::Tcp(socket) => socket.try_io(interest, work),
-            Self::Unix(socket) => socket.try_io(interest, work),
-        };
-        failed.map_or(Ok(true), Err)
-    }
 }
 
 struct Driver {

@@ -93,7 +93,7 @@ impl Way {
     pub(in crate::engine) fn of(client: &redis::Client) -> Result<Self, String> {
         let info = client.get_connection_info();
         Ok(Self {
-            target: Target::of(info.addr()).ok_or("leads nowhere")?,
+            target: Target::of(info.addr()).ok_or("has an address of an unknown kind")?,
             tls: None,
             credentials: None,
             database: u32::try_from(info.redis_settings().db())
