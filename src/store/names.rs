@@ -150,15 +150,60 @@ impl Layout {
 
     /// Whether the layout gives each of the controller's keys a file of its own.
     pub(super) fn is_document(&self, rules: &Rules, controller: &str) -> bool {
-        let Ok(key) = rules.placeholders(controller) else {
-            return false;
+        let key = rules.placeholders(controller);
+        key.is_ok_and(|key| self.fits_file(controller, &key).is_ok())
+    }
+
+    /// Whether a file name has what the key has.
+    fn fits_file(&self, controller: &str, key: &[&str]) -> Result<()> {
+        let (file, run) = (self.file(controller), &self.run_param);
+        if !key.contains(&&**run) {
+            return refuse(format!(
+                "the key of `{controller}` has no {{{run}}}, so the documents of all runs would share one entry: put {{{run}}} into it, or name another placeholder by StoreBuilder::run_param"
+            ));
+        }
+        if key.contains(&CONTROLLER) {
+            return refuse(format!(
+                "the key of `{controller}` has the placeholder {{{CONTROLLER}}}, which layouts and lock keys fill with the controller's name, so several documents would share one file: call it something else in the rules"
+            ));
+        }
+        if let Some(alien) = self.alien(file, key) {
+            return refuse(format!(
+                "the layout's file name has the placeholder {{{alien}}} and the key of `{controller}` has not, so several documents would share one entry: give it a layout of its own (StoreBuilder::layout_of)"
+            ));
+        }
+        let missing = |name: &&&str| **name != *run && !has(file, name);
+        if let Some(missing) = key.iter().find(missing) {
+            return refuse(format!(
+                "the key of `{controller}` has the placeholder {{{missing}}} and the layout's file name has not, so several documents would share one file: give it a layout with {{{missing}}} (StoreBuilder::layout_of)"
+            ));
+        }
+        Ok(())
+    }
+
+    /// Whether a lock key has.
+    fn fits_lock(&self, controller: &str, key: &[&str]) -> Result<()> {
+        let Some(lock) = &self.lock else {
+            return Ok(());
         };
-        let file = self.file(controller);
-        let in_file = |name: &str| name == self.run_param || has(file, name);
+        if let Some(alien) = self.alien(lock, key) {
+            return refuse(format!(
+                "the lock key has the placeholder {{{alien}}} and the key of `{controller}` has not, so a document would have several locks: take it out of StoreBuilder::lock_key"
+            ));
+        }
+        if let Some(missing) = key.iter().find(|name| !has(lock, name)) {
+            return refuse(format!(
+                "the key of `{controller}` has the placeholder {{{missing}}} and the lock key has not, so several documents would share one lock: add it to StoreBuilder::lock_key"
+            ));
+        }
+        Ok(())
+    }
+
+    /// A placeholder of the template's that no document of that key has.
+    fn alien<'t>(&self, template: &'t Template, key: &[&str]) -> Option<&'t str> {
         let known =
-            |name: &str| name == self.run_param || name == CONTROLLER || key.contains(&name);
-        key.iter().all(|name| *name != CONTROLLER && in_file(name))
-            && file.placeholders().all(known)
+            |name: &&str| *name == self.run_param || *name == CONTROLLER || key.contains(name);
+        template.placeholders().find(|name| !known(name))
     }
 
     pub(super) fn needs_only_the_run(&self, rules: &Rules, controller: &str) -> bool {
@@ -204,24 +249,10 @@ impl Names {
         let first = placeholders.first().and_then(|name| params.get(name));
         let first_param = first.and_then(|value| value.values().first());
 
-        let in_key = |name: &str| name == layout.run_param || placeholders.contains(&name);
-        if !placeholders.contains(&&*layout.run_param) {
-            return refuse(format!(
-                "the key of `{controller}` has no {{{0}}}, so the documents of all runs would share one entry: put {{{0}}} into it, or name another placeholder by StoreBuilder::run_param",
-                layout.run_param
-            ));
-        }
-        let template = layout.file(controller);
-        let alien = template
-            .placeholders()
-            .find(|name| *name != CONTROLLER && !in_key(name));
-        if let Some(alien) = alien {
-            return Err(Error::new(Kind::Config(format!(
-                "the layout's file name has the placeholder {{{alien}}} and the key of `{controller}` has not, so several documents would share one entry: give it a layout of its own (StoreBuilder::layout_of)"
-            ))));
-        }
+        layout.fits_file(controller, &placeholders)?;
+        layout.fits_lock(controller, &placeholders)?;
         let named = params.clone().with(CONTROLLER, controller);
-        let file = template.fill(&named)?;
+        let file = layout.file(controller).fill(&named)?;
         component("the file name", &file)?;
         if file == READ_ONLY_MARKER {
             return Err(Error::new(Kind::Name {
@@ -229,18 +260,6 @@ impl Names {
                 name: file,
                 why: "is the marker that forbids locks and writes in its folder".to_owned(),
             }));
-        }
-        for placeholder in &placeholders {
-            if *placeholder == CONTROLLER {
-                return Err(Error::new(Kind::Config(format!(
-                    "the key of `{controller}` has the placeholder {{{CONTROLLER}}}, which layouts and lock keys fill with the controller's name, so several documents would share one file: call it something else in the rules"
-                ))));
-            }
-            if *placeholder != layout.run_param && !has(template, placeholder) {
-                return Err(Error::new(Kind::Config(format!(
-                    "the key of `{controller}` has the placeholder {{{placeholder}}} and the layout's file name has not, so several documents would share one file: give it a layout with {{{placeholder}}} (StoreBuilder::layout_of)"
-                ))));
-            }
         }
         let mut listed = ListedDocument {
             controller: controller.to_owned(),
@@ -255,24 +274,7 @@ impl Names {
             }
         }
         let lock_key = match &layout.lock {
-            Some(template) => {
-                let all = [layout.run_param.as_str(), CONTROLLER];
-                let all = all.into_iter().chain(placeholders.iter().copied());
-                let mut alien = template
-                    .placeholders()
-                    .filter(|name| !all.clone().any(|it| it == *name));
-                if let Some(alien) = alien.next() {
-                    return refuse(format!(
-                        "the lock key has the placeholder {{{alien}}} and the key of `{controller}` has not, so a document would have several locks: take it out of StoreBuilder::lock_key"
-                    ));
-                }
-                if let Some(missing) = placeholders.iter().find(|name| !has(template, name)) {
-                    return refuse(format!(
-                        "the key of `{controller}` has the placeholder {{{missing}}} and the lock key has not, so several documents would share one lock: add it to StoreBuilder::lock_key"
-                    ));
-                }
-                template.fill(&named)?
-            }
+            Some(template) => template.fill(&named)?,
             None => keys::sibling(&key, "lock"),
         };
         if lock_key == key {
