@@ -58,8 +58,10 @@ pub use model::{BoxError, Effect, Error, LockHolder, Problem, Result, limits};
 pub use protocol::{CacheOutcome, Durability, Guarantee, Outcome, Reach, Replayed, WhileAway};
 pub use raw::RawObject;
 pub use rules::{
-    Key, KeyIter, KeyList, NO_TASKS, ParamValue, Params, Rules, RulesBuilder, SlotCheck,
-    SlotFinding, Slots, UnknownTasks,
+    ControllerNode, Deleters, DeletionChange, DeletionReason, ExplainedEntry, ExplainedKey,
+    Explanation, FurtherParam, Key, KeyIter, KeyList, NO_TASKS, ParamValue, Params, Rules,
+    RulesBuilder, RulesDiff, RulesGraph, SaveNeeds, SlotCheck, SlotFinding, Slots, TaskNode,
+    TemplateChange, TtlChange, UnknownTasks,
 };
 
 pub use store::{
