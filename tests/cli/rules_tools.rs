@@ -334,6 +334,31 @@ fn odd_names_and_no_nodes_make_valid_drawings() {
 }
 
 #[test]
+fn a_graph_that_is_too_big_for_a_drawing_is_refused_as_svg_only() {
+    let folder = TempDir::new().expect("a temporary folder");
+    let names: Vec<String> = (0..300).map(|n| format!("c{n}")).collect();
+    let keys: serde_json::Map<_, _> = names
+        .iter()
+        .map(|name| (name.clone(), json!(name)))
+        .collect();
+    let chain: serde_json::Map<_, _> = names
+        .windows(2)
+        .map(|it| (it[1].clone(), json!([it[0]])))
+        .collect();
+    let task = json!({ "invalidates_cache": names });
+    let rules = json!({ "version": "1.1", "cache_keys": keys, "depends_on": chain, "rules": { "all": task } });
+    std::fs::write(folder.path().join("big.json"), rules.to_string()).expect("it is written");
+    let refused = run(&folder, &["rules", "graph", "big.json", "--format", "svg"]);
+    assert_eq!(refused.status.code(), Some(2), "{refused:?}");
+    assert!(
+        refused.stdout.is_empty()
+            && String::from_utf8_lossy(&refused.stderr).contains("--format dot")
+    );
+    let dot = fine(&folder, &["rules", "graph", "big.json"]);
+    assert_eq!(dot.matches(" -> ").count(), 300 + 299);
+}
+
+#[test]
 fn check_writes_annotations_for_github() {
     let folder = folder();
     let broken = "{ \"version\": \"1.0\",\n  \"cache_keys\": { \"100%\": 1 },\n  \"rules\": {} }";

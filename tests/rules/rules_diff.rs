@@ -4,8 +4,8 @@ use cachetx::{
     KeyList, NO_TASKS, Params, Rules,
     testing::{RulesController, RulesFile, RulesTask, RulesVersion, strategies},
 };
-use proptest::{prelude::*, sample::Index};
-use std::collections::BTreeSet;
+use proptest::{prelude::*, sample::Index, strategy::ValueTree, test_runner::TestRunner};
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Changes of a file; some of them have no effect on any key.
 #[derive(Clone, Copy, Debug)]
@@ -212,6 +212,39 @@ proptest! {
         prop_assert_eq!(&there.controllers_removed, &back.controllers_added);
         prop_assert_eq!(there.ttls.len(), back.ttls.len());
         prop_assert_eq!(there.templates.len(), back.templates.len());
+    }
+}
+
+#[test]
+fn the_edits_reach_each_part_of_a_diff_alone() {
+    let mut runner = TestRunner::deterministic();
+    let mut alone: BTreeMap<&str, usize> = BTreeMap::new();
+    for _ in 0..1_000 {
+        let (old_file, new_file) = pair().new_tree(&mut runner).expect("a case").current();
+        let (Ok(old), Ok(new)) = (old_file.compile(), new_file.compile()) else {
+            continue;
+        };
+        let diff = old.diff(&new);
+        let parts = [
+            ("tasks", !diff.tasks.is_empty()),
+            ("saves", !diff.saves.is_empty()),
+            ("templates", !diff.templates.is_empty()),
+            ("ttls", !diff.ttls.is_empty()),
+            (
+                "no effect",
+                diff.is_empty() && old_file.to_json() != new_file.to_json(),
+            ),
+        ];
+        let mut reached = parts.iter().filter(|(_, reached)| *reached);
+        if let (Some((part, _)), None) = (reached.next(), reached.next()) {
+            *alone.entry(part).or_default() += 1;
+        }
+    }
+    for part in ["tasks", "saves", "templates", "ttls", "no effect"] {
+        assert!(
+            alone.get(part).is_some_and(|count| *count >= 5),
+            "{alone:?}"
+        );
     }
 }
 

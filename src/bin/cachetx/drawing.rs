@@ -60,6 +60,37 @@ impl Drawing {
     }
 }
 
+/// What a drawing in layers takes: a place for each node, and for each edge one in every layer that it crosses.
+pub(crate) fn places(drawing: &Drawing) -> usize {
+    let layers = layers(drawing);
+    let crossed = |edge: &Edge| layers[edge.to] - layers[edge.from];
+    drawing.nodes.len() + drawing.edges.iter().map(crossed).sum::<usize>()
+}
+
+/// By node: how many steps the longest path to it has. Rules have no cycles.
+fn layers(drawing: &Drawing) -> Vec<usize> {
+    let mut next: Vec<Vec<usize>> = vec![Vec::new(); drawing.nodes.len()];
+    let mut before = vec![0; drawing.nodes.len()];
+    for edge in &drawing.edges {
+        next[edge.from].push(edge.to);
+        before[edge.to] += 1;
+    }
+    let mut layers = vec![0; drawing.nodes.len()];
+    let mut ready: Vec<usize> = (0..before.len())
+        .filter(|node| before[*node] == 0)
+        .collect();
+    while let Some(node) = ready.pop() {
+        for further in &next[node] {
+            layers[*further] = layers[*further].max(layers[node] + 1);
+            before[*further] -= 1;
+            if before[*further] == 0 {
+                ready.push(*further);
+            }
+        }
+    }
+    layers
+}
+
 fn task(task: &TaskNode) -> Node {
     let label = if task.cascade {
         task.name.clone()

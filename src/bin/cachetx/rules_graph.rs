@@ -1,8 +1,15 @@
 //! `cachetx rules graph FILE`: tasks, the controllers they invalidate, and what depends on those, as a drawing.
 
-use crate::{Exit, drawing::Drawing, drawing_svg, drawing_text, output, rules_file};
+use crate::{
+    Exit,
+    drawing::{Drawing, places},
+    drawing_svg, drawing_text, output, rules_file,
+};
 use cachetx::{Error, Rules, RulesGraph};
 use std::path::PathBuf;
+
+/// The biggest SVG. A layout of this size takes some seconds, and the time grows faster than the size; rules/nodb.json has 151.
+const MAX_PLACES: usize = 3_000;
 
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
@@ -35,6 +42,12 @@ pub(crate) fn run(arguments: &Arguments) -> std::io::Result<Exit> {
         Err(error) => return Ok(rules_file::fail(&arguments.file, &error)),
     };
     let drawing = Drawing::new(&graph);
+    if matches!(arguments.format, GraphFormat::Svg) && places(&drawing) > MAX_PLACES {
+        output::complain(
+            "the graph is too big for one SVG; draw one task's part with --task, or use --format dot",
+        );
+        return Ok(Exit::Usage);
+    }
     match arguments.format {
         GraphFormat::Dot => output::write(&drawing_text::dot(&drawing))?,
         GraphFormat::Mermaid => output::write(&drawing_text::mermaid(&drawing))?,
