@@ -2,7 +2,7 @@
 
 use super::{
     dependence::Dependence,
-    graph::{self, Reach},
+    graph::{self, OwnRule},
     names::Names,
     overlap,
     parse::{self, Draft},
@@ -59,7 +59,7 @@ pub(super) struct Hole {
 pub(super) struct Task {
     pub(super) name: Box<str>,
     /// What the rule says by itself, and by which steps.
-    pub(super) reach: Reach,
+    pub(super) rule: OwnRule,
     /// All it invalidates: cascade, except and includes worked in.
     pub(super) invalidates: Set,
 }
@@ -117,7 +117,7 @@ fn link(draft: &Draft<'_>, report: &mut Report<'_>) -> Option<Compiled> {
     let controllers = Names::new(draft.controllers.iter().map(|c| &c.name), "controller");
     let tasks = Names::new(draft.tasks.iter().map(|t| &t.name), "task");
     let dependence = Dependence::new(draft, &controllers, report);
-    let reaches = graph::tasks(draft, &controllers, &tasks, &dependence.dependents, report)?;
+    let rules = graph::tasks(draft, &controllers, &tasks, &dependence.dependents, report)?;
     if report.has_problems() {
         return None;
     }
@@ -172,10 +172,10 @@ fn link(draft: &Draft<'_>, report: &mut Report<'_>) -> Option<Compiled> {
         tasks: draft
             .tasks
             .iter()
-            .zip(reaches)
-            .map(|(task, (reach, invalidates))| Task {
+            .zip(rules)
+            .map(|(task, (rule, invalidates))| Task {
                 name: Box::from(&*task.name.text),
-                reach,
+                rule,
                 invalidates,
             })
             .collect(),

@@ -1,4 +1,5 @@
-//! What is derived from what: the declared steps, all dependents, and the params that a save needs because of them.
+//! What is derived from what: the declared steps, all dependents, and the params that a save needs
+//! because of them.
 
 use super::{
     graph::{self, Edge},
@@ -8,6 +9,11 @@ use super::{
     report::Report,
     set::Set,
 };
+use crate::model::limits::{MAX_FURTHER_STEPS, MAX_FURTHER_WARNINGS};
+use std::collections::HashMap;
+
+const HELP: &str = "pass it with each save, as a list where several entries are derived, \
+                    or take the placeholder out of the dependent's key";
 
 /// `depends_on`, resolved.
 pub(super) struct Dependence {
@@ -34,8 +40,8 @@ impl Dependence {
         }
     }
 
-    /// Warns where a dependent's key has a placeholder that its source's own key does not have. `axes` gives the placeholders
-    /// of a controller's key.
+    /// Warns where a dependent's key has a placeholder that its source's own key does not have.
+    /// `axes` gives the placeholders of a controller's key.
     pub(super) fn warn_of_further_params<'c>(
         &self,
         name: impl Fn(usize) -> &'c str,
@@ -43,11 +49,18 @@ impl Dependence {
         axes: impl Fn(usize) -> &'c [usize],
         report: &mut Report<'_>,
     ) {
+        let (mut steps, mut warnings) = (0, 0);
         for source in 0..self.direct.len() {
-            let further = further_params(&self.dependents[source], source, &axes);
+            let dependents = &self.dependents[source];
+            steps += dependents.iter().map(|it| axes(it).len()).sum::<usize>();
+            if steps > MAX_FURTHER_STEPS || warnings > MAX_FURTHER_WARNINGS {
+                return;
+            }
+            let further = further_params(dependents, source, &axes);
             if further.is_empty() {
                 continue;
             }
+            warnings += further.len();
             let paths = Paths::from([source], self.direct.len(), |node| &self.direct[node]);
             for (index, dependents) in further {
                 let first = dependents[0];
@@ -64,14 +77,14 @@ impl Dependence {
                     name(source),
                     param(index)
                 );
-                let help = "pass it with each save, as a list where several entries are derived, or take the placeholder out of the dependent's key";
-                report.warning(edge.span.clone(), message, Some(help.to_owned()));
+                report.warning(edge.span.clone(), message, Some(HELP.to_owned()));
             }
         }
     }
 }
 
-/// The params that a save of `source` needs only because of its dependents, each with the dependents that need it.
+/// The params that a save of `source` needs only because of its dependents, each with the
+/// dependents that need it.
 pub(super) fn further_params<'c>(
     dependents: &Set,
     source: usize,
@@ -79,12 +92,14 @@ pub(super) fn further_params<'c>(
 ) -> Vec<(usize, Vec<usize>)> {
     let own = axes(source);
     let mut further: Vec<(usize, Vec<usize>)> = Vec::new();
+    let mut places: HashMap<usize, usize> = HashMap::new();
     for dependent in dependents.iter() {
         for param in axes(dependent).iter().filter(|param| !own.contains(param)) {
-            match further.iter_mut().find(|(known, _)| known == param) {
-                Some((_, because)) => because.push(dependent),
-                None => further.push((*param, vec![dependent])),
-            }
+            let place = *places.entry(*param).or_insert_with(|| {
+                further.push((*param, Vec::new()));
+                further.len() - 1
+            });
+            further[place].1.push(dependent);
         }
     }
     further

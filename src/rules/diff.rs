@@ -5,8 +5,8 @@ use serde::Serialize;
 
 /// What differs between two rules files: what [`Rules::diff`](crate::Rules::diff) returns.
 ///
-/// Only what changes an expansion, a key or a TTL counts. The order of declaration, descriptions, and other ways to write the
-/// same effect (an include in place of a list) are no difference.
+/// Only what changes an expansion, a key or a TTL counts. The order of declaration, descriptions,
+/// and other ways to write the same effect (an include in place of a list) are no difference.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct RulesDiff {
@@ -20,9 +20,11 @@ pub struct RulesDiff {
     pub controllers_removed: Vec<String>,
     /// The tasks that delete other entries than before. A removed task deletes nothing any more.
     pub tasks: Vec<DeletionChange>,
-    /// The controllers, declared in both files, whose save without tasks deletes other entries than before.
+    /// The controllers, declared in both files, whose save without tasks deletes other entries than
+    /// before.
     pub saves: Vec<DeletionChange>,
-    /// The controllers whose key's template changed: entries under the old keys stay until their TTL.
+    /// The controllers whose key's template changed: entries under the old keys stay until their
+    /// TTL.
     pub templates: Vec<TemplateChange>,
     /// The controllers whose entries live longer or shorter.
     pub ttls: Vec<TtlChange>,

@@ -40,7 +40,8 @@ pub struct ExplainedKey {
     pub slot: u16,
 }
 
-/// Everything that deletes a controller's entries: what [`Rules::deleters`](crate::Rules::deleters) returns.
+/// Everything that deletes a controller's entries: what [`Rules::deleters`](crate::Rules::deleters)
+/// returns.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Deleters {
@@ -48,7 +49,8 @@ pub struct Deleters {
     pub controller: String,
     /// The template of its key, as the rules file has it.
     pub template: String,
-    /// Each task that deletes the entries, then each controller whose save does, in the order of declaration.
+    /// Each task that deletes the entries, then each controller whose save does, in the order of
+    /// declaration.
     pub reasons: Vec<DeletionReason>,
 }
 
@@ -61,11 +63,13 @@ pub struct Deleters {
 pub enum DeletionReason {
     /// A task.
     Task {
-        /// The task, then the tasks included on the way to the one whose rule reaches the controller.
+        /// The task, then the tasks included on the way to the one whose rule reaches the
+        /// controller.
         includes: Vec<String>,
         /// Whether the last task lists `*`.
         every: bool,
-        /// The controller that the last task lists, then its dependents on the way to the deleted one.
+        /// The controller that the last task lists, then its dependents on the way to the deleted
+        /// one.
         cascade: Vec<String>,
     },
     /// A save of another document.
@@ -162,7 +166,7 @@ struct TaskPaths<'r> {
 
 impl<'r> TaskPaths<'r> {
     fn new(rules: &'r Compiled, task: usize) -> Self {
-        let next = |task: usize| &*rules.tasks[task].reach.includes;
+        let next = |task: usize| &*rules.tasks[task].rule.includes;
         Self {
             rules,
             task,
@@ -177,14 +181,14 @@ impl<'r> TaskPaths<'r> {
             return None;
         }
         let mut nearest = self.includes.reached().iter().copied();
-        let last = nearest.find(|task| rules.tasks[*task].reach.own.contains(index))?;
-        let reach = &rules.tasks[last].reach;
+        let last = nearest.find(|task| rules.tasks[*task].rule.own.contains(index))?;
+        let rule = &rules.tasks[last].rule;
         // Without cascade, all of `own` is listed, so the paths from there have one node each.
         let cascade = self.cascades.entry(last);
-        let cascade = cascade.or_insert_with(|| cascade_paths(rules, reach.listed.iter()));
+        let cascade = cascade.or_insert_with(|| cascade_paths(rules, rule.listed.iter()));
         Some(DeletionReason::Task {
             includes: names(&self.includes.to(last), |task| &rules.tasks[task].name),
-            every: reach.every,
+            every: rule.every,
             cascade: names(&cascade.to(index), |index| &rules.names[index]),
         })
     }

@@ -89,7 +89,7 @@ fn arrows<'n>(nodes: impl Iterator<Item = usize>, name: &dyn Fn(usize) -> &'n st
 }
 
 /// What one task's rule says by itself, without what it includes.
-pub(super) struct Reach {
+pub(super) struct OwnRule {
     /// Whether it lists `*`.
     pub(super) every: bool,
     /// The controllers it lists.
@@ -111,42 +111,42 @@ pub(super) fn tasks(
     names: &Names<'_>,
     dependents: &[Set],
     report: &mut Report<'_>,
-) -> Option<Vec<(Reach, Set)>> {
-    let mut reaches: Vec<(Reach, Set)> = Vec::with_capacity(draft.tasks.len());
+) -> Option<Vec<(OwnRule, Set)>> {
+    let mut rules: Vec<(OwnRule, Set)> = Vec::with_capacity(draft.tasks.len());
     let mut edges: Vec<Vec<Edge>> = Vec::with_capacity(draft.tasks.len());
     for task in &draft.tasks {
         let place = format!("in the rule of `{}`", task.name.text);
-        let mut reach = reach(task, controllers, dependents, &place, report);
+        let mut rule = own_rule(task, controllers, dependents, &place, report);
         let included = task.includes.iter().filter_map(|name| {
             let to = names.resolve(name, &place, report)?;
             let span = name.span.clone();
             Some(Edge { to, span })
         });
         let included: Vec<Edge> = included.collect();
-        reach.includes = included.iter().map(|edge| edge.to).collect();
-        let own = reach.own.clone();
-        reaches.push((reach, own));
+        rule.includes = included.iter().map(|edge| edge.to).collect();
+        let own = rule.own.clone();
+        rules.push((rule, own));
         edges.push(included);
     }
     let name = |index: usize| &*draft.tasks[index].name.text;
     for task in order(&edges, &name, "`includes`", report) {
         for edge in &edges[task] {
             // `order` has what is included first, so its set is complete; in a cycle it is not, but that is refused.
-            let included = reaches[edge.to].1.clone();
-            reaches[task].1.add(&included);
+            let included = rules[edge.to].1.clone();
+            rules[task].1.add(&included);
         }
     }
-    (!report.has_problems()).then_some(reaches)
+    (!report.has_problems()).then_some(rules)
 }
 
 /// A rule without its includes.
-fn reach(
+fn own_rule(
     task: &Task<'_>,
     controllers: &Names<'_>,
     dependents: &[Set],
     place: &str,
     report: &mut Report<'_>,
-) -> Reach {
+) -> OwnRule {
     let listed = named(&task.invalidates, controllers, place, report);
     let mut own = listed.clone();
     if task.cascade {
@@ -172,7 +172,7 @@ fn reach(
         own.remove(index);
         except.insert(index);
     }
-    Reach {
+    OwnRule {
         every: task.invalidates.iter().any(|name| name.text == "*"),
         listed,
         cascade: task.cascade,

@@ -1,4 +1,5 @@
-//! What tools ask of rules: why a key is deleted, what differs, what saves need, the graph, the file's schema.
+//! What tools ask of rules: why a key is deleted, what differs, what saves need, the graph, the
+//! file's schema.
 
 use super::{
     Rules,
@@ -12,12 +13,15 @@ use crate::model::Result;
 
 /// Explaining and comparing.
 impl Rules {
-    /// Why the tasks delete each entry: the shortest path from each task, by its includes, what it lists, and `depends_on`.
+    /// Why the tasks delete each entry: the shortest path from each task, by its includes, what it
+    /// lists, and `depends_on`.
     ///
-    /// Params may be left out: an entry for whose key a param is missing is explained without its keys.
+    /// Params may be left out: an entry for whose key a param is missing is explained without its
+    /// keys.
     ///
     /// # Errors
-    /// A task is unknown, or a param may not stand in a key ([`Error::is_params`](crate::Error::is_params)).
+    /// A task is unknown, or a param may not stand in a key
+    /// ([`Error::is_params`](crate::Error::is_params)).
     ///
     /// # Examples
     /// ```
@@ -26,7 +30,8 @@ impl Rules {
     /// let rules = Rules::from_path("rules/nodb.json")?;
     /// let run = Params::new().with("run_id", "copacetic-sled");
     /// let explanation = rules.explain(["build_rangeland_cover"], &run)?;
-    /// let entry = explanation.entries.iter().find(|entry| entry.controller == "rhempost").expect("it is deleted");
+    /// let mut entries = explanation.entries.iter();
+    /// let entry = entries.find(|it| it.controller == "rhempost").expect("it is deleted");
     /// assert_eq!(entry.keys[0].key, "nodb_cache:{copacetic-sled}:rhempost");
     /// assert_eq!(entry.reasons[0].to_string(), "task build_rangeland_cover: rhem -> rhempost");
     /// # Ok::<(), cachetx::Error>(())
@@ -43,7 +48,8 @@ impl Rules {
     /// [`expand_for`](Self::expand_for).
     ///
     /// # Errors
-    /// As [`explain`](Self::explain); also where `own` is unknown, or its placeholders have several values.
+    /// As [`explain`](Self::explain); also where `own` is unknown, or its placeholders have several
+    /// values.
     ///
     /// # Examples
     /// ```
@@ -91,7 +97,8 @@ impl Rules {
         Ok(explain::deleters(&self.compiled, index))
     }
 
-    /// What differs from these rules to `new` ones: entries that are no longer deleted, or newly, other keys, other TTLs.
+    /// What differs from these rules to `new` ones: entries that are no longer deleted, or newly,
+    /// other keys, other TTLs.
     ///
     /// It is empty exactly where every expansion, key and TTL is the same.
     ///
@@ -113,13 +120,15 @@ impl Rules {
         diff::diff(&self.compiled, &new.compiled)
     }
 
-    /// The params that a save of each controller, without tasks, needs, in the order of declaration.
+    /// The params that a save of each controller, without tasks, needs, in the order of
+    /// declaration.
     ///
     /// # Examples
     /// ```
     /// let rules = cachetx::Rules::from_json(
     ///     r#"{ "version": "1.1",
-    ///          "cache_keys": { "product": "{{{shop_id}}}:product:{sku}", "home_page": "{{{shop_id}}}:home:{fragment}" },
+    ///          "cache_keys": { "product": "{{{shop_id}}}:product:{sku}",
+    ///                          "home_page": "{{{shop_id}}}:home:{fragment}" },
     ///          "depends_on": { "home_page": ["product"] },
     ///          "rules": {} }"#,
     /// )?;
@@ -148,7 +157,8 @@ impl Rules {
         outline::whole(&self.compiled)
     }
 
-    /// The part of the graph that a task reaches: the tasks it includes, what they list or except, and all dependents.
+    /// The part of the graph that a task reaches: the tasks it includes, what they list or except,
+    /// and all dependents.
     ///
     /// # Errors
     /// The task is unknown.
@@ -166,8 +176,9 @@ impl Rules {
 
     /// The JSON Schema (draft 2020-12) of rules files, for editors and other validators.
     ///
-    /// It holds the file's shape: fields, kinds of values, versions, bounds. What it cannot say, compiling checks: unknown names,
-    /// cycles, names that stand twice, templates, keys that could be equal.
+    /// It holds the file's shape: fields, kinds of values, versions, bounds. What it cannot say,
+    /// compiling checks: unknown names, cycles, names that stand twice, templates, keys that could
+    /// be equal.
     ///
     /// # Examples
     /// ```

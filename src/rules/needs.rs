@@ -1,11 +1,12 @@
-//! What a save of each controller needs: the params of its own key, and those of its dependents' keys.
+//! What a save of each controller needs: the params of its own key, and those of its dependents'
+//! keys.
 
 use super::{compile::Compiled, dependence::further_params};
 use serde::Serialize;
 use std::fmt;
 
-/// The params that a save of one controller, without tasks, needs: what [`Rules::save_needs`](crate::Rules::save_needs)
-/// returns.
+/// The params that a save of one controller, without tasks, needs: what
+/// [`Rules::save_needs`](crate::Rules::save_needs) returns.
 ///
 /// Displays as one sentence.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]

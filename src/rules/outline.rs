@@ -61,16 +61,17 @@ pub(super) fn whole(rules: &Compiled) -> RulesGraph {
     }
 }
 
-/// One task, what it includes, and the controllers they list, with all dependents of these; also those that are excepted.
+/// One task, what it includes, and the controllers they list, with all dependents of these; also
+/// those that are excepted.
 pub(super) fn of_task(rules: &Compiled, index: usize) -> RulesGraph {
-    let next = |task: usize| &*rules.tasks[task].reach.includes;
+    let next = |task: usize| &*rules.tasks[task].rule.includes;
     let included = Paths::from([index], rules.tasks.len(), next);
     let mut shown = Set::none(rules.controllers.len());
     for task in included.reached() {
-        let reach = &rules.tasks[*task].reach;
-        shown.add(&reach.listed);
-        if reach.cascade {
-            let listed = reach.listed.iter();
+        let rule = &rules.tasks[*task].rule;
+        shown.add(&rule.listed);
+        if rule.cascade {
+            let listed = rule.listed.iter();
             listed.for_each(|index| shown.add(&rules.dependents[index]));
         }
     }
@@ -89,18 +90,18 @@ pub(super) fn of_task(rules: &Compiled, index: usize) -> RulesGraph {
 }
 
 fn task(rules: &Compiled, task: &Task) -> TaskNode {
-    let reach = &task.reach;
-    let includes = reach.includes.iter();
-    let listed = reach.listed.iter().filter(|_| !reach.every);
+    let rule = &task.rule;
+    let includes = rule.includes.iter();
+    let listed = rule.listed.iter().filter(|_| !rule.every);
     TaskNode {
         name: task.name.to_string(),
         includes: includes
             .map(|index| rules.tasks[*index].name.to_string())
             .collect(),
-        every: reach.every,
+        every: rule.every,
         invalidates: names(rules, listed),
-        except: names(rules, reach.except.iter()),
-        cascade: reach.cascade,
+        except: names(rules, rule.except.iter()),
+        cascade: rule.cascade,
     }
 }
 

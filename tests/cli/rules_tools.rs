@@ -1,4 +1,5 @@
-//! `cachetx rules explain`, `diff`, `needs`, `graph` and `schema`, the annotations of `rules check`, completions and manual pages.
+//! `cachetx rules explain`, `diff`, `needs`, `graph` and `schema`, the annotations of `rules
+//! check`, completions and manual pages.
 
 use serde_json::{Value, json};
 use std::{
@@ -97,6 +98,17 @@ fn every_command_exits_with_0_1_or_2() {
             2,
         ),
         (&["explain", "none.json", "--task", "sale"], 2),
+        (
+            &[
+                "explain",
+                "shop.json",
+                "--entry",
+                "product",
+                "--param",
+                "sku=tea",
+            ],
+            2,
+        ),
         (&["diff", "shop.json", "shop.json"], 0),
         (&["diff", "fewer.json", "shop.json"], 0),
         (&["diff", "shop.json", "longer.json"], 0),
@@ -405,6 +417,24 @@ fn completions_and_manual_pages_name_the_commands() {
 }
 
 #[test]
+fn every_command_has_help() {
+    let folder = folder();
+    for name in [
+        "check", "expand", "explain", "diff", "needs", "graph", "schema",
+    ] {
+        let help = fine(&folder, &["rules", name, "--help"]);
+        assert!(help.contains("--format") && help.contains("json"), "{help}");
+    }
+    for name in ["completions", "man"] {
+        assert!(
+            fine(&folder, &[name, "--help"]).contains("Print "),
+            "{name}"
+        );
+    }
+    assert!(fine(&folder, &["--help"]).contains("Exit codes: 0 fine"));
+}
+
+#[test]
 fn colour_follows_the_environment() {
     let folder = folder();
     for (forced, refused, coloured) in [
@@ -429,9 +459,9 @@ fn colour_follows_the_environment() {
     }
 }
 
-/// Nobody reads: that is no fault, and the exit code stays what it is.
+/// A reader that closes the pipe early (`| head`) is not an error.
 #[test]
-fn a_closed_pipe_is_no_fault() {
+fn a_closed_pipe_leaves_the_exit_code_as_it_is() {
     let folder = folder();
     for (arguments, expected) in [
         (&["rules", "explain", "shop.json", "--task", "sale"][..], 0),

@@ -1,12 +1,13 @@
-//! The JSON Schema of rules files, held against the shipped files and the fixtures of `rules check`.
+//! The JSON Schema of rules files, held against the shipped files and the fixtures of `rules
+//! check`.
 
 use cachetx::Rules;
 use jsonschema::Validator;
 use serde_json::Value;
 use std::{fs, path::Path};
 
-/// The fixtures that are refused for their shape. What is wrong with the others a schema cannot say: names, cycles, templates,
-/// keys that could be equal, names that stand twice.
+/// The fixtures that are refused for their shape. What is wrong with the others a schema cannot
+/// say: names, cycles, templates, keys that could be equal, names that stand twice.
 const WRONG_SHAPES: [&str; 12] = [
     "empty_names",
     "many_at_once",

@@ -135,7 +135,8 @@ fn pair() -> impl Strategy<Value = (RulesFile, RulesFile)> {
     })
 }
 
-/// A value for each placeholder that no literal and no other value has in it: keys are equal only where their templates are.
+/// A value for each placeholder that no literal and no other value has in it: keys are equal only
+/// where their templates are.
 fn telling_params(files: [&Rules; 2]) -> Params {
     let names: BTreeSet<&str> = files
         .iter()

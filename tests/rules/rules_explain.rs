@@ -1,4 +1,5 @@
-//! `Rules::explain`, `explain_for`, `deleters`, `save_needs` and `graph_of`: complete, and along steps that the file declares.
+//! `Rules::explain`, `explain_for`, `deleters`, `save_needs` and `graph_of`: complete, and along
+//! steps that the file declares.
 
 use crate::naive;
 use cachetx::{

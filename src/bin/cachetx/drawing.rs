@@ -1,33 +1,33 @@
-//! A rules graph as nodes and edges to draw.
+//! A rules graph as tiles and arrows to draw.
 
 use cachetx::{RulesGraph, TaskNode};
 use std::collections::HashMap;
 
-/// What is drawn: tasks, then controllers, then a node for `*` where a task lists it.
+/// What is drawn: tasks, then controllers, then a tile for `*` where a task lists it.
 pub(crate) struct Drawing {
-    pub(crate) nodes: Vec<Node>,
-    pub(crate) edges: Vec<Edge>,
+    pub(crate) tiles: Vec<Tile>,
+    pub(crate) arrows: Vec<Arrow>,
 }
 
-pub(crate) struct Node {
+pub(crate) struct Tile {
     pub(crate) label: String,
-    pub(crate) shape: Shape,
+    pub(crate) shape: TileShape,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Shape {
+pub(crate) enum TileShape {
     Task,
     Controller,
 }
 
-pub(crate) struct Edge {
+pub(crate) struct Arrow {
     pub(crate) from: usize,
     pub(crate) to: usize,
-    pub(crate) meaning: Meaning,
+    pub(crate) relation: Relation,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Meaning {
+pub(crate) enum Relation {
     /// From a task to one that it includes.
     Includes,
     /// From a task to a controller that it lists.
@@ -40,48 +40,49 @@ pub(crate) enum Meaning {
 
 impl Drawing {
     pub(crate) fn new(graph: &RulesGraph) -> Self {
-        let mut nodes: Vec<Node> = graph.tasks.iter().map(task).collect();
+        let mut tiles: Vec<Tile> = graph.tasks.iter().map(task).collect();
         let mut controllers: HashMap<&str, usize> = HashMap::new();
         for controller in &graph.controllers {
-            controllers.insert(&controller.name, nodes.len());
-            nodes.push(Node {
+            controllers.insert(&controller.name, tiles.len());
+            tiles.push(Tile {
                 label: controller.name.clone(),
-                shape: Shape::Controller,
+                shape: TileShape::Controller,
             });
         }
         if graph.tasks.iter().any(|task| task.every) {
-            nodes.push(Node {
+            tiles.push(Tile {
                 label: "* every controller".to_owned(),
-                shape: Shape::Controller,
+                shape: TileShape::Controller,
             });
         }
-        let edges = edges(graph, &controllers, nodes.len());
-        Self { nodes, edges }
+        let arrows = arrows(graph, &controllers, tiles.len());
+        Self { tiles, arrows }
     }
 }
 
-/// What a drawing in layers takes: a place for each node, and for each edge one in every layer that it crosses.
+/// What a drawing in layers takes: a place for each tile, and for each arrow one in every layer
+/// that it crosses.
 pub(crate) fn places(drawing: &Drawing) -> usize {
     let layers = layers(drawing);
-    let crossed = |edge: &Edge| layers[edge.to] - layers[edge.from];
-    drawing.nodes.len() + drawing.edges.iter().map(crossed).sum::<usize>()
+    let crossed = |arrow: &Arrow| layers[arrow.to] - layers[arrow.from];
+    drawing.tiles.len() + drawing.arrows.iter().map(crossed).sum::<usize>()
 }
 
-/// By node: how many steps the longest path to it has. Rules have no cycles.
+/// By tile: how many steps the longest path to it has. Rules have no cycles.
 fn layers(drawing: &Drawing) -> Vec<usize> {
-    let mut next: Vec<Vec<usize>> = vec![Vec::new(); drawing.nodes.len()];
-    let mut before = vec![0; drawing.nodes.len()];
-    for edge in &drawing.edges {
-        next[edge.from].push(edge.to);
-        before[edge.to] += 1;
+    let mut next: Vec<Vec<usize>> = vec![Vec::new(); drawing.tiles.len()];
+    let mut before = vec![0; drawing.tiles.len()];
+    for arrow in &drawing.arrows {
+        next[arrow.from].push(arrow.to);
+        before[arrow.to] += 1;
     }
-    let mut layers = vec![0; drawing.nodes.len()];
+    let mut layers = vec![0; drawing.tiles.len()];
     let mut ready: Vec<usize> = (0..before.len())
-        .filter(|node| before[*node] == 0)
+        .filter(|tile| before[*tile] == 0)
         .collect();
-    while let Some(node) = ready.pop() {
-        for further in &next[node] {
-            layers[*further] = layers[*further].max(layers[node] + 1);
+    while let Some(tile) = ready.pop() {
+        for further in &next[tile] {
+            layers[*further] = layers[*further].max(layers[tile] + 1);
             before[*further] -= 1;
             if before[*further] == 0 {
                 ready.push(*further);
@@ -91,43 +92,43 @@ fn layers(drawing: &Drawing) -> Vec<usize> {
     layers
 }
 
-fn task(task: &TaskNode) -> Node {
+fn task(task: &TaskNode) -> Tile {
     let label = if task.cascade {
         task.name.clone()
     } else {
         format!("{} (no cascade)", task.name)
     };
-    Node {
+    Tile {
         label,
-        shape: Shape::Task,
+        shape: TileShape::Task,
     }
 }
 
-fn edges(graph: &RulesGraph, controllers: &HashMap<&str, usize>, nodes: usize) -> Vec<Edge> {
+fn arrows(graph: &RulesGraph, controllers: &HashMap<&str, usize>, tiles: usize) -> Vec<Arrow> {
     let tasks = graph.tasks.iter().enumerate();
     let tasks: HashMap<&str, usize> = tasks.map(|(index, task)| (&*task.name, index)).collect();
-    let mut edges = Vec::new();
-    let mut add = |from: usize, names: &[String], to: &HashMap<&str, usize>, meaning| {
+    let mut arrows = Vec::new();
+    let mut add = |from: usize, names: &[String], to: &HashMap<&str, usize>, relation| {
         let to = names.iter().filter_map(|name| to.get(&**name).copied());
-        edges.extend(to.map(|to| Edge { from, to, meaning }));
+        arrows.extend(to.map(|to| Arrow { from, to, relation }));
     };
     for (from, task) in graph.tasks.iter().enumerate() {
-        add(from, &task.includes, &tasks, Meaning::Includes);
-        add(from, &task.invalidates, controllers, Meaning::Invalidates);
-        add(from, &task.except, controllers, Meaning::Excepts);
+        add(from, &task.includes, &tasks, Relation::Includes);
+        add(from, &task.invalidates, controllers, Relation::Invalidates);
+        add(from, &task.except, controllers, Relation::Excepts);
     }
     for controller in &graph.controllers {
         let from = controllers[&*controller.name];
-        add(from, &controller.dependents, controllers, Meaning::Derives);
+        add(from, &controller.dependents, controllers, Relation::Derives);
     }
     for (from, task) in graph.tasks.iter().enumerate() {
         if task.every {
-            edges.push(Edge {
+            arrows.push(Arrow {
                 from,
-                to: nodes - 1,
-                meaning: Meaning::Invalidates,
+                to: tiles - 1,
+                relation: Relation::Invalidates,
             });
         }
     }
-    edges
+    arrows
 }

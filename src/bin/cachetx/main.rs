@@ -23,9 +23,11 @@ mod shell;
 use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
 use std::process::ExitCode;
 
+const EXIT_CODES: &str = "Exit codes: 0 fine, 1 problems found, 2 wrong usage.";
+
 /// Save a JSON document and invalidate everything derived from it.
 #[derive(Parser)]
-#[command(name = "cachetx", version)]
+#[command(name = "cachetx", version, after_help = EXIT_CODES)]
 struct Cli {
     #[command(subcommand)]
     command: Command,

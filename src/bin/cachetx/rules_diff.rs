@@ -1,4 +1,5 @@
-//! `cachetx rules diff OLD NEW`: what the new file deletes, names or keeps otherwise than the old one.
+//! `cachetx rules diff OLD NEW`: what the new file deletes, names or keeps otherwise than the old
+//! one.
 
 use crate::{Exit, Format, output, rules_file};
 use cachetx::{DeletionChange, Rules, RulesDiff};

@@ -1,4 +1,5 @@
-//! `cachetx rules explain FILE`: why each key is deleted, or everything that deletes a controller's entry.
+//! `cachetx rules explain FILE`: why each key is deleted, or everything that deletes a controller's
+//! entry.
 
 use crate::{
     Exit, Format, output,
@@ -19,7 +20,8 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "CONTROLLER", group = "subject")]
     own: Option<String>,
     /// The other way round: every task and every save that deletes this controller's entry
-    #[arg(long, value_name = "CONTROLLER", group = "subject", conflicts_with_all = ["tasks", "own", "params"])]
+    #[arg(long, value_name = "CONTROLLER", group = "subject")]
+    #[arg(conflicts_with_all = ["tasks", "own", "params"])]
     entry: Option<String>,
     #[command(flatten)]
     params: GivenParams,
@@ -30,18 +32,22 @@ pub(crate) struct Arguments {
 
 pub(crate) fn run(arguments: &Arguments) -> std::io::Result<Exit> {
     let explained = match &arguments.entry {
-        Some(controller) => deleters(arguments, controller).map(Answer::Entry),
-        None => explain(arguments).map(Answer::Keys),
+        Some(controller) => deleters(arguments, controller).map(Explained::Entry),
+        None => explain(arguments).map(Explained::Keys),
     };
     match explained {
-        Ok(answer) => {
-            match (arguments.format, &answer) {
-                (Format::Json, Answer::Keys(explanation)) => output::write_serialized(explanation)?,
-                (Format::Json, Answer::Entry(deleters)) => output::write_serialized(deleters)?,
-                (Format::Text, Answer::Keys(explanation)) => {
+        Ok(explained) => {
+            match (arguments.format, &explained) {
+                (Format::Json, Explained::Keys(explanation)) => {
+                    output::write_serialized(explanation)?
+                }
+                (Format::Json, Explained::Entry(deleters)) => output::write_serialized(deleters)?,
+                (Format::Text, Explained::Keys(explanation)) => {
                     output::write(&keys_as_text(explanation))?
                 }
-                (Format::Text, Answer::Entry(deleters)) => output::write(&entry_as_text(deleters))?,
+                (Format::Text, Explained::Entry(deleters)) => {
+                    output::write(&entry_as_text(deleters))?
+                }
             }
             Ok(Exit::Fine)
         }
@@ -49,7 +55,7 @@ pub(crate) fn run(arguments: &Arguments) -> std::io::Result<Exit> {
     }
 }
 
-enum Answer {
+enum Explained {
     Keys(Explanation),
     Entry(Deleters),
 }

@@ -23,7 +23,8 @@ fn pair(text: &str) -> Result<(String, String), String> {
 }
 
 impl GivenParams {
-    /// The params in the order in which their names first occur; a name that is given again gets a list.
+    /// The params in the order in which their names first occur; a name that is given again gets a
+    /// list.
     pub(crate) fn params(&self) -> Params {
         let mut params = Params::new();
         for (name, _) in &self.params {
@@ -46,8 +47,8 @@ impl GivenParams {
     }
 }
 
-/// Reports why a command on `file` failed: a broken file is a finding; an unknown name, a missing param or a missing file is
-/// wrong usage.
+/// Reports why a command on `file` failed: a broken file is a finding; an unknown name, a missing
+/// param or a missing file is wrong usage.
 pub(crate) fn fail(file: &Path, error: &Error) -> Exit {
     if !error.is_rules() {
         output::complain(&error.to_string());

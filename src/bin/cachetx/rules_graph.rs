@@ -1,4 +1,5 @@
-//! `cachetx rules graph FILE`: tasks, the controllers they invalidate, and what depends on those, as a drawing.
+//! `cachetx rules graph FILE`: tasks, the controllers they invalidate, and what depends on those,
+//! as a drawing.
 
 use crate::{
     Exit,
@@ -8,7 +9,8 @@ use crate::{
 use cachetx::{Error, Rules, RulesGraph};
 use std::path::PathBuf;
 
-/// The biggest SVG. A layout of this size takes some seconds, and the time grows faster than the size; rules/nodb.json has 151.
+/// The biggest SVG. A layout of this size takes some seconds, and the time grows faster than the
+/// size; rules/nodb.json has 151.
 const MAX_PLACES: usize = 3_000;
 
 #[derive(clap::Args)]
