@@ -1,7 +1,8 @@
 //! Save a JSON document and invalidate everything derived from it: one durable file write, then one atomic step on Redis or
 //! Valkey that sets the document's cache entry, deletes every dependent and releases the lock.
 //!
-//! - [`Rules`] say which entries a task makes out of date; they compile into key lists ([`KeyList`]) for [`Params`].
+//! - [`Rules`] say which entries a task makes out of date; they compile into key lists ([`KeyList`]) for [`Params`],
+//!   and explain them ([`Explanation`], [`RulesDiff`], [`SaveNeeds`], [`RulesGraph`]).
 //! - [`Cache`] is rules and a server, reached by a URL ([`TlsOptions`], [`Credentials`]); it finds out at boot how operations can run ([`Engine`], [`EngineReport`], [`Acl`]) and counts what it does ([`Stats`]).
 //! - [`Store`] is a folder of documents and a cache. [`Document`] is a handle on one, [`Locked`] the right to save it,
 //!   [`Save`] what one save adds, [`Outcome`] what it came to; [`Transaction`] saves several as one. What the server did not take is kept in an outbox and
@@ -61,8 +62,10 @@ pub use model::{BoxError, Effect, Error, LockHolder, Problem, Result, limits};
 pub use protocol::{CacheOutcome, Durability, Guarantee, Outcome, Reach, Replayed, WhileAway};
 pub use raw::RawObject;
 pub use rules::{
-    Key, KeyIter, KeyList, NO_TASKS, ParamValue, Params, Rules, RulesBuilder, SlotCheck,
-    SlotFinding, Slots, UnknownTasks,
+    ControllerNode, Deleters, DeletionChange, DeletionReason, ExplainedEntry, ExplainedKey,
+    Explanation, FurtherParam, Key, KeyIter, KeyList, NO_TASKS, ParamValue, Params, Rules,
+    RulesBuilder, RulesDiff, RulesGraph, SaveNeeds, SlotCheck, SlotFinding, Slots, TaskNode,
+    TemplateChange, TtlChange, UnknownTasks,
 };
 
 pub use store::{

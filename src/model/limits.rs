@@ -27,6 +27,11 @@ pub(crate) const MAX_PROBLEMS: usize = 100;
 /// Steps that all comparisons of a rules file's templates may take. Real files take a few for each pair of alike templates;
 /// only one that is made to be hard gets here, after about a second.
 pub(crate) const MAX_COMPARE_STEPS: usize = 10_000_000;
+/// Placeholders of dependents' keys that are compared with their sources' keys for warnings. Past
+/// it, the rest of the file gets no such warnings: only a file made to be hard gets there.
+pub(crate) const MAX_FURTHER_STEPS: usize = 10_000_000;
+/// Such warnings that are made before all but [`MAX_PROBLEMS`] are dropped.
+pub(crate) const MAX_FURTHER_WARNINGS: usize = 10 * MAX_PROBLEMS;
 /// Keys in one `UNLINK` or `HDEL` of a script: Lua's `unpack` fails at 8,000 values, so the design's 1,000 leaves room.
 pub(crate) const UNLINK_CHUNK: usize = 1_000;
 /// Bytes of all keys that one expansion may give.

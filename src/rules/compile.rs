@@ -1,7 +1,8 @@
 //! Resolves the names of a draft and works out, once, what every task invalidates.
 
 use super::{
-    graph,
+    dependence::Dependence,
+    graph::{self, OwnRule},
     names::Names,
     overlap,
     parse::{self, Draft},
@@ -11,7 +12,7 @@ use super::{
 };
 use crate::model::{
     Problem,
-    limits::{MAX_CONTROLLERS, MAX_TASKS},
+    limits::{DEFAULT_ENTRY_TTL, MAX_CONTROLLERS, MAX_TASKS},
 };
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
@@ -29,6 +30,8 @@ pub(super) struct Compiled {
     pub(super) task_by_name: HashMap<Box<str>, usize>,
     /// For each controller, what is derived from it, over any number of steps; without itself.
     pub(super) dependents: Vec<Set>,
+    /// For each controller, what is declared to be derived from it, in the order of declaration.
+    pub(super) direct: Vec<Box<[usize]>>,
     pub(super) default_ttl: Option<Duration>,
     pub(super) warnings: Vec<Problem>,
 }
@@ -55,8 +58,18 @@ pub(super) struct Hole {
 
 pub(super) struct Task {
     pub(super) name: Box<str>,
+    /// What the rule says by itself, and by which steps.
+    pub(super) rule: OwnRule,
     /// All it invalidates: cascade, except and includes worked in.
     pub(super) invalidates: Set,
+}
+
+impl Compiled {
+    /// How long a controller's entries live: what it says itself, else the file's default, else 72 hours.
+    pub(super) fn ttl(&self, controller: usize) -> Duration {
+        let ttl = self.controllers[controller].ttl.or(self.default_ttl);
+        ttl.unwrap_or(DEFAULT_ENTRY_TTL)
+    }
 }
 
 /// Compiles a text; on failure everything that is wrong with it.
@@ -103,15 +116,15 @@ fn link(draft: &Draft<'_>, report: &mut Report<'_>) -> Option<Compiled> {
     let guards = overlap::check(draft, &templates, report);
     let controllers = Names::new(draft.controllers.iter().map(|c| &c.name), "controller");
     let tasks = Names::new(draft.tasks.iter().map(|t| &t.name), "task");
-    let dependents = dependents(draft, &controllers, report);
-    let invalidates = graph::tasks(draft, &controllers, &tasks, &dependents, report)?;
+    let dependence = Dependence::new(draft, &controllers, report);
+    let rules = graph::tasks(draft, &controllers, &tasks, &dependence.dependents, report)?;
     if report.has_problems() {
         return None;
     }
 
     let mut params = Interned::default();
     let mut holes = Interned::default();
-    let compiled = templates
+    let compiled: Vec<Controller> = templates
         .into_iter()
         .flatten()
         .zip(&draft.controllers)
@@ -140,6 +153,12 @@ fn link(draft: &Draft<'_>, report: &mut Report<'_>) -> Option<Compiled> {
             }
         })
         .collect();
+    dependence.warn_of_further_params(
+        |index| &draft.controllers[index].name.text,
+        |index| &params.items[index],
+        |index| &compiled[index].axes,
+        report,
+    );
     Some(Compiled {
         names: draft
             .controllers
@@ -153,14 +172,16 @@ fn link(draft: &Draft<'_>, report: &mut Report<'_>) -> Option<Compiled> {
         tasks: draft
             .tasks
             .iter()
-            .zip(invalidates)
-            .map(|(task, invalidates)| Task {
+            .zip(rules)
+            .map(|(task, (rule, invalidates))| Task {
                 name: Box::from(&*task.name.text),
+                rule,
                 invalidates,
             })
             .collect(),
         task_by_name: tasks.by_name(),
-        dependents,
+        dependents: dependence.dependents,
+        direct: dependence.direct,
         default_ttl: draft.default_ttl,
         warnings: Vec::new(),
     })
@@ -232,35 +253,4 @@ fn templates(draft: &Draft<'_>, report: &mut Report<'_>) -> Vec<Option<Template>
             }
         })
         .collect()
-}
-
-/// For each controller, all that is derived from it.
-fn dependents(draft: &Draft<'_>, controllers: &Names<'_>, report: &mut Report<'_>) -> Vec<Set> {
-    let count = draft.controllers.len();
-    let mut edges: Vec<Vec<graph::Edge>> = vec![Vec::new(); count];
-    for (derived, sources) in &draft.depends_on {
-        let derived = controllers.resolve(derived, "in `depends_on`", report);
-        for source in sources {
-            let source_index = controllers.resolve(source, "in `depends_on`", report);
-            if let (Some(derived), Some(source_index)) = (derived, source_index) {
-                edges[derived].push(graph::Edge {
-                    to: source_index,
-                    span: source.span.clone(),
-                });
-            }
-        }
-    }
-    let name = |index: usize| &*draft.controllers[index].name.text;
-    let order = graph::order(&edges, &name, "`depends_on`", report);
-    // The order has what something is derived from before it; so going backwards, everything derived from a
-    // controller is complete when the controller's turn comes.
-    let mut dependents = vec![Set::none(count); count];
-    for derived in order.into_iter().rev() {
-        let own = dependents[derived].clone();
-        for edge in &edges[derived] {
-            dependents[edge.to].insert(derived);
-            dependents[edge.to].add(&own);
-        }
-    }
-    dependents
 }

@@ -1,6 +1,12 @@
 //! Orders what depends on what, finds cycles, and closes the tasks' sets over both.
 
-use super::{json::Text, names::Names, parse::Draft, report::Report, set::Set};
+use super::{
+    json::Text,
+    names::Names,
+    parse::{Draft, Task},
+    report::Report,
+    set::Set,
+};
 use std::ops::Range;
 
 /// "This one needs `to`", and where the file says so.
@@ -82,61 +88,98 @@ fn arrows<'n>(nodes: impl Iterator<Item = usize>, name: &dyn Fn(usize) -> &'n st
     )
 }
 
-/// What each task invalidates, all worked in; `None` where anything is wrong.
+/// What one task's rule says by itself, without what it includes.
+pub(super) struct OwnRule {
+    /// Whether it lists `*`.
+    pub(super) every: bool,
+    /// The controllers it lists.
+    pub(super) listed: Set,
+    /// Whether it also invalidates their dependents.
+    pub(super) cascade: bool,
+    /// The controllers it excepts.
+    pub(super) except: Set,
+    /// Listed and, by cascade, their dependents, without what is excepted.
+    pub(super) own: Set,
+    /// The tasks it includes, as the file lists them.
+    pub(super) includes: Box<[usize]>,
+}
+
+/// What each task's rule says, and all that the task invalidates; `None` where anything is wrong.
 pub(super) fn tasks(
     draft: &Draft<'_>,
     controllers: &Names<'_>,
     names: &Names<'_>,
     dependents: &[Set],
     report: &mut Report<'_>,
-) -> Option<Vec<Set>> {
-    let mut invalidates: Vec<Set> = Vec::with_capacity(draft.tasks.len());
+) -> Option<Vec<(OwnRule, Set)>> {
+    let mut rules: Vec<(OwnRule, Set)> = Vec::with_capacity(draft.tasks.len());
     let mut edges: Vec<Vec<Edge>> = Vec::with_capacity(draft.tasks.len());
     for task in &draft.tasks {
         let place = format!("in the rule of `{}`", task.name.text);
-        let mut set = named(&task.invalidates, controllers, &place, report);
-        if task.cascade {
-            for index in set.clone().iter() {
-                set.add(&dependents[index]);
-            }
-        }
-        for name in &task.except {
-            let Some(index) = controllers.resolve(name, &place, report) else {
-                continue;
-            };
-            if !set.contains(index) {
-                report.warning(
-                    name.span.clone(),
-                    format!(
-                        "`{}` is excepted, but the rule does not invalidate it",
-                        name.text
-                    ),
-                    None,
-                );
-            }
-            set.remove(index);
-        }
-        invalidates.push(set);
-        edges.push(
-            task.includes
-                .iter()
-                .filter_map(|name| {
-                    let to = names.resolve(name, &place, report)?;
-                    let span = name.span.clone();
-                    Some(Edge { to, span })
-                })
-                .collect(),
-        );
+        let mut rule = own_rule(task, controllers, dependents, &place, report);
+        let included = task.includes.iter().filter_map(|name| {
+            let to = names.resolve(name, &place, report)?;
+            let span = name.span.clone();
+            Some(Edge { to, span })
+        });
+        let included: Vec<Edge> = included.collect();
+        rule.includes = included.iter().map(|edge| edge.to).collect();
+        let own = rule.own.clone();
+        rules.push((rule, own));
+        edges.push(included);
     }
     let name = |index: usize| &*draft.tasks[index].name.text;
     for task in order(&edges, &name, "`includes`", report) {
         for edge in &edges[task] {
             // `order` has what is included first, so its set is complete; in a cycle it is not, but that is refused.
-            let included = invalidates[edge.to].clone();
-            invalidates[task].add(&included);
+            let included = rules[edge.to].1.clone();
+            rules[task].1.add(&included);
         }
     }
-    (!report.has_problems()).then_some(invalidates)
+    (!report.has_problems()).then_some(rules)
+}
+
+/// A rule without its includes.
+fn own_rule(
+    task: &Task<'_>,
+    controllers: &Names<'_>,
+    dependents: &[Set],
+    place: &str,
+    report: &mut Report<'_>,
+) -> OwnRule {
+    let listed = named(&task.invalidates, controllers, place, report);
+    let mut own = listed.clone();
+    if task.cascade {
+        for index in listed.iter() {
+            own.add(&dependents[index]);
+        }
+    }
+    let mut except = Set::none(controllers.len());
+    for name in &task.except {
+        let Some(index) = controllers.resolve(name, place, report) else {
+            continue;
+        };
+        if !own.contains(index) {
+            report.warning(
+                name.span.clone(),
+                format!(
+                    "`{}` is excepted, but the rule does not invalidate it",
+                    name.text
+                ),
+                None,
+            );
+        }
+        own.remove(index);
+        except.insert(index);
+    }
+    OwnRule {
+        every: task.invalidates.iter().any(|name| name.text == "*"),
+        listed,
+        cascade: task.cascade,
+        except,
+        own,
+        includes: Box::default(),
+    }
 }
 
 /// The controllers that a rule lists.

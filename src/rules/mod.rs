@@ -2,17 +2,26 @@
 //!
 //! `json` gives values their places, `parse` their shape, `compile` resolves names (`graph` orders them, `template` reads the
 //! keys, `overlap` proves that no two can be equal), `expand` makes keys. `report` collects all problems of a file.
+//!
+//! `inspect` has what tools ask for: `explain` (why a key is deleted), `diff`, `needs` (params of saves), `outline` (the graph).
 
 mod compile;
+mod dependence;
+mod diff;
 mod expand;
+mod explain;
 mod graph;
+mod inspect;
 mod json;
 mod key_list;
 mod live;
 mod names;
+mod needs;
+mod outline;
 mod overlap;
 mod params;
 mod parse;
+mod paths;
 mod report;
 mod set;
 mod slots;
@@ -20,19 +29,19 @@ mod source;
 mod suggest;
 mod template;
 
+pub use diff::{DeletionChange, RulesDiff, TemplateChange, TtlChange};
+pub use explain::{Deleters, DeletionReason, ExplainedEntry, ExplainedKey, Explanation};
 pub use key_list::{Iter as KeyIter, Key, KeyList};
 pub(crate) use live::LiveRules;
+pub use needs::{FurtherParam, SaveNeeds};
+pub use outline::{ControllerNode, RulesGraph, TaskNode};
 pub(crate) use overlap::common_text;
 pub use params::{ParamValue, Params};
 pub use slots::{SlotCheck, SlotFinding, Slots};
 pub(crate) use slots::{hash_tag, slot};
 pub(crate) use template::Template;
 
-use crate::model::{
-    Error, Problem, Result,
-    error::Kind,
-    limits::{DEFAULT_ENTRY_TTL, MAX_TASKS},
-};
+use crate::model::{Error, Problem, Result, error::Kind, limits::MAX_TASKS};
 use compile::Compiled;
 use set::Union;
 use std::{fmt, path::Path, str::FromStr, sync::Arc, time::Duration};
@@ -238,6 +247,17 @@ impl Rules {
         union: &mut Union,
         tasks: impl IntoIterator<Item: AsRef<str>>,
     ) -> Result<()> {
+        self.each_task(tasks, |index| {
+            union.add(&self.compiled.tasks[index].invalidates);
+        })
+    }
+
+    /// Calls `each` with every task that is known, in the order given.
+    fn each_task(
+        &self,
+        tasks: impl IntoIterator<Item: AsRef<str>>,
+        mut each: impl FnMut(usize),
+    ) -> Result<()> {
         for (given, task) in tasks.into_iter().enumerate() {
             if given == MAX_TASKS {
                 return Err(Error::new(Kind::Params(format!(
@@ -245,7 +265,7 @@ impl Rules {
                 ))));
             }
             match (self.task(task.as_ref()), self.unknown_tasks) {
-                (Ok(index), _) => union.add(&self.compiled.tasks[index].invalidates),
+                (Ok(index), _) => each(index),
                 (Err(error), UnknownTasks::Refuse) => return Err(error),
                 (Err(_), UnknownTasks::Ignore) => {}
             }
@@ -318,9 +338,7 @@ impl Rules {
     /// # Errors
     /// The controller is unknown.
     pub fn ttl(&self, controller: &str) -> Result<Duration> {
-        let controller = &self.compiled.controllers[self.controller(controller)?];
-        let ttl = controller.ttl.or(self.compiled.default_ttl);
-        Ok(ttl.unwrap_or(DEFAULT_ENTRY_TTL))
+        Ok(self.compiled.ttl(self.controller(controller)?))
     }
 
     /// 64 bits in hex that differ where another file may delete other entries, or let them live longer: controllers, keys,
@@ -336,10 +354,9 @@ impl Rules {
         };
         add(&compiled.controllers.len().to_string());
         for (index, controller) in compiled.controllers.iter().enumerate() {
-            let ttl = controller.ttl.or(compiled.default_ttl);
             add(&compiled.names[index]);
             add(&controller.template.source);
-            add(&ttl.unwrap_or(DEFAULT_ENTRY_TTL).as_millis().to_string());
+            add(&compiled.ttl(index).as_millis().to_string());
             add(&list(&mut compiled.dependents[index].iter()));
         }
         for task in &compiled.tasks {

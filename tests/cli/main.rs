@@ -4,4 +4,7 @@
 mod cli_rules;
 mod command_line;
 mod demo;
+mod drawings;
 mod rules_diagnostics;
+mod rules_tools;
+mod schema;

@@ -255,3 +255,22 @@ proptest! {
         prop_assert_eq!(error.problems()[0].message == "not UTF-8", std::str::from_utf8(&bytes).is_err());
     }
 }
+
+/// Each of many controllers depends on the one before it and has a placeholder of its own.
+#[test]
+fn warnings_of_further_params_are_made_in_bounded_time() {
+    let count = 4_096;
+    let keys = (0..count).map(|n| format!(r#""c{n}": "c{n}:{{p{n}}}""#));
+    let chain = (1..count).map(|n| format!(r#""c{n}": ["c{}"]"#, n - 1));
+    let (keys, chain): (Vec<_>, Vec<_>) = (keys.collect(), chain.collect());
+    let text = format!(
+        r#"{{ "version": "1.1", "cache_keys": {{ {} }}, "depends_on": {{ {} }}, "rules": {{}} }}"#,
+        keys.join(", "),
+        chain.join(", ")
+    );
+    let begun = std::time::Instant::now();
+    let rules = Rules::from_json(&text).expect("it compiles");
+    assert!(begun.elapsed().as_secs() < 20, "{:?}", begun.elapsed());
+    // A hundred, and one that counts the others.
+    assert_eq!(rules.warnings().len(), 101);
+}

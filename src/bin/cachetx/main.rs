@@ -3,19 +3,31 @@
 mod acl;
 mod boot;
 mod demo;
+mod drawing;
+mod drawing_svg;
+mod drawing_text;
 mod engine;
 mod outbox;
 mod output;
 mod rules;
 mod rules_check;
+mod rules_diff;
 mod rules_expand;
+mod rules_explain;
+mod rules_file;
+mod rules_graph;
+mod rules_needs;
+mod rules_schema;
+mod shell;
 
-use clap::{Parser, Subcommand, ValueEnum};
+use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
 use std::process::ExitCode;
+
+const EXIT_CODES: &str = "Exit codes: 0 fine, 1 problems found, 2 wrong usage.";
 
 /// Save a JSON document and invalidate everything derived from it.
 #[derive(Parser)]
-#[command(name = "cachetx", version)]
+#[command(name = "cachetx", version, after_help = EXIT_CODES)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -25,11 +37,13 @@ struct Cli {
 enum Command {
     Acl(acl::Arguments),
     Boot(boot::Arguments),
+    Completions(shell::Completions),
     Demo(demo::Arguments),
+    Man(shell::Man),
     /// Show and replay what has not reached the server
     #[command(subcommand)]
     Outbox(outbox::Command),
-    /// Check and expand rules files
+    /// Check, expand, explain, compare and draw rules files
     #[command(subcommand)]
     Rules(rules::Command),
 }
@@ -63,7 +77,9 @@ fn main() -> ExitCode {
     let ran = match cli.command {
         Command::Acl(arguments) => acl::run(&arguments),
         Command::Boot(arguments) => boot::run(arguments),
+        Command::Completions(arguments) => shell::completions(&arguments, Cli::command()),
         Command::Demo(arguments) => demo::run(&arguments),
+        Command::Man(arguments) => shell::man(&arguments, Cli::command()),
         Command::Outbox(command) => outbox::run(&command),
         Command::Rules(command) => rules::run(command),
     };

@@ -1,8 +1,9 @@
 //! Writing: results to standard output, complaints to standard error, neither ever by a macro that panics on a closed pipe.
 
 use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
+use anstream::{AutoStream, ColorChoice, stream::RawStream};
 use cachetx::Problem;
-use std::io::{IsTerminal, Write};
+use std::io::Write;
 
 /// Writes a result. Where nobody reads the rest (`| head`), that is no fault, and the exit code stays what it is.
 pub(crate) fn write(text: &str) -> std::io::Result<()> {
@@ -16,6 +17,11 @@ pub(crate) fn write(text: &str) -> std::io::Result<()> {
 /// Writes a result as JSON.
 pub(crate) fn write_json(value: &serde_json::Value) -> std::io::Result<()> {
     write(&format!("{value:#}\n"))
+}
+
+/// Writes a result that serializes as JSON.
+pub(crate) fn write_serialized(value: &impl serde::Serialize) -> std::io::Result<()> {
+    write_json(&serde_json::to_value(value)?)
 }
 
 /// Writes one line to standard error. If that fails too, there is nobody left to tell.
@@ -35,12 +41,13 @@ pub(crate) enum Severity {
     Warning,
 }
 
-/// A finding with its line of the file, as rustc shows it; in colour if `to` is a terminal.
+/// A finding with its line of the file, as rustc shows it; in colour if `to` is a terminal, unless `NO_COLOR` or
+/// `CLICOLOR_FORCE` say otherwise.
 pub(crate) fn render(
     problem: &Problem,
     severity: Severity,
     source: Option<&str>,
-    to: &impl IsTerminal,
+    to: &impl RawStream,
 ) -> String {
     let level = match severity {
         Severity::Error => Level::ERROR,
@@ -65,9 +72,9 @@ pub(crate) fn render(
             Level::HELP.secondary_title(help.as_str()),
         ));
     }
-    let renderer = match to.is_terminal() {
-        true => Renderer::styled(),
-        false => Renderer::plain(),
+    let renderer = match AutoStream::choice(to) {
+        ColorChoice::Never => Renderer::plain(),
+        _ => Renderer::styled(),
     };
     format!("{}\n\n", renderer.render(&report))
 }

@@ -1,7 +1,7 @@
 //! `cachetx rules check FILE…`: everything that is wrong or doubtful, by file.
 
 use crate::{
-    Exit, Format,
+    Exit,
     output::{self, Severity, render},
 };
 use cachetx::{Error, Problem, Rules};
@@ -15,7 +15,18 @@ pub(crate) struct Arguments {
     files: Vec<PathBuf>,
     /// How to write the findings
     #[arg(long, value_enum, default_value_t)]
-    format: Format,
+    format: FindingsFormat,
+}
+
+#[derive(Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]
+enum FindingsFormat {
+    /// For people
+    #[default]
+    Text,
+    /// For programs
+    Json,
+    /// As annotations of GitHub Actions
+    Github,
 }
 
 /// What was found in one file.
@@ -35,8 +46,9 @@ pub(crate) fn run(arguments: &Arguments) -> std::io::Result<Exit> {
                     exit = exit.max(Exit::Problems);
                 }
                 match arguments.format {
-                    Format::Json => list.push(as_json(file, &found)),
-                    Format::Text => text.push_str(&as_text(file, &found)),
+                    FindingsFormat::Json => list.push(as_json(file, &found)),
+                    FindingsFormat::Text => text.push_str(&as_text(file, &found)),
+                    FindingsFormat::Github => text.push_str(&as_annotations(&found)),
                 }
             }
             // A file that cannot be read is a wrong argument; the others are still checked.
@@ -47,8 +59,8 @@ pub(crate) fn run(arguments: &Arguments) -> std::io::Result<Exit> {
         }
     }
     match arguments.format {
-        Format::Json => output::write_json(&Value::Array(list))?,
-        Format::Text => output::write(&text)?,
+        FindingsFormat::Json => output::write_json(&Value::Array(list))?,
+        FindingsFormat::Text | FindingsFormat::Github => output::write(&text)?,
     }
     Ok(exit)
 }
@@ -88,6 +100,36 @@ fn as_text(file: &Path, found: &Findings) -> String {
         count(found.warnings.len(), "warning")
     );
     text + &verdict
+}
+
+/// Workflow commands of GitHub Actions, a line for each finding.
+fn as_annotations(found: &Findings) -> String {
+    let line = |level: &str, problem: &Problem| {
+        let mut message = problem.message.clone();
+        if let Some(help) = &problem.help {
+            message += &format!("\nhelp: {help}");
+        }
+        let message = escaped(&message, &[]);
+        let file = escaped(&problem.file, &[':', ',']);
+        let (line, column) = (problem.line, problem.column);
+        format!("::{level} file={file},line={line},col={column}::{message}\n")
+    };
+    let problems = found.problems.iter().map(|it| line("error", it));
+    let warnings = found.warnings.iter().map(|it| line("warning", it));
+    problems.chain(warnings).collect()
+}
+
+/// The text with `%`, line ends and the characters of `more` percent-encoded.
+fn escaped(text: &str, more: &[char]) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for character in text.chars() {
+        if matches!(character, '%' | '\r' | '\n') || more.contains(&character) {
+            escaped += &format!("%{:02X}", u32::from(character));
+        } else {
+            escaped.push(character);
+        }
+    }
+    escaped
 }
 
 fn as_json(file: &Path, found: &Findings) -> Value {

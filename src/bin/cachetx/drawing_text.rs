@@ -1,0 +1,68 @@
+//! Graphs as text for other programs: Graphviz and Mermaid.
+
+use crate::drawing::{Drawing, Relation, TileShape};
+
+const DOT_HEAD: &str = r#"digraph rules {
+  rankdir=LR;
+  node [shape=box, style=filled, fontname="monospace"];
+"#;
+
+/// The graph in Graphviz's language.
+pub(crate) fn dot(drawing: &Drawing) -> String {
+    let mut text = DOT_HEAD.to_owned();
+    for (index, tile) in drawing.tiles.iter().enumerate() {
+        let label = tile.label.replace('\\', "\\\\").replace('"', "\\\"");
+        let fill = match tile.shape {
+            TileShape::Task => "#dbeafe",
+            TileShape::Controller => "#ecfccb",
+        };
+        text += &format!("  n{index} [label=\"{label}\", fillcolor=\"{fill}\"];\n");
+    }
+    for arrow in &drawing.arrows {
+        let style = match arrow.relation {
+            Relation::Includes => " [style=dashed, label=\"includes\"]",
+            Relation::Invalidates => "",
+            Relation::Excepts => " [style=dotted, color=red, label=\"except\"]",
+            Relation::Derives => " [color=darkgreen, penwidth=2]",
+        };
+        text += &format!("  n{} -> n{}{style};\n", arrow.from, arrow.to);
+    }
+    text + "}\n"
+}
+
+/// The graph in Mermaid's language.
+pub(crate) fn mermaid(drawing: &Drawing) -> String {
+    let mut text = "flowchart LR\n".to_owned();
+    for (index, tile) in drawing.tiles.iter().enumerate() {
+        let label = mermaid_label(&tile.label);
+        text += &match tile.shape {
+            TileShape::Task => format!("  n{index}([\"{label}\"])\n"),
+            TileShape::Controller => format!("  n{index}[\"{label}\"]\n"),
+        };
+    }
+    for arrow in &drawing.arrows {
+        let line = match arrow.relation {
+            Relation::Includes => "-. includes .->",
+            Relation::Invalidates => "-->",
+            Relation::Excepts => "-. except .-x",
+            Relation::Derives => "==>",
+        };
+        text += &format!("  n{} {line} n{}\n", arrow.from, arrow.to);
+    }
+    text
+}
+
+/// Everything but letters, digits and `_-. ` as the number of its character: Mermaid gives much
+/// else a relation.
+fn mermaid_label(label: &str) -> String {
+    let plain = |character: char| character.is_alphanumeric() || "_-. ".contains(character);
+    let mut text = String::new();
+    for character in label.chars() {
+        if plain(character) {
+            text.push(character);
+        } else {
+            text += &format!("#{};", u32::from(character));
+        }
+    }
+    text
+}
