@@ -1,9 +1,9 @@
 //! How the engine waits. Its logic is written once, as `async` functions that wait by a [`Net`] and by connections alone. A thread runs
 //! them by [`now`]: its waits block, so one poll is the whole run. A task of tokio awaits them.
 
+use crate::model::Result;
 #[cfg(feature = "tokio")]
-use crate::model::{Effect, error::Kind};
-use crate::model::{Error, Result};
+use crate::model::{Effect, Error, error::Kind};
 use std::{
     pin::pin,
     task::{Context, Poll, Waker},
