@@ -108,17 +108,15 @@ fn value(ends: &[char]) -> impl Strategy<Value = String> + use<> {
         |alphabet: &str| -> Vec<char> { alphabet.chars().filter(|c| !ends.contains(c)).collect() };
     let first = select(without("ABCXYZ_é"));
     let rest = select(without("ABCXYZabcxyz0123456789-_.~%;é漢🌧 "));
-    let length = prop_oneof![20 => 0..12_usize, 1 => Just(limits::MAX_PARAM_BYTES)];
-    (first, length)
-        .prop_flat_map(move |(first, length)| {
-            (Just(first), prop::collection::vec(rest.clone(), length))
-        })
-        .prop_map(|(first, rest)| {
-            let mut value = String::from(first);
-            value.extend(rest);
-            value.truncate(text::floor(&value, limits::MAX_PARAM_BYTES));
-            value
-        })
+    // Ranges of lengths, so that a value shrinks to fewer characters.
+    let short = prop::collection::vec(rest.clone(), 0..12);
+    let long = prop::collection::vec(rest, limits::MAX_PARAM_BYTES);
+    (first, prop_oneof![20 => short, 1 => long]).prop_map(|(first, rest)| {
+        let mut value = String::from(first);
+        value.extend(rest);
+        value.truncate(text::floor(&value, limits::MAX_PARAM_BYTES));
+        value
+    })
 }
 
 /// A value that some template refuses, whose placeholder is followed by one of `ends`; none at all for a missing param.
