@@ -1,5 +1,5 @@
 # Each target sets up all it needs on a machine with Rust and Python's pip.
-.PHONY: demo test lint bench bench-check soak servers python negative-controls
+.PHONY: demo test fuzz lint bench bench-check soak servers python negative-controls
 
 CARGO ?= cargo
 
@@ -28,6 +28,10 @@ bench-check: servers
 # The long runs: more histories and cases of everything that is random.
 soak: servers python
 	CACHETX_SOAK=1 CACHETX_HISTORIES=10000 CACHETX_CUTS=1000 CACHETX_OUTBOX_RECORDS=10000 CACHETX_OUTBOX_SAVES=200 CACHETX_DROPS=10000 PROPTEST_CASES=10000 sh scripts/test.sh --release
+
+# Fuzzes each target of fuzz/ for a minute (FUZZ_SECONDS=…) on the stable toolchain; needs a C++ compiler.
+fuzz:
+	@sh scripts/fuzz.sh
 
 # The servers that tests run, under target/servers; needs no root.
 servers:

@@ -13,6 +13,8 @@ mod binary;
 mod check;
 mod cluster;
 mod fileless;
+#[doc(hidden)]
+pub mod fuzz;
 #[cfg(feature = "strategies")]
 mod model;
 mod proxy;

@@ -1,4 +1,4 @@
-//! The test kit: checks of rules and the model check.
+//! The test kit: checks of rules, the model check, and the seeds of the fuzz targets.
 
 #[cfg(feature = "strategies")]
 mod histories;
@@ -6,3 +6,5 @@ mod histories;
 mod model;
 #[cfg(feature = "testing")]
 mod planted;
+#[cfg(feature = "testing")]
+mod seeds;
