@@ -19,6 +19,8 @@ pub mod fuzz;
 mod model;
 mod proxy;
 mod rules_file;
+#[cfg(feature = "strategies")]
+mod runner;
 mod sentinel;
 mod server;
 #[cfg(feature = "strategies")]

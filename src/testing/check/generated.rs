@@ -3,9 +3,9 @@
 use super::{RulesCheck, sample};
 use crate::{
     rules::{Params, Rules},
-    testing::strategies,
+    testing::{runner::runner, strategies},
 };
-use proptest::test_runner::{Config, TestCaseError, TestError, TestRunner};
+use proptest::test_runner::{TestCaseError, TestError};
 
 impl RulesCheck {
     /// A property of your own holds for generated params that the rules take, lists among them. Where it fails, the params are
@@ -34,8 +34,7 @@ impl RulesCheck {
         property: impl Fn(&Rules, &Params) -> Result<(), String>,
     ) -> Self {
         self.each(|rules| {
-            let mut runner = runner();
-            let run = runner.run(&strategies::params(rules), |params| {
+            let run = runner().run(&strategies::params(rules), |params| {
                 property(rules, &params).map_err(TestCaseError::fail)
             });
             match run {
@@ -47,12 +46,4 @@ impl RulesCheck {
             }
         })
     }
-}
-
-/// Keeps no file of failing cases: they are shown, and a test of the user's own can hold them.
-pub(in crate::testing) fn runner() -> TestRunner {
-    TestRunner::new(Config {
-        failure_persistence: None,
-        ..Config::default()
-    })
 }

@@ -17,8 +17,6 @@ mod keys;
 mod sample;
 
 #[cfg(feature = "strategies")]
-pub(super) use generated::runner;
-#[cfg(feature = "strategies")]
 pub(super) use sample::{letters, shown};
 
 use crate::{

@@ -1,6 +1,9 @@
 //! Random steps, and what they do to a cache on the in-memory server.
 
-use super::{Change, ModelCheck, Truth, Wanted};
+use super::{
+    plan::{Change, Plan},
+    truth::{Truth, Wanted},
+};
 use crate::{
     cache::Cache,
     model::{Entry, Error, Result, Stamp, error::Kind, token},
@@ -25,21 +28,20 @@ impl Step {
     }
 }
 
-/// Steps of what the check has: loads of every controller that is no document, and the changes.
-pub(super) fn steps(check: &ModelCheck) -> impl Strategy<Value = Vec<Step>> + use<> {
+/// Steps of what the plan has: loads of every controller that is no document, and the changes.
+pub(super) fn steps(plan: &Plan) -> impl Strategy<Value = Vec<Step>> + use<> {
     let is_document = |name: &&str| {
-        check
-            .changes
+        plan.changes
             .iter()
             .any(|c| c.is_document && c.name == *name)
     };
-    let derived: Vec<String> = check
+    let derived: Vec<String> = plan
         .rules
         .controllers()
         .filter(|name| !is_document(name))
         .map(str::to_owned)
         .collect();
-    let params = params(check).boxed();
+    let params = params(plan).boxed();
     let mut kinds = Vec::new();
     if !derived.is_empty() {
         let load = (select(derived), params.clone());
@@ -48,8 +50,8 @@ pub(super) fn steps(check: &ModelCheck) -> impl Strategy<Value = Vec<Step>> + us
                 .boxed(),
         );
     }
-    if !check.changes.is_empty() {
-        let change = (select(check.changes.clone()), params);
+    if !plan.changes.is_empty() {
+        let change = (select(plan.changes.clone()), params);
         kinds.push(
             change
                 .prop_map(|(change, params)| Step::Change { change, params })
@@ -58,13 +60,13 @@ pub(super) fn steps(check: &ModelCheck) -> impl Strategy<Value = Vec<Step>> + us
     }
     match kinds.is_empty() {
         true => Just(Vec::new()).boxed(),
-        false => prop::collection::vec(prop::strategy::Union::new(kinds), 1..=check.steps).boxed(),
+        false => prop::collection::vec(prop::strategy::Union::new(kinds), 1..=plan.steps).boxed(),
     }
 }
 
 /// One of two values for each param.
-fn params(check: &ModelCheck) -> impl Strategy<Value = Params> + use<> {
-    let values = values(check).into_iter();
+fn params(plan: &Plan) -> impl Strategy<Value = Params> + use<> {
+    let values = values(plan).into_iter();
     let each: Vec<_> = values
         .map(|(name, values)| (Just(name), select(values.to_vec())))
         .collect();
@@ -72,13 +74,13 @@ fn params(check: &ModelCheck) -> impl Strategy<Value = Params> + use<> {
 }
 
 /// The two values of each param: enough to tell one run from another.
-fn values(check: &ModelCheck) -> BTreeMap<String, [String; 2]> {
+fn values(plan: &Plan) -> BTreeMap<String, [String; 2]> {
     let two = |values: Vec<char>| [values[0].to_string(), values[1].to_string()];
-    let mut values: BTreeMap<String, [String; 2]> = letters(&check.rules)
+    let mut values: BTreeMap<String, [String; 2]> = letters(&plan.rules)
         .into_iter()
         .map(|(name, values)| (name.to_owned(), two(values)))
         .collect();
-    let names: BTreeSet<&String> = check.changes.iter().flat_map(|c| &c.params).collect();
+    let names: BTreeSet<&String> = plan.changes.iter().flat_map(|c| &c.params).collect();
     for name in names {
         values
             .entry(name.clone())
@@ -89,8 +91,8 @@ fn values(check: &ModelCheck) -> BTreeMap<String, [String; 2]> {
 
 /// The same steps with the two values of each param exchanged where the first step has the second one: a shrunk history may have
 /// either, since steps have to have the same.
-pub(super) fn renamed(check: &ModelCheck, steps: &[Step]) -> Vec<Step> {
-    let values = values(check);
+pub(super) fn renamed(plan: &Plan, steps: &[Step]) -> Vec<Step> {
+    let values = values(plan);
     let first = steps.first().map(Step::params).cloned().unwrap_or_default();
     let rename = |params: &Params| -> Params {
         let each = params.iter().map(|(name, value)| {
@@ -118,7 +120,7 @@ pub(super) fn renamed(check: &ModelCheck, steps: &[Step]) -> Vec<Step> {
 
 /// A history as it is played.
 pub(super) struct History<'c, L> {
-    check: &'c ModelCheck,
+    plan: &'c Plan,
     load: &'c L,
     cache: Cache,
     truth: Truth,
@@ -129,11 +131,11 @@ pub(super) struct History<'c, L> {
 }
 
 impl<'c, L: Fn(&Wanted<'_>, &Truth) -> Option<String>> History<'c, L> {
-    pub(super) fn new(check: &'c ModelCheck, load: &'c L) -> Result<Self> {
+    pub(super) fn new(plan: &'c Plan, load: &'c L) -> Result<Self> {
         Ok(Self {
-            check,
+            plan,
             load,
-            cache: Cache::builder(check.rules.clone()).in_memory().open()?,
+            cache: Cache::builder(plan.rules.clone()).in_memory().open()?,
             truth: Truth::default(),
             loaded: BTreeMap::new(),
             told: Vec::new(),
@@ -165,7 +167,7 @@ impl<'c, L: Fn(&Wanted<'_>, &Truth) -> Option<String>> History<'c, L> {
         let found = self
             .cache
             .get_or_load(controller, params, || Ok(value.into_bytes()))?;
-        let key = self.check.rules.key(controller, params)?;
+        let key = self.plan.rules.key(controller, params)?;
         let found = String::from_utf8_lossy(&found).into_owned();
         self.told
             .push(format!("load `{controller}`: `{key}` is `{found}`"));
@@ -187,8 +189,8 @@ impl<'c, L: Fn(&Wanted<'_>, &Truth) -> Option<String>> History<'c, L> {
             tasks => format!("`{}`", tasks.join("`, `")),
         };
         let keys = match change.is_document {
-            true => self.check.rules.expand_for(name, tasks, params)?,
-            false => self.check.rules.expand(tasks, params)?,
+            true => self.plan.rules.expand_for(name, tasks, params)?,
+            false => self.plan.rules.expand(tasks, params)?,
         };
         let (did, by) = match change.is_document {
             true => ("save", "with"),
@@ -207,7 +209,7 @@ impl<'c, L: Fn(&Wanted<'_>, &Truth) -> Option<String>> History<'c, L> {
 
     /// What a store's save does on the server, once the file is there.
     fn commit(&self, change: &Change, params: &Params, version: u64, keys: &KeyList) -> Result<()> {
-        let rules = &self.check.rules;
+        let rules = &self.plan.rules;
         let value = rules.key(&change.name, params)?;
         let first = change.params.first().and_then(|name| params.get(name));
         let first = first.and_then(|value| value.values().first());

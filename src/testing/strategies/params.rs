@@ -110,7 +110,8 @@ fn value(ends: &[char]) -> impl Strategy<Value = String> + use<> {
     let rest = select(without("ABCXYZabcxyz0123456789-_.~%;é漢🌧 "));
     // Ranges of lengths, so that a value shrinks to fewer characters.
     let short = prop::collection::vec(rest.clone(), 0..12);
-    let long = prop::collection::vec(rest, limits::MAX_PARAM_BYTES);
+    // One character over and over: as long, and quick to shrink.
+    let long = rest.prop_map(|character| vec![character; limits::MAX_PARAM_BYTES]);
     (first, prop_oneof![20 => short, 1 => long]).prop_map(|(first, rest)| {
         let mut value = String::from(first);
         value.extend(rest);
