@@ -108,13 +108,14 @@ fn value(ends: &[char]) -> impl Strategy<Value = String> + use<> {
         |alphabet: &str| -> Vec<char> { alphabet.chars().filter(|c| !ends.contains(c)).collect() };
     let first = select(without("ABCXYZ_é"));
     let rest = select(without("ABCXYZabcxyz0123456789-_.~%;é漢🌧 "));
-    // Ranges of lengths, so that a value shrinks to fewer characters.
-    let short = prop::collection::vec(rest.clone(), 0..12);
-    // One character over and over: as long, and quick to shrink.
-    let long = rest.prop_map(|character| vec![character; limits::MAX_PARAM_BYTES]);
-    (first, prop_oneof![20 => short, 1 => long]).prop_map(|(first, rest)| {
+    // One number for the length, so that a long value shrinks to a short one: one in 21 is as long as may be.
+    let length = (0..252_usize).prop_map(|n| match n / 20 {
+        length @ 0..12 => length,
+        _ => limits::MAX_PARAM_BYTES,
+    });
+    (first, prop::collection::vec(rest, 12), length).prop_map(|(first, rest, length)| {
         let mut value = String::from(first);
-        value.extend(rest);
+        value.extend(rest.iter().cycle().take(length));
         value.truncate(text::floor(&value, limits::MAX_PARAM_BYTES));
         value
     })
