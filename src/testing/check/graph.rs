@@ -2,7 +2,10 @@
 
 use super::{RulesCheck, quoted};
 use crate::{model::Result, rules::Rules};
-use std::collections::BTreeMap;
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, BTreeSet},
+};
 
 impl RulesCheck {
     /// Each controller is a document, or deleted by some task or by the save of some document: else its entries stay until
@@ -12,13 +15,14 @@ impl RulesCheck {
     pub fn every_controller_is_reachable(self) -> Self {
         let documents = self.documents.clone();
         self.named(|rules| {
+            let deleted = deleted(rules, documents.as_deref())?;
             let mut failures = Vec::new();
             for controller in rules.controllers() {
-                let reached = match &documents {
+                let is_source = match &documents {
                     Some(names) => names.iter().any(|name| name == controller),
                     None => !rules.dependents(controller)?.is_empty(),
                 };
-                if !reached && !is_deleted(rules, documents.as_deref(), controller)? {
+                if !is_source && !deleted.contains(controller) {
                     failures.push(unreachable_because(controller, documents.as_deref()));
                 }
             }
@@ -84,21 +88,18 @@ fn unreachable_because(controller: &str, documents: Option<&[String]>) -> String
     }
 }
 
-/// Whether some task, or the save of some other document, deletes it.
-fn is_deleted(rules: &Rules, documents: Option<&[String]>, controller: &str) -> Result<bool> {
+/// The controllers that some task, or the save of some document, deletes.
+fn deleted<'r>(rules: &'r Rules, documents: Option<&[String]>) -> Result<BTreeSet<&'r str>> {
+    let mut deleted = BTreeSet::new();
     for task in rules.tasks() {
-        if rules.invalidated_by(task)?.contains(&controller) {
-            return Ok(true);
+        deleted.extend(rules.invalidated_by(task)?);
+    }
+    for own in rules.controllers() {
+        if documents.is_none_or(|names| names.iter().any(|name| name == own)) {
+            deleted.extend(rules.dependents(own)?);
         }
     }
-    let may_be_saved =
-        |name: &str| documents.is_none_or(|names| names.iter().any(|document| document == name));
-    for own in rules.controllers().filter(|name| may_be_saved(name)) {
-        if rules.dependents(own)?.contains(&controller) {
-            return Ok(true);
-        }
-    }
-    Ok(false)
+    Ok(deleted)
 }
 
 /// A longest chain of controllers, each derived from the one before; a controller alone has no step.
@@ -117,24 +118,13 @@ fn longest_chain(rules: &Rules) -> Result<Vec<&str>> {
         let found = next.map_or((0, None), |next| (steps(&next) + 1, Some(*next)));
         behind.insert(name, found);
     }
+    // The first of the longest.
     let first = rules
         .controllers()
-        .rev_max_by_key(|name| behind.get(name).map_or(0, |(steps, _)| *steps));
+        .min_by_key(|name| Reverse(behind.get(name).map_or(0, |(steps, _)| *steps)));
     let chain = std::iter::successors(first, |name| behind.get(name)?.1);
     Ok(chain.collect())
 }
-
-/// The first of the largest; `Iterator::max_by_key` gives the last.
-trait RevMaxByKey: Iterator + Sized {
-    fn rev_max_by_key<K: Ord>(self, key: impl Fn(&Self::Item) -> K) -> Option<Self::Item> {
-        self.fold(None, |best: Option<Self::Item>, item| match best {
-            Some(best) if key(&best) >= key(&item) => Some(best),
-            _ => Some(item),
-        })
-    }
-}
-
-impl<I: Iterator> RevMaxByKey for I {}
 
 fn arrows(names: &[&str]) -> String {
     let names: Vec<String> = names.iter().map(|name| format!("`{name}`")).collect();
