@@ -14,6 +14,7 @@ test: servers python
 
 lint:
 	$(CARGO) fmt --check
+	$(CARGO) fmt --check --manifest-path fuzz/Cargo.toml
 	sh scripts/lint.sh
 
 # Measures all that docs/performance.md shows, and writes it and its plots. Four to eight minutes on two cores, once built, by what else runs.
