@@ -1,5 +1,5 @@
 # Each target sets up all it needs on a machine with Rust and Python's pip.
-.PHONY: demo test lint bench bench-check soak tasks servers python negative-controls
+.PHONY: demo test fuzz lint bench bench-check soak tasks servers python negative-controls
 
 CARGO ?= cargo
 
@@ -14,6 +14,7 @@ test: servers python
 
 lint:
 	$(CARGO) fmt --check
+	$(CARGO) fmt --check --manifest-path fuzz/Cargo.toml
 	sh scripts/lint.sh
 
 # Measures all that docs/performance.md shows, and writes it and its plots. Four to eight minutes on two cores, once built, by what else runs.
@@ -32,6 +33,10 @@ soak: servers python
 # The tests of saves, outages, transactions, loads, locks and topologies once more, by tasks of tokio. About 12 minutes on two cores.
 tasks: servers python
 	sh scripts/tasks.sh
+
+# Fuzzes each target of fuzz/ for a minute (FUZZ_SECONDS=…) on the stable toolchain; needs a C++ compiler.
+fuzz:
+	@sh scripts/fuzz.sh
 
 # The servers that tests run, under target/servers; needs no root.
 servers:

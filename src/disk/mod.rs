@@ -16,6 +16,8 @@ mod acl;
 mod attributes;
 mod file_system;
 mod folder;
+#[cfg(feature = "testing")]
+pub(crate) mod fuzz;
 mod identity;
 pub(crate) mod journal;
 mod obstacle;

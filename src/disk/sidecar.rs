@@ -36,7 +36,7 @@ fn numbers(magic: &str, content: &Sidecar) -> String {
     format!("{magic} {fence:020} {mtime_ns:020}")
 }
 
-fn sealed(body: String) -> String {
+pub(super) fn sealed(body: String) -> String {
     let digest = xxh3_64(body.as_bytes());
     format!("{body} {digest:016x}\n")
 }

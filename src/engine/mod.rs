@@ -15,6 +15,8 @@ mod facts;
 mod failure;
 mod foreign;
 mod function;
+#[cfg(feature = "testing")]
+pub(crate) mod fuzz;
 mod library;
 mod link;
 #[cfg(feature = "tokio")]

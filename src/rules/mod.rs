@@ -391,8 +391,28 @@ impl Rules {
         slots::check(&self.compiled)
     }
 
+    /// The controllers of these rules and of others that can have a key in common.
+    #[cfg(feature = "testing")]
+    pub(crate) fn shared_keys<'r>(&'r self, other: &'r Rules) -> Vec<Shared<'r>> {
+        let mut shared = Vec::new();
+        for (own, a) in self.controllers().zip(self.templates()) {
+            for (other, b) in other.controllers().zip(other.templates()) {
+                match overlap::common_key(a, b) {
+                    Ok(None) => {}
+                    Ok(key) => shared.push(Shared { own, other, key }),
+                    Err(overlap::OutOfSteps) => shared.push(Shared {
+                        own,
+                        other,
+                        key: None,
+                    }),
+                }
+            }
+        }
+        shared
+    }
+
     /// Every placeholder with each character that ends its value somewhere.
-    #[cfg(feature = "strategies")]
+    #[cfg(feature = "testing")]
     pub(crate) fn holes(&self) -> impl Iterator<Item = (&str, Option<char>)> {
         let holes = self.compiled.holes.iter();
         holes.map(|hole| (&*self.compiled.params[hole.param], hole.until))
@@ -417,6 +437,15 @@ impl Rules {
             None => Err(unknown("task", name, self.tasks())),
         }
     }
+}
+
+/// Two controllers, of two files, that can have a key in common.
+#[cfg(feature = "testing")]
+pub(crate) struct Shared<'r> {
+    pub(crate) own: &'r str,
+    pub(crate) other: &'r str,
+    /// The shortest one; `None` where the templates are too much alike to tell.
+    pub(crate) key: Option<String>,
 }
 
 fn unknown<'c>(what: &str, name: &str, candidates: impl Iterator<Item = &'c str>) -> Error {

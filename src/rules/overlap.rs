@@ -101,7 +101,16 @@ struct Fault {
     help: String,
 }
 
-struct OutOfSteps;
+pub(super) struct OutOfSteps;
+
+/// The shortest key that both templates can give; `None` where there is none.
+#[cfg(feature = "testing")]
+pub(super) fn common_key(a: &Template, b: &Template) -> Result<Option<String>, OutOfSteps> {
+    if surely_differ(a, b) {
+        return Ok(None);
+    }
+    Search::new().common_word(&atoms(a), &atoms(b))
+}
 
 /// A template that could be read.
 struct Known<'d> {

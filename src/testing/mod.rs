@@ -5,13 +5,22 @@
 //! - [`ServerBinary`]: the servers that this machine has (`make servers` fetches them).
 //! - [`MemoryServer`]: a server inside the process, which can be stopped and whose time can be advanced.
 //! - [`Proxy`]: stands between a client and a server; counts round trips on the wire, and loses replies on demand.
+//! - [`RulesCheck`]: checks for a user's own rules, a line each. `ModelCheck` (feature `strategies`): rules and loaders
+//!   against random histories.
 //! - [`RulesFile`]: a rules file as data; `strategies` (feature `strategies`): such files and params for property tests, valid ones and hostile ones.
 
 mod binary;
+mod check;
 mod cluster;
 mod fileless;
+#[doc(hidden)]
+pub mod fuzz;
+#[cfg(feature = "strategies")]
+mod model;
 mod proxy;
 mod rules_file;
+#[cfg(feature = "strategies")]
+mod runner;
 mod sentinel;
 mod server;
 #[cfg(feature = "strategies")]
@@ -23,9 +32,13 @@ mod wire;
 
 pub use crate::engine::MemoryServer;
 pub use binary::{Flavour, ServerBinary};
+pub use check::RulesCheck;
 pub use cluster::Cluster;
 #[doc(hidden)]
 pub use fileless::FilelessDocument;
+#[cfg(feature = "strategies")]
+#[cfg_attr(docsrs, doc(cfg(feature = "strategies")))]
+pub use model::{ModelCheck, Truth, Wanted};
 pub use proxy::{Proxy, Traffic, WireFault};
 pub use rules_file::{RulesController, RulesFile, RulesTask, RulesVersion};
 pub use sentinel::SentinelTrio;

@@ -61,7 +61,7 @@ enum Value {
 type Pairs = Vec<(String, Value)>;
 
 /// A record that may have to be replayed.
-pub(super) fn record(id: u64, work: &Work, intent: bool) -> String {
+pub(in crate::disk) fn record(id: u64, work: &Work, intent: bool) -> String {
     let body = match work {
         Work::Keys(what) if intent => Body::Intent(keys(id, what)),
         Work::Keys(what) => Body::Deferred(keys(id, what)),
@@ -74,7 +74,7 @@ pub(super) fn record(id: u64, work: &Work, intent: bool) -> String {
     line(&body)
 }
 
-pub(super) fn retired(id: u64) -> String {
+pub(in crate::disk) fn retired(id: u64) -> String {
     line(&Body::Retired { id })
 }
 
@@ -90,16 +90,16 @@ pub(in crate::disk) fn sealed(json: &str) -> String {
 
 /// What a file says.
 #[derive(Debug, Default)]
-pub(super) struct Content {
+pub(in crate::disk) struct Content {
     /// Records that were not retired, by their ids.
-    pub(super) pending: BTreeMap<u64, Work>,
+    pub(in crate::disk) pending: BTreeMap<u64, Work>,
     /// Damaged lines, and those of a version unknown here.
-    pub(super) damaged: Vec<Vec<u8>>,
+    pub(in crate::disk) damaged: Vec<Vec<u8>>,
     /// Bytes after the last line break: of a record that was never acknowledged.
-    pub(super) torn: usize,
+    pub(in crate::disk) torn: usize,
 }
 
-pub(super) fn parse(bytes: &[u8]) -> Content {
+pub(in crate::disk) fn parse(bytes: &[u8]) -> Content {
     let whole = bytes.iter().rposition(|b| *b == b'\n').map_or(0, |n| n + 1);
     let mut content = Content {
         torn: bytes.len() - whole,

@@ -27,6 +27,12 @@ use route::Route;
 use sentinel::Sentinel;
 use std::{ops::RangeInclusive, sync::Arc, time::Duration};
 
+/// Reads an answer to CLUSTER SLOTS.
+#[cfg(feature = "testing")]
+pub(super) fn read_slots(answer: &redis::Value) {
+    drop(slots::parse(answer, None));
+}
+
 /// Which server has a key.
 pub(super) enum Topology {
     Single(Arc<Node>),

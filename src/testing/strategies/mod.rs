@@ -1,7 +1,7 @@
-//! Strategies of [`proptest`]: rules files, params for them, and broken ones of both.
+//! Strategies of [`proptest`]: rules files, params, task lists, and broken ones of each; histories of saves and loads.
 //!
-//! The library's own properties are built on these. Rules of one's own can be tested with [`params`], programs that write or
-//! read rules files with [`rules`] and [`hostile_rules`].
+//! The library's own properties are built on these. Rules of one's own can be tested with [`params`], [`tasks()`] and
+//! [`histories`], programs that write or read rules files with [`rules`] and [`hostile_rules`].
 //!
 //! # Examples
 //!
@@ -21,11 +21,13 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod history;
 mod hostile;
 mod params;
 mod rules;
 mod template;
 
+pub use history::{HistoryStep, histories, hostile_tasks, tasks};
 pub use hostile::hostile_rules;
 pub use params::{hostile_params, near_params, params};
 pub use rules::rules;

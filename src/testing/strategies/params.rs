@@ -108,17 +108,17 @@ fn value(ends: &[char]) -> impl Strategy<Value = String> + use<> {
         |alphabet: &str| -> Vec<char> { alphabet.chars().filter(|c| !ends.contains(c)).collect() };
     let first = select(without("ABCXYZ_é"));
     let rest = select(without("ABCXYZabcxyz0123456789-_.~%;é漢🌧 "));
-    let length = prop_oneof![20 => 0..12_usize, 1 => Just(limits::MAX_PARAM_BYTES)];
-    (first, length)
-        .prop_flat_map(move |(first, length)| {
-            (Just(first), prop::collection::vec(rest.clone(), length))
-        })
-        .prop_map(|(first, rest)| {
-            let mut value = String::from(first);
-            value.extend(rest);
-            value.truncate(text::floor(&value, limits::MAX_PARAM_BYTES));
-            value
-        })
+    // One number for the length, so that a long value shrinks to a short one: one in 21 is as long as may be.
+    let length = (0..252_usize).prop_map(|n| match n / 20 {
+        length @ 0..12 => length,
+        _ => limits::MAX_PARAM_BYTES,
+    });
+    (first, prop::collection::vec(rest, 12), length).prop_map(|(first, rest, length)| {
+        let mut value = String::from(first);
+        value.extend(rest.iter().cycle().take(length));
+        value.truncate(text::floor(&value, limits::MAX_PARAM_BYTES));
+        value
+    })
 }
 
 /// A value that some template refuses, whose placeholder is followed by one of `ends`; none at all for a missing param.
