@@ -26,6 +26,11 @@ use std::sync::Arc;
 pub struct Cache(crate::Cache);
 
 impl Cache {
+    /// As [`crate::Cache::builder`]: [`CacheBuilder::open_async`] makes it whole.
+    pub fn builder(rules: Rules) -> CacheBuilder {
+        crate::Cache::builder(rules)
+    }
+
     /// As [`crate::Cache::rules`].
     #[must_use]
     pub fn rules(&self) -> Rules {

@@ -3,6 +3,35 @@
 //! A store and its documents are the ones that threads have: turn one into the other by `From`. Both have the same boots, breaker, outbox, snapshots
 //! and counters, and connections of their own. Requests of many tasks go by one connection of a server (but for a [`client`](crate::CacheBuilder) of the caller's own).
 //!
+//! # Examples
+//!
+//! ```
+//! use cachetx::{BoxError, Params, Rules, aio::{Cache, Document, Store}};
+//!
+//! # #[derive(serde::Serialize, serde::Deserialize)] struct Product { cents: u32, stock: u32 }
+//! #[tokio::main]
+//! async fn main() -> Result<(), BoxError> {
+//!     let cache = Cache::builder(Rules::from_path("rules/shop.json")?).in_memory().open_async().await?;
+//!     let folder = tempfile::tempdir()?;
+//!     let store = Store::builder(cache).root(folder.path()).run_param("shop_id")
+//!         .layout_of("product", "{shop_id}/product-{sku}.json").open_async().await?;
+//!     let product = |sku| store.document_with("main-street", "product", Params::new().with("sku", sku));
+//!     let (tea, gin): (Document<Product>, Document<Product>) = (product("tea")?, product("gin")?);
+//!     for document in [&tea, &gin] {
+//!         document.create(&Product { cents: 400, stock: 10 }).await?;
+//!     }
+//!     tea.update(["reprice"], |tea| { tea.cents = 500; Ok(()) }).await?;
+//!
+//!     let mut both = store.transaction((&tea, &gin)).await?; // all or none of them
+//!     let (t, g) = &mut *both;
+//!     t.stock -= 1;
+//!     g.stock -= 1;
+//!     both.commit(["sell"]).await?;
+//!     store.cache().close().await?;
+//!     Ok(())
+//! }
+//! ```
+//!
 //! # When a future is dropped
 //!
 //! Whatever may leave something behind goes on in a task of its own, and its caller only waits for it. So a save whose future is dropped,

@@ -60,6 +60,11 @@ impl Store {
 }
 
 impl Store {
+    /// As [`crate::Store::builder`]: [`StoreBuilder::open_async`] makes it whole.
+    pub fn builder(cache: impl Into<crate::Cache>) -> StoreBuilder {
+        crate::Store::builder(cache)
+    }
+
     /// The cache behind it.
     #[must_use]
     pub fn cache(&self) -> Cache {

@@ -260,11 +260,12 @@ impl Cache {
             .transpose()
     }
 
-    /// [`get_or_load`](Self::get_or_load) of a value that is JSON.
+    /// [`get_or_load`](Self::get_or_load) of a value that is JSON. An entry that is not JSON or not a `T`, since another version of the program has made it,
+    /// is deleted and loaded anew; that is logged as a warning.
     ///
     /// # Errors
     ///
-    /// As there; a value on the server that is not JSON or not a `T`; a loaded one that JSON cannot hold (`NaN`).
+    /// As there, and a loaded value that JSON cannot hold (`NaN`).
     ///
     /// # Examples
     ///
@@ -297,22 +298,48 @@ impl Cache {
     where
         F: Future<Output = Result<T, BoxError>>,
     {
+        let mut load = Some(load);
+        let (loaded, bytes) = self.load_json(net, controller, params, &mut load).await?;
+        let why = match loaded.map_or_else(|| json::parse(controller, &bytes), Ok) {
+            Ok(value) => return Ok(value),
+            Err(why) => why,
+        };
+        // Another version of the program may have made it.
+        log::warn!("an entry that cannot be read is deleted and loaded anew: {why}");
+        let asked = Invalidate {
+            entries: vec![self.target(controller, params)?.entry],
+            raises: Vec::new(),
+            token: String::new(),
+            release: None,
+        };
+        if self.ask_by(net, asked).await.is_err() {
+            return Err(why);
+        }
+        let (loaded, bytes) = self.load_json(net, controller, params, &mut load).await?;
+        loaded.map_or_else(|| json::parse(controller, &bytes), Ok)
+    }
+
+    /// What the loader gave, where it was called, and the entry's bytes.
+    async fn load_json<T: Serialize, F: Future<Output = Result<T, BoxError>>>(
+        &self,
+        net: Net,
+        controller: &str,
+        params: &Params,
+        load: &mut Option<impl FnOnce() -> F>,
+    ) -> Result<(Option<T>, Arc<[u8]>)> {
         let mut loaded = None;
         let kept = &mut loaded;
         let load = || {
-            let loading = load();
+            let loading = load.take().map(|load| load());
             async move {
-                let value = loading.await?;
+                let value = loading.ok_or("it was loaded before")?.await?;
                 let bytes = json::to_bytes(controller, &value, JsonStyle::Compact, None)?;
                 *kept = Some(value);
                 Ok(bytes)
             }
         };
         let bytes = self.get_or_load_by(net, controller, params, load).await?;
-        match loaded {
-            Some(value) => Ok(value),
-            None => json::parse(controller, &bytes),
-        }
+        Ok((loaded, bytes))
     }
 
     /// [`put`](Self::put) of a value as JSON.

@@ -98,7 +98,7 @@ impl StoreBuilder {
 
     /// Where the documents of one controller live, in place of [`layout`](Self::layout): the run param's folder, and a file name with every
     /// further placeholder of its key. Layouts of two controllers that could give the same file are refused when the store is opened. No default; it may
-    /// be called for each controller.
+    /// be called once for each controller.
     ///
     /// # Examples
     ///

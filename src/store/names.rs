@@ -96,8 +96,12 @@ impl Layout {
         }
         let mut files = BTreeMap::new();
         for (controller, layout) in layouts {
-            rules.ttl(&controller)?;
-            files.insert(controller, file_of(&layout, &run_param)?);
+            let file = file_of(&layout, &run_param)?;
+            if files.insert(controller.clone(), file).is_some() {
+                return refuse(format!(
+                    "StoreBuilder::layout_of is called twice for `{controller}`"
+                ));
+            }
         }
         let layout = Self {
             folder: parse("layout's folder", &format!("{{{run_param}}}"))?,
@@ -106,6 +110,9 @@ impl Layout {
             files,
             lock,
         };
+        for controller in layout.files.keys() {
+            layout.fits_file(controller, &rules.placeholders(controller)?)?;
+        }
         layout.check_files(rules)?;
         Ok(layout)
     }
@@ -244,13 +251,13 @@ impl Names {
     ) -> Result<Self> {
         layout.check_run(run)?;
         let params = params.with(layout.run_param.clone(), run);
-        let key = rules.key(controller, &params)?;
         let placeholders = rules.placeholders(controller)?;
+        layout.fits_file(controller, &placeholders)?;
+        layout.fits_lock(controller, &placeholders)?;
+        let key = rules.key(controller, &params)?;
         let first = placeholders.first().and_then(|name| params.get(name));
         let first_param = first.and_then(|value| value.values().first());
 
-        layout.fits_file(controller, &placeholders)?;
-        layout.fits_lock(controller, &placeholders)?;
         let named = params.clone().with(CONTROLLER, controller);
         let file = layout.file(controller).fill(&named)?;
         component("the file name", &file)?;

@@ -1,7 +1,7 @@
 //! Values that are loaded on a miss: one loader at a time, its lease given back or kept, and nothing foreign taken for
 //! current.
 
-use crate::support::{self, RUN, key, until};
+use crate::support::{self, RUN, World, key, until};
 use cachetx::{
     Cache, Effect, OnBusy, Params, PutOutcome,
     testing::{MemoryServer, Server, ServerBinary},
@@ -307,4 +307,22 @@ fn what_cannot_be_a_key_or_an_option_is_refused_before_the_loader_is_called() {
         assert!(builder.clone().open().expect_err("no life").is_config());
         assert!(builder.open_lazy().expect_err("no life").is_config());
     }
+}
+
+/// As another version of the program has made it.
+#[test]
+fn an_entry_of_another_type_is_loaded_anew() {
+    let world = World::start();
+    let cache = world.cache();
+    let run = Params::new().with("run_id", RUN);
+    for stored in ["\"a text\"", "no JSON"] {
+        cache.put("ash", &run, stored.as_bytes()).expect("put");
+        let loaded = cache.get_or_load_json("ash", &run, || Ok(1_u32));
+        assert_eq!(loaded.expect("loaded"), 1, "{stored}");
+        let kept = cache.get_or_load_json("ash", &run, || Ok(2_u32));
+        assert_eq!(kept.expect("there"), 1);
+    }
+    // Nobody can tell what it is without a server.
+    cache.put("ash", &run, b"no JSON".as_slice()).expect("put");
+    assert!(cache.get_json::<u32>("ash", &run).is_err());
 }

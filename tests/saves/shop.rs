@@ -236,6 +236,15 @@ fn layouts_that_could_share_a_file_are_refused() {
             "the run param alone",
         ),
         (&[("product", "{shop_id}/p-{sku.json")], "not closed"),
+        (&[("product", "{shop_id}/product.json")], "share one file"),
+        (
+            &[("product", "{shop_id}/p-{sku}-{size}.json")],
+            "share one entry",
+        ),
+        (
+            &[("shop", "{shop_id}/a.json"), ("shop", "{shop_id}/b.json")],
+            "twice",
+        ),
     ] {
         let error = open(layouts).expect_err(why);
         assert!(error.to_string().contains(why), "{error}");
@@ -250,20 +259,6 @@ fn layouts_that_could_share_a_file_are_refused() {
         .open();
     let error = shared.map(drop).expect_err("one file");
     assert!(error.to_string().contains("`x.json`"), "{error}");
-    // A file for several keys, or a key for several files: told when the document is named.
-    for layout in ["{shop_id}/product.json", "{shop_id}/p-{sku}-{size}.json"] {
-        let store = Store::builder(&cache)
-            .root(world.root.path())
-            .run_param("shop_id")
-            .layout("{shop_id}/{controller}.json")
-            .layout_of("product", layout)
-            .open()
-            .expect("a store");
-        let params = Params::from([("sku", "tea"), ("size", "1")]);
-        let refused = store.document_with::<Value>(SHOP, "product", params);
-        let error = refused.expect_err("shared");
-        assert!(error.is_config(), "{error}");
-    }
 }
 
 #[test]
@@ -277,7 +272,6 @@ fn a_document_has_one_lock_and_a_run_has_entries_of_its_own() {
         let store = store
             .run_param("shop_id")
             .layout("{shop_id}/{controller}.json")
-            .layout_of("product", "{shop_id}/product-{sku}.json")
             .layout_of("order", "{shop_id}/order-{number}.json")
             .lock_key(lock_key);
         store.open().expect("a store")

@@ -61,7 +61,7 @@ impl Way {
             Some((plain, rest)) => format!("{plain}{rest}"),
             None => url.to_owned(),
         };
-        let not_one = |_| "is not one".to_owned();
+        let not_one = |_| "is not one: write redis://host:port/".to_owned();
         let info = plain.as_str().into_connection_info().map_err(not_one)?;
         let settings = info.redis_settings();
         let target = Target::of(info.addr()).ok_or("is not one")?;
