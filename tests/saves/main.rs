@@ -10,6 +10,8 @@ mod kill;
 mod no_lost_save;
 mod races;
 mod reload;
+#[cfg(feature = "watch")]
+mod rules_watch;
 mod save;
 mod servers_table;
 mod shop;

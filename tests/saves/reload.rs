@@ -1,11 +1,10 @@
 //! Rules that are replaced while they are in use.
 
-use crate::support::{self, RUN, until};
+use crate::support::{self, RUN};
 use cachetx::{BoxError, Cache, Document, NO_TASKS, Outcome, Params, Rules, Store};
 use serde_json::{Value, json};
-use std::{fs, path::Path};
 
-fn rules(tasks: &str) -> String {
+pub fn rules(tasks: &str) -> String {
     format!(
         r#"{{ "version": "1.1",
             "cache_keys": {{ "climate": "{{{{{{run_id}}}}}}:climate", "wepp": "{{{{{{run_id}}}}}}:wepp", "ash": "{{{{{{run_id}}}}}}:ash" }},
@@ -13,17 +12,17 @@ fn rules(tasks: &str) -> String {
     )
 }
 
-const BUILD: &str = r#""build": { "invalidates_cache": ["wepp"] }"#;
-const BUILD_MORE: &str = r#""build": { "invalidates_cache": ["wepp", "ash"] }"#;
+pub const BUILD: &str = r#""build": { "invalidates_cache": ["wepp"] }"#;
+pub const BUILD_MORE: &str = r#""build": { "invalidates_cache": ["wepp", "ash"] }"#;
 
-struct Scene {
-    cache: Cache,
+pub struct Scene {
+    pub cache: Cache,
     climate: Document<Value>,
     _root: tempfile::TempDir,
 }
 
 impl Scene {
-    fn new(rules: &str) -> Result<Self, BoxError> {
+    pub fn new(rules: &str) -> Result<Self, BoxError> {
         support::warnings::listen();
         let root = tempfile::tempdir()?;
         let cache = Cache::builder(rules.parse()?).in_memory().open()?;
@@ -38,7 +37,7 @@ impl Scene {
     }
 
     /// How many entries a save of the task deletes, of two that are there.
-    fn deleted(&self) -> Result<u64, BoxError> {
+    pub fn deleted(&self) -> Result<u64, BoxError> {
         let run = Params::new().with("run_id", RUN);
         for controller in ["wepp", "ash"] {
             self.cache.get_or_load_json(controller, &run, || Ok(1))?;
@@ -96,55 +95,6 @@ fn keys_of_documents_in_use_stay() -> Result<(), BoxError> {
     assert_eq!(scene.deleted()?, 1);
     let stats = scene.cache.stats();
     assert_eq!((stats.rules_replaced, stats.rules_refused), (0, 3));
-    Ok(())
-}
-
-#[cfg(feature = "watch")]
-/// As an editor does: another file, renamed.
-fn save(path: &Path, text: &str) {
-    let other = path.with_extension("tmp");
-    fs::write(&other, text).expect("written");
-    fs::rename(other, path).expect("renamed");
-}
-
-#[cfg(feature = "watch")]
-#[test]
-fn a_file_that_changes_is_followed_and_a_broken_one_is_not() -> Result<(), BoxError> {
-    let folder = tempfile::tempdir()?;
-    let path = folder.path().join("rules.json");
-    fs::write(&path, rules(BUILD))?;
-    let scene = Scene::new(&rules(""))?;
-    let has = |task: &str| scene.cache.rules().has_task(task);
-    let watch = scene.cache.watch_rules(&path)?;
-    assert!(has("build"), "what it says already");
-
-    save(&path, &rules(BUILD_MORE));
-    until("the new rules are in force", || {
-        scene.deleted().is_ok_and(|deleted| deleted == 2)
-    });
-    // In place, and what is broken in the middle.
-    let broken = &rules(BUILD)[..40];
-    fs::write(&path, broken)?;
-    until("the broken file is counted", || {
-        scene.cache.stats().rules_refused == 1
-    });
-    assert!(has("build"));
-    fs::remove_file(&path)?;
-    fs::write(&path, rules(r#""other": { "invalidates_cache": ["ash"] }"#))?;
-    until("the mended file is in force", || has("other"));
-    assert_eq!(scene.cache.stats().rules_refused, 1);
-
-    drop(watch);
-    save(&path, &rules(BUILD));
-    assert!(
-        scene
-            .cache
-            .watch_rules(folder.path().join("none.json"))
-            .is_err()
-    );
-    assert!(!has("build"), "nobody follows it");
-    let _again = scene.cache.watch_rules(&path)?;
-    assert!(has("build"));
     Ok(())
 }
 
