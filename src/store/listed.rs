@@ -9,7 +9,7 @@ use std::fmt;
 pub struct ListedDocument {
     /// Its controller.
     pub controller: String,
-    /// What its key has beside the run, for [`Store::document_with`].
+    /// What its key has beside the run, for [`Store::document_with`](crate::Store::document_with).
     pub params: Params,
 }
 
