@@ -79,6 +79,15 @@ impl Layout {
             layouts,
             lock_key,
         } = options;
+        let is_in_keys = |controller| {
+            let key = rules.placeholders(controller);
+            key.is_ok_and(|key| key.contains(&&*run_param))
+        };
+        if rules.controllers().len() > 0 && !rules.controllers().any(is_in_keys) {
+            return refuse(format!(
+                "no key of the rules has {{{run_param}}}: give StoreBuilder::run_param the placeholder that a run id fills"
+            ));
+        }
         let layout = layout.unwrap_or_else(|| format!("{{{run_param}}}/{{controller}}.nodb"));
         let file = file_of(&layout, &run_param)?;
         if !has(&file, CONTROLLER) {
