@@ -170,7 +170,7 @@ impl Layout {
         key.is_ok_and(|key| self.fits_file(controller, &key).is_ok())
     }
 
-    /// Whether a file name has what the key has.
+    /// Whether the file name has the placeholders of the key, and no others.
     fn fits_file(&self, controller: &str, key: &[&str]) -> Result<()> {
         let (file, run) = (self.file(controller), &self.run_param);
         if !key.contains(&&**run) {
@@ -197,7 +197,7 @@ impl Layout {
         Ok(())
     }
 
-    /// Whether a lock key has.
+    /// Whether the lock key has the placeholders of the key, and no others.
     fn fits_lock(&self, controller: &str, key: &[&str]) -> Result<()> {
         let Some(lock) = &self.lock else {
             return Ok(());
@@ -215,7 +215,7 @@ impl Layout {
         Ok(())
     }
 
-    /// A placeholder of the template's that no document of that key has.
+    /// A placeholder of the template that a document of that key has no value for.
     fn alien<'t>(&self, template: &'t Template, key: &[&str]) -> Option<&'t str> {
         let known =
             |name: &&str| *name == self.run_param || *name == CONTROLLER || key.contains(name);

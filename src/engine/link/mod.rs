@@ -66,7 +66,7 @@ pub(super) enum Link {
     Thread(Connection),
     #[cfg(feature = "tokio")]
     Task(TaskLink),
-    /// A task's, whose exchanges block, so that threads of its runtime's make them, so many at a time. `None` while one is under way.
+    /// A task's connection that blocks: threads of the runtime make its exchanges, a bounded number at a time. `None` while one is under way.
     #[cfg(all(feature = "tokio", feature = "redis-1"))]
     Aside(Option<Connection>, Arc<Semaphore>),
 }
