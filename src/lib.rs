@@ -3,7 +3,7 @@
 //!
 //! - [`Rules`] say which entries a task makes out of date; they compile into key lists ([`KeyList`]) for [`Params`],
 //!   and explain them ([`Explanation`], [`RulesDiff`], [`SaveNeeds`], [`RulesGraph`]).
-//! - [`Cache`] is rules and a server, reached by a URL ([`TlsOptions`], [`Credentials`]); it finds out at boot how operations can run ([`Engine`], [`EngineReport`], [`Acl`]) and counts what it does ([`Stats`]).
+//! - [`Cache`] is rules and a server, reached by a URL ([`TlsOptions`], [`Credentials`]); it finds out at boot how operations can run ([`Engine`], [`EngineReport`], [`Acl`], [`FunctionLibrary`]) and counts what it does ([`Stats`]).
 //! - [`Store`] is a folder of documents and a cache. [`Document`] is a handle on one, [`Locked`] the right to save it,
 //!   [`Save`] what one save adds, [`Outcome`] what it came to; [`Transaction`] saves several as one. What the server did not take is kept in an outbox and
 //!   replayed ([`Replayed`]).
@@ -56,7 +56,9 @@ pub use cache::{
     Cache, CacheBuilder, CrossSlot, OnBusy, OutboxFile, OutboxRecord, PutOutcome, Stats,
 };
 pub use disk::FileSystem;
-pub use engine::{Acl, BreakerState, Credentials, Engine, EngineReport, TlsOptions};
+pub use engine::{
+    Acl, BreakerState, Credentials, Engine, EngineReport, FunctionLibrary, TlsOptions,
+};
 pub use json::Style as JsonStyle;
 pub use model::{BoxError, Effect, Error, LockHolder, Problem, Result, limits};
 pub use protocol::{CacheOutcome, Durability, Guarantee, Outcome, Reach, Replayed, WhileAway};

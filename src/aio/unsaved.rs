@@ -43,7 +43,7 @@ impl<G> Unsaved<G> {
 
 impl<G> fmt::Debug for Unsaved<G> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Unsaved").field(self.error()).finish()
+        fmt::Debug::fmt(self.error(), f)
     }
 }
 

@@ -5,7 +5,7 @@ use super::{
     facts::RulesFacts,
     failure::Failure,
     function,
-    library::Library,
+    library::FunctionLibrary,
     lua::Program as _,
     mode::Mode,
     refusal::Meaning,
@@ -59,7 +59,7 @@ pub(super) async fn boot(
     session.enter_locks().await?;
     session.leave_locks().await?;
     let scripts = assembled(session, assemble, Dialect::Flagged);
-    let library = Library::of(&scripts);
+    let library = FunctionLibrary::of(&scripts);
     let mut replies = session
         .exchange(|packed| {
             survey::pack(packed);
@@ -108,7 +108,7 @@ fn pack_scripts(scripts: &Scripts, packed: &mut Packed) {
 }
 
 /// Loads the library, and tries FCALL last: a server that has it says that there is no function of no name.
-fn pack_library(library: &Library, packed: &mut Packed) {
+fn pack_library(library: &FunctionLibrary, packed: &mut Packed) {
     library.pack_load(packed);
     packed.request(&[b"FCALL", b"", b"0"]);
 }
@@ -191,7 +191,11 @@ async fn eval_is_denied(session: &mut Session<'_>) -> Result<bool, Failure> {
     Ok(is_denied(&reply))
 }
 
-fn take_functions(library: Library, tried: &[Value], survey: &Survey) -> Result<Choice, Failure> {
+fn take_functions(
+    library: FunctionLibrary,
+    tried: &[Value],
+    survey: &Survey,
+) -> Result<Choice, Failure> {
     let answer = tried.first().unwrap_or(&Value::Nil);
     if is_unknown_command(answer) {
         return Err(Failure::Refused(no_functions(survey)));
@@ -211,7 +215,7 @@ fn take_functions(library: Library, tried: &[Value], survey: &Survey) -> Result<
         _ => None,
     };
     if let Some(why) = refused {
-        let warning = format!("FUNCTION LOAD {why} the library {}", library.name);
+        let warning = format!("FUNCTION LOAD {why} the library {}", library.name());
         return Ok(Choice {
             mode: Mode::Function(library),
             loaded: false,
@@ -238,7 +242,10 @@ fn report(session: &Session<'_>, choice: &Choice, survey: Survey) -> EngineRepor
             let flagged = scripts.dialect == Dialect::Flagged;
             ("script", flagged, scripts.iter().map(program).collect())
         }
-        Mode::Function(library) => ("function", true, library.programs()),
+        Mode::Function(library) => {
+            let program = |(name, function): (&str, &str)| (name.to_owned(), function.to_owned());
+            ("function", true, library.functions().map(program).collect())
+        }
         Mode::Watch => ("watch", false, Vec::new()),
     };
     let rules = session.peer.config().rules.as_ref();

@@ -3,14 +3,14 @@
 use super::{
     call::Call,
     failure::{Failure, nonsense},
-    library::Library,
+    library::FunctionLibrary,
     lua::Program,
     reply::server_error,
     wire::Packed,
 };
 use redis::Value;
 
-impl Program for Library {
+impl Program for FunctionLibrary {
     fn pack(&self, call: &Call<'_>, packed: &mut Packed) {
         call.pack_function(self.function(call.name), packed);
     }
@@ -26,7 +26,7 @@ impl Program for Library {
 
     /// Without REPLACE: the name says what is in it, so the same name is the same library.
     fn pack_load(&self, packed: &mut Packed) {
-        packed.request(&[b"FUNCTION", b"LOAD", self.text.as_bytes()]);
+        packed.request(&[b"FUNCTION", b"LOAD", self.text().as_bytes()]);
     }
 
     fn is_to_be_whole(&self, loaded: &Value) -> Result<bool, Failure> {
@@ -40,9 +40,9 @@ impl Program for Library {
 }
 
 /// Whether the library is there now, loaded by this or by another process.
-pub(super) fn check_loaded(library: &Library, reply: &Value) -> Result<(), Failure> {
+pub(super) fn check_loaded(library: &FunctionLibrary, reply: &Value) -> Result<(), Failure> {
     match reply {
-        Value::BulkString(name) if name == library.name.as_bytes() => Ok(()),
+        Value::BulkString(name) if name == library.name().as_bytes() => Ok(()),
         Value::ServerError(error) if is_there_already(error.details()) => Ok(()),
         Value::ServerError(error) => Err(Failure::Refused(server_error(error))),
         _ => Err(nonsense("FUNCTION LOAD gave another name")),

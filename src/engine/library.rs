@@ -1,18 +1,61 @@
 //! Puts the same Lua files together into one function library.
 
-use super::source::{Script, ScriptName, Scripts};
+use super::source::{Dialect, Script, ScriptName, Scripts};
 
-/// The operations as functions of one library. Its names carry a hash of its source, so that versions of this crate
-/// have their own, side by side on one server.
+/// The server operations as one library of functions, for `FUNCTION LOAD`: Redis from 7.0 on, and Valkey. A cache with
+/// [`Engine::Function`](crate::Engine::Function) loads it by itself; programs in other languages load it to save and invalidate by the
+/// same steps: `docs/protocol.md` says how.
+///
+/// Its names carry a hash of its source, so that versions of this crate have their own, side by side on one server.
+///
+/// # Examples
+///
+/// ```
+/// let library = cachetx::FunctionLibrary::new();
+/// assert!(library.text().starts_with(&format!("#!lua name={}\n", library.name())));
+/// let (_, commit) = library.functions().find(|(operation, _)| *operation == "commit").ok_or("no commit")?;
+/// assert!(library.text().contains(&format!("function_name='{commit}'")));
+/// # Ok::<(), cachetx::BoxError>(())
+/// ```
 #[derive(Clone, Debug)]
-pub(super) struct Library {
-    pub(super) name: String,
-    pub(super) text: String,
+pub struct FunctionLibrary {
+    name: String,
+    text: String,
     /// In the order of the scripts.
     functions: Vec<(ScriptName, String)>,
 }
 
-impl Library {
+impl Default for FunctionLibrary {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl FunctionLibrary {
+    /// The library of this version of the crate, for locks in the database of the entries.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::of(Scripts::of(Dialect::Flagged))
+    }
+
+    /// The name under which the server has it.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// What `FUNCTION LOAD` takes.
+    #[must_use]
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// Each operation, named as its file under `lua/`, and the function that `FCALL` takes.
+    pub fn functions(&self) -> impl Iterator<Item = (&'static str, &str)> {
+        let functions = self.functions.iter();
+        functions.map(|(name, function)| (name.as_str(), function.as_str()))
+    }
+
     pub(super) fn of(scripts: &Scripts) -> Self {
         let hash = hash(scripts);
         let function = |script: &Script| format!("cachetx_{}_{hash}", script.name.as_str());
@@ -31,14 +74,6 @@ impl Library {
     /// The function that runs an operation.
     pub(super) fn function(&self, name: ScriptName) -> &str {
         &self.functions[name as usize].1
-    }
-
-    /// Each operation with its function.
-    pub(super) fn programs(&self) -> Vec<(String, String)> {
-        let functions = self.functions.iter();
-        functions
-            .map(|(name, function)| (name.as_str().to_owned(), function.clone()))
-            .collect()
     }
 }
 
@@ -63,7 +98,6 @@ fn hash(scripts: &Scripts) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::source::Dialect;
 
     #[test]
     fn another_source_has_other_names() {
@@ -72,7 +106,7 @@ mod tests {
             ScriptName::Release => format!("{text} "),
             _ => text.to_owned(),
         });
-        let (usual, edited) = (Library::of(usual), Library::of(&edited));
+        let (usual, edited) = (FunctionLibrary::of(usual), FunctionLibrary::of(&edited));
         assert_ne!(usual.name, edited.name);
         for (name, function) in &usual.functions {
             assert_eq!(usual.function(*name), function);

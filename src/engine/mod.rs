@@ -57,6 +57,7 @@ pub(crate) use config::{ServerConfig, TopologyConfig};
 pub(crate) use counters::Counters;
 pub use credentials::Credentials;
 pub(crate) use credentials::CredentialsSource;
+pub use library::FunctionLibrary;
 pub(crate) use memory::MemoryEngine;
 pub use memory::MemoryServer;
 pub(crate) use messages::{Bells, Ear, Watch};

@@ -1,12 +1,12 @@
 //! How operations run on one server.
 
-use super::{library::Library, source::Scripts};
+use super::{library::FunctionLibrary, source::Scripts};
 
 /// How operations run on one server.
 pub(super) enum Mode {
     /// As the scripts that the server understands.
     Script(Scripts),
-    Function(Library),
+    Function(FunctionLibrary),
     /// Without Lua.
     Watch,
 }

@@ -113,7 +113,7 @@ impl<T> SaveError<T> {
 
 impl<T> fmt::Debug for SaveError<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("SaveError").field(self.error()).finish()
+        fmt::Debug::fmt(self.error(), f)
     }
 }
 

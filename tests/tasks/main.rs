@@ -8,6 +8,8 @@ mod documents;
 mod dropped;
 mod links;
 mod many;
+#[cfg(feature = "cli")]
+mod other_languages;
 
 #[path = "../support/mod.rs"]
 mod support;

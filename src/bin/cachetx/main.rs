@@ -7,6 +7,7 @@ mod drawing;
 mod drawing_svg;
 mod drawing_text;
 mod engine;
+mod functions;
 mod outbox;
 mod output;
 mod rules;
@@ -39,6 +40,9 @@ enum Command {
     Boot(boot::Arguments),
     Completions(shell::Completions),
     Demo(demo::Arguments),
+    /// Print the server operations, for programs in other languages
+    #[command(subcommand)]
+    Functions(functions::Command),
     Man(shell::Man),
     /// Show and replay what has not reached the server
     #[command(subcommand)]
@@ -79,6 +83,7 @@ fn main() -> ExitCode {
         Command::Boot(arguments) => boot::run(arguments),
         Command::Completions(arguments) => shell::completions(&arguments, Cli::command()),
         Command::Demo(arguments) => demo::run(&arguments),
+        Command::Functions(command) => functions::run(&command),
         Command::Man(arguments) => shell::man(&arguments, Cli::command()),
         Command::Outbox(command) => outbox::run(&command),
         Command::Rules(command) => rules::run(command),

@@ -377,12 +377,10 @@ impl fmt::Display for Error {
     }
 }
 
+/// The message, since `main` and `unwrap` show errors so.
 impl fmt::Debug for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Error")
-            .field("kind", self.kind())
-            .field("effect", &self.effect())
-            .finish()
+        write!(f, "{self} (effect: {:?})", self.effect)
     }
 }
 

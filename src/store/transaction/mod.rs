@@ -356,9 +356,7 @@ impl<V> TransactionError<V> {
 
 impl<V> fmt::Debug for TransactionError<V> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("TransactionError")
-            .field(self.error())
-            .finish()
+        fmt::Debug::fmt(self.error(), f)
     }
 }
 
