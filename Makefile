@@ -1,5 +1,5 @@
 # Each target sets up all it needs on a machine with Rust and Python's pip.
-.PHONY: demo test fuzz lint bench bench-check soak tasks servers python negative-controls
+.PHONY: demo test fuzz lint package bench bench-check soak tasks servers python negative-controls
 
 CARGO ?= cargo
 
@@ -37,6 +37,12 @@ tasks: servers python
 # Fuzzes each target of fuzz/ for a minute (FUZZ_SECONDS=…) on the stable toolchain; needs a C++ compiler.
 fuzz:
 	@sh scripts/fuzz.sh
+
+# What is published: the packed crate builds with each set of features, README's program runs with it, its public API is that of
+# public-api.txt (ACCEPT=1 writes it), licences and advisories are as deny.toml says. The last two need cargo-public-api with a nightly
+# toolchain, and cargo-deny, and are skipped by name. About ten minutes.
+package:
+	@sh scripts/package.sh
 
 # The servers that tests run, under target/servers; needs no root.
 servers:
