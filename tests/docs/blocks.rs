@@ -1,7 +1,7 @@
 //! Each code block is one of a language that is checked.
 
-use super::{Block, files_in, pages, report, repository};
-use cachetx::Rules;
+use super::{Block, Page, files_in, pages, report, repository};
+use cachetx::{Params, Rules};
 use std::fs;
 
 /// Examples whose code pages quote; each is compiled, and run as a test.
@@ -71,6 +71,33 @@ fn negative_control_a_block_that_differs_is_no_quotation() {
     assert!(!quotes(example, "let a = 2;\n\ng(a);\n"));
     assert!(!quotes(example, "let a = 1;\ng(a);\n"));
     assert!(!quotes(example, "  g(a);\n}\n"));
+}
+
+#[test]
+fn the_keys_beside_readme_s_rules_are_those_they_compile_to() {
+    let rules = Rules::from_path(repository().join("rules/shop.json")).expect("rules");
+    let params = Params::from([("shop_id", "main-street"), ("sku", "tea")]);
+    let deleted = rules
+        .expand_for("product", ["reprice"], &params)
+        .expect("keys");
+    let readme = Page::read(&repository().join("README.md"));
+    let shown = in_language(&readme.blocks, "text").next().expect("a block");
+    let mut found = 0;
+    for line in shown.text.lines() {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        let [.., verb @ ("set" | "deleted" | "kept"), key] = words[..] else {
+            continue;
+        };
+        found += 1;
+        let is_own = rules.key("product", &params).expect("a key") == key;
+        let is_deleted = deleted.iter().any(|it| it == key);
+        assert_eq!(
+            (is_own, is_deleted),
+            (verb == "set", verb == "deleted"),
+            "{line}"
+        );
+    }
+    assert_eq!(found, 4, "{}", shown.text);
 }
 
 /// Blocks of one language.
