@@ -100,6 +100,17 @@ fn the_keys_beside_readme_s_rules_are_those_they_compile_to() {
     assert_eq!(found, 4, "{}", shown.text);
 }
 
+#[test]
+fn readme_shows_what_rules_check_says() {
+    let readme = Page::read(&repository().join("README.md"));
+    let expected = fs::read_to_string(repository().join("tests/cli/diagnostics/broken.txt"));
+    let expected = expected.expect("a file");
+    let (shown, _) = expected.split_once("exit code").expect("an exit code");
+    let block = format!("$ cachetx rules check broken.json\n{shown}");
+    let is_shown = in_language(&readme.blocks, "text").any(|it| it.text == block);
+    assert!(is_shown, "README has to show:\n{block}");
+}
+
 /// Blocks of one language.
 pub fn in_language<'a>(blocks: &'a [Block], language: &'a str) -> impl Iterator<Item = &'a Block> {
     blocks
