@@ -54,7 +54,7 @@ pub enum WhileAway {
     /// waits as long as for a lock. A caller that gets the server's lock while the OS lock is held
     /// waits some seconds and then fails as busy ([`Error::is_busy`]).
     ///
-    /// The OS lock does not exclude a guard that got its lock from the server before. Of two such
+    /// The OS lock does not exclude a guard that got its lock from the server before. Of these two
     /// guards, the one that saves second is refused as a conflict, since a save checks the file's
     /// stamp. While the OS lock is held, a save by the other guard also fails as busy, and may be
     /// retried. A guard has lost its lock if its sidecar is removed.
