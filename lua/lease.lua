@@ -13,7 +13,7 @@
 --   token      the caller's token; a repeat with the same one gets the lease again
 --   ttl_ms     the lease's life in ms
 --   wanted     the file stamp that the entry must have, empty if there is no file
---   refused    a whole stamp that the caller rejects (it does not fit the value, or is to be replaced), or empty
+--   refused    a whole stamp that the caller rejects, as unfit or to be replaced; or empty
 -- Replies
 --   present    stamp, value
 --   newer

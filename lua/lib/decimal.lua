@@ -14,8 +14,8 @@ local function less(a, b)
     return a < b
 end
 
--- The next number. Costs two writes fewer than INCR, whose own reply is a Lua number, and a TTL
--- beside it.
+-- The next number. Costs two writes fewer than INCR plus a separate TTL; INCR's reply is a Lua
+-- number.
 local function successor(text)
     local head, digit, nines = string.match(text, '^(%d-)([0-8]?)(9*)$')
     return head .. (digit == '' and '1' or string.char(string.byte(digit) + 1)) .. string.rep('0', #nines)

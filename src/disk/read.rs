@@ -84,8 +84,8 @@ pub(super) fn read(dir: &File, path: &Path, file: &str, root: &Root) -> Result<G
 /// The bytes, if the identity did not change and their number equals its size.
 fn read_all(open: &File, before: Identity, network: bool) -> Result<Option<Vec<u8>>, Errno> {
     let size = before.stamp.size;
-    // Room for one byte more than the stated size, so that growth is detected; no byte past that is
-    // read. The memory is not reserved all at once: a sparse file's stated size may be huge.
+    // Room for one byte more than the stated size, so that growth is detected; reading stops then.
+    // The memory is not reserved all at once: a sparse file's stated size may be huge.
     let room = size.min(limits::READ_AHEAD_BYTES);
     let mut bytes = Vec::with_capacity(usize::try_from(room).unwrap_or(0) + 1);
     while bytes.len() as u64 <= size {

@@ -80,7 +80,7 @@ pub(super) fn share(new: &File, folder: &File) {
     }
 }
 
-/// The same for a sidecar: whoever may write its document may write it too.
+/// The same for a sidecar: every user who may write its document may write it too.
 pub(super) fn share_sidecar(sidecar: &File, folder: &File, document: &str) {
     if let Err(e) = try_to_share_sidecar(sidecar, folder, document) {
         log::debug!("the rights of a document cannot be given to its sidecar: {e}");

@@ -306,7 +306,8 @@ operations! {
         },
     }
 
-    /// For operators: deletes locks, whoever holds them, in one plain `UNLINK`. Fences stay.
+    /// For operators: deletes locks, regardless of their holders, in one plain `UNLINK`. Fences
+    /// stay.
     ClearLocks { locks: Vec<String> } -> ClearLocksReply { Cleared(u64) }
 
     /// Returns the value of each lock that is held and the ms that it has left (`u64::MAX` if it

@@ -71,7 +71,7 @@ pub(crate) fn get(entry: Entry) -> Run<Option<Bytes>> {
 }
 
 /// Looks for the entry. If it is missing, takes the lease, and waits if another reader has it. If
-/// its life is nearly over, asks for the lease once and does not wait.
+/// the entry's life is nearly over, asks for the lease once and does not wait.
 pub(crate) fn begin(claim: Claim) -> Run<Begun> {
     Run::new(|io| async move {
         let life = !claim.early.is_zero();

@@ -40,7 +40,8 @@ pub(crate) struct Claim {
     pub(crate) patience: Duration,
 }
 
-/// What `lock()` does if the server is unreachable or takes no writes ([`Error::is_unavailable`]).
+/// What acquiring a lock does if the server is unreachable or takes no writes
+/// ([`Error::is_unavailable`]).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum WhileAway {

@@ -1,4 +1,5 @@
-//! The protocols: lock, save, group, delete, read, defer, replay and recover. No I/O, no clock and no randomness of their own.
+//! The protocols: lock, save, group, delete, read, defer, replay and recover. They have no I/O,
+//! clock or randomness of their own.
 //!
 //! A protocol is a [`Run`]: a straight-line `async fn` that awaits nothing but its [`Io`] handle. A
 //! driver resumes it with the answer to its last [`Action`] and gets the next one. So the same body

@@ -131,7 +131,7 @@ pub enum Durability {
     Unknown,
     /// For transactions only: the synced journal commits it, but a file could not be renamed, so
     /// readers may see some documents new and some old. The next process that uses one of the
-    /// documents first tries again.
+    /// documents retries, before anything else.
     Journalled,
 }
 

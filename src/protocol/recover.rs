@@ -85,7 +85,8 @@ pub(super) async fn recover(io: &Io, place: &Place, id: JournalId, until: Durati
 }
 
 /// Call it with the sidecar's lock held. The journal's file, if there is one, is left to the
-/// process that takes its OS lock: this sidecar may be a copy of another, and the owner at work.
+/// process that takes its OS lock: this sidecar may be a copy of another one, whose owner is still
+/// at work.
 async fn forget(io: &Io, place: &Place, id: JournalId, sidecar: Sidecar) -> Result<()> {
     // A process that came back here meanwhile may have completed the journal and died since; then
     // the next round finishes it.

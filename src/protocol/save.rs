@@ -67,8 +67,8 @@ pub(crate) enum Right {
         expires: Expires,
     },
     /// Nothing until the sidecar's OS lock is held. Then, if documents have locks, nobody may hold
-    /// the lock with this key: whoever acquires it later reads under that OS lock, and so reads
-    /// what this writer saves.
+    /// the lock with this key: a later holder reads under that OS lock, and so reads what this
+    /// writer saves.
     Update { lock_key: Option<String> },
 }
 

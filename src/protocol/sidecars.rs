@@ -1,4 +1,4 @@
-//! Locks sidecars, and finishes transactions that were left half done before it returns.
+//! Locks sidecars; a transaction that was left half done is finished first.
 
 use super::{
     recover::recover,

@@ -34,8 +34,8 @@ impl Spread {
     }
 
     /// Performs the steps after the own entry's, whatever its outcome: the file is the new one, and
-    /// deleting is always safe. They must not run only before it: until the new file is in place, a
-    /// reader may derive the old values again.
+    /// deleting is always safe. Deleting only before that is not enough: until the new file is in
+    /// place, a reader may derive the old values again.
     pub(super) async fn finish(
         self,
         io: &Io,

@@ -87,7 +87,7 @@ impl Queue {
             .map(|(id, _)| id)
     }
 
-    /// An older record with the same content, which a replay may be using.
+    /// An older record with the same content as this one, which can be replayed in its place.
     pub(super) fn older_twin_of(&self, id: u64) -> Option<u64> {
         let Work::Keys(new) = &self.records.get(&id)?.work else {
             return None;

@@ -64,8 +64,7 @@ async fn check(io: &Io, plan: &Plan, way: &mut Way) -> Result<()> {
     Ok(())
 }
 
-/// First the names, then the content. So whoever comes to any of the documents finds a whole
-/// journal.
+/// First the names, then the content. So a whole journal is found from each of the documents.
 async fn write_journal(
     io: &Io,
     plan: &Plan,

@@ -157,7 +157,8 @@ async fn publish(io: &Io, plan: Plan, mut way: Way, names: Durability) -> Result
         lock_lost,
         replicas,
     } = match durability {
-        // Some files are still the old ones. Whoever finishes the transaction deletes again.
+        // Some files are still the old ones. The process that finishes the transaction deletes
+        // again.
         Durability::Journalled => erase(io, &plan, &way).await,
         _ => commit(io, &plan, &way).await,
     };
