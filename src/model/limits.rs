@@ -120,7 +120,7 @@ pub(crate) const LOAD_POLL_MIN: Duration = Duration::from_millis(1);
 pub(crate) const LOAD_POLL_MAX: Duration = Duration::from_millis(50);
 /// The largest part of an entry's TTL that jitter may take off.
 pub(crate) const MAX_TTL_JITTER: f64 = 0.5;
-/// How often a reader may find a value whose stamp does not vouch for it before it loads without
+/// Times that a reader may find a value whose stamp does not vouch for it before it loads without
 /// filling.
 pub(crate) const UNFIT_ATTEMPTS: u32 = 4;
 
@@ -165,7 +165,7 @@ pub(crate) const WATCH_PAUSE_MAX: Duration = Duration::from_millis(20);
 pub(crate) const RULES_SEEN: Duration = Duration::from_secs(7 * 24 * 3_600);
 /// Controllers whose keys a boot tries to read, to find gaps in the ACL.
 pub(crate) const MAX_PROBED_KEYS: usize = 64;
-/// How often an operation is sent: once, and once more if a connection from the pool turns out to
+/// Times that an operation is sent: once, and once more if a connection from the pool turns out to
 /// be closed.
 pub(crate) const SEND_ATTEMPTS: u32 = 2;
 /// Tries to open one connection: a second one if the server closes it before anything was asked, or

@@ -38,7 +38,7 @@ pub enum Effect {
     Unknown,
 }
 
-/// The cases. Private, so that more can be added; each has a predicate.
+/// The cases. Private, so that more can be added; predicates tell them apart.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Kind {
     #[error("{}", problem::Listing(.0))]
@@ -290,8 +290,8 @@ impl Error {
         matches!(self.kind(), Kind::Outbox(_))
     }
 
-    /// Whether the server could not be reached, did not answer in time, or takes no such request
-    /// from anyone now: it loads its data, follows another server, runs a slow script, has no
+    /// Whether the server could not be reached, did not answer in time, or cannot take the request
+    /// now, from any client: it loads its data, follows another server, runs a slow script, has no
     /// connection free, is full, cannot persist (`MISCONF`) or lacks replicas.
     #[must_use]
     pub fn is_unavailable(&self) -> bool {
