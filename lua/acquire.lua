@@ -1,19 +1,20 @@
--- The rarer way to take a lock, where one step of plain commands has not given a fence above the floor: it may have taken the
--- lock by then. Takes the lock where it is free or already holds this very value, and gives the next fence,
--- max(stored, floor) + 1, exactly in 64 bits.
+-- The rarer way to acquire a lock, used after one step of plain commands returned no fence above
+-- the floor; that step may have acquired the lock already. Acquires the lock if it is free or
+-- already has this value, and returns the next fence, max(stored, floor) + 1, exactly in 64 bits.
 --
--- Checked before the first write: the types of both keys, the numbers. Written: fence, then lock.
+-- Checked before the first write: the types of both keys, and the numbers. Written: the fence, then
+-- the lock.
 --
 -- KEYS
 --   lock       the lock
 --   fence      sibling(lock, fence): the last fence given, a decimal number
 -- ARGV
---   value      the lock's value, compared whole
+--   value      the lock's value, compared as a whole
 --   ttl_ms     the lock's life in ms
 --   floor      the highest fence that the caller has seen in storage, a decimal number
 -- Replies
 --   acquired   fence (decimal)
---   held       value, left_ms (decimal; -1 where the lock never expires)
+--   held       value, left_ms (decimal; -1 if the lock never expires)
 
 --@include limits
 --@include decimal

@@ -1,18 +1,26 @@
--- Deletes the dependents, lets the own entries live and releases the locks, if all locks are still the caller's.
+-- Deletes the dependents, gives the own entries their TTL and releases the locks, if the caller
+-- still holds all locks.
 --
--- The own values come right before this in the same MULTI, by a plain SET with a short life each, which sets nothing over an absent
--- entry where `over` is given: nobody sees them before this has given them their lives or deleted them again, and where the script
--- is lost they end by themselves.
+-- The own values are set immediately before this, in the same MULTI, by one plain SET each with a
+-- short TTL. If `over` is given, that SET sets nothing if the entry is absent. Nobody sees the
+-- values before this script has given them their TTL or deleted them again; if the script is lost,
+-- they expire by themselves.
 --
--- An own stamp that carries this commit's id shows that the commit has run. What was set then may have been deleted since, so
--- the values go, and nothing but the release is done again. Where a lock is lost, what would have been set or deleted is
--- deleted: that is always safe. So it is where an own stamp is of a later file: this request was held up on its way, and the
--- document was saved again meanwhile. And where what is stored is not the entry of the file that was replaced: without a lock,
--- anything may have happened since.
+-- An own stamp with this commit's id shows that the commit has run. What it set may have been
+-- deleted since, so the values are deleted, and only the release is repeated.
 --
--- Read before the first write: the locks, the stamps, what is in flight. Written: delete (what is in flight, dependents), then
--- the own entries' stamps and lives, then release. Cut anywhere, entries are absent or unchanged and the locks held, but for
--- own entries, which are absent. A stamp never goes down: of an entry that is not set it says which commits come too late.
+-- In these cases, what would have been set or deleted is deleted, which is always safe:
+-- - a lock is lost;
+-- - an own stamp is of a later file: this request was delayed, and the document was saved again
+--   meanwhile;
+-- - `over` is given, and the stored entry is not that of the replaced file: without a lock,
+--   anything may have happened since.
+--
+-- Read before the first write: the locks, the stamps, what is in flight. Written: deletions (what
+-- is in flight, dependents), then the own entries' stamps and TTLs, then the release. If this is
+-- cut off at any point, entries are absent or unchanged and the locks are held, except for own
+-- entries, which are absent. A stamp never goes down: for an entry that is not set, it tells which
+-- commits come too late.
 --
 -- KEYS
 --   lock*      for each lock: the lock
@@ -24,27 +32,28 @@
 -- ARGV
 --   id         the commit id
 --   release    1: release the locks, 0: keep them
---   token      the token of own marks, empty where there are none
+--   token      the token of own marks, empty if there are none
 --   locks      how many locks
 --   owns       how many own entries
 --   groups     how many groups of dependents
---   lock*      for each lock: its value, compared whole
---   channel*   for each lock: sibling(lock, free), where those listen who wait for it
+--   lock*      for each lock: its value, compared as a whole
+--   channel*   for each lock: sibling(lock, free), the channel of its waiters
 --   file*      for each own entry: the stamp of its file, followed by
 --   voucher*     what the stamp key is set to
---   ttl_ms*      the life of both in ms
---   over*        the stamp of the file that it replaced; empty where a lock keeps others from changing it
+--   ttl_ms*      the TTL of both in ms
+--   over*        the stamp of the file that it replaced; empty if a lock keeps others from changing it
 --   count*     for each group: how many dependents it has
 -- Replies
---   integer    committed: dependents that were there
+--   integer    committed: dependents that existed
 --   replayed
---   lost       removed (decimal): dependents that were there
---   superseded removed (decimal): dependents that were there
+--   lost       removed (decimal): dependents that existed
+--   superseded removed (decimal): dependents that existed
 
 --@include limits
 
--- The usual case first, by one look and nothing that it does not need: one document, whose lock is held or which has none, a stamp of an
--- earlier file or none, nothing in flight. Where that is not so, nothing was done, and the general way below finds out why.
+-- The usual case first, with as few commands as possible: one document whose lock is held or which
+-- has none, with the stamp of an earlier file or none, and nothing in flight. Otherwise nothing has
+-- been done, and the general path below decides.
 local l = tonumber(ARGV[4])
 if l < 2 and ARGV[5] == '1' and #KEYS <= UNLINK_CHUNK
     and (ARGV[6] == '0' or ARGV[6] == '1' and KEYS[l + 4] == KEYS[l + 3]) then
@@ -59,7 +68,7 @@ if l < 2 and ARGV[5] == '1' and #KEYS <= UNLINK_CHUNK
     if is_next and (l == 0 or found[1] == ARGV[7]) and redis.call('PTTL', KEYS[l + 3]) == -2 then
         local removed = KEYS[l + 5] and redis.call('UNLINK', unpack(KEYS, l + 5)) or 0
         redis.call('SET', KEYS[l + 1], ARGV[a + 8], 'PX', ARGV[a + 9])
-        -- Of an absent entry nothing was set.
+        -- If the entry was absent, the SET before this script set nothing.
         local is_there = redis.call('PEXPIRE', KEYS[l + 2], ARGV[a + 9]) == 1
         if not is_there then
             redis.call('SET', KEYS[l + 1], file .. '::', 'PX', ARGV[a + 9])

@@ -1,4 +1,4 @@
--- Gives a lease its whole life again, where it is still the caller's.
+-- Renews a lease for its whole life, if the caller still has it.
 --
 -- Checked before the first write: the type of the hash, the field.
 --

@@ -1,8 +1,10 @@
--- Sets an entry and gives the lease back, where that is still the caller's. A commit or an invalidation drops leases, so a
--- value that was loaded before one is refused after it. A repeat of a fill that went through is refused too.
+-- Sets an entry and gives the lease back, if the caller still has the lease. A commit or an
+-- invalidation drops leases, so a value loaded before it is refused after it. A repeat of a fill
+-- that succeeded is refused too.
 --
--- Checked before the first write: the types of the keys that are read, the field, and memory. Written: the
--- lease and the entry are deleted, then it is set; cut anywhere, it is absent or whole.
+-- Checked before the first write: the types of the keys that are read, the field, and memory.
+-- Written: the lease and the entry are deleted, then the entry is set. If this is cut off at any
+-- point, the entry is absent or whole.
 --
 -- KEYS
 --   value      the entry's value key
@@ -12,7 +14,7 @@
 --   token      the caller's token
 --   bytes      the value
 --   voucher    what the stamp key is set to
---   ttl_ms     the life of both in ms
+--   ttl_ms     the TTL of both in ms
 -- Replies
 --   filled
 --   refused
@@ -27,7 +29,8 @@ if not is_own_lease(leases, value, token) then
     return 'refused'
 end
 if REFUSE_OOM then
-    -- A full server looks at the first write only, and does not mind a deletion. This changes nothing.
+    -- A full server checks only the first write, and accepts a deletion there. So this HSET comes
+    -- first; it changes nothing.
     redis.call('HSET', leases, value, redis.call('HMGET', leases, value)[1])
 end
 redis.call('HDEL', leases, value)

@@ -1,4 +1,4 @@
--- Gives a lease back, where it is still the caller's. Works on a full server.
+-- Gives a lease back, if the caller still has it. Works on a full server.
 --
 -- KEYS
 --   value      the entry's value key

@@ -1,27 +1,27 @@
--- Deletes entries and the leases of those who load them, so that what they load is not filled; marks stay, but for those with
--- the caller's token. Raises the stamps of own entries among them, so that no commit of an earlier file sets these when it
--- comes late. Works on a full server.
+-- Deletes entries and the leases of readers that load them, so that those values are not filled.
+-- Marks stay, except those with the caller's token. Raises the stamps of own entries among them, so
+-- that a commit of an earlier file that arrives late does not set them. Works on a full server.
 --
--- Read before the first write: the lock, the stamps, what is in flight. Written: leases and values are deleted, stamps are
--- raised, then the lock is released, and those who wait for it are told.
+-- Read before the first write: the lock, the stamps, what is in flight. Written: leases and values
+-- are deleted, stamps are raised, then the lock is released and its waiters are notified.
 --
 -- KEYS
---   lock*      the lock to release, where there is one
+--   lock*      the lock to release, if there is one
 --   stamp*     for each stamp to raise: its key
 --   group*     for each group of entries: the leases key that they share
 --   entry*     all entries' value keys, group after group
 -- ARGV
---   token      the token of own marks, empty where there are none
+--   token      the token of own marks, empty if there are none
 --   locks      how many locks: 0 or 1
 --   stamps     how many stamps to raise
 --   groups     how many groups of entries
---   lock*      the lock's value, compared whole
---   channel*   sibling(lock, free): where those listen who wait for it
+--   lock*      the lock's value, compared as a whole
+--   channel*   sibling(lock, free): the channel of its waiters
 --   file*      for each stamp: that of the file, followed by
---   ttl_ms*      its life in ms
+--   ttl_ms*      its TTL in ms
 --   count*     for each group: how many entries it has
 -- Replies
---   integer    values that were there
+--   integer    values that existed
 
 --@include limits
 --@include stamp

@@ -1,22 +1,23 @@
--- Says whether the entry is there; where it is not, gives the caller the right to fill it, unless somebody else has that right
--- or is about to write.
+-- Returns the entry if it exists. Otherwise gives the caller the right to fill it, unless another
+-- reader has that right or a writer has marked it.
 --
--- Checked before the first write: the types of the keys that are read. Written: the field, then the hash's life; cut between
--- them, a hash that was not there before has none until the next lease gives it one.
+-- Checked before the first write: the types of the keys that are read. Written: the field, then the
+-- hash's TTL. If this is cut off between the two, a hash that did not exist before has no TTL until
+-- the next lease sets one.
 --
 -- KEYS
 --   value      the entry's value key
 --   stamp      sibling(value, stamp)
 --   leases     leases(value)
 -- ARGV
---   token      the caller's token; a repeat with the same one is given the lease again
+--   token      the caller's token; a repeat with the same one gets the lease again
 --   ttl_ms     the lease's life in ms
---   wanted     the file stamp that the entry must have, empty where there is no file
---   refused    a stamp, whole, that is none to the caller (it does not fit the value, or is to be replaced), or empty
+--   wanted     the file stamp that the entry must have, empty if there is no file
+--   refused    a whole stamp that the caller rejects, as unfit or to be replaced; or empty
 -- Replies
 --   present    stamp, value
 --   newer
---   busy       left_ms (decimal): how long somebody else's lease or mark still has
+--   busy       left_ms (decimal): how long the other reader's lease or the mark lasts
 --   leased
 
 --@include stamp

@@ -1,19 +1,21 @@
--- Puts a mark on entries that are about to change, and deletes them: until the mark is gone, or its time is over, nobody is
--- given a lease, so what readers load meanwhile is not filled. A mark takes the place of a reader's lease.
+-- Puts a mark on entries that are about to change, and deletes them. Until the mark is dropped or
+-- expires, no reader gets a lease, so values that readers load meanwhile are not filled. A mark
+-- replaces a reader's lease.
 --
--- Checked before the first write: the locks, the types of all keys that are read. Written: the marks, so that a
--- full server refuses before anything is done; then the hashes' lives; then the entries are deleted.
+-- Checked before the first write: the locks, and the types of all keys that are read. Written: the
+-- marks, so that a full server refuses before anything is done; then the hashes' TTLs; then the
+-- entries are deleted.
 --
 -- KEYS
 --   lock*      for each lock: the lock
 --   group*     for each group of entries: the leases key that they share
 --   entry*     all entries' value keys, group after group
 -- ARGV
---   token      the mark's token; a repeat with the same one gives the mark its whole life again
+--   token      the mark's token; a repeat with the same one renews the mark for its whole life
 --   ttl_ms     the mark's life in ms
 --   locks      how many locks
 --   groups     how many groups of entries
---   lock*      for each lock: its value, compared whole
+--   lock*      for each lock: its value, compared as a whole
 --   count*     for each group: how many entries it has
 -- Replies
 --   done
@@ -40,7 +42,8 @@ end
 local time = now_ms()
 local now, expires = string.format('%.0f', time), string.format('%.0f', time + tonumber(ttl))
 
--- Two writers' marks become one that neither of them drops, since each would drop the other's too.
+-- Marks of two writers become one that neither of them drops, since each would drop the other's
+-- too.
 local function mark(flight)
     local owner, ends = string.match(flight or '', '^(w:[^:]*):(%d+)$')
     if owner and owner ~= own and is_decimal(ends) and less(now, ends) then

@@ -1,10 +1,10 @@
--- Frees the lock, where it is still the caller's, and tells those who wait for it. The fence stays.
+-- Releases the lock, if the caller still holds it, and notifies its waiters. The fence stays.
 --
 -- KEYS
 --   lock       the lock
 -- ARGV
---   value      the lock's value, compared whole
---   channel    sibling(lock, free): where those listen who wait
+--   value      the lock's value, compared as a whole
+--   channel    sibling(lock, free): the channel of its waiters
 -- Replies
 --   done
 --   lost

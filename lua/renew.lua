@@ -1,4 +1,4 @@
--- Gives the lock and its fence their whole lives again, where the lock is still the caller's.
+-- Renews the lock and its fence for their whole lives, if the caller still holds the lock.
 --
 -- Checked before the first write: the lock's type and value.
 --
@@ -6,7 +6,7 @@
 --   lock       the lock
 --   fence      sibling(lock, fence)
 -- ARGV
---   value      the lock's value, compared whole
+--   value      the lock's value, compared as a whole
 --   ttl_ms     the lock's life in ms
 -- Replies
 --   done

@@ -1,16 +1,23 @@
-//! Save a JSON document and invalidate everything derived from it: one durable file write, then one atomic step on Redis or
-//! Valkey that sets the document's cache entry, deletes every dependent and releases the lock.
+//! Saves a JSON document and invalidates everything derived from it: one durable file write, then
+//! one atomic step on Redis or Valkey that sets the document's cache entry, deletes every dependent
+//! and releases the lock.
 //!
-//! - [`Rules`] say which entries a task makes out of date; they compile into key lists ([`KeyList`]) for [`Params`],
-//!   and explain them ([`Explanation`], [`RulesDiff`], [`SaveNeeds`], [`RulesGraph`]).
-//! - [`Cache`] is rules and a server, reached by a URL ([`TlsOptions`], [`Credentials`]); it finds out at boot how operations can run ([`Engine`], [`EngineReport`], [`Acl`], [`FunctionLibrary`]) and counts what it does ([`Stats`]).
-//! - [`Store`] is a folder of documents and a cache. [`Document`] is a handle on one, [`Locked`] the right to save it,
-//!   [`Save`] what one save adds, [`Outcome`] what it came to; [`Transaction`] saves several as one. What the server did not take is kept in an outbox and
+//! - [`Rules`] say which entries a task makes out of date. They compile into key lists
+//!   ([`KeyList`]) for [`Params`] and explain them ([`Explanation`], [`RulesDiff`], [`SaveNeeds`],
+//!   [`RulesGraph`]).
+//! - [`Cache`] is rules plus a server, given by a URL ([`TlsOptions`], [`Credentials`]). At boot it
+//!   detects how operations can run ([`Engine`], [`EngineReport`], [`Acl`], [`FunctionLibrary`]).
+//!   It counts what it does ([`Stats`]).
+//! - [`Store`] is a folder of documents plus a cache. [`Document`] is a handle on one, [`Locked`]
+//!   the right to save it, [`Save`] the options of one save, [`Outcome`] its result.
+//!   [`Transaction`] saves several as one. What the server did not take is kept in an outbox and
 //!   replayed ([`Replayed`]).
-//! - [`RawObject`] keeps a foreign document byte for byte but for the members that are set.
-//! - [`Error`] is the one error; [`limits`] has the bounds of rules files and params; each option states its own.
-//! - `aio` (feature `tokio`): caches, stores and documents for tasks of tokio.
-//! - `testing` (feature `testing`): a private throw-away server, a proxy that counts and cuts; with `strategies`, strategies for property tests.
+//! - [`RawObject`] keeps a foreign document byte for byte, except for the members that are set.
+//! - [`Error`] is the only error type. [`limits`] has the bounds of rules files and params; each
+//!   option states its own.
+//! - `aio` (feature `tokio`): caches, stores and documents for tokio tasks.
+//! - `testing` (feature `testing`): a private throw-away server, and a proxy that counts and cuts
+//!   connections; with `strategies`, strategies for property tests.
 //!
 //! # Examples
 //!
@@ -75,7 +82,7 @@ pub use store::{
     Store, StoreBuilder, Transaction, TransactionError, Values,
 };
 
-/// The README's program runs as a test.
+/// Runs the README's program as a doctest.
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 struct Readme;

@@ -1,9 +1,9 @@
--- Finds what is in flight for the entries KEYS[first] to KEYS[last]: all leases (l:), and the marks (w:) with this token
--- where it is not empty. Writes nothing; drop() does.
+-- Finds what is in flight for the entries KEYS[first] to KEYS[last]: all leases (l:), and the marks
+-- (w:) with this token unless it is empty. Writes nothing; drop() does.
 local idle = {}
 local function add_in_flight(flights, leases, first, last, token)
-    -- Most often nothing is in flight, and own entries and dependents share the key: it is asked for once. What is of another
-    -- type is another program's.
+    -- Most often nothing is in flight, and own entries and dependents share the key, so its type is
+    -- read once. A key of another type belongs to another program.
     if idle[leases] == nil then
         idle[leases] = redis.call('TYPE', leases).ok ~= 'hash'
     end

@@ -1,6 +1,7 @@
--- Stamps: `<modification time>-<size>-<inode>:<who wrote the entry>:<digest>`, of which the first part is a file's stamp.
+-- Stamps: `<modification time>-<size>-<inode>:<writer of the entry>:<digest>`. The first part is a
+-- file's stamp.
 
--- Who wrote the entry; nil where it is no stamp.
+-- The writer of the entry; nil if it is not a stamp.
 local function writer(stamp)
     return string.match(stamp, '^[^:]*:([^:]*):')
 end
@@ -10,7 +11,8 @@ local function is_of(stored, file)
     return stored and string.sub(stored, 1, #file + 1) == file .. ':'
 end
 
--- Whether the stored stamp is of a later file: times have no leading zeros, so the longer one is later.
+-- Whether the stored stamp is of a later file. Times have no leading zeros, so a longer one is
+-- later.
 local function is_later(stored, file)
     local own, time = string.match(file, '^%d+'), stored and string.match(stored, '^%d+')
     if not own or not time then
@@ -22,7 +24,8 @@ local function is_later(stored, file)
     return own < time
 end
 
--- Says by the stamp of an entry that is not there which file it was of, so that no earlier commit sets it when it comes late.
+-- Sets the stamp of a deleted entry to that of its file, so that an earlier commit that arrives
+-- late does not set the entry. Never lowers a stamp.
 local function raise(key, stored, file, ttl)
     if not is_later(stored, file) and not is_of(stored, file) then
         redis.call('SET', key, file .. '::', 'PX', ttl)

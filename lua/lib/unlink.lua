@@ -1,4 +1,4 @@
--- Deletes KEYS[first] to KEYS[last] in chunks that unpack can take; says how many there were.
+-- Deletes KEYS[first] to KEYS[last] in chunks that unpack can take; returns how many existed.
 local function unlink(first, last)
     local removed = 0
     for from = first, last, UNLINK_CHUNK do

@@ -1,16 +1,16 @@
-//! POSIX access ACLs, in the form in which Linux hands them out: as an extended attribute.
+//! POSIX access ACLs, in the form in which Linux exposes them: an extended attribute.
 //!
-//! A file with an ACL has its *mask* where its mode has the group's bits, so the mode alone says neither what the group may do nor
-//! what named users and groups may.
+//! The group bits of a file's mode hold the *mask* if the file has an ACL. So the mode alone shows
+//! neither what the group may do nor what named users and groups may do.
 
 #[cfg(any(target_os = "linux", target_os = "android"))]
 use super::xattr;
 use rustix::{fs::RawMode, io::Errno};
 use std::{collections::BTreeMap, fs::File};
 
-/// Of the attribute.
+/// Name of the attribute.
 pub(super) const NAME: &str = "system.posix_acl_access";
-/// Of the attribute's layout: little-endian words, a version and then 8 bytes for each entry.
+/// Version of the attribute's layout: little-endian words, a version and then 8 bytes per entry.
 const VERSION: [u8; 4] = [2, 0, 0, 0];
 const USER_OBJ: u16 = 0x01;
 const USER: u16 = 0x02;
@@ -18,29 +18,29 @@ const GROUP_OBJ: u16 = 0x04;
 const GROUP: u16 = 0x08;
 const MASK: u16 = 0x10;
 const OTHER: u16 = 0x20;
-/// The id of an entry that names nobody.
+/// The id in an entry that names nobody.
 const NOBODY: u32 = u32::MAX;
 
-/// Whom an entry names besides the owner, the group and the others.
+/// A user or group that an entry names, besides the owner, the group and others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Named {
     User(u32),
     Group(u32),
 }
 
-/// Who may read (4), write (2) and execute (1).
+/// Permissions: read (4), write (2), execute (1).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Acl {
     pub(super) user: u16,
     pub(super) group: u16,
     pub(super) other: u16,
-    /// The most that the group and all who are named get.
+    /// Upper limit for the group and for all named users and groups.
     pub(super) mask: Option<u16>,
     pub(super) named: BTreeMap<Named, u16>,
 }
 
 impl Acl {
-    /// What a mode says.
+    /// The permissions in a mode.
     #[allow(clippy::unnecessary_cast)] // a mode has 16 bits on some platforms
     pub(super) fn of_mode(mode: RawMode) -> Self {
         let bits = |shift: u32| ((mode >> shift) & 7) as u16;
@@ -52,7 +52,7 @@ impl Acl {
         }
     }
 
-    /// The file's; `None` where it has none, or where the file system has no ACLs.
+    /// The file's ACL; `None` if it has none, or if the file system does not support ACLs.
     pub(super) fn read(file: &File) -> Result<Option<Self>, Errno> {
         let Some(bytes) = xattr::get(file, NAME)? else {
             return Ok(None);
@@ -64,7 +64,7 @@ impl Acl {
         xattr::set(file, NAME, &self.bytes())
     }
 
-    /// Takes the file's away, if it has one: a folder's default ACL gives one to each new file.
+    /// Removes the file's ACL, if it has one: a folder's default ACL adds one to each new file.
     pub(super) fn remove(file: &File) -> Result<(), Errno> {
         match Self::read(file)? {
             Some(_) => xattr::remove(file, NAME),
@@ -72,7 +72,7 @@ impl Acl {
         }
     }
 
-    /// The same rights with no mask.
+    /// The same permissions with the mask applied and removed.
     pub(super) fn effective(mut self) -> Self {
         let mask = self.mask.take().unwrap_or(7);
         self.group &= mask;
@@ -80,7 +80,7 @@ impl Acl {
         self
     }
 
-    /// What the mode shows in the group's place.
+    /// The group bits that the mode shows.
     pub(super) fn shown_group(&self) -> u16 {
         let all = self.named.values().fold(self.group, |all, perm| all | perm);
         self.mask.unwrap_or(all)
@@ -106,7 +106,7 @@ impl Acl {
         Some(acl)
     }
 
-    /// In the order that the kernel asks for.
+    /// The entries in the order that the kernel requires.
     fn bytes(&self) -> Vec<u8> {
         let named = |users: bool| {
             self.named.iter().filter_map(move |(who, perm)| match who {
@@ -131,7 +131,7 @@ impl Acl {
     }
 }
 
-/// Elsewhere ACLs are no extended attributes.
+/// On other systems ACLs are not extended attributes.
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
 mod xattr {
     use rustix::io::{Errno, Result};

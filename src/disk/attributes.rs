@@ -1,9 +1,10 @@
-//! What a save keeps of a document's extended attributes.
+//! The extended attributes that a save keeps.
 
 use std::{fs::File, io, path::Path};
 
-/// Gives a new file the extended attributes of the document that it will replace, but for its ACL, which goes with the rights. What
-/// is not allowed or not supported is left out, with a warning.
+/// Copies the document's extended attributes to the new file that will replace it, except for its
+/// ACL, which is copied with the rights. Attributes that are not permitted or not supported are
+/// left out with a warning.
 #[cfg(any(target_os = "linux", target_os = "android", target_vendor = "apple"))]
 pub(super) fn copy(document: &File, new: &File, path: &Path) -> io::Result<()> {
     use super::xattr;
@@ -17,7 +18,8 @@ pub(super) fn copy(document: &File, new: &File, path: &Path) -> io::Result<()> {
         let Some(value) = xattr::get(document, &*name)? else {
             continue;
         };
-        // Labels that the system gives by itself are mostly the same, and may not be set by everybody.
+        // Labels that the system sets itself are mostly equal already, and not everyone may set
+        // them.
         if xattr::get(new, &*name)?.as_ref() == Some(&value) {
             continue;
         }
@@ -42,7 +44,8 @@ pub(super) fn copy(_: &File, _: &File, _: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// `security.evm` and `security.ima` are the kernel's signatures of the very file; `system.` is for file systems and ACLs.
+/// `security.evm` and `security.ima` are the kernel's signatures of one particular file; `system.`
+/// is for file systems and ACLs.
 #[cfg(any(target_os = "linux", target_os = "android"))]
 fn is_kept(name: &[u8]) -> bool {
     let copied: [&[u8]; 3] = [b"user.", b"trusted.", b"security."];

@@ -1,19 +1,21 @@
-//! Which file systems other machines write to.
+//! Tells network file systems from local ones.
 
 use std::fs::File;
 
-/// What a store's root lies on. It decides how a reader asks whether a document's file is still the one it knows.
+/// The kind of file system that a store's root is on. It decides how a reader checks whether a
+/// document's file is still the one that it knows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum FileSystem {
-    /// Asks the operating system when the store is opened. What it cannot tell, and FUSE, which may be anything, counts as
-    /// [`Network`](Self::Network).
+    /// Asks the operating system when the store is opened. An unknown type counts as
+    /// [`Network`](Self::Network); so does FUSE, which may be anything.
     #[default]
     Auto,
-    /// One machine writes: a file's stamp is asked for by its name, in one system call.
+    /// Only one machine writes: a file's stamp is read by its name, in one system call.
     Local,
-    /// Other machines write too: the file is opened to ask for its stamp. NFS and its like promise that an open sees what
-    /// was closed before (close-to-open), and may answer a `stat` from memory.
+    /// Other machines write too: the file is opened to read its stamp. NFS and similar file systems
+    /// guarantee that an open sees what was closed before (close-to-open), but may answer a `stat`
+    /// from their cache.
     Network,
 }
 
@@ -39,7 +41,7 @@ fn auto(_: &File) -> bool {
     true
 }
 
-/// By the number that `statfs` gives (its man page, and linux/magic.h).
+/// By the number in `statfs` (see its man page and linux/magic.h).
 #[cfg(any(target_os = "linux", target_os = "android"))]
 fn is_network_type(magic: u32) -> bool {
     const NETWORK: [u32; 17] = [
@@ -86,7 +88,7 @@ mod tests {
 
     #[test]
     fn the_system_is_asked_unless_the_caller_says() {
-        // Always mounted, and never a network's.
+        // Always mounted, and never on a network.
         let Ok(proc) = File::open("/proc") else {
             eprintln!("SKIPPED the_system_is_asked_unless_the_caller_says: no /proc");
             return;

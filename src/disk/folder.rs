@@ -1,4 +1,4 @@
-//! Small steps inside an open folder, all relative to its descriptor.
+//! File operations inside an open folder, all relative to its descriptor.
 
 use super::Identity;
 use crate::model::{Result, Stamp, error::io_error};
@@ -15,13 +15,14 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
-/// Opens one component. `NONBLOCK` so that a FIFO in a document's place is refused instead of waited for.
+/// Opens one path component. `NONBLOCK`, so that a FIFO in a document's place is refused instead of
+/// blocking.
 pub(super) fn open_at(dir: &File, name: &str, flags: OFlags, mode: Mode) -> Result<File, Errno> {
     let flags = flags | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
     retry_on_intr(|| rustix::fs::openat(dir, name, flags, mode)).map(File::from)
 }
 
-/// The document, opened for a look at what it is like; `None` where there is none.
+/// Opens the document to inspect its attributes; `None` if it does not exist.
 pub(super) fn document(dir: &File, name: &str) -> Result<Option<File>, Errno> {
     match open_at(dir, name, OFlags::RDONLY, Mode::empty()) {
         Ok(document) => Ok(Some(document)),
@@ -42,7 +43,7 @@ pub(super) fn unlink_at(dir: &File, name: &str) -> Result<(), Errno> {
     retry_on_intr(|| rustix::fs::unlinkat(dir, name, AtFlags::empty()))
 }
 
-/// The stat fields differ in type between platforms, so the casts are needed on some of them only.
+/// The stat fields' types differ between platforms, so the casts are needed on some only.
 #[allow(clippy::unnecessary_cast, clippy::cast_lossless)]
 pub(super) fn stamp(stat: &Stat) -> Stamp {
     Stamp {
@@ -54,7 +55,7 @@ pub(super) fn stamp(stat: &Stat) -> Stamp {
     }
 }
 
-/// The same with the change time, by this machine's clock or perhaps another's.
+/// The stamp plus the change time, which may be by another machine's clock.
 #[allow(clippy::unnecessary_cast)]
 pub(super) fn identity(stat: &Stat, network: bool) -> Identity {
     let changed_ns = (stat.st_ctime as i64)
@@ -66,7 +67,7 @@ pub(super) fn identity(stat: &Stat, network: bool) -> Identity {
     }
 }
 
-/// Whether both are one file.
+/// Whether both are the same file.
 pub(super) fn same_file(a: &Stat, b: &Stat) -> bool {
     (a.st_dev, a.st_ino) == (b.st_dev, b.st_ino)
 }
@@ -81,18 +82,19 @@ pub(super) fn file_type(stat: &Stat) -> FileType {
     FileType::from_raw_mode(stat.st_mode)
 }
 
-/// Whether everybody's files in it are their own.
+/// Whether the folder is sticky: users then cannot replace each other's files in it.
 pub(super) fn is_sticky(folder: &Stat) -> bool {
     folder.st_mode & 0o1000 != 0
 }
 
-/// Whether the file system does not know what it was asked for.
+/// Whether the file system does not support the request.
 pub(super) fn is_unsupported(e: Errno) -> bool {
     [Errno::NOTSUP, Errno::OPNOTSUPP, Errno::NOSYS].contains(&e)
 }
 
-/// Makes the names in a folder durable; says where the file system has no way to (some in user space, and on networks). That is no
-/// failed sync, since trying again is no help: whoever asks goes on, and tells what is not known.
+/// Makes the names in a folder durable, or reports that the file system cannot (some in user space
+/// and some on networks). That is not an error, since a retry would not help: callers continue and
+/// report that durability is unknown.
 pub(super) fn sync(dir: &File, path: &Path) -> io::Result<Names> {
     let Err(e) = dir.sync_all() else {
         return Ok(Names::Durable);
@@ -106,7 +108,7 @@ pub(super) fn sync(dir: &File, path: &Path) -> io::Result<Names> {
     }
 }
 
-/// Once for each file system.
+/// Warns once per file system.
 fn warn_once(dir: &File, path: &Path, e: &io::Error) {
     static WARNED: Mutex<BTreeSet<u64>> = Mutex::new(BTreeSet::new());
     let Ok(device) = dir.metadata().map(|dir| dir.dev()) else {
@@ -121,7 +123,7 @@ fn warn_once(dir: &File, path: &Path, e: &io::Error) {
     }
 }
 
-/// What a folder's sync says of the names in it.
+/// Result of a folder's sync.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Names {
     Durable,
@@ -132,22 +134,22 @@ pub(super) fn is_link(dir: &File, name: &str) -> bool {
     matches!(stat_at(dir, name), Ok(Some(stat)) if file_type(&stat) == FileType::Symlink)
 }
 
-/// Gives a file the owner and the group of `like`, as far as that is allowed.
+/// Sets a file's owner and group to those of `like`, as far as permitted.
 pub(super) fn give_to(file: &File, like: &Stat) -> Result<(), Errno> {
     let own = rustix::fs::fstat(file)?;
     if (own.st_uid, own.st_gid) == (like.st_uid, like.st_gid) {
         return Ok(());
     }
     let (uid, gid) = (Uid::from_raw(like.st_uid), Gid::from_raw(like.st_gid));
-    // Only root may give a file away; others become its owner, as with any editor, and keep the group where they are in
-    // it: the mode is the document's, and speaks of that group.
+    // Only root may change the owner. Other users become the owner, as with any editor, and keep
+    // the group if they are members: the mode is copied from the document and refers to that group.
     if rustix::fs::fchown(file, Some(uid), Some(gid)).is_err() {
         let _ = rustix::fs::fchown(file, None, Some(gid));
     }
     Ok(())
 }
 
-/// The names in a folder, in no order; those that are not UTF-8 are none of ours.
+/// The names in a folder, unordered. Names that are not UTF-8 are skipped: the library makes none.
 pub(super) fn names(dir: &File, path: &Path) -> Result<Vec<String>> {
     let failed = |e: Errno| io_error(path, "list the folder", e.into());
     let mut names = Vec::new();

@@ -1,4 +1,4 @@
-//! An outbox, a journal and a sidecar, as a crash or a damaged disk may leave them.
+//! Fuzz targets: an outbox, a journal and a sidecar as a crash or a damaged disk may leave them.
 
 use super::{
     journal::Journal,
@@ -7,8 +7,8 @@ use super::{
 };
 use std::fs;
 
-/// Reads the bytes as each of the files; then each line of them as the JSON of a line whose digest is right, so that what is
-/// behind the digest is reached.
+/// Reads the bytes as each kind of file. Then gives each of their lines a correct digest and reads
+/// those, so that the code behind the digest check is reached.
 pub(crate) fn recovery(bytes: &[u8]) {
     all(bytes);
     let Ok(text) = std::str::from_utf8(bytes) else {
@@ -31,8 +31,9 @@ fn all(bytes: &[u8]) {
     sidecar(bytes);
 }
 
-/// Takes a dead owner's outbox over, on disk: lines that begin with `{` get the digest that a whole line has, the others stay as
-/// they are. All records are handed out once, damaged lines are set aside, and the file is gone.
+/// Takes over a dead owner's outbox on disk. Lines that begin with `{` get a correct digest; the
+/// others stay as they are. Checks that each record is returned once, that damaged lines are set
+/// aside, and that the file is removed.
 pub(crate) fn take_over(bytes: &[u8]) {
     let mut file = Vec::new();
     for line in bytes.split_inclusive(|byte| *byte == b'\n') {
@@ -70,7 +71,7 @@ pub(crate) fn take_over(bytes: &[u8]) {
     assert_eq!(poison, content.damaged.concat());
 }
 
-/// What is pending is what a new file with it says.
+/// Writing the pending records to a new file must give the same pending records.
 fn outbox(bytes: &[u8]) {
     let content = line::parse(bytes);
     let damaged: usize = content.damaged.iter().map(Vec::len).sum();

@@ -1,26 +1,27 @@
-//! What tells a document's file from every other one that was, or will be, in its place.
+//! Distinguishes a document's file from every other one that was, or will be, in its place.
 //!
-//! A modification time is set by whoever likes, and an inode is used again. The change time is the kernel's, but it comes in
-//! ticks: within one tick two changes have the same. So an identity tells a file apart only once its tick is over; until then
-//! the content decides.
+//! Anyone may set a modification time, and inode numbers are reused. The change time is set by the
+//! kernel, but in ticks: two changes within one tick have the same change time. So an identity is
+//! unique only once its tick is over; until then the content decides.
 
 use crate::model::{Bytes, Stamp, limits};
 use xxhash_rust::xxh3::xxh3_64;
 
-/// A file as one look at it shows it.
+/// A file's identity, as one look at it shows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Identity {
     pub(crate) stamp: Stamp,
-    /// The change time in ns since 1970. A rename, `chmod`, `chown` and `link` move it too.
+    /// The change time in ns since 1970. A rename, `chmod`, `chown` or `link` changes it too.
     pub(crate) changed_ns: i64,
-    /// Changes less than this apart, in ns, may have the same change time.
+    /// Two changes less than this many ns apart may have the same change time.
     pub(crate) tick_ns: i64,
 }
 
 impl Identity {
-    /// Of a file whose change time is this machine's.
+    /// Identity of a file whose change time is by this machine's clock.
     pub(crate) fn local(stamp: Stamp, changed_ns: i64) -> Self {
-        // Whole seconds: the file system keeps no more, but for one change time in 10^9.
+        // A whole second means that the file system keeps no more, except for one change time in
+        // 10^9.
         let tick_ns = match changed_ns.rem_euclid(1_000_000_000) {
             0 => limits::COARSE_TICK_NS,
             _ => limits::FINE_TICK_NS,
@@ -32,7 +33,7 @@ impl Identity {
         }
     }
 
-    /// Of a file whose change time may be another machine's.
+    /// Identity of a file whose change time may be by another machine's clock.
     pub(crate) fn remote(stamp: Stamp, changed_ns: i64) -> Self {
         Self {
             stamp,
@@ -41,22 +42,22 @@ impl Identity {
         }
     }
 
-    /// Whether no change at `now_ns` or later can leave this identity.
+    /// Whether no change at `now_ns` or later can result in this identity.
     pub(crate) fn is_over(&self, now_ns: i64) -> bool {
         now_ns.saturating_sub(self.changed_ns) >= self.tick_ns
     }
 }
 
-/// A version of a file that somebody has seen.
+/// A version of a file that was read or written before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Version {
     pub(crate) stamp: Stamp,
-    /// `None` where it could not be trusted when it was seen, so that only the content tells.
+    /// `None` if it could not be trusted when it was seen: then only the content decides.
     changed_ns: Option<i64>,
 }
 
 impl Version {
-    /// `trusted` where nothing that happens from now on leaves this identity.
+    /// Set `trusted` if no later change can result in this identity.
     pub(crate) fn seen(identity: &Identity, trusted: bool) -> Self {
         Self {
             stamp: identity.stamp,
@@ -64,7 +65,7 @@ impl Version {
         }
     }
 
-    /// Whether a file with this identity is this version; `None` where only its content tells.
+    /// Whether a file with this identity is this version; `None` if only its content can tell.
     pub(crate) fn is(&self, now: &Identity) -> Option<bool> {
         if self.stamp != now.stamp {
             return Some(false);
@@ -82,7 +83,7 @@ pub(crate) struct Known {
 }
 
 impl Known {
-    /// Written just now: the tick of its rename is not over.
+    /// A file written just now: the tick of its rename is not over.
     pub(crate) fn saved(stamp: Stamp, bytes: Bytes) -> Self {
         let version = Version {
             stamp,
@@ -135,7 +136,8 @@ mod tests {
         assert_eq!(saved.version.is(&identity), None);
     }
 
-    /// Whole seconds, and a foreign writer that renames twice within one of them: size, time and inode come back.
+    /// File times in whole seconds, and a foreign writer that renames twice within one second:
+    /// size, time and inode are repeated.
     #[test]
     fn within_a_second_that_is_not_over_the_content_decides() {
         let seen = Identity::local(STAMP, 7 * SECOND);

@@ -1,7 +1,8 @@
-//! Journals: what a transaction is about to do to several documents, durable before it begins.
+//! Journals: what a transaction is about to do to several documents, made durable before it begins.
 //!
-//! A journal is a file `<16 hex digits>.journal` in the folder `.cachetx-journal` below the root, and its owner holds its OS
-//! lock. It has one line, `<version> <digest> <JSON>`, or nothing yet: a transaction whose journal is not whole is none.
+//! A journal is a file `<16 hex digits>.journal` in the folder `.cachetx-journal` below the root.
+//! Its owner holds its OS lock. It holds one line, `<version> <digest> <JSON>`, or nothing yet. A
+//! journal that is not whole means that the transaction did not happen.
 
 use super::{
     Invalidation, folder,
@@ -22,7 +23,7 @@ use std::{
     path::Path,
 };
 
-/// Below the root; hidden, as no run's folder is.
+/// Folder below the root. Hidden; no run folder is.
 pub(crate) const FOLDER: &str = ".cachetx-journal";
 const SUFFIX: &str = ".journal";
 
@@ -42,16 +43,16 @@ impl JournalId {
     /// The operating system gives no random numbers.
     pub(crate) fn random() -> crate::model::Result<Self> {
         let text = crate::model::token::hex_128()?;
-        // Its first half: hex digits, whatever they are.
+        // The first half of the token; always hex digits.
         Ok(Self::parse(&text[..16]).unwrap_or(Self(0)))
     }
 
-    /// Another one, where this one is taken.
+    /// The next id to try if this one is taken.
     pub(crate) fn next(self) -> Self {
         Self(self.0.wrapping_add(1))
     }
 
-    /// Where it is.
+    /// The journal's place below the root.
     pub(crate) fn place(self) -> Place {
         Place {
             folder: FOLDER.into(),
@@ -69,9 +70,9 @@ impl fmt::Display for JournalId {
 /// What a transaction is about to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Journal {
-    /// In the order in which their sidecars are locked.
+    /// Sorted in the order in which their sidecars are locked.
     pub(crate) members: Vec<Member>,
-    /// What is to be deleted once all files are in their places, and the locks that are let go of then.
+    /// Entries to delete and locks to release once all files are in place.
     pub(crate) invalidations: Vec<Invalidation>,
 }
 
@@ -81,10 +82,11 @@ pub(crate) struct Member {
     pub(crate) place: Place,
     /// The token of the temporary file that becomes the document.
     pub(crate) temp: String,
-    /// The stamp that the document has before, and the one that it has after.
+    /// The document's stamp before the transaction, and its stamp after.
     pub(crate) before: Stamp,
     pub(crate) after: Stamp,
-    /// Of the bytes that it has before: a stamp may come back. `None` in a journal of an older version.
+    /// Digest of the document's bytes before the transaction, because a stamp may be repeated.
+    /// `None` in a journal of an older version.
     pub(crate) digest: Option<u64>,
 }
 
@@ -128,12 +130,12 @@ impl Journal {
         line::sealed(&serde_json::to_string(&body).unwrap_or_default())
     }
 
-    /// `None` for one that was never whole.
+    /// `None` for a journal that was never whole.
     ///
     /// # Errors
     ///
-    /// It is whole, but of another version, or says what no transaction says: it may be committed, so it is left to whoever
-    /// understands it.
+    /// It is whole, but of another version, or its content is not valid for a transaction. It may
+    /// be committed, so it is left to a version that understands it.
     pub(super) fn parse(bytes: &[u8]) -> io::Result<Option<Self>> {
         let understood = match line::unseal(bytes.strip_suffix(b"\n").unwrap_or_default()) {
             Sealed::Damaged => return Ok(None),
@@ -146,7 +148,7 @@ impl Journal {
             .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, why))
     }
 
-    /// `None` for anything but names that stay in the root.
+    /// `None` unless all names stay inside the root.
     fn of(json: &str) -> Option<Self> {
         let body: Body = serde_json::from_str(json).ok()?;
         let unpack = |(mtime_ns, size, inode)| Stamp {
@@ -178,7 +180,8 @@ impl Journal {
             .into_iter()
             .map(member)
             .collect::<Option<_>>()?;
-        // In the order in which sidecars are locked, and each once: two locks of one sidecar would wait for each other.
+        // Members must be in sidecar-lock order, each once: two locks of one sidecar would wait for
+        // each other.
         let in_order = members.is_sorted_by(|a, b| a.place < b.place);
         let some = (1..=limits::MAX_TRANSACTION_DOCUMENTS).contains(&members.len());
         (in_order && some).then(|| Self {
@@ -188,8 +191,9 @@ impl Journal {
     }
 }
 
-/// Makes an empty one, locked; `None` where the name is taken. Between its making and its locking somebody may take it for a
-/// dead owner's: that one removes it, and whatever has its name then, so the name is not used again.
+/// Creates an empty journal, locked; `None` if the name is taken. Between creation and locking,
+/// another process may take it for a dead owner's. That process then removes whatever has the name,
+/// so the name is not used again.
 pub(super) fn make(dir: &File, name: &str) -> io::Result<Option<Lockable>> {
     let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL;
     match folder::open_at(dir, name, flags, Mode::from_raw_mode(0o666)) {
@@ -202,7 +206,7 @@ pub(super) fn make(dir: &File, name: &str) -> io::Result<Option<Lockable>> {
     }
 }
 
-/// Nothing is written where the name no longer leads there: nobody would find it.
+/// Writes nothing if the name no longer leads to the file: nobody would find it.
 pub(super) fn write(dir: &File, name: &str, mut file: &File, journal: &Journal) -> io::Result<()> {
     if !folder::leads_to(dir, name, file)? {
         return Err(io::Error::new(
@@ -224,7 +228,8 @@ pub(super) fn write(dir: &File, name: &str, mut file: &File, journal: &Journal) 
     file.write_all(line.as_bytes())
 }
 
-/// Opens one that is there: for reading, or to be locked, which a network file system grants to who may write only.
+/// Opens an existing journal, for reading or for locking. Network file systems grant the lock only
+/// with write access.
 pub(super) fn open(dir: &File, name: &str, access: OFlags) -> io::Result<Option<File>> {
     match folder::open_at(dir, name, access, Mode::empty()) {
         Ok(file) => Ok(Some(file)),
@@ -240,7 +245,7 @@ pub(super) fn read(file: &File) -> io::Result<Option<Journal>> {
     Journal::parse(&bytes)
 }
 
-/// Takes the lock; `None` where somebody else has it, or where the name no longer leads there.
+/// Takes the lock; `None` if another holder has it, or if the name no longer leads to the file.
 pub(super) fn try_lock(dir: &File, name: &str, file: File) -> io::Result<Option<Lockable>> {
     let file = Lockable::from(file);
     let locked = file.try_lock()? && folder::leads_to(dir, name, &file)?;
@@ -317,7 +322,7 @@ mod tests {
     }
 
     fn parse(journal: &Journal) -> Option<Journal> {
-        // Whole, it is never taken for one that was not.
+        // A whole journal is never taken for an incomplete one.
         Journal::parse(journal.line().as_bytes())
             .ok()
             .map(|it| it.expect("whole"))

@@ -1,16 +1,21 @@
 //! Runs file actions, one system-call boundary each, inside one root folder.
 //!
-//! A document lives at `<root>/<folder>/<file>`: two single path components, each opened relative to its parent's
-//! descriptor with `O_NOFOLLOW`. So neither a symbolic link nor a `..` can lead out of the root, and no path is resolved twice.
+//! A document lives at `<root>/<folder>/<file>`: two single path components, each opened relative
+//! to its parent's descriptor with `O_NOFOLLOW`. So neither a symbolic link nor a `..` can lead out
+//! of the root, and no path is resolved twice.
 //!
-//! Beside a document stand, hidden by a leading dot:
-//! - its *sidecar* `.<file>.cachetx`: the OS lock of writers, the last fence and the last modification time;
-//! - for the length of a save, a temporary file `.<file>.<token>.tmp`, locked by its writer while that lives. There are few such
-//!   names, so that what dead writers left is found without listing the folder.
+//! Each document has hidden files beside it:
+//! - its *sidecar* `.<file>.cachetx`: the OS lock of writers, the last fence and the last
+//!   modification time;
+//! - during a save, a temporary file `.<file>.<token>.tmp`, locked by its writer while that writer
+//!   lives. There are few such names, so the files of dead writers are found without listing the
+//!   folder.
 //!
-//! What a transaction is about to do to several documents stands in a [`journal`], in the folder `.cachetx-journal`.
+//! A transaction records what it is about to do to several documents in a [`journal`], in the
+//! folder `.cachetx-journal`.
 //!
-//! The [`outbox`] is a folder of its own, by default `<root>/.cachetx-outbox`: no run's name begins with a dot.
+//! The [`outbox`] is a folder of its own, by default `<root>/.cachetx-outbox`. No run's name begins
+//! with a dot, so the two cannot collide.
 
 mod acl;
 mod attributes;
@@ -45,94 +50,98 @@ pub(crate) use session::Session;
 
 use crate::model::{Bytes, Stamp};
 
-/// Below the root, for outboxes; hidden, as no run's folder is.
+/// Folder for outboxes below the root. Hidden; no run folder is.
 pub(crate) const OUTBOX_FOLDER: &str = ".cachetx-outbox";
 
 /// The marker that forbids locks and writes in its folder.
 pub(crate) const READ_ONLY_MARKER: &str = "READONLY";
 
-/// What may be asked of a disk; as data, so that a simulated one can answer too.
+/// The file actions. They are data, so that a simulated disk can answer them too.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum FileAction {
-    /// Is the folder there, and does it hold the `READONLY` marker?
+    /// Whether the folder exists, and whether it holds the `READONLY` marker.
     LookAtFolder,
-    /// Makes the folder where it is missing.
+    /// Creates the folder if it is missing.
     MakeFolder,
-    /// Makes a new folder's name durable, where the file system can.
+    /// Makes a new folder's name durable, if the file system can.
     SyncRoot,
     /// The document's identity, if it exists.
     Stat,
     /// The document's identity and bytes.
     Read,
-    /// What the sidecar says, without its lock: a hint.
+    /// The sidecar's content, read without its lock: a hint only.
     PeekSidecar,
-    /// Takes the sidecar's OS lock, unless somebody has it.
+    /// Takes the sidecar's OS lock; busy if another holder has it.
     LockSidecar,
-    /// Keeps it for as long as the session lives: taking it again then is no wait, and letting it go does nothing.
+    /// Keeps the sidecar's OS lock until the session ends. From then on, taking it again does not
+    /// block and releasing it does nothing.
     HoldSidecar,
-    /// Needs the lock.
+    /// Needs the sidecar's OS lock.
     WriteSidecar(Sidecar),
-    /// Makes what was written to the sidecar durable. Needs the lock.
+    /// Makes what was written to the sidecar durable. Needs the sidecar's OS lock.
     SyncSidecar,
     UnlockSidecar,
-    /// Writes a new temporary file, with the document's rights and extended attributes; its token. Busy where all names for one
-    /// are taken.
+    /// Writes a new temporary file with the document's rights and extended attributes; returns its
+    /// token. Busy if all temporary names are taken.
     WriteTemp(Bytes),
-    /// Sets the temporary file's modification time and reads back what the file system kept of it.
+    /// Sets the temporary file's modification time and reads back what the file system kept.
     StampTemp {
         mtime_ns: i64,
     },
     SyncTemp,
     DiscardTemp,
-    /// Is there something in the way of the rename that is there to stay? Fails where a rename would.
+    /// Checks for a permanent obstacle to the rename. Fails where a rename would.
     AskRename,
-    /// The temporary file becomes the document, where that still has the identity that was checked (`None`: is not there), and
-    /// the sidecar's path still leads to the file that is locked. Both are looked at right before, in the same action. Torn where
-    /// the document is another one: it is to be checked again.
+    /// Renames the temporary file to the document. Requires that the document still has the
+    /// identity that was checked (`None`: it does not exist) and that the sidecar's path still
+    /// leads to the locked file. Both are checked immediately before, in the same action. Torn if
+    /// the document is a different one: the caller must check it again.
     Rename {
         over: Option<Identity>,
     },
-    /// Deletes the document, on the same conditions.
+    /// Deletes the document, under the same conditions.
     Unlink {
         over: Option<Identity>,
     },
     SyncFolder,
-    /// Deletes the temporary files of this document whose writers are dead, in as many steps as there are names. Under the sidecar's lock, and not while that names
-    /// a journal, none of them is a transaction's that is still to be finished.
+    /// Deletes the temporary files of this document whose writers are dead; one step per possible
+    /// name. Call it with the sidecar's lock held and while the sidecar names no journal: then none
+    /// of the files belongs to a transaction that is still to be finished.
     Sweep,
-    /// The stamp of the temporary file with that token, which a dead writer left, if it is there.
+    /// The stamp of the temporary file with that token, left by a dead writer, if it exists.
     StatLeft {
         token: String,
     },
-    /// That one becomes the document, on the conditions of `Rename`.
+    /// Renames that file to the document, under the conditions of `Rename`.
     RenameLeft {
         token: String,
         over: Option<Identity>,
     },
-    /// Where the sidecar's path still leads to the file that is locked.
+    /// Deletes that file. Requires that the sidecar's path still leads to the locked file.
     DiscardLeft {
         token: String,
     },
-    /// Makes the journal at this place, empty and locked.
+    /// Creates the journal at this place, empty and locked.
     MakeJournal,
-    /// Needs to be its maker. On the conditions of `Rename` for each of its members, in their order.
+    /// Only the session that created the journal may write it. The conditions of `Rename` apply to
+    /// each of its members, in their order.
     WriteJournal {
         journal: Journal,
         over: Vec<Option<Identity>>,
     },
     /// Makes the journal's content durable.
     SyncJournal,
-    /// What the journal says, if it is there.
+    /// The journal's content, if it exists.
     ReadJournal,
-    /// Takes the journal's OS lock, unless its owner lives.
+    /// Takes the journal's OS lock; busy if its owner lives.
     LockJournal,
     RemoveJournal,
-    /// The journals that there are.
+    /// The ids of all journals.
     ListJournals,
 }
 
 impl FileAction {
-    /// A stable name: for logs, and for tests that stop at it.
+    /// A stable name, for logs and for tests that stop at an action.
     pub(crate) fn name(&self) -> &'static str {
         match self {
             Self::LookAtFolder => "look-at-folder",
@@ -174,13 +183,14 @@ impl FileAction {
 pub(crate) struct Sidecar {
     /// The fence of the last writer.
     pub(crate) fence: u64,
-    /// The modification time that the last save gave; it outlives the document's deletion, so that stamps never come back.
+    /// The modification time that the last save set. It outlives the document's deletion, so that a
+    /// stamp is never repeated.
     pub(crate) mtime_ns: i64,
-    /// A transaction that has this document among its own and is not known to be over.
+    /// A transaction that includes this document and is not known to be finished.
     pub(crate) journal: Option<JournalId>,
 }
 
-/// What a file action answers.
+/// The answer to a file action.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Got {
     Nothing,
@@ -190,17 +200,18 @@ pub(crate) enum Got {
     Identity(Option<Identity>),
     /// The stamp of a temporary file, if it exists.
     Stamp(Option<Stamp>),
-    /// The document's bytes, and the identity that held still while they were read.
+    /// The document's bytes, and its identity, which did not change while they were read.
     File(Identity, Bytes),
     Missing,
-    /// The file changed while it was read, or since it was checked; or it was replaced on its server.
+    /// The file changed while it was read or since it was checked, or it was replaced on its file
+    /// server.
     Torn,
     Sidecar(Sidecar),
-    /// Somebody else has the sidecar's, or the journal's, OS lock.
+    /// Another holder has the OS lock of the sidecar or of the journal.
     Busy,
     /// A new temporary file's token.
     Temp(String),
-    /// `None` for one that was never whole.
+    /// `None` for a journal that was never completely written.
     Journal(Option<Journal>),
     Journals(Vec<JournalId>),
 }

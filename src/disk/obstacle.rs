@@ -1,4 +1,5 @@
-//! What keeps a document from being replaced for good: asked before a transaction's commit point, and named where a rename fails.
+//! Permanent obstacles to replacing a document. Checked before a transaction's commit point, and
+//! named when a rename fails.
 
 use super::folder;
 use rustix::{
@@ -8,7 +9,8 @@ use rustix::{
 };
 use std::{fs::File, io};
 
-/// Why no file can be renamed to the document, or away from it, and what to do about it; `None` where nothing is seen.
+/// Why no file can be renamed to the document or away from it, and what to do about it; `None` if
+/// no obstacle is found.
 pub(super) fn of(dir: &File, file: &str) -> Option<&'static str> {
     let folder = flags(dir, "");
     let document = flags(dir, file);
@@ -46,7 +48,7 @@ pub(super) fn of(dir: &File, file: &str) -> Option<&'static str> {
     }
 }
 
-/// The same as an error.
+/// The same, as an error.
 pub(super) fn ask(dir: &File, file: &str) -> io::Result<()> {
     match of(dir, file) {
         Some(why) => Err(io::Error::new(io::ErrorKind::PermissionDenied, why)),
@@ -54,7 +56,7 @@ pub(super) fn ask(dir: &File, file: &str) -> io::Result<()> {
     }
 }
 
-/// Adds what is in the way to an error that may come from it.
+/// Adds the obstacle to an error that it may have caused.
 pub(super) fn explain(e: io::Error, dir: &File, file: &str) -> io::Error {
     use io::ErrorKind::{PermissionDenied, ReadOnlyFilesystem, ResourceBusy};
     let may = matches!(
@@ -67,7 +69,8 @@ pub(super) fn explain(e: io::Error, dir: &File, file: &str) -> io::Error {
     }
 }
 
-/// In a sticky folder only a file's owner, the folder's and those above both replace a file.
+/// In a sticky folder, only the file's owner, the folder's owner and a privileged process may
+/// replace a file.
 fn is_sticky_for_us(dir: &File, file: &str) -> bool {
     let (Ok(folder), Ok(Some(document))) = (rustix::fs::fstat(dir), folder::stat_at(dir, file))
     else {
@@ -81,7 +84,7 @@ fn is_sticky_for_us(dir: &File, file: &str) -> bool {
 #[cfg(any(target_os = "linux", target_os = "android"))]
 fn is_above_owners() -> bool {
     use rustix::thread::{CapabilitySet, capabilities};
-    // Where that cannot be asked the rename will tell.
+    // If that cannot be determined, the rename will tell.
     capabilities(None).map_or(true, |sets| sets.effective.contains(CapabilitySet::FOWNER))
 }
 
@@ -90,7 +93,7 @@ fn is_above_owners() -> bool {
     geteuid().is_root()
 }
 
-/// What neither modes nor ACLs show.
+/// Obstacles that neither modes nor ACLs show.
 #[derive(Default)]
 struct Flags {
     immutable: bool,
@@ -98,7 +101,7 @@ struct Flags {
     mount: bool,
 }
 
-/// Of a name in the folder; of the folder itself where that is empty.
+/// Flags of a name in the folder; of the folder itself if the name is empty.
 #[cfg(any(target_os = "linux", target_os = "android"))]
 fn flags(dir: &File, name: &str) -> Flags {
     use rustix::fs::{StatxAttributes, StatxFlags, statx};
@@ -117,7 +120,7 @@ fn flags(dir: &File, name: &str) -> Flags {
 
 #[cfg(target_vendor = "apple")]
 fn flags(dir: &File, name: &str) -> Flags {
-    // By the owner, and by root: sys/stat.h.
+    // Set by the owner, and by root: sys/stat.h.
     const IMMUTABLE: u32 = 0x0002_0002;
     const APPEND_ONLY: u32 = 0x0004_0004;
     let stat = match name {

@@ -1,4 +1,4 @@
-//! OS locks of files: `flock`.
+//! OS locks on files: `flock`.
 
 use rustix::{
     fs::{FlockOperation, flock},
@@ -6,15 +6,15 @@ use rustix::{
 };
 use std::{fs::File, io, ops::Deref};
 
-/// A file whose OS lock is released when it is dropped.
+/// A file whose OS lock is released on drop.
 ///
-/// Closing alone would not do: a child process that this program has just started shares the open file until it runs
-/// another program, and would keep the lock for so long.
+/// Closing alone is not enough: a child process that this program has just started shares the open
+/// file until its `exec`, and would keep the lock until then.
 #[derive(Debug)]
 pub(super) struct Lockable(File);
 
 impl Lockable {
-    /// Takes the lock; `false` where another open file has it.
+    /// Takes the lock; `false` if another open file has it.
     pub(super) fn try_lock(&self) -> io::Result<bool> {
         run(&self.0, FlockOperation::NonBlockingLockExclusive)
     }
@@ -36,12 +36,12 @@ impl Deref for Lockable {
 
 impl Drop for Lockable {
     fn drop(&mut self) {
-        // Without a lock nothing is done. What cannot be unlocked is unlocked by the close.
+        // Does nothing if there is no lock. If unlocking fails, the close releases it.
         let _ = retry_on_intr(|| flock(&self.0, FlockOperation::Unlock));
     }
 }
 
-/// Takes a lock that others may share, until the file is closed; `false` where another open file has it alone.
+/// Takes a shared lock until the file is closed; `false` if another open file has an exclusive one.
 pub(super) fn try_lock_shared(file: &File) -> io::Result<bool> {
     run(file, FlockOperation::NonBlockingLockShared)
 }
@@ -58,7 +58,7 @@ fn run(file: &File, operation: FlockOperation) -> io::Result<bool> {
 mod tests {
     use super::*;
 
-    /// Another descriptor of the same open file, as a child process has it between `fork` and `exec`.
+    /// A second descriptor of the same open file, as a child process has between `fork` and `exec`.
     #[test]
     fn a_lock_ends_with_its_owner_whoever_else_has_the_open_file() {
         let file = tempfile::NamedTempFile::new().unwrap();

@@ -1,4 +1,4 @@
-//! Reading a document whole, with the identity that held still meanwhile.
+//! Reads a whole document, and verifies that its identity did not change meanwhile.
 
 use super::{Got, Identity, Root, folder};
 use crate::model::{
@@ -13,7 +13,7 @@ use rustix::{
 };
 use std::{fs::File, path::Path};
 
-/// The identity by the file's name, which is enough where one machine writes.
+/// Identity by file name. Enough if only this machine writes.
 pub(super) fn stat(dir: &File, path: &Path, file: &str) -> Result<Got> {
     match folder::stat_at(dir, file) {
         Ok(Some(stat)) => identity(path, &stat, false),
@@ -22,7 +22,8 @@ pub(super) fn stat(dir: &File, path: &Path, file: &str) -> Result<Got> {
     }
 }
 
-/// The identity by opening the file: a network file system asks its server then, and may answer a stat from memory.
+/// Identity by opening the file: a network file system asks its server on open, but may answer a
+/// `stat` from its cache.
 pub(super) fn stat_open(dir: &File, path: &Path, file: &str) -> Result<Got> {
     let open = match open(dir, path, file)? {
         Ok(open) => open,
@@ -39,7 +40,7 @@ fn identity(path: &Path, stat: &Stat, network: bool) -> Result<Got> {
     plain_file(path, stat).map(|()| Got::Identity(Some(folder::identity(stat, network))))
 }
 
-/// The open file, or what the reader gets instead of one.
+/// The open file, or the answer for the reader if there is none.
 fn open(dir: &File, path: &Path, file: &str) -> Result<Result<File, Got>> {
     match folder::open_at(dir, file, OFlags::RDONLY, Mode::empty()) {
         Ok(open) => Ok(Ok(open)),
@@ -52,7 +53,8 @@ fn open(dir: &File, path: &Path, file: &str) -> Result<Result<File, Got>> {
     }
 }
 
-/// A network file system says so of a file or folder that was replaced on its server meanwhile: looking again finds the new one.
+/// A network file system reports `ESTALE` if a file or folder was replaced on its server meanwhile.
+/// Looking again finds the new one.
 fn torn_if_stale(path: &Path, action: &'static str, e: Errno) -> Result<Got> {
     match e {
         Errno::STALE => Ok(Got::Torn),
@@ -79,11 +81,11 @@ pub(super) fn read(dir: &File, path: &Path, file: &str, root: &Root) -> Result<G
     }
 }
 
-/// The bytes, where the identity held still and they are as many as it says.
+/// The bytes, if the identity did not change and their number equals its size.
 fn read_all(open: &File, before: Identity, network: bool) -> Result<Option<Vec<u8>>, Errno> {
     let size = before.stamp.size;
-    // One byte more than there should be, so that a file that grows is seen; what is past that is not read. What the file
-    // says of its size is no reason to take that much memory at once: it may be sparse.
+    // Room for one byte more than the stated size, so that growth is detected; reading stops then.
+    // The memory is not reserved all at once: a sparse file's stated size may be huge.
     let room = size.min(limits::READ_AHEAD_BYTES);
     let mut bytes = Vec::with_capacity(usize::try_from(room).unwrap_or(0) + 1);
     while bytes.len() as u64 <= size {

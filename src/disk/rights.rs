@@ -1,4 +1,4 @@
-//! Who may use a file: what a document keeps through a save, and what the files beside it let their users do.
+//! File permissions: what a document keeps through a save, and what the files beside it grant.
 
 use super::{
     acl::{Acl, Named},
@@ -17,16 +17,17 @@ const SET_UID: RawMode = 0o4000;
 const SET_GID: RawMode = 0o2000;
 const READ_WRITE: u16 = 6;
 const ALL: u16 = 7;
-/// What it takes to make, rename and delete files in a folder.
+/// Needed to create, rename and delete files in a folder.
 const WRITE_ENTER: u16 = 3;
 
-/// Gives a new file the owner and the group of the document that it will replace, as far as that is allowed.
+/// Gives a new file the owner and group of the document that it will replace, as far as permitted.
 pub(super) fn give_owner(document: &File, new: &File) -> io::Result<()> {
     Ok(folder::give_to(new, &fstat(document)?)?)
 }
 
-/// Gives a new file, which only its owner may use yet, the ACL and the mode of the document that it will replace. Where one of them,
-/// or the document's group, cannot be had, nobody gets more than the document gave.
+/// Gives a new file the ACL and the mode of the document that it will replace. Only the new file's
+/// owner may use it before that. If the ACL, the mode or the document's group cannot be copied,
+/// nobody gets more access than the document gave.
 pub(super) fn copy(document: &File, new: &File, path: &Path) -> io::Result<()> {
     let (like, own) = (fstat(document)?, fstat(new)?);
     let group_kept = own.st_gid == like.st_gid;
@@ -53,7 +54,7 @@ pub(super) fn copy(document: &File, new: &File, path: &Path) -> io::Result<()> {
         if let Err(e) = written {
             let path = path.display();
             log::warn!("{path}: its ACL cannot be kept, so whom it names loses access: {e}");
-            // The mode has the mask there, which is more than the group had.
+            // The mode's group bits hold the ACL mask, which is more than the group had.
             mode = with_group(mode, acl.effective().group);
         }
     } else if !group_known {
@@ -70,15 +71,16 @@ fn with_group(mode: RawMode, group: u16) -> RawMode {
     (mode & !0o070) | ((group as RawMode) << 3)
 }
 
-/// Lets whoever may write in `folder` use a file or folder that was made in it: what an operator made as root, or somebody under a
-/// narrow umask, would keep all others from their saves. Nothing where this process is not its owner.
+/// Gives everyone who may write in `folder` access to a file or folder created in it. Otherwise a
+/// file made as root, or under a narrow umask, would block all other users' saves. Does nothing if
+/// this process is not the owner.
 pub(super) fn share(new: &File, folder: &File) {
     if let Err(e) = try_to_share(new, folder) {
         log::debug!("the rights of a folder cannot be given to what is in it: {e}");
     }
 }
 
-/// The same for a sidecar, which whoever may write its document may write, too.
+/// The same for a sidecar: every user who may write its document may write it too.
 pub(super) fn share_sidecar(sidecar: &File, folder: &File, document: &str) {
     if let Err(e) = try_to_share_sidecar(sidecar, folder, document) {
         log::debug!("the rights of a document cannot be given to its sidecar: {e}");
@@ -113,7 +115,7 @@ fn try_to_share_sidecar(sidecar: &File, folder: &File, document: &str) -> Result
     let before = Rights::of(sidecar, &own)?;
     let mut after = match &document {
         Some(document) => Rights::of(document, &like)?,
-        // What a default ACL gave is the document's business only.
+        // A default ACL applies to the document only.
         None => Rights {
             acl: Acl {
                 named: BTreeMap::new(),
@@ -138,14 +140,14 @@ fn try_to_share_sidecar(sidecar: &File, folder: &File, document: &str) -> Result
     after.replace(&before, sidecar, &own)
 }
 
-/// Whether this process may change the rights of a file. Not of one with a second name: whoever may write in the folder could have
-/// linked any file there, and would get it.
+/// Whether this process may change the file's rights. Not if it has a second hard link: anyone who
+/// may write in the folder could have linked any file there, and would gain access to it.
 fn is_mine(stat: &Stat) -> bool {
     let linked = folder::file_type(stat) != FileType::Directory && stat.st_nlink > 1;
     !linked && (geteuid().is_root() || stat.st_uid == geteuid().as_raw())
 }
 
-/// What root makes belongs to whom `like` belongs to.
+/// If this process is root, gives the file the owner and group of `like`.
 fn owned_like(file: &File, like: &Stat) -> Result<Stat, Errno> {
     if geteuid().is_root() {
         folder::give_to(file, like)?;
@@ -153,11 +155,11 @@ fn owned_like(file: &File, like: &Stat) -> Result<Stat, Errno> {
     fstat(file)
 }
 
-/// What everybody may do with a file.
+/// Everyone's permissions on a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Rights {
     group_id: u32,
-    /// Without a mask.
+    /// With the mask already applied.
     acl: Acl,
 }
 
@@ -170,8 +172,8 @@ impl Rights {
         })
     }
 
-    /// Adds those who may make and rename files in the folder: so much of `most` as they have there. In a sticky folder everybody's
-    /// files are their own.
+    /// Adds those who may create and rename files in the folder, with the part of `most` that they
+    /// have there. Nobody is added in a sticky folder, where only owners replace files.
     fn add_writers_of(&mut self, folder: &File, most: u16) -> Result<(), Errno> {
         let stat = fstat(folder)?;
         if folder::is_sticky(&stat) {
@@ -194,7 +196,7 @@ impl Rights {
         Ok(())
     }
 
-    /// Gives them to a file that has others, as far as this process may.
+    /// Applies these rights to a file that has other ones, as far as this process may.
     fn replace(mut self, before: &Self, file: &File, stat: &Stat) -> Result<(), Errno> {
         if self == *before {
             return Ok(());
@@ -202,7 +204,7 @@ impl Rights {
         if stat.st_gid != self.group_id
             && fchown(file, None, Some(Gid::from_raw(self.group_id))).is_err()
         {
-            // Its group is another one, and stays so.
+            // The group cannot be changed, so it gets no more than others get.
             self.acl.group &= self.acl.other;
         }
         let named = !self.acl.named.is_empty();
@@ -226,7 +228,7 @@ mod tests {
     use super::*;
     use std::{os::unix::fs::OpenOptionsExt, process::Command};
 
-    /// A file system without ACLs, until it is dropped.
+    /// A mounted file system without ACLs; unmounted on drop.
     struct Mounted(tempfile::TempDir);
 
     impl Mounted {
@@ -252,7 +254,7 @@ mod tests {
         let home = tempfile::tempdir().unwrap();
         let document = File::create(home.path().join("document")).unwrap();
         let named = |perm| BTreeMap::from([(Named::User(12_345), perm)]);
-        // What the mode shows for the group is 6 in all.
+        // The mode shows 6 for the group in all cases.
         for (group, named, left) in [(0, named(6), 0), (4, named(6), 4), (6, named(0), 6)] {
             let acl = Acl {
                 user: 6,

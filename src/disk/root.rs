@@ -14,21 +14,21 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// The folder that a store never leaves, and how much of a file it reads.
+/// The folder that a store never leaves, and the size limit for reads.
 #[derive(Debug)]
 pub(crate) struct Root {
     pub(super) dir: File,
     pub(super) path: PathBuf,
     pub(super) max_bytes: u64,
-    /// Whether other machines may write below it, so that an identity is asked for by opening the file.
+    /// Whether other machines may write below it. If so, identities are read by opening the file.
     pub(super) network: bool,
 }
 
 impl Root {
-    /// Opens the root, which is made where it is missing.
+    /// Opens the root; creates it if missing.
     pub(crate) fn open(path: &Path, max_bytes: u64, file_system: FileSystem) -> Result<Self> {
         make_durably(path).map_err(|e| io_error(path, "make the store's root", e))?;
-        // The caller names the root, so a link to it is the caller's choice; what is below is not.
+        // The caller chose the root's path, so it may be a symbolic link. Nothing below may be one.
         let dir = File::open(path).map_err(|e| io_error(path, "open the store's root", e))?;
         let network = file_system.is_network(&dir);
         let root = Self {
@@ -41,13 +41,13 @@ impl Root {
         Ok(root)
     }
 
-    /// Whether a look at a file may wait for another machine.
+    /// Whether looking at a file may have to wait for another machine.
     #[cfg(feature = "tokio")]
     pub(crate) fn is_on_network(&self) -> bool {
         self.network
     }
 
-    /// The root may be open to others since these were made.
+    /// The root's rights may have been widened since these folders were created.
     fn share_own_folders(&self) {
         for name in [journal::FOLDER, OUTBOX_FOLDER] {
             if let Ok(Some(folder)) = self.folder(name) {
@@ -56,12 +56,14 @@ impl Root {
         }
     }
 
-    /// The document's identity, to hold against that of a file read before: one system call where one machine writes.
-    /// `None` for anything but a plain file, and for any trouble: the safe way then says what it is.
+    /// The document's identity, for comparison with that of a file read before. One system call if
+    /// only this machine writes. `None` for anything but a plain file, and on any error: the safe
+    /// way reports the cause.
     ///
-    /// That call resolves two components at once, so it follows a run folder that was swapped for a symbolic link, which
-    /// the safe way refuses. No content is read by it: an identity that differs leads to the safe way, and with an equal one a
-    /// reader gets what was read inside the root before.
+    /// The call resolves two components at once, so it follows a run folder that was replaced by a
+    /// symbolic link, which the safe way refuses. It reads no content: if the identity differs, the
+    /// caller takes the safe way; if it is equal, the reader gets what was read inside the root
+    /// before.
     pub(crate) fn glance(&self, place: &Place) -> Option<Identity> {
         if self.network {
             let dir = self.folder(&place.folder).ok()??;
@@ -75,11 +77,11 @@ impl Root {
         (folder::file_type(&stat) == FileType::RegularFile).then(|| folder::identity(&stat, false))
     }
 
-    /// Whether the path of a name in a run folder still leads to this open file: so the folder is still there, and is the one in
-    /// which that was opened.
+    /// Whether the path of a name in a run folder still leads to this open file. If so, the folder
+    /// still exists and is the one in which the file was opened.
     pub(super) fn leads_to(&self, folder: &str, name: &str, file: &File) -> bool {
         let named = match self.network {
-            // A name may be known from memory: the server is asked where it is opened.
+            // A name may be cached locally; opening asks the server.
             true => self.folder(folder).ok().flatten().and_then(|dir| {
                 let open = folder::open_at(&dir, name, OFlags::RDONLY, Mode::empty()).ok()?;
                 rustix::fs::fstat(open).ok()
@@ -96,7 +98,7 @@ impl Root {
             .is_some_and(|(named, own)| folder::same_file(&named, &own))
     }
 
-    /// Documents of a run folder: names of files, and of those that a sidecar is for.
+    /// The documents of a run folder: its visible file names, and those that have a sidecar.
     pub(crate) fn documents(&self, folder: &str) -> Result<BTreeSet<String>> {
         let Some(dir) = self.folder(folder)? else {
             return Ok(BTreeSet::new());
@@ -111,7 +113,8 @@ impl Root {
         Ok(documents.map(str::to_owned).collect())
     }
 
-    /// The folder, or `None` where there is none. A symbolic link is refused: two run ids would share its files.
+    /// The folder; `None` if it does not exist. A symbolic link is refused, because two run ids
+    /// would share its files.
     pub(super) fn folder(&self, name: &str) -> Result<Option<File>> {
         match folder::open_at(
             &self.dir,
@@ -140,16 +143,16 @@ impl Root {
     }
 }
 
-/// Makes the folder and those above it where they are missing, lets whoever may write in the folder above use each, and syncs each
-/// folder that got a new name: a save below would not survive a power loss without it.
+/// Creates the folder and its missing parents, and gives each the access that its parent grants.
+/// Syncs each folder that got a new name: otherwise a save below would not survive a power loss.
 pub(super) fn make_durably(path: &Path) -> io::Result<()> {
     let missing = missing(path);
     std::fs::create_dir_all(path)?;
-    // Outermost first, so that no synced name hangs below one that may be lost.
+    // Outermost first, so that no synced name is below one that may be lost.
     for (new, above) in missing.iter().rev() {
         let above_dir = match File::open(above) {
             Ok(dir) => dir,
-            // One that may be written and not be read cannot be synced by its user.
+            // A folder that its user may write but not read cannot be synced.
             Err(e) => {
                 log::warn!(
                     "cannot sync {}, so a power loss may take back what was made there: {e}",
@@ -164,7 +167,7 @@ pub(super) fn make_durably(path: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// The folders that making `path` will make, each with the one that gets its name; innermost first.
+/// The folders that making `path` will create, each with its parent; innermost first.
 fn missing(path: &Path) -> Vec<(PathBuf, PathBuf)> {
     let missing = path.ancestors().take_while(|folder| !folder.exists());
     missing

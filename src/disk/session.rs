@@ -22,29 +22,29 @@ use std::{
     sync::Arc,
 };
 
-/// The open files of one protocol run. Dropping it lets every OS lock go.
+/// The open files of one protocol run. Dropping it releases every OS lock.
 #[derive(Debug)]
 pub(crate) struct Session {
     root: Arc<Root>,
     open: HashMap<Place, Open>,
 }
 
-/// What a run has open for one document.
+/// The open files of a run for one document.
 #[derive(Debug, Default)]
 struct Open {
     folder: Option<File>,
     temp: Option<Temp>,
     sidecar: Option<Lockable>,
-    /// The session holds its OS lock to its end.
+    /// The session keeps the sidecar's OS lock until it ends.
     held: bool,
-    /// Where the place is a journal's.
+    /// Used if the place is a journal's.
     journal: OpenJournal,
 }
 
 #[derive(Debug, Default)]
 struct OpenJournal {
     file: Option<Lockable>,
-    /// Whether the session made it, and may write it.
+    /// Whether this session created it, and so may write it.
     made: bool,
 }
 
@@ -56,14 +56,16 @@ impl Session {
         }
     }
 
-    /// Looks folders up anew: they may have been replaced since the last run.
+    /// Forgets open folders, so that they are opened again: they may have been replaced since the
+    /// last run.
     pub(crate) fn begin_run(&mut self) {
         for open in self.open.values_mut() {
             open.folder = None;
         }
     }
 
-    /// Whether each of a journal's documents is still what was checked, right before it is committed.
+    /// Whether every document of a journal is still what was checked; called immediately before the
+    /// journal is committed.
     fn all_are(&self, journal: &Journal, over: &[Option<Identity>]) -> Result<bool> {
         for (member, over) in journal.members.iter().zip(over) {
             let place = &member.place;
@@ -82,7 +84,8 @@ impl Session {
         if matches!(got, Got::Missing | Got::Torn)
             && let Some(open) = self.open.get_mut(place)
         {
-            // The folder may have been replaced with the file in it: whoever looks again opens it again.
+            // The folder may have been replaced together with the file: open it again for the next
+            // look.
             open.folder = None;
         }
         Ok(got)
@@ -118,7 +121,7 @@ impl Session {
                 .map(|content| Got::Sidecar(content.unwrap_or_default()))
                 .map_err(|e| io_error(&path, "read the sidecar of", e)),
             FileAction::LockSidecar if open.held => {
-                // Another descriptor's OS lock would wait for this one's, for ever.
+                // Locking by another descriptor would wait for this one forever.
                 let sidecar = own_sidecar(&self.root, place, open)?;
                 sidecar::read(sidecar)
                     .map(Got::Sidecar)
@@ -160,7 +163,7 @@ impl Session {
             }
             FileAction::WriteTemp(bytes) => {
                 read::too_large(&path, bytes.len() as u64, self.root.max_bytes)?;
-                // One that it has is left to the next sweep.
+                // An earlier temporary file is left to the next sweep.
                 open.temp = None;
                 let temp = folder::document(dir, file)
                     .map_err(io::Error::from)
@@ -255,7 +258,7 @@ impl Session {
 ///
 /// # Errors
 ///
-/// Its path leads elsewhere: whoever comes next locks another one, and may have done so.
+/// Its path leads elsewhere: the next writer locks a different file, and may have done so already.
 fn own_sidecar<'a>(root: &Root, place: &Place, open: &'a Open) -> Result<&'a Lockable> {
     let sidecar = open
         .sidecar
@@ -271,7 +274,7 @@ fn own_sidecar<'a>(root: &Root, place: &Place, open: &'a Open) -> Result<&'a Loc
     }))
 }
 
-/// The last look before a document is replaced or deleted: whether it is still what was checked.
+/// The last check before a document is replaced or deleted: whether it is still what was checked.
 fn is_still(root: &Root, place: &Place, open: &Open, over: Option<Identity>) -> Result<bool> {
     own_sidecar(root, place, open)?;
     let (Some(dir), path) = (&open.folder, path_of(root, place)) else {
@@ -309,7 +312,7 @@ fn act_on_journal(
                 return Ok(Got::Missing);
             };
             let content = journal::read(&file).map_err(failed)?;
-            // One that is locked stays so.
+            // If the journal is locked, it stays locked.
             open.file.get_or_insert(file.into());
             Ok(Got::Journal(content))
         }
@@ -351,7 +354,7 @@ fn held<'a>(path: &Path, temp: &'a Option<Temp>) -> Result<&'a Temp> {
     temp.as_ref().ok_or_else(|| out_of_order(path))
 }
 
-/// A protocol asked for a step whose first half it had not asked for.
+/// A protocol asked for a step without the step that must come first.
 fn out_of_order(path: &Path) -> Error {
     io_error(path, "go on with", io::Error::other("steps out of order"))
 }
@@ -391,7 +394,7 @@ fn make_folder(root: &Root, place: &Place, open: &mut Open) -> Result<Got> {
     Ok(Got::Nothing)
 }
 
-/// What reading actions see where the folder itself is missing; the others cannot go on.
+/// The answers to reading actions if the folder itself is missing; the other actions fail.
 fn without_folder(root: &Root, place: &Place, action: &FileAction) -> Result<Got> {
     match action {
         FileAction::Stat => Ok(Got::Identity(None)),

@@ -1,4 +1,5 @@
-//! The sidecar's content: one line of fixed length, so that writing it over leaves nothing of the old one.
+//! The sidecar's content: one line of fixed length, so that overwriting it leaves nothing of the
+//! old line.
 
 use super::{JournalId, Sidecar, folder, os_lock::Lockable, rights};
 use crate::model::limits::MAX_FENCE;
@@ -11,16 +12,16 @@ use xxhash_rust::xxh3::xxh3_64;
 
 const MAGIC: &str = "cachetx 2";
 const LINE_BYTES: usize = 86;
-/// The line before there were journals: without the word for one.
+/// The format before journals: without the field for one.
 const MAGIC_1: &str = "cachetx 1";
-/// In place of a journal's name.
+/// Stands in the journal field when there is none.
 const NO_JOURNAL: &str = "----------------";
 
 pub(super) fn name(file: &str) -> String {
     format!(".{file}.cachetx")
 }
 
-/// The document of a sidecar of that name.
+/// The document that a sidecar of this name belongs to.
 pub(super) fn document(name: &str) -> Option<&str> {
     name.strip_prefix('.')?.strip_suffix(".cachetx")
 }
@@ -41,7 +42,8 @@ pub(super) fn sealed(body: String) -> String {
     format!("{body} {digest:016x}\n")
 }
 
-/// `None` for anything but a whole line: an empty new sidecar, or one that a power loss tore.
+/// `None` unless it is one whole line: for example a new, empty sidecar, or one torn by a power
+/// loss.
 pub(super) fn parse(text: &[u8]) -> Option<Sidecar> {
     let text = std::str::from_utf8(text).ok()?;
     let first = text.starts_with(MAGIC_1);
@@ -62,7 +64,7 @@ pub(super) fn parse(text: &[u8]) -> Option<Sidecar> {
     (line(&content) == text).then_some(content)
 }
 
-/// A damaged sidecar counts as empty: the stamp check guards the file without it.
+/// A damaged sidecar counts as empty: the stamp check protects the file without it.
 pub(super) fn read(file: &File) -> io::Result<Sidecar> {
     let mut text = [0; LINE_BYTES + 1];
     let mut len = 0;
@@ -84,14 +86,15 @@ pub(super) fn read(file: &File) -> io::Result<Sidecar> {
 
 pub(super) fn write(file: &File, content: &Sidecar) -> io::Result<()> {
     file.write_all_at(line(content).as_bytes(), 0)?;
-    // Only a damaged one is longer. Where nothing is cut off, ext4 would still write the block out with the next sync.
+    // Only a damaged sidecar is longer. A needless `set_len` would make ext4 write the block with
+    // the next sync.
     match file.metadata()?.len() > LINE_BYTES as u64 {
         true => file.set_len(LINE_BYTES as u64),
         false => Ok(()),
     }
 }
 
-/// Opens the sidecar without its lock, if there is one.
+/// Reads the sidecar without its lock, if it exists.
 pub(super) fn peek(dir: &File, file: &str) -> Result<Option<Sidecar>, io::Error> {
     match folder::open_at(dir, &name(file), OFlags::RDONLY, Mode::empty()) {
         Ok(sidecar) => read(&sidecar).map(Some),
@@ -100,8 +103,8 @@ pub(super) fn peek(dir: &File, file: &str) -> Result<Option<Sidecar>, io::Error>
     }
 }
 
-/// The sidecar with its OS lock, or `None` where somebody else has it, or where the file that was locked is no longer
-/// the one that the name leads to: whoever comes next would lock another one.
+/// The sidecar with its OS lock. `None` if another holder has the lock, or if the name no longer
+/// leads to the locked file: the next writer would lock a different one.
 pub(super) fn try_lock(dir: &File, file: &str) -> io::Result<Option<Lockable>> {
     let name = name(file);
     let new = Mode::from_raw_mode(0o666);
@@ -110,12 +113,13 @@ pub(super) fn try_lock(dir: &File, file: &str) -> io::Result<Option<Lockable>> {
     if !sidecar.try_lock()? || !folder::leads_to(dir, &name, &sidecar)? {
         return Ok(None);
     }
-    // Each time: the document's rights may have changed since, and its owner's next save mends the sidecar's.
+    // On every lock: the document's rights may have changed, and the next save by the sidecar's
+    // owner corrects the sidecar's.
     rights::share_sidecar(&sidecar, dir, file);
     Ok(Some(sidecar))
 }
 
-/// Says what to do about a sidecar whose rights are narrower than the document's.
+/// Adds what to do about a sidecar whose rights are narrower than the document's.
 fn refused(e: Errno, name: &str) -> io::Error {
     let source = io::Error::from(e);
     if e != Errno::ACCESS {

@@ -1,4 +1,4 @@
-//! Temporary files: written beside the document, locked by their writer while it lives.
+//! Temporary files: written beside the document, and locked by their writer while it lives.
 
 use super::{attributes, folder, os_lock::Lockable, rights};
 use crate::model::{Result, Stamp, error::io_error, limits};
@@ -12,7 +12,7 @@ const SUFFIX: &str = ".tmp";
 
 #[derive(Debug)]
 pub(super) struct Temp {
-    /// What tells its name from those of the document's other temporary files.
+    /// Distinguishes its name from the document's other temporary files.
     pub(super) token: String,
     name: String,
     file: Lockable,
@@ -23,14 +23,14 @@ pub(super) fn name(document: &str, token: &str) -> String {
     format!(".{document}.{token}{SUFFIX}")
 }
 
-/// The tokens that there are.
+/// All possible tokens.
 pub(super) fn tokens() -> impl Iterator<Item = String> {
     (0..limits::TEMP_NAMES).map(|n| format!("{n:016x}"))
 }
 
 impl Temp {
-    /// Writes `bytes` to a new file that is like the document which it will replace, in rights and extended attributes, as far as
-    /// that is allowed. `path` is for messages. `None` where every name is taken.
+    /// Writes `bytes` to a new file with the rights and extended attributes of the document that it
+    /// will replace, as far as permitted. `path` is for messages. `None` if every name is taken.
     pub(super) fn write(
         dir: &File,
         file: &str,
@@ -42,14 +42,15 @@ impl Temp {
             return Ok(None);
         };
         temp.fill(document, bytes, path).inspect_err(|_| {
-            // Nothing was shown yet; what cannot be deleted now is swept by the next save.
+            // Nothing was published yet. If the file cannot be deleted now, the next save sweeps
+            // it.
             let _ = temp.discard(dir);
         })?;
         Ok(Some(temp))
     }
 
-    /// Makes an empty one, locked. Between its making and its locking another writer's sweep may take it for a dead
-    /// writer's, and removes it: then the next name is tried.
+    /// Creates an empty temporary file, locked. Between creation and locking, another writer's
+    /// sweep may take it for a dead writer's and remove it; then the next name is tried.
     fn make(dir: &File, file: &str, narrow: bool) -> io::Result<Option<Self>> {
         let mode = Mode::from_raw_mode(if narrow { 0o600 } else { 0o666 });
         for token in tokens() {
@@ -78,7 +79,8 @@ impl Temp {
         Ok(None)
     }
 
-    /// One that a dead writer left; `None` where it is not there. No lock: whoever may sweep it has the sidecar's.
+    /// A temporary file that a dead writer left; `None` if it does not exist. Takes no lock: only
+    /// the holder of the sidecar's lock may sweep it.
     pub(super) fn left(dir: &File, file: &str, token: &str) -> io::Result<Option<Self>> {
         let name = name(file, token);
         match folder::open_at(dir, &name, OFlags::RDONLY, Mode::empty()) {
@@ -96,7 +98,8 @@ impl Temp {
         Ok(folder::stamp(&rustix::fs::fstat(&*self.file)?))
     }
 
-    /// The content first, which takes capabilities and set-user-id bits away; the rights last, which may let others in.
+    /// Order matters. Writing content clears capabilities and set-user-id bits, so it comes first;
+    /// rights may let others in, so they come last.
     fn fill(&self, document: Option<&File>, bytes: &[u8], path: &Path) -> io::Result<()> {
         (&*self.file).write_all(bytes)?;
         let Some(document) = document else {
@@ -107,7 +110,7 @@ impl Temp {
         rights::copy(document, &self.file, path)
     }
 
-    /// Sets the modification time and says which stamp the file has now.
+    /// Sets the modification time and returns the file's resulting stamp.
     #[allow(clippy::unnecessary_cast)]
     pub(super) fn set_mtime(&self, mtime_ns: i64) -> io::Result<Stamp> {
         let times = Timestamps {
@@ -132,7 +135,8 @@ impl Temp {
         folder::unlink_at(dir, &self.name)
     }
 
-    /// Makes it the document. A rename that reports a failure may have happened on a network file system: the inode decides.
+    /// Renames it to the document. On a network file system, a rename that reports a failure may
+    /// have happened: the inode decides.
     pub(super) fn rename(&self, dir: &File, file: &str) -> io::Result<()> {
         let rename = || rustix::fs::renameat(dir, &self.name, dir, file);
         let Err(e) = retry_on_intr(rename) else {
@@ -146,8 +150,8 @@ impl Temp {
     }
 }
 
-/// Deletes the document's temporary files that nobody holds locked: their writers are dead. Under the sidecar's lock, so that
-/// nobody else does.
+/// Deletes the document's temporary files that nobody holds locked: their writers are dead. Call it
+/// with the sidecar's lock held, so that only one sweep runs at a time.
 pub(super) fn sweep(dir: &File, path: &Path, file: &str) -> Result<()> {
     for token in tokens() {
         let name = name(file, &token);
@@ -155,7 +159,8 @@ pub(super) fn sweep(dir: &File, path: &Path, file: &str) -> Result<()> {
             continue;
         };
         let left = Lockable::from(left);
-        // Where its writer was alive after all, and is through with it, the name may lead to another writer's by now.
+        // If its writer was alive after all and has finished, the name may lead to another writer's
+        // file by now.
         if !matches!(left.try_lock(), Ok(true))
             || !folder::leads_to(dir, &name, &left).unwrap_or(false)
         {
@@ -183,14 +188,14 @@ mod tests {
         let dir = File::open(&path).unwrap();
         let done = AtomicBool::new(false);
         std::thread::scope(|scope| {
-            // As under the sidecar's lock, one sweep at a time.
+            // One sweep at a time, as under the sidecar's lock.
             scope.spawn(|| {
                 while !done.load(Relaxed) {
                     sweep(&dir, &path, "d").unwrap();
                 }
             });
             let written: io::Result<()> = (0..3_000).try_for_each(|_| {
-                // Every name may be at the sweep's hands just then.
+                // The sweep may be inspecting every name at this moment.
                 loop {
                     if let Some(temp) = Temp::write(&dir, "d", None, b"{}", &path)? {
                         return temp.rename(&dir, "d");

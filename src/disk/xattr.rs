@@ -1,4 +1,4 @@
-//! Extended attributes of an open file, where the system has them.
+//! Extended attributes of an open file, on systems that have them.
 
 use super::folder;
 use rustix::{
@@ -9,27 +9,29 @@ use rustix::{
 };
 use std::{ffi::CString, fs::File};
 
-/// The most that Linux takes, for a list of names and for a value.
+/// Linux's limit, both for a list of names and for a value.
 const MAX_BYTES: usize = 64 * 1024;
-/// Enough for most: one small call then.
+/// Enough for most, so that one small call suffices.
 const SHORT_BYTES: usize = 1024;
 #[cfg(target_vendor = "apple")]
 const ABSENT: Errno = Errno::NOATTR;
 #[cfg(not(target_vendor = "apple"))]
 const ABSENT: Errno = Errno::NODATA;
 
-/// The names that the file has and this process may see: none where the file system knows none.
+/// The attribute names that this process may see; empty if the file system does not support
+/// attributes.
 pub(super) fn names(file: &File) -> Result<Vec<CString>> {
     let list = whole(|buffer| rustix::fs::flistxattr(file, spare_capacity(buffer)))?;
     let list = list.unwrap_or_default();
     let names = list
         .split(|byte| *byte == 0)
         .filter(|name| !name.is_empty());
-    // Split at every NUL, so none is left in one.
+    // Split at every NUL, so no name contains one.
     Ok(names.filter_map(|name| CString::new(name).ok()).collect())
 }
 
-/// `None` where the file has none of that name, or where the file system knows none.
+/// `None` if the file has no attribute of that name, or if the file system does not support
+/// attributes.
 pub(super) fn get(file: &File, name: impl Arg + Copy) -> Result<Option<Vec<u8>>> {
     whole(|buffer| rustix::fs::fgetxattr(file, name, spare_capacity(buffer)))
 }

@@ -1,4 +1,5 @@
-//! The driver for threads: performs each action of a run in the caller's thread and resumes the run with the answer.
+//! The driver for threads: performs each action of a run in the caller's thread and resumes the run
+//! with the answer.
 
 use super::{Local, Stop, go_on};
 use crate::{
@@ -12,7 +13,8 @@ use std::{convert::Infallible, ops::ControlFlow, thread, time::Duration};
 pub(crate) trait Backend: Local {
     fn server(&mut self, op: Op) -> Result<Reply, Fault>;
 
-    /// Waits for a message on the channel, no longer than `pause`; whether messages come. An error ends the run.
+    /// Waits for a message on the channel, at most `pause`; returns whether messages arrive. An
+    /// error ends the run.
     fn listen(&mut self, _channel: String, _pause: Duration) -> Result<bool> {
         Err(mismatch("a run without locks"))
     }
@@ -25,7 +27,7 @@ pub(crate) fn drive<D>(run: Run<D>, backend: impl Backend) -> Result<D> {
     }
 }
 
-/// Drives the run to its end, or up to the first action before which `is_on` breaks off: then the run is dropped.
+/// Drives the run to its end. If `is_on` breaks before an action, drops the run there.
 pub(crate) fn drive_while<D, B>(
     mut run: Run<D>,
     mut backend: impl Backend,

@@ -1,4 +1,4 @@
-//! The clocks that drivers tell protocols.
+//! The clocks that drivers pass to protocols.
 
 use crate::protocol::Now;
 use std::time::{Duration, SystemTime};
@@ -13,11 +13,11 @@ pub(crate) fn now() -> Now {
     }
 }
 
-/// A clock that goes on while the machine sleeps, as the server's does.
+/// A clock that continues while the machine is suspended, as the server's does.
 fn boot_time() -> Duration {
     #[cfg(any(target_os = "linux", target_os = "android"))]
     const CLOCK: rustix::time::ClockId = rustix::time::ClockId::Boottime;
-    // Elsewhere the monotonic clock is the nearest: on macOS it counts sleep too.
+    // Elsewhere the monotonic clock is the closest: on macOS it counts suspended time too.
     #[cfg(not(any(target_os = "linux", target_os = "android")))]
     const CLOCK: rustix::time::ClockId = rustix::time::ClockId::Monotonic;
     let time = rustix::time::clock_gettime(CLOCK);

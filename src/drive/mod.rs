@@ -1,5 +1,5 @@
-//! Runs protocols, in the caller's thread or in a task of tokio: the loops, the clocks that they tell, and the loads that a thread has
-//! begun.
+//! Runs protocols, in the caller's thread or in a tokio task: the loops, the clocks, and a thread's
+//! nested loads.
 
 mod blocking;
 mod clock;
@@ -22,19 +22,19 @@ use crate::{
 };
 use std::{ops::ControlFlow, time::Duration};
 
-/// Performs those actions of one run that are this machine's: a thread may wait for a disk.
+/// Performs the actions of one run that are local to this machine. They may block on a disk.
 pub(crate) trait Local {
-    /// The clocks that the run is told.
+    /// The clocks that the run gets.
     fn now(&self) -> Now {
         now()
     }
 
-    /// Called right before each action.
+    /// Called immediately before each action.
     fn begin(&self, _action: &Action) {}
 
     fn outbox(&mut self, action: &OutboxAction) -> Result<OutboxGot>;
 
-    /// Performs an action that is its own.
+    /// Performs one local action.
     fn act(&mut self, action: &Action) -> Answer {
         match action {
             Action::Disk(place, action) => Answer::Disk(self.disk(place, action)),
@@ -43,13 +43,13 @@ pub(crate) trait Local {
         }
     }
 
-    /// For runs that touch no file there is nothing to perform.
+    /// Runs that touch no files never call it.
     fn disk(&mut self, _place: &Place, _action: &FileAction) -> Result<Got> {
         Err(mismatch("a run without files"))
     }
 }
 
-/// Where a run stops that goes on by itself on files.
+/// Where a run stops that performs its file actions itself.
 enum Stop<D> {
     Done(Result<D>),
     Server(Op),
@@ -59,12 +59,12 @@ enum Stop<D> {
 
 /// Where any run stops.
 enum Pause<D> {
-    /// At an action of a [`Local`].
+    /// A file or outbox action, for a [`Local`].
     Files(Action),
     Else(Stop<D>),
 }
 
-/// Resumes a run; where it stops then, unless `is_on` breaks off before its action.
+/// Resumes a run up to its next stop, unless `is_on` breaks before that action.
 fn until_files<D, B>(
     run: &mut Run<D>,
     local: &mut impl Local,
@@ -85,7 +85,7 @@ fn until_files<D, B>(
     })
 }
 
-/// Resumes a run and performs what it does on files, up to where it stops for something else.
+/// Resumes a run and performs its file actions until it stops for something else.
 fn go_on<D, B>(
     run: &mut Run<D>,
     local: &mut impl Local,
@@ -100,7 +100,7 @@ fn go_on<D, B>(
     }
 }
 
-/// Said by a thread that is about to wait.
+/// Called by a thread that is about to block.
 pub(crate) fn blocks() {
     #[cfg(feature = "tokio")]
     worker::warn_once();

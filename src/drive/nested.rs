@@ -1,4 +1,5 @@
-//! Loads that this thread has begun and not ended. One that is begun again in itself would wait for its own end.
+//! Loads that this thread has begun and not finished. A load that begins itself again would wait
+//! for itself.
 
 use crate::model::{Error, error::Kind};
 use std::{any::TypeId, cell::RefCell};
@@ -7,17 +8,17 @@ thread_local! {
     static BEGUN: RefCell<Vec<Load>> = const { RefCell::new(Vec::new()) };
 }
 
-/// What is loaded.
+/// Identifies a load.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Load {
     /// The address of the cache or the store.
     pub(crate) owner: usize,
-    /// The same name may be loaded as several types.
+    /// One name may be loaded as several types.
     pub(crate) kind: TypeId,
     pub(crate) name: String,
 }
 
-/// It ends when this is dropped.
+/// The load ends when this is dropped.
 #[derive(Debug)]
 pub(crate) struct Begun(());
 
@@ -42,7 +43,7 @@ pub(crate) fn refused(name: &str) -> Error {
 
 impl Drop for Begun {
     fn drop(&mut self) {
-        // Loads of one thread end in the order of their calls, the innermost first.
+        // Loads of one thread end in reverse order, the innermost first.
         BEGUN.with_borrow_mut(|begun| begun.pop());
     }
 }

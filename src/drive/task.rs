@@ -1,4 +1,4 @@
-//! The driver for tasks of tokio.
+//! The driver for tokio tasks.
 
 use super::{Local, Pause, Stop, go_on, until_files};
 use crate::{
@@ -9,18 +9,18 @@ use crate::{
 };
 use std::{convert::Infallible, ops::ControlFlow, time::Duration};
 
-/// Performs those actions of one run that a task waits for.
+/// Performs the actions of one run that a task waits for.
 pub(crate) trait Remote {
     fn server(&mut self, op: Op) -> impl Future<Output = Result<Reply, Fault>> + Send;
 
-    /// Waits for a message on the channel, no longer than `pause`; whether messages come.
+    /// Waits for a message on the channel, at most `pause`; returns whether messages arrive.
     fn listen(&mut self, channel: String, pause: Duration) -> impl Future<Output = bool> + Send;
 }
 
-/// Drives the run to its end. `local` comes back, unless the runtime ended in the middle.
+/// Drives the run to its end. Returns `local`, unless the runtime shut down in the middle.
 ///
-/// What files the run touches it does in a thread that may block, and goes on there as far as that is possible without waiting for
-/// anything else. So its `local` is that thread's meanwhile.
+/// File actions run in a thread that may block. The run continues there until it has to wait for
+/// something else, so `local` belongs to that thread meanwhile.
 pub(crate) async fn drive_in_task<D: Send + 'static, L: Local + Send + 'static>(
     mut run: Run<D>,
     mut local: L,
@@ -55,7 +55,7 @@ pub(crate) async fn drive_in_task<D: Send + 'static, L: Local + Send + 'static>(
             }
             Stop::Listen(channel, pause) => tokio::select! {
                 heard = remote.listen(channel, pause) => Answer::Heard(heard),
-                // It holds nothing while it waits for a lock.
+                // The run holds nothing while it waits for a lock.
                 () = nobody_waits() => {
                     let why = "nobody waits for the lock any more".to_owned();
                     return (Some(local), Err(Error::new(Kind::Internal(why))));

@@ -1,4 +1,4 @@
-//! Tells, once, that a thread of a runtime is about to stand still.
+//! Warns, once, about a blocking call on a runtime's thread.
 
 use std::{
     sync::atomic::{AtomicBool, Ordering::Relaxed},
@@ -11,7 +11,7 @@ use tokio::{
 
 static TOLD: AtomicBool = AtomicBool::new(false);
 
-/// For a thread that is about to wait: warns where tasks wait with it, the first time in this process.
+/// Called by a thread that is about to block: warns if tasks wait for it, once per process.
 pub(super) fn warn_once() {
     if TOLD.load(Relaxed) {
         return;
@@ -23,11 +23,11 @@ pub(super) fn warn_once() {
     }
 }
 
-/// Whether other tasks wait for this thread.
+/// Whether this thread holds up other tasks.
 fn holds_tasks_up() -> bool {
     match Handle::try_current() {
         Err(_) => false,
-        // What is not spawned holds nothing up where there are other workers.
+        // A future that is not spawned holds up nothing if there are other workers.
         Ok(runtime) => {
             let is_only = runtime.runtime_flavor() == RuntimeFlavor::CurrentThread;
             (is_only || task::try_id().is_some()) && runs_tasks()
@@ -35,10 +35,11 @@ fn holds_tasks_up() -> bool {
     }
 }
 
-/// Whether the runtime would have this thread go on with another task by now: it bounds how much a task does at a time, and nothing in threads
-/// that may block. A task whose share is used up by this question yields once, when it next awaits something.
+/// Whether this thread runs tasks: tokio limits how much a task does at a time, but sets no limit
+/// in threads that may block. A task whose budget is used up by this question yields once, at its
+/// next await.
 fn runs_tasks() -> bool {
-    /// More than tokio gives a task (128).
+    /// More than tokio's budget for a task (128).
     const SHARE: u32 = 256;
     let mut context = Context::from_waker(Waker::noop());
     (0..SHARE).any(|_| match coop::poll_proceed(&mut context) {
@@ -64,7 +65,7 @@ mod tests {
             runtime.block_on(async {
                 assert_eq!(holds_tasks_up(), is_only);
                 assert!(tokio::spawn(async { holds_tasks_up() }).await.unwrap());
-                // It has yielded, and goes on.
+                // It has yielded, and continues.
                 assert_eq!(holds_tasks_up(), is_only);
                 let blocking = tokio::task::spawn_blocking(holds_tasks_up);
                 assert!(!blocking.await.unwrap());

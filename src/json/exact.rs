@@ -1,28 +1,31 @@
-//! Refuses integers that the target type would round: a save would write another number back.
+//! Refuses integers that the target type would round: a save would write back a different number.
 //!
-//! serde_json reads an integer beyond 64 bits as a float unless the target asks for 128 bits, and an `f64` takes any
-//! integer. Both round without an error. Only a text with an integer of [`DIGITS`] digits or more is read through this
-//! deserializer; all others cannot have the problem.
+//! serde_json reads an integer beyond 64 bits as a float unless the target requests 128 bits, and
+//! an `f64` accepts any integer. Both round without an error. Only a text with an integer of
+//! [`DIGITS`] digits or more is read through this deserializer; other texts cannot have the
+//! problem.
 
 use serde::de::{self, DeserializeOwned, DeserializeSeed, Visitor};
 use std::fmt;
 
-/// The first integer that an `f64` rounds, 2^53 + 1, has as many.
+/// The number of digits of 2^53 + 1, the first integer that an `f64` rounds.
 const DIGITS: usize = 16;
 
 /// The integers of a text that may be rounded.
 #[derive(Default)]
 pub(super) struct LongIntegers<'t> {
     any: bool,
-    /// Beyond 64 bits, and no float is the same: the bits of the float that serde_json makes of each, and its digits. Not those
-    /// that stand beside a float with these bits: a target that reads the integer whole could not be told from one that does not.
+    /// Integers beyond 64 bits that no float equals: for each, the bits of the float that
+    /// serde_json makes of it, and its digits. An integer is left out if the text also contains a
+    /// float with these bits: a target that reads the integer exactly could not be told from one
+    /// that does not.
     beyond: Vec<(u64, &'t str)>,
 }
 
 impl<'t> LongIntegers<'t> {
     pub(super) fn of(text: &'t str) -> Self {
         let mut found = Self::default();
-        // A run of that many digits covers one of the places looked at.
+        // A run of that many digits covers one of the positions checked.
         let mut places = text.bytes().skip(DIGITS - 1).step_by(DIGITS);
         if !places.any(|b| b.is_ascii_digit()) {
             return found;
@@ -59,7 +62,7 @@ fn bits_of(number: &str) -> Option<u64> {
     number.parse().ok().map(f64::to_bits)
 }
 
-/// The numbers of a JSON text, those within strings left out.
+/// The numbers of a JSON text, except those inside strings.
 fn numbers(text: &str) -> impl Iterator<Item = &str> {
     let bytes = text.as_bytes();
     let mut at = 0;
@@ -82,7 +85,7 @@ fn numbers(text: &str) -> impl Iterator<Item = &str> {
     })
 }
 
-/// Past the quotation mark that ends the string.
+/// The position after the quotation mark that ends the string.
 fn past_string(bytes: &[u8], mut at: usize) -> usize {
     while at < bytes.len() && bytes[at] != b'"' {
         at += if bytes[at] == b'\\' { 2 } else { 1 };
@@ -90,7 +93,7 @@ fn past_string(bytes: &[u8], mut at: usize) -> usize {
     at + 1
 }
 
-/// Reads a whole text and keeps track of the path.
+/// Reads a whole text and tracks the path.
 pub(super) fn read<T: DeserializeOwned>(
     text: &str,
     long: &LongIntegers<'_>,
@@ -105,7 +108,7 @@ pub(super) fn read<T: DeserializeOwned>(
     read.map_err(|e| serde_path_to_error::Error::new(track.path(), e))
 }
 
-/// A deserializer, or what gives access to a compound's parts.
+/// A deserializer, or the access to a compound's parts.
 struct Exact<'l, 't, D> {
     inner: D,
     long: &'l LongIntegers<'t>,
@@ -115,7 +118,7 @@ struct Exact<'l, 't, D> {
 struct Checked<'l, 't, V> {
     inner: V,
     long: &'l LongIntegers<'t>,
-    /// The target turns integers into floats.
+    /// Whether the target turns integers into floats.
     float: bool,
 }
 
@@ -171,7 +174,7 @@ impl<'de, D: de::Deserializer<'de>> de::Deserializer<'de> for Exact<'_, '_, D> {
         deserialize_identifier() false;
     }
 
-    /// What is ignored is not saved.
+    /// Ignored values are not saved.
     fn deserialize_ignored_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, D::Error> {
         self.inner.deserialize_ignored_any(visitor)
     }
@@ -189,7 +192,7 @@ macro_rules! hand_on {
     };
 }
 
-/// Hands a compound, or what an option or a newtype holds, on with its parts checked.
+/// Passes on a compound, or the content of an option or a newtype, with its parts checked.
 macro_rules! descend {
     ($($method:ident($trait:path);)*) => {
         $(fn $method<A: $trait>(self, inner: A) -> Result<V::Value, A::Error> {

@@ -1,13 +1,14 @@
-//! Finds a float that JSON cannot hold, by a serializer that visits a value and writes nothing.
+//! Finds floats that JSON cannot hold, by a serializer that visits a value and writes nothing.
 //!
-//! The visit allocates nothing and knows no path; only where it finds something is the value visited once more with
-//! one. It cannot be a part of the writing: serde_json turns NaN into `null` before its `Formatter` gets to see it.
+//! The visit allocates nothing and tracks no path; only if it finds something is the value visited
+//! again, with a path. The check cannot be part of writing: serde_json turns NaN into `null` before
+//! its `Formatter` sees it.
 
 use super::path_to;
 use serde::ser::{self, Serialize};
 use std::fmt;
 
-/// Whether all floats in `value` are finite; if not, says which is not.
+/// Whether all floats in `value` are finite; an error names one that is not.
 pub(super) fn check<T: Serialize + ?Sized>(value: &T) -> Result<(), String> {
     let Err(refused) = value.serialize(Finite) else {
         return Ok(());
@@ -23,14 +24,14 @@ pub(super) fn check<T: Serialize + ?Sized>(value: &T) -> Result<(), String> {
     })
 }
 
-/// The serializer, and the serializer of all compounds: it has no state.
+/// The serializer, also for all compounds. It has no state.
 #[derive(Clone, Copy)]
 struct Finite;
 
 #[derive(Debug)]
 enum Refused {
     Float(&'static str),
-    /// A `Serialize` of the caller's failed by itself: what it would have shown next was not looked at.
+    /// The caller's `Serialize` failed by itself; the rest of the value was not checked.
     Custom(String),
 }
 
@@ -65,7 +66,7 @@ fn float(v: f64) -> Done {
     }
 }
 
-/// Values that hold no float.
+/// Values that contain no float.
 macro_rules! fine {
     ($($method:ident($($type:ty),*);)*) => {
         $(fn $method(self, $(_: $type),*) -> Done {
@@ -114,7 +115,7 @@ impl ser::Serializer for Finite {
         serialize_unit_variant(&'static str, u32, &'static str);
     }
 
-    /// Text is fine whatever it says; the default would build it.
+    /// Any text is fine; the default would build the string.
     fn collect_str<T: fmt::Display + ?Sized>(self, _: &T) -> Done {
         Ok(())
     }
@@ -178,7 +179,7 @@ impl ser::Serializer for Finite {
     }
 }
 
-/// Compounds: each part is visited, and their ends are nothing.
+/// Compounds: visits each part; the end needs nothing.
 macro_rules! compound {
     ($($trait:ident: $($method:ident($($name:ty)?)),+;)*) => {
         $(impl ser::$trait for Finite {

@@ -1,4 +1,5 @@
-//! JSON documents as bytes: reading with errors that name the place, writing that refuses what JSON cannot hold.
+//! JSON documents as bytes: reading with errors that name the position, writing that refuses what
+//! JSON cannot hold.
 //!
 //! ```text
 //! read     bytes -> T; says where and why the text is not JSON, or does not fit T
@@ -18,7 +19,7 @@ pub(crate) use write::{Outer, to_bytes, to_text};
 
 use crate::model::{Error, error::Kind, limits, text};
 
-/// What all of this layer's errors are: something is wrong with the named document.
+/// An error of this layer: something is wrong with the named document.
 fn refuse(document: &str, message: String) -> Error {
     Error::new(Kind::Document {
         document: document.to_owned(),
@@ -26,7 +27,8 @@ fn refuse(document: &str, message: String) -> Error {
     })
 }
 
-/// Takes the middle out of a message that is too long: serde quotes a value whole, between what is wrong and the place.
+/// Cuts the middle out of a message that is too long: serde quotes a whole value between the
+/// problem and the position.
 fn shorten(message: String) -> String {
     if message.len() <= limits::MAX_MESSAGE_BYTES {
         return message;
@@ -37,12 +39,12 @@ fn shorten(message: String) -> String {
     format!("{head} [...] {tail}")
 }
 
-/// A path as serde_path_to_error prints it; the root, which it prints as a dot, is `None`.
+/// A path as serde_path_to_error prints it; `None` for the root, which it prints as a dot.
 fn path_to(path: &serde_path_to_error::Path) -> Option<String> {
     (path.iter().len() > 0).then(|| path.to_string())
 }
 
-/// JSON's own white space, which is less than what ASCII or Unicode call so.
+/// JSON's own white space, a smaller set than ASCII's or Unicode's.
 fn is_white(byte: u8) -> bool {
     matches!(byte, b' ' | b'\t' | b'\r' | b'\n')
 }

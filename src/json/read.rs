@@ -1,7 +1,8 @@
-//! Reading: serde_json does all the parsing, this adds what its messages leave out.
+//! Reading: serde_json does all the parsing; this module adds what its messages leave out.
 //!
-//! The plain parse runs first and alone where all is well. Only an error is looked at a second time: for the path of a
-//! field that does not fit, or for the `NaN` that stands at the place where serde_json stopped.
+//! If all is well, only the plain parse runs. After an error the text is examined a second time:
+//! for the path of a field that does not fit, or for a `NaN` at the position where serde_json
+//! stopped.
 
 use super::{
     exact::{self, LongIntegers},
@@ -12,10 +13,10 @@ use serde::de::{DeserializeOwned, IgnoredAny};
 use serde_json::error::Category;
 use std::fmt;
 
-/// What Python's `json` writes for the floats that are no numbers, and no JSON parser has to read.
+/// What Python's `json` writes for floats that are not numbers; JSON parsers need not accept them.
 const NOT_NUMBERS: [&str; 3] = ["NaN", "Infinity", "-Infinity"];
 
-/// Reads a whole document; an error says what is wrong with it, where, and what to do.
+/// Reads a whole document. An error says what is wrong, where, and what to do.
 pub(crate) fn parse<T: DeserializeOwned>(document: &str, bytes: &[u8]) -> Result<T> {
     let text = text(bytes).map_err(|message| refuse(document, message))?;
     let long = LongIntegers::of(text);
@@ -27,12 +28,12 @@ pub(crate) fn parse<T: DeserializeOwned>(document: &str, bytes: &[u8]) -> Result
     read.map_err(|e| refuse(document, explain::<T>(text, &long, &e)))
 }
 
-/// Whether the bytes are no more than the beginning of a JSON text, as those of a file are whose writer is not done.
+/// Whether the bytes are only the beginning of a JSON text, as in a file whose writer is not done.
 pub(crate) fn is_cut_short(bytes: &[u8]) -> bool {
     serde_json::from_slice::<IgnoredAny>(bytes).is_err_and(|e| e.is_eof())
 }
 
-/// The bytes as text, where they are text at all.
+/// The bytes as text. Fails if they are not UTF-8, begin with a byte order mark, or are empty.
 fn text(bytes: &[u8]) -> Result<&str, String> {
     if bytes.starts_with(b"\xef\xbb\xbf") {
         return Err(
@@ -81,7 +82,7 @@ fn bad_syntax(text: &str, at: usize, message: &str) -> String {
              a number or `null` in its place; nothing was changed"
         );
     }
-    // The grammar allows any number of digits; serde_json counts this among the errors of syntax.
+    // The grammar allows any number of digits; serde_json counts this as a syntax error.
     if message == "number out of range" {
         return format!(
             "a number that ends at {} is out of the range of a 64-bit float",
@@ -96,7 +97,7 @@ fn bad_syntax(text: &str, at: usize, message: &str) -> String {
     format!("not JSON: {message} at {}{advice}", Position::of(text, at))
 }
 
-/// The text is JSON but does not fit `T`: reads it again, this time keeping track of the path.
+/// For text that is JSON but does not fit `T`: reads it again and tracks the path.
 fn misfit<T: DeserializeOwned>(
     text: &str,
     long: &LongIntegers<'_>,
@@ -110,7 +111,7 @@ fn misfit<T: DeserializeOwned>(
         Some(path) => format!("`{path}`: {message}"),
         None => message.to_owned(),
     };
-    // An error that a `Deserialize` of the caller's makes up itself may come without a place.
+    // An error from the caller's own `Deserialize` may have no position.
     if e.line() > 0 {
         let position = Position::of(text, stopped_at(text, e));
         said.push_str(&format!(", near {position}"));
@@ -118,9 +119,9 @@ fn misfit<T: DeserializeOwned>(
     said
 }
 
-/// The word of [`NOT_NUMBERS`] that a parser tripped over at `at`, and where that word begins.
+/// The word of [`NOT_NUMBERS`] at which a parser stopped, near `at`, and where that word begins.
 fn not_a_number(text: &str, at: usize) -> Option<(usize, &'static str)> {
-    // A minus may begin a number, so a parser goes past it before it stops.
+    // A minus may begin a number, so a parser passes it before it stops.
     let start = match at.checked_sub(1) {
         Some(before) if text.as_bytes().get(before) == Some(&b'-') => before,
         _ => at,
@@ -133,7 +134,7 @@ fn not_a_number(text: &str, at: usize) -> Option<(usize, &'static str)> {
     (!longer).then_some((start, word))
 }
 
-/// The byte that serde_json's line and column mean: its columns count bytes, and one more byte than it had passed.
+/// The byte that serde_json's line and column mean. Its columns count bytes, starting at 1.
 fn stopped_at(text: &str, e: &serde_json::Error) -> usize {
     let line_start: usize = text
         .split_inclusive('\n')
@@ -144,7 +145,7 @@ fn stopped_at(text: &str, e: &serde_json::Error) -> usize {
     (line_start + e.column()).saturating_sub(1)
 }
 
-/// serde_json's message without ` at line 1 column 2`, which is said in another form.
+/// serde_json's message without ` at line 1 column 2`, which is reported in another form.
 pub(crate) fn without_place(e: &serde_json::Error) -> String {
     let message = e.to_string();
     let place = format!(" at line {} column {}", e.line(), e.column());
@@ -154,7 +155,8 @@ pub(crate) fn without_place(e: &serde_json::Error) -> String {
     }
 }
 
-/// A position in a text: line and column count from 1 and columns in characters, as editors do; bytes count from 0.
+/// A position in a text. Line and column count from 1, and columns are characters, as in editors;
+/// bytes count from 0.
 struct Position {
     line: usize,
     column: usize,

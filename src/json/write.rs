@@ -1,4 +1,4 @@
-//! Writing: text in one of two styles, and the white space that stood around it.
+//! Writing: text in one of two styles, with the white space that was around it.
 
 use super::{finite, is_white, path_to, refuse};
 use crate::model::{Result, limits};
@@ -11,11 +11,12 @@ pub enum Style {
     /// No white space at all.
     #[default]
     Compact,
-    /// Two spaces a level, a line for each member.
+    /// Two spaces per level, one line per member.
     Pretty,
 }
 
-/// The white space around a file's JSON text, such as a final line break: what parsing drops and a save should not.
+/// The white space around a file's JSON text, such as a final line break: parsing drops it, and a
+/// save should keep it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Outer {
     before: Box<str>,
@@ -23,7 +24,8 @@ pub(crate) struct Outer {
 }
 
 impl Outer {
-    /// Takes it from a file's bytes; a side over [`limits::MAX_OUTER_BYTES`] is padding and is not kept.
+    /// Takes the white space from a file's bytes. More than [`limits::MAX_OUTER_BYTES`] on one side
+    /// is padding and is not kept.
     pub(crate) fn of(bytes: &[u8]) -> Self {
         let Some(first) = bytes.iter().position(|b| !is_white(*b)) else {
             return Self::default();
@@ -61,7 +63,8 @@ pub(crate) fn to_bytes<T: Serialize + ?Sized>(
     Ok(text.into_bytes())
 }
 
-/// A value as JSON text. A NaN or an infinity is refused: serde_json would write `null` for it, without a word.
+/// A value as JSON text. Refuses NaN and infinities, for which serde_json would silently write
+/// `null`.
 pub(crate) fn to_text<T: Serialize + ?Sized>(
     document: &str,
     value: &T,
@@ -75,7 +78,8 @@ pub(crate) fn to_text<T: Serialize + ?Sized>(
     text.map_err(|e| refuse(document, unwritable(value, &e)))
 }
 
-/// Says which part of the value cannot be JSON, such as a map whose keys are lists: writes it to nowhere, for the path.
+/// Names the part of the value that cannot be JSON, such as a map whose keys are lists. Serializes
+/// it once more, without output, to find the path.
 fn unwritable<T: Serialize + ?Sized>(value: &T, e: &serde_json::Error) -> String {
     let mut nowhere = serde_json::Serializer::new(std::io::sink());
     let tracked = serde_path_to_error::serialize(value, &mut nowhere);

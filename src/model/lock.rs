@@ -1,22 +1,22 @@
-//! A lock, and who holds it.
+//! A lock and its holder.
 
 use std::{fmt, time::Duration};
 
-/// A lock and the value that shows who holds it.
+/// A lock's key, and the value that identifies its holder.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Lock {
     pub(crate) key: String,
-    /// Compared whole.
+    /// Compared as a whole.
     pub(crate) value: String,
 }
 
-/// Who holds a lock.
+/// The holder of a lock.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct LockHolder {
-    /// `host:pid`, or the lock's whole value where it is not in the library's form.
+    /// `host:pid`, or the lock's whole value if it is not in the library's form.
     pub owner: String,
-    /// How long the lock still lives unless it is renewed; [`Duration::MAX`] for a foreign one that never ends by itself.
+    /// Remaining life without renewal; [`Duration::MAX`] for a foreign lock that never expires.
     pub remaining: Duration,
 }
 

@@ -1,4 +1,4 @@
-//! The words that all layers share: places, stamps, entries, locks, errors, limits and random names.
+//! Types that all layers share: places, stamps, entries, locks, errors, limits and random names.
 
 mod entry;
 pub(crate) mod error;

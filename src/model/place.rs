@@ -1,8 +1,8 @@
-//! Where a document lives.
+//! The location of a document.
 
 use std::sync::Arc;
 
-/// Where a document lives below the root: two path components that were checked.
+/// The location of a document below the root: two validated path components.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Place {
     pub(crate) folder: Arc<str>,
@@ -10,7 +10,7 @@ pub(crate) struct Place {
 }
 
 impl Place {
-    /// Relative to the root.
+    /// The path relative to the root.
     pub(crate) fn path(&self) -> String {
         [&*self.folder, "/", &*self.file].concat()
     }

@@ -1,6 +1,6 @@
-//! Places in a text that are between two characters: in the standard library from Rust 1.91 on.
+//! Character boundaries in a text; the standard library has this from Rust 1.91.
 
-/// The last one at `at` or before it.
+/// The last boundary at or before `at`.
 pub(crate) fn floor(text: &str, at: usize) -> usize {
     let mut at = at.min(text.len());
     while !text.is_char_boundary(at) {
@@ -9,7 +9,7 @@ pub(crate) fn floor(text: &str, at: usize) -> usize {
     at
 }
 
-/// The first one at `at` or after it.
+/// The first boundary at or after `at`.
 pub(crate) fn ceil(text: &str, at: usize) -> usize {
     let mut at = at.min(text.len());
     while !text.is_char_boundary(at) {

@@ -1,14 +1,14 @@
-//! Random names: from the operating system, never from a clock.
+//! Random names, from the operating system and never from a clock.
 
 use super::error::{Error, Kind, Result};
 use std::io;
 
-/// For jitter: a source without randomness only makes pauses alike.
+/// A seed for jitter. Without a random source, pauses are merely equal.
 pub(crate) fn seed() -> u64 {
     getrandom::u64().unwrap_or_default()
 }
 
-/// 64 random bits as 16 hex digits: the name of a temporary file.
+/// 64 random bits as 16 hex digits, for the name of a temporary file.
 pub(crate) fn hex_64() -> io::Result<String> {
     let mut bytes = [0; 8];
     getrandom::fill(&mut bytes).map_err(io::Error::other)?;
@@ -19,11 +19,11 @@ pub(crate) fn is_hex_64(text: &str) -> bool {
     text.len() == 16 && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
 }
 
-/// 128 random bits as 32 hex digits: a lock's token, a commit id.
+/// 128 random bits as 32 hex digits, for a lock's token or a commit id.
 ///
 /// # Errors
 ///
-/// The operating system gives no random numbers.
+/// The operating system has no random numbers.
 pub(crate) fn hex_128() -> Result<String> {
     let mut bytes = [0; 16];
     getrandom::fill(&mut bytes).map_err(|e| {

@@ -1,8 +1,8 @@
-//! The names of the keys that belong to a value key: all in its hash slot.
+//! The names of keys derived from a value key; all are in its hash slot.
 
 use crate::rules::hash_tag;
 
-/// `sibling(V, name)`: `V:name` where V has a hash tag, `{V}:name` where it has none.
+/// `sibling(V, name)`: `V:name` if V has a hash tag, otherwise `{V}:name`.
 pub(crate) fn sibling(key: &str, name: &str) -> String {
     match hash_tag(key) {
         Some(_) => format!("{key}:{name}"),
@@ -10,7 +10,7 @@ pub(crate) fn sibling(key: &str, name: &str) -> String {
     }
 }
 
-/// The channel of a lock: whoever frees the lock says so there.
+/// The channel of a lock: a message there reports that the lock was released.
 pub(crate) fn channel(lock: &str) -> String {
     sibling(lock, "free")
 }
@@ -24,7 +24,8 @@ pub(crate) fn leases(key: &str, first_param: Option<&str>) -> String {
     }
 }
 
-/// What `leases(V)` is made of: equal for keys that share it. Keys with a hash tag have it first, others second.
+/// The parts that determine `leases(V)`: equal for keys that share it. The first part is the hash
+/// tag; the second is used for keys without one.
 pub(crate) fn leases_group<'a>(
     key: &'a str,
     first_param: Option<&'a str>,

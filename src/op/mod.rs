@@ -1,6 +1,6 @@
 //! The server operations as data: keys, arguments, typed replies. No I/O.
 //!
-//! Each operation is one atomic step on the server and means the same in every engine.
+//! Each operation is one atomic step on the server and has the same meaning in every engine.
 
 pub(crate) mod keys;
 mod space;
@@ -19,13 +19,13 @@ pub(crate) struct Own {
     pub(crate) bytes: Bytes,
     pub(crate) stamp: Stamp,
     pub(crate) ttl_ms: u64,
-    /// The file that was replaced: the entry is set only where the server has that file's. `None` where a lock keeps others from
-    /// changing it meanwhile.
+    /// The stamp of the file that was replaced: the entry is set only if the server has that file's
+    /// entry. `None` if a lock keeps others from changing it meanwhile.
     pub(crate) over: Option<Stamp>,
 }
 
-/// An own entry that is deleted, and the version that its stamp says from then on: no commit of an earlier one, which may
-/// still be on its way, sets it any more.
+/// An own entry that is deleted, and the version that its stamp key names from then on. A commit of
+/// an earlier version that arrives late then does not set the entry.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Raise {
     /// The entry's value key.
@@ -34,20 +34,22 @@ pub(crate) struct Raise {
     pub(crate) ttl_ms: u64,
 }
 
-/// How many replicas are waited for, and how long.
+/// How many replicas to wait for, and how long.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Wait {
     pub(crate) replicas: u32,
-    /// From 1 ms: the server takes zero for ever.
+    /// At least 1 ms: to the server, zero means forever.
     pub(crate) time: Duration,
 }
 
 /// Why an operation has no reply.
 #[derive(Clone, Debug)]
 pub(crate) enum Fault {
-    /// Surely not executed: never sent, or the server answered with an error that comes before the first write.
+    /// Certainly not executed: never sent, or the server answered with an error that precedes the
+    /// first write.
     NotDone(Error),
-    /// Sent, and no answer came, or an error that may have come after a write: it may have been executed, or a part of it.
+    /// Sent, but no answer came, or an error that may have come after a write: it may have been
+    /// executed, completely or in part.
     Unknown(Error),
 }
 
@@ -58,7 +60,7 @@ impl Fault {
         }
     }
 
-    /// The effect is set here, and nowhere else, from what is known.
+    /// The only place that sets the effect.
     pub(crate) fn into_error(self) -> Error {
         match self {
             Self::NotDone(e) => e.effect_is(Effect::None),
@@ -66,7 +68,8 @@ impl Fault {
         }
     }
 
-    /// The same after an earlier try that `may_be_done`: then it is not known to be not done.
+    /// The same fault after an earlier try. If that try `may_be_done`, "not done" becomes
+    /// "unknown".
     pub(crate) fn after(self, may_be_done: bool) -> Self {
         match self {
             Self::NotDone(e) if may_be_done => Self::Unknown(e.effect_is(Effect::Unknown)),
@@ -80,21 +83,22 @@ impl Fault {
 }
 
 impl Op {
-    /// Whether the engine may send it again by itself where a connection was closed under it. Of the two copies the first one
-    /// may still be on its way, and reach the server at any later moment, after everything that its sender did since:
+    /// Whether the engine may resend it by itself if its connection was closed. The first copy may
+    /// still be in transit and reach the server at any later moment, after everything that its
+    /// sender did since:
     ///
-    /// | | a first copy that arrives late | sent again |
+    /// | | a first copy that arrives late | resent |
     /// | --- | --- | --- |
     /// | `Read`, `Holders` | changes nothing | yes |
     /// | `Renew`, `Extend` | finds another value or token, or prolongs what the caller still has | yes |
-    /// | `Release`, `GiveBack` | finds another value or token; none is ever used for a second time | yes |
-    /// | `Fill` | finds that the lease is gone with the second copy, or with whatever refused that | yes |
-    /// | `Invalidate` | deletes once more, which is always safe | yes |
+    /// | `Release`, `GiveBack` | finds another value or token; none is ever reused | yes |
+    /// | `Fill` | finds that the lease ended with the second copy, or with whatever refused that one | yes |
+    /// | `Invalidate` | deletes again, which is always safe | yes |
     /// | `Commit` | finds its own id (`replayed`), a later stamp (`superseded`) or another lock (`lost`): the last two only delete | yes |
-    /// | `Prepare` | is refused once its lock is released; else it deletes once more, and its mark keeps readers from filling until its time is over. A second token would leave a mark that no commit drops | yes, with the same token |
-    /// | `Acquire` | takes a lock that was released since, with a value that a late commit would be let in by | no: the protocol asks with another value |
-    /// | `Lease` | gives back a lease that a commit has dropped, so that an old value is filled | no: the protocol asks with another token |
-    /// | `ClearLocks` | clears the lock of a later holder, whom nobody has looked at | no |
+    /// | `Prepare` | is refused once its lock is released; otherwise it deletes again, and its mark keeps readers from filling until its time is over. A second token would leave a mark that no commit drops | yes, with the same token |
+    /// | `Acquire` | takes a lock that was released since, with a value that would admit a late commit | no: the protocol retries with another value |
+    /// | `Lease` | restores a lease that a commit has dropped, so that an old value is filled | no: the protocol retries with another token |
+    /// | `ClearLocks` | clears the lock of a later holder, which the operator has not seen | no |
     pub(crate) fn may_be_sent_again(&self) -> bool {
         if cfg!(cachetx_without_fresh_tokens) {
             return true;
@@ -107,7 +111,7 @@ impl Op {
 }
 
 impl Op {
-    /// Refuses what no engine could do, before any of them looks at a key.
+    /// Refuses what no engine can do, before any engine reads a key.
     pub(crate) fn check(&self) -> Result<(), Fault> {
         let is_life = |ttl_ms: u64| (1..=limits::MAX_LIFE_MS).contains(&ttl_ms);
         let lives = match self {
@@ -136,11 +140,11 @@ impl Op {
     }
 }
 
-/// An operation that knows its own reply's type.
+/// An operation that knows the type of its own reply.
 pub(crate) trait Ask {
     type Reply;
     fn into_op(self) -> Op;
-    /// `None` where an engine answered another operation: a bug of that engine.
+    /// `None` if an engine answered another operation: a bug of that engine.
     fn reply(reply: Reply) -> Option<Self::Reply>;
 }
 
@@ -165,7 +169,7 @@ macro_rules! operations {
         #[derive(Clone, Debug, PartialEq, Eq)]
         pub(crate) enum Reply { $($name($reply)),* }
         impl Op {
-            /// The operation's name, which is also its Lua file's.
+            /// The operation's name, which is also that of its Lua file.
             pub(crate) fn name(&self) -> &'static str {
                 match self { $(Self::$name(_) => stringify!($name)),* }
             }
@@ -174,8 +178,8 @@ macro_rules! operations {
 }
 
 impl Op {
-    /// Whether a server that comes back with an older memory may undo what was acknowledged: an entry that was set or deleted, a
-    /// lock that was released.
+    /// Whether a server that restarts with older data may undo what was acknowledged: an entry that
+    /// was set or deleted, or a lock that was released.
     pub(crate) fn is_echoed(&self) -> bool {
         match self {
             Self::Commit(_) | Self::Release(_) => true,
@@ -186,33 +190,36 @@ impl Op {
 }
 
 operations! {
-    /// Takes the lock where it is free or already holds this very value, and gives the next fence.
+    /// Acquires the lock if it is free or already has this value; returns the next fence.
     Acquire {
         lock: Lock,
         /// `sibling(lock, fence)`.
         fence_key: String,
         ttl_ms: u64,
-        /// The highest fence the caller has seen in storage: the next one is above it.
+        /// The highest fence that the caller has seen in storage; the next one is above it.
         floor: u64,
     } -> AcquireReply { Acquired { fence: u64 }, Held { value: String, left_ms: u64 } }
 
-    /// Gives the lock its whole TTL again, where it is still the caller's.
+    /// Renews the lock for its whole TTL, if the caller still holds it.
     Renew { lock: Lock, fence_key: String, ttl_ms: u64 } -> RenewReply { Done, Lost }
 
-    /// Frees the lock, where it is still the caller's.
+    /// Releases the lock, if the caller still holds it.
     Release { lock: Lock } -> ReleaseReply { Done, Lost }
 
-    /// Marks entries that are about to change and deletes them, if the locks are still the caller's: until the mark is
-    /// dropped or over, nobody is given a lease on them. Over another writer's mark it becomes one that only time drops.
+    /// Marks entries that are about to change and deletes them, if the caller still holds the
+    /// locks. Until the mark is dropped or expires, no reader gets a lease on them. Over another
+    /// writer's mark it becomes one that only expires and cannot be dropped.
     Prepare {
         locks: Vec<Lock>,
         entries: Vec<Entry>,
-        /// The mark's: 128 random bits in hex; a repeat with the same ones gives it its whole life again.
+        /// Token of the mark: 128 random bits in hex. A repeat with the same token renews the mark
+        /// for its whole life.
         token: String,
         ttl_ms: u64,
     } -> PrepareReply { Done, Lost }
 
-    /// Sets the own entries, deletes the dependents and releases the locks, if the locks are still the caller's.
+    /// Sets the own entries, deletes the dependents and releases the locks, if the caller still
+    /// holds the locks.
     Commit {
         /// 128 random bits in hex.
         id: String,
@@ -220,13 +227,13 @@ operations! {
         own: Vec<Own>,
         dependents: Vec<Entry>,
         release: bool,
-        /// That of the marks which are dropped too; empty where there are none.
+        /// Token of the marks to drop; empty if there are none.
         token: String,
-        /// Waits for replicas afterwards, which are not part of the step.
+        /// Waits for replicas afterwards; the wait is not part of the step.
         wait: Option<Wait>,
     } -> CommitReply {
         Committed { removed: u64 },
-        /// The same, and the server said how many replicas have it.
+        /// Committed, and the server reported how many replicas have it.
         Replicated { removed: u64, replicas: u64 },
         Replayed,
         Lost { removed: u64 },
@@ -236,74 +243,79 @@ operations! {
     /// Deletes entries; works on a full server.
     Invalidate {
         entries: Vec<Entry>,
-        /// Own entries among them. A stamp that is of a later version stays; so it does where the server has no memory for it.
+        /// Own entries among them whose stamps are raised. A stamp of a later version stays; so
+        /// does any stamp if the server has no memory for the new one.
         raises: Vec<Raise>,
-        /// That of the marks which are dropped too; empty where there are none.
+        /// Token of the marks to drop; empty if there are none.
         token: String,
-        /// Released too, where it still holds that value.
+        /// A lock to release too, if it still has that value.
         release: Option<Lock>,
     } -> InvalidateReply { Removed(u64) }
 
-    /// Says whether an entry is there; where it is not, gives the caller the right to fill it, unless somebody else has that
-    /// right or is about to write.
+    /// Returns the entry if it exists. Otherwise gives the caller the right to fill it, unless
+    /// another reader has that right or a writer has marked it.
     Lease {
         entry: Entry,
-        /// 128 random bits in hex; a repeat with the same ones is told the same.
+        /// 128 random bits in hex; a repeat with the same token gets the same answer.
         token: String,
         ttl_ms: u64,
-        /// What the entry has to be of; `None` where there is no file.
+        /// The file stamp that the entry must have; `None` if there is no file.
         wanted: Option<Stamp>,
-        /// A stamp entry, whole, that the caller has seen: no entry for this caller, since it does not vouch for the value,
-        /// or since it is the one to be loaded anew.
+        /// A whole stamp entry that the caller has seen and treats as missing, because it does not
+        /// vouch for the value or is to be replaced.
         refused: Option<Vec<u8>>,
     } -> LeaseReply {
         Present { voucher: Vec<u8>, value: Vec<u8> },
-        /// The entry is of a later file than the wanted one.
+        /// The entry is of a later file than `wanted`.
         Newer,
-        /// Somebody else's lease or mark still has this long.
+        /// Another reader's lease or a mark lasts this long.
         Busy { left_ms: u64 },
         Leased,
     }
 
-    /// Gives a lease its whole life again, where it is still the caller's.
+    /// Renews a lease for its whole life, if the caller still has it.
     Extend { entry: Entry, token: String, ttl_ms: u64 } -> ExtendReply { Done, Lost }
 
-    /// Gives a lease back, where it is still the caller's; works on a full server.
+    /// Gives a lease back, if the caller still has it; works on a full server.
     GiveBack { entry: Entry, token: String } -> GiveBackReply { Done, Lost }
 
-    /// Sets an entry and gives the lease back, where that is still the caller's. So a value that was loaded before a commit
-    /// or an invalidation is never set after it: both drop leases.
+    /// Sets an entry and gives the lease back, if the caller still has the lease. So a value loaded
+    /// before a commit or an invalidation is never set after it: both drop leases.
     Fill {
         entry: Entry,
         token: String,
         bytes: Bytes,
-        /// The file that the value is the content of, where it is one's.
+        /// The stamp of the file that the value is the content of, if there is one.
         stamp: Option<Stamp>,
         ttl_ms: u64,
     } -> FillReply { Filled, Refused }
 
-    /// The stamp entry and the value, in one plain `MGET`.
+    /// Reads the stamp entry and the value, in one plain `MGET`.
     Read {
         entry: Entry,
-        /// Asks in the same round trip how long the value still lives, right after that.
+        /// Whether to ask in the same round trip for the value's remaining life, immediately after
+        /// the `MGET`.
         life: bool,
     } -> ReadReply {
         Found {
             voucher: Option<Vec<u8>>,
             value: Option<Vec<u8>>,
-            /// `None` where it was not asked, or the value lives for ever; zero where it has gone meanwhile.
+            /// `None` if it was not requested, or the value never expires; zero if it has expired
+            /// meanwhile.
             left_ms: Option<u64>,
         },
     }
 
-    /// An operator's: deletes locks whoever holds them, in one plain `UNLINK`. Fences stay.
+    /// For operators: deletes locks, regardless of their holders, in one plain `UNLINK`. Fences
+    /// stay.
     ClearLocks { locks: Vec<String> } -> ClearLocksReply { Cleared(u64) }
 
-    /// The value of each lock that is held and the ms that it has left (`u64::MAX` where it never ends), by plain `GETEX`es,
-    /// which only a primary answers, and `PTTL`s in one round trip. What is no string is no lock.
+    /// Returns the value of each lock that is held and the ms that it has left (`u64::MAX` if it
+    /// never expires), by plain `GETEX`es, which only a primary answers, and `PTTL`s in one round
+    /// trip. A key that is not a string is not a lock.
     Holders {
         locks: Vec<String>,
-        /// How long the answer may take, where that is less than it may take else.
+        /// Time limit for the answer, if it is shorter than the usual one.
         within: Option<Duration>,
     } -> HoldersReply { Found(Vec<Option<(String, u64)>>) }
 }

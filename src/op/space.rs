@@ -1,4 +1,4 @@
-//! How a server divides its keys, and which part an operation belongs to.
+//! How a server divides its keys, and the part that an operation belongs to.
 
 use super::{Op, keys::sibling};
 use crate::{
@@ -9,15 +9,15 @@ use crate::{
 /// How a server divides its keys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Space {
-    /// It does not: any keys may meet in one step.
+    /// Not divided: any keys may be in one step.
     Whole,
-    /// Into a Cluster's hash slots: only keys of one slot may.
+    /// Into a Cluster's hash slots: only keys of one slot may be in one step.
     Slots,
 }
 
 impl Space {
-    /// Entries as they were named for a server that has all keys: in a Cluster, an entry without a hash tag has a
-    /// `leases(V)` of its own, in its slot.
+    /// Adapts entries that were named for an undivided server: in a Cluster, an entry without a
+    /// hash tag has a `leases(V)` of its own, in its slot.
     pub(crate) fn place(self, entries: Vec<Entry>) -> Vec<Entry> {
         match self {
             Self::Whole => entries,
@@ -38,7 +38,7 @@ impl Space {
         }
     }
 
-    /// Divides into what one step can do, in the order of the first of each.
+    /// Divides items into parts that one step can handle, ordered by the first item of each.
     pub(crate) fn divide<T>(self, items: Vec<T>, key: impl Fn(&T) -> &str) -> Vec<Vec<T>> {
         if self == Self::Whole {
             return if items.is_empty() {
@@ -58,7 +58,7 @@ impl Space {
         parts.into_iter().map(|(_, part)| part).collect()
     }
 
-    /// Refuses a second key that may not meet the first in one step.
+    /// Refuses a second key that may not be in one step with the first.
     pub(crate) fn meet(self, first: &str, second: &str) -> Result<(), Error> {
         if self == Self::Whole || slot(first) == slot(second) {
             return Ok(());
@@ -72,7 +72,7 @@ impl Space {
 }
 
 impl Op {
-    /// The keys that decide where it runs; the names that belong to them are in their slots.
+    /// The keys that decide where it runs; keys derived from them are in their slots.
     fn keys(&self) -> Vec<&str> {
         match self {
             Self::Acquire(op) => vec![&op.lock.key, &op.fence_key],
@@ -112,11 +112,11 @@ impl Op {
         }
     }
 
-    /// The hash slot of all its keys; `None` where it has no key.
+    /// The hash slot of all its keys; `None` if it has no key.
     ///
     /// # Errors
     ///
-    /// Its keys are in several.
+    /// Its keys are in several slots.
     pub(crate) fn slot(&self) -> Result<Option<u16>, Error> {
         let keys = self.keys();
         let Some((first, others)) = keys.split_first() else {

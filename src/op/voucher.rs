@@ -1,16 +1,18 @@
-//! The stamp entry: what vouches for a cached copy of a document file.
+//! The stamp entry: it vouches for a cached copy of a document's file.
 
 use crate::model::Stamp;
 use xxhash_rust::xxh3::xxh3_64;
 
-/// What stands under `sibling(V, stamp)`: `<file stamp>:<commit id>:<digest of V>`.
+/// The value of `sibling(V, stamp)`: `<file stamp>:<commit id>:<digest of V>`.
 ///
-/// The digest binds it to the bytes under V, so that a foreign `SET` of V alone is never taken for current.
+/// The digest binds it to the bytes under V, so a foreign `SET` of V alone is never taken for
+/// current.
 pub(crate) fn voucher(stamp: &Stamp, commit_id: &str, value: &[u8]) -> String {
     format!("{stamp}:{commit_id}:{:016x}", xxh3_64(value))
 }
 
-/// The same for what a reader fills: its token stands for the commit id, and `-` for the stamp of a value that has no file.
+/// The same for a value that a reader fills: its token replaces the commit id, and `-` the stamp of
+/// a value that has no file.
 pub(crate) fn fill_voucher(stamp: Option<&Stamp>, token: &str, value: &[u8]) -> String {
     match stamp {
         Some(stamp) => voucher(stamp, token, value),
@@ -18,7 +20,7 @@ pub(crate) fn fill_voucher(stamp: Option<&Stamp>, token: &str, value: &[u8]) -> 
     }
 }
 
-/// Who wrote the entry that a stored stamp is of; `None` where it is no stamp.
+/// The commit id or token in a stored stamp; `None` if it is not a stamp.
 pub(crate) fn writer(stored: &[u8]) -> Option<&[u8]> {
     let mut parts = stored.split(|byte| *byte == b':').skip(1);
     let writer = parts.next()?;
@@ -31,7 +33,8 @@ pub(crate) fn is_of(stored: &[u8], file: &Stamp) -> bool {
     rest.is_some_and(|rest| rest.starts_with(b":"))
 }
 
-/// Whether a stored stamp is of a later file. Times have no leading zeros, so the longer one is later.
+/// Whether a stored stamp is of a later file. Times have no leading zeros, so a longer one is
+/// later.
 pub(crate) fn is_later(stored: &[u8], file: &Stamp) -> bool {
     let digits = stored.iter().take_while(|byte| byte.is_ascii_digit());
     let time = &stored[..digits.count()];
@@ -42,18 +45,18 @@ pub(crate) fn is_later(stored: &[u8], file: &Stamp) -> bool {
     (own.len(), own.as_bytes()) < (time.len(), time)
 }
 
-/// What the stamp of an entry that is not there says, so that no earlier commit sets it: it vouches for nothing.
+/// The stamp of a deleted entry, so that no earlier commit sets it: it vouches for nothing.
 pub(crate) fn raised(stamp: &Stamp) -> String {
     format!("{stamp}::")
 }
 
-/// Whether `voucher` says that `value` is the content of the file with that stamp.
+/// Whether `voucher` confirms that `value` is the content of the file with that stamp.
 pub(crate) fn vouches(voucher: &[u8], stamp: &Stamp, value: &[u8]) -> bool {
     let file = voucher.split(|byte| *byte == b':').next();
     file == Some(stamp.to_string().as_bytes()) && fits(voucher, value)
 }
 
-/// Whether `voucher` is of `value`, whatever file that may be of, if any.
+/// Whether `voucher` is of `value`, for any file or none.
 pub(crate) fn fits(voucher: &[u8], value: &[u8]) -> bool {
     let Ok(text) = std::str::from_utf8(voucher) else {
         return false;

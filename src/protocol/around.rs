@@ -1,7 +1,8 @@
-//! Changing a truth that is no document of ours: [`begin`], then the caller changes it, then [`end`].
+//! Changing a truth that is not one of our documents: [`begin`], then the caller changes it, then
+//! [`end`].
 //!
-//! What depends on it is recorded, deleted and marked before, and deleted again after; whether the change went through or
-//! not, since an error is no proof that nothing was changed.
+//! Its dependents are recorded, deleted and marked before the change, and deleted again after it,
+//! whether it succeeded or failed: an error does not prove that nothing was changed.
 
 use super::{
     defer::delete_or_defer,
@@ -11,12 +12,12 @@ use super::{
 };
 use crate::disk::Invalidation;
 
-/// Records and marks.
+/// Records the dependents and marks them.
 pub(crate) fn begin(scope: Scope) -> Run<Intent> {
     Run::new(|io| async move { Intent::declare(&io, scope).await })
 }
 
-/// Gives the marks their whole life again.
+/// Renews the marks for their whole life.
 pub(crate) fn renew(mut intent: Intent) -> Run<()> {
     Run::new(|io| async move {
         intent.mark(&io).await;
@@ -24,7 +25,7 @@ pub(crate) fn renew(mut intent: Intent) -> Run<()> {
     })
 }
 
-/// Deletes what depends on it, with the marks.
+/// Deletes the dependents, with the marks.
 pub(crate) fn end(intent: Intent) -> Run<CacheOutcome> {
     Run::new(|io| async move {
         let mut outcome = CacheOutcome::Invalidated { removed: 0 };

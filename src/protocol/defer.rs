@@ -1,4 +1,4 @@
-//! What becomes of an invalidation that the server did not take.
+//! Invalidations that the server did not take.
 
 use super::{intent::Intent, outcome::CacheOutcome, run::Io, steps::invalidate};
 use crate::{
@@ -6,7 +6,8 @@ use crate::{
     model::{Error, Result},
 };
 
-/// Deletes entries, with the own marks on them, and lets the lock go; where the server does not take it, later.
+/// Deletes entries and the own marks on them, and releases the lock. If the server does not take
+/// it, defers it.
 pub(super) async fn delete_or_defer(
     io: &Io,
     document: &str,
@@ -20,7 +21,8 @@ pub(super) async fn delete_or_defer(
     }
 }
 
-/// Records it in the outbox, unless an intent has done so before; the lock is released with it.
+/// Records it in the outbox, unless an intent has recorded it before. A replay releases the lock
+/// too.
 pub(super) async fn defer(
     io: &Io,
     what: Invalidation,

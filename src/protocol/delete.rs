@@ -1,4 +1,4 @@
-//! Deleting a document: the file first, then its entries and everything derived from it.
+//! Deletes a document: the file first, then its entries and everything derived from it.
 
 use super::{
     defer::delete_or_defer,
@@ -16,7 +16,7 @@ use crate::{
 };
 use std::time::Duration;
 
-/// Everything a deletion needs.
+/// Everything that a deletion needs.
 #[derive(Clone, Debug)]
 pub(crate) struct Plan {
     /// For messages.
@@ -29,13 +29,13 @@ pub(crate) struct Plan {
     pub(crate) params: Params,
     pub(crate) writer: Writer,
     pub(crate) guarantee: Guarantee,
-    /// Of the marks, where it is crash-safe: 128 random bits in hex.
+    /// Token of the marks, if it is crash-safe: 128 random bits in hex.
     pub(crate) token: String,
-    /// Their life.
+    /// How long the marks last.
     pub(crate) mark_ttl: Duration,
 }
 
-/// An error means that nothing was changed, and that the lock is still held.
+/// An error means that nothing was changed and the lock is still held.
 pub(crate) fn delete(plan: Plan) -> Run<Outcome> {
     Run::new(|io| async move {
         let mut intent = None;
@@ -73,7 +73,8 @@ pub(crate) fn delete(plan: Plan) -> Run<Outcome> {
     })
 }
 
-/// Later than the file that is deleted, and than any commit of it that is still on its way; earlier than the next file here.
+/// A stamp later than the deleted file's and than any commit of it that may still arrive, but
+/// earlier than the next file's here.
 fn after(plan: &Plan) -> Raise {
     let deleted = plan.writer.read.as_ref();
     let deleted = deleted.map_or(0, |read| read.version.stamp.mtime_ns);
@@ -103,7 +104,8 @@ async fn unlink(io: &super::Io, plan: &Plan, intent: &mut Option<Intent>) -> Res
         *intent = Some(Intent::declare(io, scope).await?);
     }
     let (sidecar, over) = admit(io, &plan.document, &plan.place, &plan.writer).await?;
-    // The sidecar stays, so that a document made here later gets a later stamp and a higher fence.
+    // The sidecar stays, so that a document created here later gets a later stamp and a higher
+    // fence.
     let deleted = plan.writer.read.as_ref();
     let deleted = deleted.map_or(0, |read| read.version.stamp.mtime_ns);
     let next = Sidecar {
@@ -115,7 +117,8 @@ async fn unlink(io: &super::Io, plan: &Plan, intent: &mut Option<Intent>) -> Res
         intent.refresh(io).await;
     }
     io.disk(&plan.place, FileAction::WriteSidecar(next)).await?;
-    // What the file's own time says is gone with it: the sidecar, and its name, have to outlive it through a power loss too.
+    // The file's own time is deleted with it, so the sidecar and its name must survive a power loss
+    // too.
     io.disk(&plan.place, FileAction::SyncSidecar).await?;
     io.disk(&plan.place, FileAction::SyncFolder).await?;
     let unlink = |over| FileAction::Unlink { over };

@@ -1,4 +1,4 @@
-//! When a lock ends, as everybody who has to do with it sees it.
+//! The end of a lock, shared by all that use the lock.
 
 use std::{
     sync::{
@@ -8,12 +8,13 @@ use std::{
     time::Duration,
 };
 
-/// The end of a lock, by the driver's clock that counts suspended time too. Clones are the same cell: who renews the lock moves
-/// it on, and a save reads it at the moment it decides, however long it took to get there.
+/// The end of a lock, by the driver's clock, which counts suspended time too. Clones share one
+/// cell: a renewal moves it on, and a save reads it at the moment of its decision, however late
+/// that is.
 #[derive(Clone, Debug)]
 pub(crate) struct Expires(Arc<AtomicU64>);
 
-/// The lock is lost, or was let go of.
+/// The lock is lost or was released.
 const OVER: u64 = 0;
 
 impl Expires {
@@ -21,24 +22,25 @@ impl Expires {
         Self(Arc::new(AtomicU64::new(nanos(moment))))
     }
 
-    /// Zero once it is over.
+    /// Zero once the lock is over.
     pub(crate) fn get(&self) -> Duration {
         Duration::from_nanos(self.0.load(SeqCst))
     }
 
-    /// The lock was renewed until then. Never moves it back, nor brings back what is over.
+    /// Records a renewal until then. Never moves the end back, and never revives a lock that is
+    /// over.
     pub(crate) fn renewed(&self, until: Duration) {
         let later = |now| (now != OVER).then(|| nanos(until).max(now));
         let _ = self.0.fetch_update(SeqCst, SeqCst, later);
     }
 
-    /// It is over now, for good.
+    /// Ends the lock for good.
     pub(crate) fn end(&self) {
         self.0.store(OVER, SeqCst);
     }
 }
 
-/// Five centuries fit; what is later ends then.
+/// Five centuries fit; a later moment is cut to that.
 fn nanos(moment: Duration) -> u64 {
     u64::try_from(moment.as_nanos()).unwrap_or(u64::MAX)
 }

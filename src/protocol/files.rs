@@ -1,4 +1,4 @@
-//! The file actions with the type of their answers, and the loops that belong to one step.
+//! File actions with typed answers, and the loops that belong to one step.
 
 use super::{
     outcome::Durability,
@@ -10,15 +10,15 @@ use crate::{
     model::{Bytes, Error, Place, Result, Stamp, error::Kind, limits},
 };
 
-/// A document as its file had it.
+/// A document as it was in its file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Found {
     pub(crate) identity: Identity,
     pub(crate) bytes: Bytes,
-    /// What tells this version from others from now on.
+    /// Distinguishes this version from all others from now on.
     pub(crate) version: Version,
-    /// Whether its change time's tick was over, and its last writing so long ago that nobody is at it in place: only then may others
-    /// be given it.
+    /// Whether its change time's tick was over, and its last write so long ago that no writer is
+    /// still writing it in place. Only then may it be given to others.
     pub(crate) settled: bool,
 }
 
@@ -35,17 +35,18 @@ impl Found {
     }
 }
 
-/// How to take it that a file is not there.
+/// How to treat a missing file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Missing {
-    /// For an answer.
+    /// The file does not exist.
     Final,
-    /// Perhaps for a moment only: other programs replace a file by deleting it first.
+    /// The file may be missing for a moment only: other programs replace a file by deleting it
+    /// first.
     Brief,
 }
 
 impl Io {
-    /// Whether the folder is there; refuses where it holds the `READONLY` marker.
+    /// Whether the folder exists. Refuses one that holds the `READONLY` marker.
     pub(super) async fn writable_folder(&self, place: &Place) -> Result<bool> {
         match self.disk(place, FileAction::LookAtFolder).await? {
             Got::Folder(Folder::Writable) => Ok(true),
@@ -57,7 +58,7 @@ impl Io {
         }
     }
 
-    /// Makes names durable by that action; `Unknown` where the file system cannot.
+    /// Makes names durable by this action; `Unknown` if the file system cannot.
     pub(super) async fn sync_names(&self, place: &Place, by: FileAction) -> Result<Durability> {
         match self.disk(place, by).await? {
             Got::NotSyncable => Ok(Durability::Unknown),
@@ -76,10 +77,11 @@ impl Io {
         Err(unsteady(place))
     }
 
-    /// The document, whole: a file that changes while it is read, or that a writer in place has cut short just now, is
-    /// read again, a bounded number of times.
+    /// Reads the whole document. Reads again, a bounded number of times, if the file changes while
+    /// it is read, or if an in-place writer has just cut it short.
     ///
-    /// `saved_ns` is the time of the last save that the sidecar knew of before: a young file with it was not written in place.
+    /// `saved_ns` is the time of the last save in the sidecar, as known before: a young file with
+    /// this time was not written in place.
     pub(super) async fn read_file(
         &self,
         place: &Place,
@@ -88,13 +90,14 @@ impl Io {
     ) -> Result<Option<Found>> {
         let mut missed = 0;
         for attempt in 1..=limits::READ_ATTEMPTS {
-            // From before the file is opened: what is written to it after this reading is younger than that.
+            // Taken before the file is opened, so anything written after this read is later.
             let asked_at = self.now().wall_ns;
             match self.disk(place, FileAction::Read).await? {
                 Got::File(identity, bytes) => {
                     missed = 0;
                     let (over, old) = (identity.is_over(asked_at), is_old(&identity, asked_at));
-                    // A file that is being emptied shows its old time for a moment: it may seem old.
+                    // A file that is being emptied shows its old time for a moment, so it may seem
+                    // old.
                     let doubtful = !old || bytes.is_empty();
                     let saved = identity.stamp.mtime_ns == saved_ns;
                     let last = attempt == limits::READ_ATTEMPTS;
@@ -121,7 +124,8 @@ impl Io {
         Err(unsteady(place))
     }
 
-    /// Gives the temporary file a modification time above `previous`, however coarse the file system's times are.
+    /// Gives the temporary file a modification time above `previous`, at any resolution of the file
+    /// system's times.
     pub(super) async fn stamp_temp(&self, place: &Place, previous: i64) -> Result<Stamp> {
         let now = self.now().wall_ns;
         for step in limits::MTIME_STEPS_NS {
@@ -140,7 +144,7 @@ impl Io {
     }
 }
 
-/// Whether the file was last written so long ago that nobody is at it any more.
+/// Whether the file's last write is so long ago that no writer is still at work on it.
 pub(super) fn is_old(identity: &Identity, now_ns: i64) -> bool {
     now_ns.saturating_sub(identity.stamp.mtime_ns) >= limits::YOUNG_NS
 }

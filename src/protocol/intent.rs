@@ -1,6 +1,7 @@
-//! What a crash-safe writer does before the truth changes: it records what it is about to make out of date, then deletes and
-//! marks it, so that nobody fills it meanwhile. Should the writer die, the marks hold while readers may still load the
-//! old values, and whoever takes its outbox over deletes once more.
+//! What a crash-safe writer does before it changes the truth: it records what it is about to make
+//! out of date, then deletes and marks those entries, so that nobody fills them meanwhile. If the
+//! writer dies, the marks last while readers may still load the old values, and the process that
+//! takes over its outbox deletes again.
 
 use super::{
     outcome::CacheOutcome,
@@ -15,54 +16,54 @@ use crate::{
 };
 use std::time::Duration;
 
-/// What a save promises about dependents when the process dies in the middle of it.
+/// What a save guarantees about dependents if its process dies in the middle.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Guarantee {
-    /// A save whose process dies between the file and the server leaves dependents stale until their TTL. Two round trips,
-    /// the lock's included. The default.
+    /// If the process dies between the file and the server, dependents stay stale until their TTL.
+    /// Costs two round trips, including the lock's. The default.
     #[default]
     BestEffort,
-    /// They are right even then: recorded, deleted and marked before the file changes. One more round trip, and one more
-    /// fsync (of the outbox).
+    /// Dependents are right even then: they are recorded, deleted and marked before the file
+    /// changes. Costs one more round trip and one more fsync (of the outbox).
     CrashSafe,
 }
 
-/// Everything that a writer is about to make out of date.
+/// The entries that a writer is about to make out of date.
 #[derive(Clone, Debug)]
 pub(crate) struct Scope {
     /// For messages.
     pub(crate) what: String,
-    /// One for each step on the server; the lock, where there is one, is checked in the first.
+    /// One list per step on the server. The lock, if there is one, is checked in the first.
     pub(crate) steps: Vec<Vec<Entry>>,
-    /// Own entries among them.
+    /// Own entries among them, whose stamps are raised.
     pub(crate) raises: Vec<Raise>,
     pub(crate) lock: Option<Lock>,
-    /// Whether the lock is let go of at the end, so that whoever replays the record releases it too.
+    /// Whether the lock is released at the end, so that a replay of the record must release it too.
     pub(crate) release: bool,
     /// What the keys were made from.
     pub(crate) params: Params,
-    /// The marks': 128 random bits in hex.
+    /// Token of the marks: 128 random bits in hex.
     pub(crate) token: String,
-    /// The marks' life.
+    /// How long the marks last.
     pub(crate) mark_ttl: Duration,
 }
 
-/// It is recorded, and marked as far as the server took it.
+/// A recorded intent, marked as far as the server took the marks.
 #[derive(Clone, Debug)]
 pub(crate) struct Intent {
     scope: Scope,
-    /// `None` where something else is the record.
+    /// `None` if something else is the record.
     ticket: Option<Ticket>,
     marked_at: Duration,
 }
 
 impl Intent {
-    /// Records it, then marks it. A server that is away is no reason to stop: the record is what the promise hangs on.
+    /// Records the intent, then marks the entries. An unreachable server is not an error: the
+    /// guarantee depends on the record.
     ///
     /// # Errors
-    ///
-    /// The outbox cannot keep it: nothing was done.
+    /// The outbox cannot keep the record. Nothing was done.
     pub(super) async fn declare(io: &Io, scope: Scope) -> Result<Self> {
         let what = Invalidation {
             entries: scope.steps.concat(),
@@ -78,7 +79,7 @@ impl Intent {
         Ok(Self::marked(io, scope, Some(ticket)).await)
     }
 
-    /// Marks what is recorded elsewhere, durably, before the truth changes.
+    /// Marks entries that are durably recorded elsewhere, before the truth changes.
     pub(super) async fn mark_only(io: &Io, scope: Scope) -> Self {
         Self::marked(io, scope, None).await
     }
@@ -101,15 +102,15 @@ impl Intent {
         &self.scope.token
     }
 
-    /// Marks again, where the marks might end before the truth has changed.
+    /// Renews the marks if they might end before the truth has changed.
     pub(super) async fn refresh(&mut self, io: &Io) {
         if io.now().boot.saturating_sub(self.marked_at) > self.scope.mark_ttl / 2 {
             self.mark(io).await;
         }
     }
 
-    /// Gives the marks their whole life. Where that fails, a reader may load an old value while the writer is at work, and
-    /// fill it; the commit deletes that, and so does a replay.
+    /// Renews the marks for their whole life. If that fails, a reader may load an old value while
+    /// the writer is at work and fill it; the commit deletes it, and so does a replay.
     pub(super) async fn mark(&mut self, io: &Io) {
         if cfg!(cachetx_without_marks) {
             return;
@@ -126,7 +127,8 @@ impl Intent {
             };
             match io.server(asked).await {
                 Ok(PrepareReply::Done) => {}
-                // The file decides who may write; whoever has the lock now marks its own.
+                // The file decides who may write; the present holder of the lock sets marks of its
+                // own.
                 Ok(PrepareReply::Lost) => {
                     log::warn!("{what}: the lock is lost, so nothing was marked before the save");
                 }
@@ -141,7 +143,7 @@ impl Intent {
         }
     }
 
-    /// Nothing was changed, so nothing is out of date.
+    /// Drops the marks and retires the record, because nothing was changed.
     pub(super) async fn withdraw(self, io: &Io) {
         for entries in self.scope.steps {
             let erased = Invalidate {
@@ -160,14 +162,14 @@ impl Intent {
         }
     }
 
-    /// Ends it: what the server did not take is replayed from the record.
+    /// Ends the intent: what the server did not take is replayed from the record.
     pub(super) async fn settle(self, io: &Io, outcome: &CacheOutcome) {
         let Some(ticket) = self.ticket else { return };
         match outcome.is_settled() {
             true => retire(io, &self.scope.what, ticket).await,
             false => {
                 let ripe = io.outbox(OutboxAction::Ripen(ticket)).await;
-                // It is in memory only that this is noted: the record itself is safe.
+                // Only this process's memory says that it is ripe; the record itself is safe.
                 if let Err(e) = ripe {
                     log::error!("{}: replayed when this process ends: {e}", self.scope.what);
                 }

@@ -1,8 +1,9 @@
-//! Filling an entry after a miss: [`begin`], then the caller loads, then [`finish`] or [`give_back`].
+//! Filling an entry after a miss: [`begin`], then the caller loads, then [`finish`] or
+//! [`give_back`].
 //!
-//! The lease is what keeps a late loader from filling: commits and invalidations drop it, and a fill without it is refused.
-//! So the order "lease, load, fill" is all that has to be kept here. Nothing in it fails where the server is away: the
-//! value is loaded and not filled.
+//! The lease keeps a late loader from filling: commits and invalidations drop it, and a fill
+//! without it is refused. So this module only has to keep the order "lease, load, fill". Nothing
+//! here fails if the server is unreachable: the value is loaded and not filled.
 
 use super::{
     run::{Io, Run},
@@ -19,47 +20,49 @@ use crate::{
 use backon::{BackoffBuilder, ExponentialBuilder};
 use std::time::Duration;
 
-/// What a reader brings along.
+/// What a reader provides.
 #[derive(Clone, Debug)]
 pub(crate) struct Claim {
     pub(crate) entry: Entry,
     /// 128 random bits in hex.
     pub(crate) token: String,
     pub(crate) seed: u64,
-    /// The lease's life.
+    /// How long the lease lasts.
     pub(crate) ttl: Duration,
-    /// How long to wait for somebody else's lease or mark; zero is not at all.
+    /// How long to wait for another reader's lease or a mark. Zero means no wait.
     pub(crate) wait: Duration,
-    /// An entry that lives no longer than this is loaded anew while it is still there; zero is never.
+    /// An entry whose remaining life is at most this is loaded while it still exists. Zero means
+    /// never.
     pub(crate) early: Duration,
-    /// How long after its first try a request without an answer may be made again.
+    /// How long after its first try an unanswered request may be retried.
     pub(crate) patience: Duration,
 }
 
-/// What a reader is to do.
+/// What a reader must do next.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Begun {
-    /// Nothing: here it is.
+    /// Nothing: this is the value.
     Found(Bytes),
-    /// To load, and to fill: the lease with this token is the reader's.
+    /// Load and fill: the reader has the lease with this token.
     Leased(String),
-    /// The same while the entry is still there, for others and in case that the load fails.
+    /// The same, while the entry still exists for others and as a fallback if the load fails.
     Early(String),
-    /// To load and not to fill.
+    /// Load, but do not fill.
     Unleased,
 }
 
-/// What became of a loaded value on the server.
+/// What happened to a loaded value on the server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Filled {
     Set,
-    /// A commit or an invalidation came in between, or the lease ran out and somebody else took it.
+    /// A commit or an invalidation came in between, or the lease ran out and another reader took
+    /// it.
     Refused,
-    /// The server did not take it, or did not say so.
+    /// The server did not take it, or did not confirm it.
     Unknown,
 }
 
-/// The entry as it is now, where its stamp vouches for it.
+/// The entry's present value, if its stamp vouches for it.
 pub(crate) fn get(entry: Entry) -> Run<Option<Bytes>> {
     Run::new(|io| async move {
         let found = look(&io, entry, false).await.map_err(Fault::into_error)?;
@@ -67,8 +70,8 @@ pub(crate) fn get(entry: Entry) -> Run<Option<Bytes>> {
     })
 }
 
-/// Looks for the entry; takes the lease where it is not there, waiting for somebody else who has it. Takes it at once or not
-/// at all where the entry's life is nearly over.
+/// Looks for the entry. If it is missing, takes the lease, and waits if another reader has it. If
+/// the entry's life is nearly over, asks for the lease once and does not wait.
 pub(crate) fn begin(claim: Claim) -> Run<Begun> {
     Run::new(|io| async move {
         let life = !claim.early.is_zero();
@@ -81,7 +84,7 @@ pub(crate) fn begin(claim: Claim) -> Run<Begun> {
     })
 }
 
-/// Takes the lease alone, of an entry that the caller knows to be gone.
+/// Takes only the lease, for an entry that the caller knows is missing.
 pub(crate) fn take(claim: Claim) -> Run<Begun> {
     Run::new(|io| async move { Ok(lease(&io, claim).await) })
 }
@@ -90,7 +93,7 @@ pub(crate) fn take(claim: Claim) -> Run<Begun> {
 struct Found {
     voucher: Vec<u8>,
     value: Bytes,
-    /// Where it was asked, and is not for ever.
+    /// Remaining life, if it was requested and the entry expires.
     left: Option<Duration>,
 }
 
@@ -115,13 +118,13 @@ async fn look(io: &Io, entry: Entry, life: bool) -> Result<Option<Found>, Fault>
     })
 }
 
-/// Asks once for the lease of an entry that is there: to whoever has it, that entry is none any more. Everybody else is
-/// content with what was found, whyever the lease is not to be had.
+/// Asks once for the lease of an entry that still exists. The reader that gets it treats the entry
+/// as missing. If the lease is refused for any reason, returns the value that was found.
 async fn early(io: &Io, claim: Claim, found: Found) -> Begun {
     let refused = Some(found.voucher);
     match io.server(asked(&claim, claim.token.clone(), refused)).await {
         Ok(LeaseReply::Leased) => Begun::Early(claim.token),
-        // Somebody was faster.
+        // Another reader was faster.
         Ok(LeaseReply::Present { voucher, value }) if voucher::fits(&voucher, &value) => {
             Begun::Found(value.into())
         }
@@ -170,7 +173,7 @@ async fn lease(io: &Io, claim: Claim) -> Begun {
             Ok(LeaseReply::Present { voucher, value }) if voucher::fits(&voucher, &value) => {
                 return Begun::Found(value.into());
             }
-            // A foreign program has set the value alone: it is to be loaded.
+            // A foreign program set only the value: it must be loaded.
             Ok(LeaseReply::Present { voucher, .. }) if unfit < limits::UNFIT_ATTEMPTS => {
                 unfit += 1;
                 refused = Some(voucher);
@@ -188,7 +191,7 @@ async fn lease(io: &Io, claim: Claim) -> Begun {
             Ok(LeaseReply::Present { .. } | LeaseReply::Newer) => return Begun::Unleased,
             Err(Fault::Unknown(e)) => {
                 renounce(io, claim.entry.clone(), token, &e).await;
-                // Who has answered with an error will do so again.
+                // A server that answered with an error would do so again.
                 if e.is_server() || !tries.again(io).await {
                     return Begun::Unleased;
                 }
@@ -198,9 +201,10 @@ async fn lease(io: &Io, claim: Claim) -> Begun {
     }
 }
 
-/// A request without a reply may still be on its way. Were its lease filled by, it could arrive after the commit that
-/// should have dropped it, and let in what was loaded before that: such a lease is never used, and another try has another
-/// token. It is given back, so that others need not wait for its end.
+/// Gives back a lease whose request got no reply. The request may still arrive after the commit
+/// that should have dropped the lease; a fill with it would then set a value that was loaded before
+/// the commit. So such a lease is never used, and the next try has another token. It is given back
+/// so that others need not wait for its end.
 pub(super) async fn renounce(io: &Io, entry: Entry, token: String, error: &Error) {
     log::debug!("{}: whether it is leased is unknown: {error}", entry.value);
     let_go(io, entry, token).await;
@@ -212,7 +216,8 @@ fn unleased(entry: &Entry, fault: &Fault) -> Begun {
     Begun::Unleased
 }
 
-/// Gives the lease its whole life again; whether it is still the reader's. A server that is away says nothing against it.
+/// Renews the lease for its whole life; whether the reader still has it. An unreachable server does
+/// not count as losing it.
 pub(crate) fn extend(entry: Entry, token: String, ttl: Duration) -> Run<bool> {
     Run::new(move |io| async move {
         let ttl_ms = millis(ttl);
@@ -225,7 +230,7 @@ pub(crate) fn extend(entry: Entry, token: String, ttl: Duration) -> Run<bool> {
     })
 }
 
-/// Sets what was loaded, where the lease is still the reader's.
+/// Sets the loaded value, if the reader still has the lease.
 pub(crate) fn finish(entry: Entry, token: String, bytes: Bytes, ttl: Duration) -> Run<Filled> {
     Run::new(move |io| async move { Ok(fill(&io, entry, token, bytes, None, ttl).await) })
 }
@@ -264,7 +269,7 @@ pub(super) async fn fill(
     }
 }
 
-/// Lets the next reader load; a failure is logged and left to the lease's life.
+/// Lets the next reader load. A failure is logged, and the lease is left to run out.
 pub(crate) fn give_back(entry: Entry, token: String) -> Run<()> {
     Run::new(|io| async move {
         let_go(&io, entry, token).await;

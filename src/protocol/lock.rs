@@ -1,4 +1,4 @@
-//! Taking, renewing and letting go of a document's lock.
+//! Acquires, renews and releases a document's lock.
 
 use super::{
     files::{Found, Missing},
@@ -16,7 +16,7 @@ use crate::{
 use backon::{BackoffBuilder, ExponentialBuilder};
 use std::time::Duration;
 
-/// What somebody who wants a document's lock brings along.
+/// What a caller that wants a document's lock provides.
 #[derive(Clone, Debug)]
 pub(crate) struct Claim {
     /// For messages.
@@ -30,66 +30,71 @@ pub(crate) struct Claim {
     /// `host:pid`.
     pub(crate) owner: String,
     pub(crate) seed: u64,
-    /// Others of this process wait for the lock already.
+    /// Whether other callers in this process wait for the lock already.
     pub(crate) behind: bool,
-    /// How long to wait for another holder; zero is one try.
+    /// How long to wait for another holder. Zero means one try.
     pub(crate) wait: Duration,
     pub(crate) expect: Expect,
     pub(crate) while_away: WhileAway,
-    /// How long after its first try a request without an answer may be made again.
+    /// How long after its first try an unanswered request may be retried.
     pub(crate) patience: Duration,
 }
 
-/// What becomes of a lock while the server is away, or takes no writes ([`Error::is_unavailable`]).
+/// What acquiring a lock does if the server is unreachable or takes no writes
+/// ([`Error::is_unavailable`]).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum WhileAway {
     /// It fails as unavailable. The default.
     #[default]
     Fail,
-    /// The OS lock of the document's sidecar takes its place, for the guard's life.
+    /// The guard holds the OS lock of the document's sidecar instead, for its whole life.
     ///
-    /// It excludes other such guards, and everybody's saves of this document, on this machine, and on other hosts where the
-    /// file system honours the lock. Who waits for it waits as long as for a lock; who takes the server's lock while it is held waits
-    /// for some seconds and then fails as busy ([`Error::is_busy`]). It does not exclude a guard that got its lock from the server
-    /// before. Of two such guards whoever saves second is refused as a conflict, since a save checks the file's stamp; while the
-    /// OS lock is held, a save of the other one fails as busy too, and may be tried again. A guard whose sidecar somebody removes has lost
-    /// its lock.
+    /// The OS lock excludes other such guards, and all saves of this document, on this machine and
+    /// on every host where the file system honours the lock. A caller that waits for the OS lock
+    /// waits as long as for a lock. A caller that gets the server's lock while the OS lock is held
+    /// waits some seconds and then fails as busy ([`Error::is_busy`]).
     ///
-    /// A save deletes entries and sets none, or puts that off as long as the server is away
+    /// The OS lock does not exclude a guard that got its lock from the server before. Of these two
+    /// guards, the one that saves second is refused as a conflict, since a save checks the file's
+    /// stamp. While the OS lock is held, a save by the other guard also fails as busy, and may be
+    /// retried. A guard has lost its lock if its sidecar is removed.
+    ///
+    /// A save deletes entries and sets none, or defers this while the server is unreachable
     /// ([`CacheOutcome::Deferred`](crate::CacheOutcome::Deferred)).
     OsLock,
 }
 
-/// What the claimant wants to find in the document's place.
+/// Whether the document must exist.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Expect {
     Document,
-    /// To make one.
+    /// It must not exist: the caller creates it.
     Nothing,
 }
 
-/// A lock that was taken, and the document as it was then.
+/// A lock that was acquired, and the document as it was then.
 #[derive(Clone, Debug)]
 pub(crate) struct Held {
     pub(crate) lock: Lock,
     pub(crate) fence: u64,
-    /// By the driver's clock that counts suspended time too; the server's TTL began later, so this is on the safe side.
+    /// By the driver's clock, which counts suspended time too. The server's TTL began later, so
+    /// this is on the safe side.
     pub(crate) expires: Duration,
     pub(crate) read: Option<Found>,
-    /// What the sidecar said: a later stamp must be above it.
+    /// The modification time in the sidecar: a later stamp must be above it.
     pub(crate) last_mtime_ns: i64,
-    /// The server did not give it: the OS lock that the files of this run hold is all there is.
+    /// The server did not grant the lock: this run's files hold the OS lock instead.
     pub(crate) os_lock: bool,
 }
 
-/// Takes the lock, then reads the file itself: never the server's copy, never a snapshot.
+/// Acquires the lock, then reads the file itself, never the server's copy or a snapshot.
 pub(crate) fn take(claim: Claim) -> Run<Held> {
     Run::new(|io| async move {
         let there =
             io.writable_folder(&claim.place).await? && io.stat(&claim.place).await?.is_some();
         as_expected(&claim, there)?;
-        // A wait without end is a caller's right, so this does not overflow.
+        // An endless wait is allowed, so the sum must not overflow.
         let until = io.now().boot.saturating_add(claim.wait);
         let (lock, fence, asked_at) = match acquire(&io, &claim, until).await {
             Err(e) if e.is_unavailable() && claim.while_away == WhileAway::OsLock => {
@@ -115,8 +120,8 @@ pub(crate) fn take(claim: Claim) -> Run<Held> {
     })
 }
 
-/// Takes the sidecar's OS lock in place of the server's. The server knows of no lock with this value, so that a commit under
-/// it finds the lock lost, and deletes.
+/// Takes the sidecar's OS lock instead of the server's lock. The server has no lock with this
+/// value, so a commit with it finds the lock lost, and deletes.
 async fn take_os_lock(io: &Io, claim: &Claim, until: Duration) -> Result<Held> {
     if claim.expect == Expect::Nothing {
         io.disk(&claim.place, FileAction::MakeFolder).await?;
@@ -152,7 +157,8 @@ async fn take_os_lock(io: &Io, claim: &Claim, until: Duration) -> Result<Held> {
             key: claim.lock_key.clone(),
             value: value::compose(&claim.token, &claim.owner, io.now(), claim.ttl),
         },
-        // Nobody saves while it is held; who got a lock before is found out by the file's stamp.
+        // Nobody saves while the OS lock is held. A guard that got a lock before is detected by the
+        // file's stamp.
         fence: sidecar.fence,
         expires: Duration::MAX,
         read,
@@ -161,7 +167,7 @@ async fn take_os_lock(io: &Io, claim: &Claim, until: Duration) -> Result<Held> {
     })
 }
 
-/// Gives the lock its whole TTL again; the new moment of its end.
+/// Renews the lock for its whole TTL; returns its new end.
 pub(crate) fn renew(
     document: String,
     lock: Lock,
@@ -189,7 +195,8 @@ pub(crate) fn renew(
     })
 }
 
-/// Frees the lock, now or as soon as the server answers; what else fails is logged and left to the lock's TTL.
+/// Releases the lock. If the server is unavailable, the outbox releases it later. On any other
+/// failure, logs it and leaves the lock to its TTL.
 pub(crate) fn release(document: String, lock: Lock) -> Run<()> {
     Run::new(|io| async move {
         let_go(&io, &document, lock).await;
@@ -206,7 +213,8 @@ fn as_expected(claim: &Claim, there: bool) -> Result<()> {
     }
 }
 
-/// The same for a lock that the server gave. What an update is about to rename is waited for: it has seen this lock free.
+/// `look` for a lock that the server granted. Waits for an update that is about to rename, because
+/// that update saw this lock free.
 async fn look_between_updates(io: &Io, claim: &Claim) -> Result<(Option<Found>, Sidecar)> {
     if claim.expect == Expect::Nothing || cfg!(cachetx_without_read_lock) {
         return look(io, claim).await;
@@ -221,7 +229,7 @@ async fn look_between_updates(io: &Io, claim: &Claim) -> Result<(Option<Found>, 
     Ok((found, sidecar))
 }
 
-/// The document and its sidecar, once the lock is held.
+/// Reads the document and its sidecar after the lock was acquired.
 async fn look(io: &Io, claim: &Claim) -> Result<(Option<Found>, Sidecar)> {
     let missing = match claim.expect {
         Expect::Document => Missing::Brief,
@@ -235,11 +243,13 @@ async fn look(io: &Io, claim: &Claim) -> Result<(Option<Found>, Sidecar)> {
     Ok((found, sidecar))
 }
 
-/// Asks until the lock is free or the wait is over; the lock, its fence, and when it was asked for.
+/// Tries until the lock is acquired or the wait is over. Returns the lock, its fence, and the time
+/// of the request.
 ///
-/// In between it waits for the message that the lock was freed. Listening begins after the first refusal, or where others of this
-/// process listen already, so that a free lock
-/// costs one round trip; who begins to listen as the first of this process is told so at once, and asks again for what it may have missed.
+/// Between tries it waits for the message that the lock was released. It starts to listen after the
+/// first refusal, or at once if other callers in this process already wait, so a free lock costs
+/// one round trip. The first listener of a process wakes up at once and tries again, in case it
+/// missed a message.
 async fn acquire(io: &Io, claim: &Claim, until: Duration) -> Result<(Lock, u64, Duration)> {
     let mut pauses = ExponentialBuilder::new()
         .with_min_delay(limits::LOCK_POLL_MIN)
@@ -251,15 +261,17 @@ async fn acquire(io: &Io, claim: &Claim, until: Duration) -> Result<(Lock, u64, 
         .build();
     let mut messages_come = false;
     if claim.behind && !claim.wait.is_zero() {
-        // Whoever has just let the lock go would be faster than those who wait for it. Not for long: a message may be denied.
+        // Otherwise the caller that just released the lock would overtake those that wait for it.
+        // The pause is short: a message may be denied.
         let pause = limits::LOCK_POLL_MAX.min(claim.wait);
         messages_come = io.listen(keys::channel(&claim.lock_key), pause).await;
     }
     let mut tries = Tries::new(claim.patience);
-    // What was asked for without an answer.
+    // Requests that got no answer.
     let mut unanswered: Vec<Lock> = Vec::new();
     loop {
-        // At each try: others save while this one waits, and a server that forgot its fences would give one below theirs.
+        // Read at each try: others save while this caller waits, and a server that lost its fences
+        // would give a lower one.
         let mut sidecar = io.peek_sidecar(&claim.place).await?;
         if sidecar.journal.is_some() {
             io.finish_what_died(&claim.place).await;
@@ -285,7 +297,7 @@ async fn acquire(io: &Io, claim: &Claim, until: Duration) -> Result<(Lock, u64, 
             Ok(AcquireReply::Acquired { fence }) => return Ok((lock, fence, asked_at)),
             Ok(AcquireReply::Held { value, left_ms }) => {
                 tries.answered();
-                // It arrived after its release.
+                // An unanswered request was executed late, after its release.
                 if let Some(n) = unanswered.iter().position(|lock| lock.value == value) {
                     let_go(io, &claim.document, unanswered.remove(n)).await;
                     continue;
@@ -294,7 +306,7 @@ async fn acquire(io: &Io, claim: &Claim, until: Duration) -> Result<(Lock, u64, 
                     true => limits::LOCK_LISTEN_POLL,
                     false => pauses.next().unwrap_or(limits::LOCK_POLL_MAX),
                 };
-                // A dead holder's lock ends without a message.
+                // The lock of a dead holder ends without a message.
                 let end = Duration::from_millis(left_ms.saturating_add(1));
                 let left = until.saturating_sub(io.now().boot);
                 if left.is_zero() {
@@ -307,7 +319,8 @@ async fn acquire(io: &Io, claim: &Claim, until: Duration) -> Result<(Lock, u64, 
                 messages_come = io.listen(channel, pause.min(end).min(left)).await;
             }
             Err(fault) if fault.is_unknown() => {
-                // It may be ours now: nobody else could use it until its TTL.
+                // The lock may be ours now; without a release, nobody else could use it until its
+                // TTL.
                 let_go(io, &claim.document, lock.clone()).await;
                 unanswered.push(lock);
                 if !tries.again(io).await {

@@ -1,9 +1,10 @@
-//! The protocols: lock, save, group, delete, read, defer, replay and recover. No I/O, no clock and no randomness of their own.
+//! The protocols: lock, save, group, delete, read, defer, replay and recover. They have no I/O,
+//! clock or randomness of their own.
 //!
-//! A protocol is a [`Run`]: a straight-line `async fn` that awaits nothing but its [`Io`] handle. A driver resumes it with
-//! the answer to its last [`Action`] and is told the next one. So the same body runs blocking, under an executor, or in a
-//! simulation that crashes between any two actions; and the list of actions is the trace, the count of round trips and the
-//! list of crash points.
+//! A protocol is a [`Run`]: a straight-line `async fn` that awaits nothing but its [`Io`] handle. A
+//! driver resumes it with the answer to its last [`Action`] and gets the next one. So the same body
+//! runs blocking, under an executor, or in a simulation that crashes between any two actions. The
+//! list of actions is also the trace, the count of round trips and the list of crash points.
 
 pub(crate) mod around;
 mod defer;

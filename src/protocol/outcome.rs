@@ -1,21 +1,22 @@
 use crate::model::{Effect, Error};
 
-/// What an acknowledged save came to. The file has the new content in every case.
+/// The result of an acknowledged save. The file has the new content in every case.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Outcome {
-    /// What became of the entries on the server.
+    /// What happened to the entries on the server.
     pub cache: CacheOutcome,
     /// Whether the new content would survive a power loss.
     pub durability: Durability,
-    /// Whether what happened on the server was one step.
+    /// Whether the change on the server was one atomic step.
     pub reach: Reach,
-    /// Replicas that had the commit when the wait that [`Save::wait_replicas`](crate::Save::wait_replicas) asks for ended;
-    /// `None` where none was asked for, nothing was committed, or the server did not say.
+    /// Number of replicas that had the commit when the wait requested by
+    /// [`Save::wait_replicas`](crate::Save::wait_replicas) ended. `None` if no wait was requested,
+    /// nothing was committed, or the server did not say.
     pub replicas: Option<u64>,
 }
 
-/// Whether what a save does on the server was one step.
+/// Whether a save's change on the server is one step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Reach {
@@ -26,42 +27,46 @@ pub enum Reach {
     Split,
 }
 
-/// What became of the entries on the server.
+/// What happened to the entries on the server.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum CacheOutcome {
-    /// In one atomic step: the own entry set, the dependents deleted, the lock released.
+    /// One atomic step set the own entry, deleted the dependents and released the lock.
     Committed {
-        /// Dependents that were there and are gone; 0 where only the repeat of a lost reply was answered. A crash-safe save
-        /// has deleted them before its file changed, so it counts only what was set meanwhile.
+        /// Number of dependents that existed and were deleted; 0 if this answers only the retry of
+        /// a commit whose reply was lost. A crash-safe save deletes dependents before its file
+        /// changes, so it counts only those set since then.
         removed: u64,
     },
-    /// The own entry and the dependents are deleted, and nothing was set: the lock was lost meanwhile; or the server
-    /// refused the commit (it is full, or the document is bigger than any value that it takes) but not the deletion; or an
-    /// update has not found the entry of the file that it replaced. Readers go to the file.
+    /// The own entry and the dependents were deleted, and nothing was set. Either the lock was lost
+    /// meanwhile; or the server refused the commit (it is full, or the document is bigger than any
+    /// value it takes) but not the deletion; or an update did not find the entry of the file that
+    /// it replaced. Readers use the file.
     Invalidated {
-        /// Entries that were there and are gone.
+        /// Number of entries that existed and were deleted.
         removed: u64,
     },
-    /// The server did not take it, or did not say so. It is recorded in the outbox, synced, and will be done as soon as the
-    /// server answers, by this process or another. Until then readers of the document are right, since they compare stamps;
-    /// dependents may be stale.
+    /// The server did not take the step, or did not confirm it. It is recorded in the outbox,
+    /// synced, and will be done as soon as the server answers, by this process or another. Until
+    /// then readers of the document get the right content, since they compare stamps; dependents
+    /// may be stale.
     Deferred {
-        /// Why the server did not take it. Its [effect](Error::effect) is of all steps and tries together.
+        /// Why the server did not take it. Its [effect](Error::effect) covers all steps and tries
+        /// together.
         cause: Error,
     },
-    /// The same, and it could not be recorded either. While this process lives it still tries; else dependents may be stale
-    /// until their TTL.
+    /// As `Deferred`, but it could not be recorded either. This process retries while it lives;
+    /// otherwise dependents may be stale until their TTL.
     Unrecorded {
         /// Why the server did not take it.
         cause: Error,
-        /// Why the outbox did not.
+        /// Why the outbox did not take it.
         outbox: Error,
     },
 }
 
 impl CacheOutcome {
-    /// Both steps' outcome: put off where one of them was.
+    /// The outcome of both steps: deferred if one of them was.
     pub(crate) fn and(self, next: Self) -> Self {
         match (self, next) {
             (unrecorded @ Self::Unrecorded { .. }, _)
@@ -92,7 +97,7 @@ impl CacheOutcome {
         }
     }
 
-    /// The same after a try that failed with that.
+    /// The same outcome after an earlier try that failed with this error.
     pub(crate) fn with_effect_of(self, earlier: &Error) -> Self {
         match self {
             Self::Deferred { cause } => Self::Deferred {
@@ -119,17 +124,19 @@ impl CacheOutcome {
 pub enum Durability {
     /// The file and the folder that names it were synced.
     Synced,
-    /// The file was synced and renamed, so everybody sees it; syncing the folder failed, or its file system cannot sync folders (some
-    /// in user space and on networks): then every save, creation, deletion and transaction there says so, and after a power loss a
-    /// transaction may be there in part.
+    /// The file was synced and renamed, so it is visible. But syncing the folder failed, or its
+    /// file system cannot sync folders (some in user space and on networks); then every save,
+    /// creation, deletion and transaction there returns this, and after a power loss a transaction
+    /// may be there in part.
     Unknown,
-    /// A transaction's: it is committed by its synced journal, but a file could not be renamed, so readers may see some documents
-    /// new and some old. Whoever comes next to one of the documents tries again, before anything else.
+    /// For transactions only: the synced journal commits it, but a file could not be renamed, so
+    /// readers may see some documents new and some old. The next process that uses one of the
+    /// documents retries, before anything else.
     Journalled,
 }
 
 impl Durability {
-    /// Of two steps: known where both are.
+    /// The durability of two steps: known only if both are.
     pub(crate) fn and(self, next: Self) -> Self {
         match self {
             Self::Synced => next,

@@ -1,7 +1,8 @@
-//! Reading a document: from its file, which is at hand, and filling its entry for those who have no file.
+//! Reads a document from its file, and fills its entry for readers that have no file.
 //!
-//! A copy on the server is never taken in its place. It is vouched for by a stamp, which other programs can bring back: so it is
-//! right to the server, and only the file can tell a reader that it is.
+//! The server's copy is never used instead of the file. A stamp vouches for it, and other programs
+//! can restore an old stamp: the copy may then look right to the server, and only the file can
+//! tell.
 
 use super::{
     files::{Found, Missing, is_old},
@@ -16,7 +17,7 @@ use crate::{
 };
 use std::time::Duration;
 
-/// What a reader brings along.
+/// What a reader provides.
 #[derive(Clone, Debug)]
 pub(crate) struct Reader {
     /// For messages.
@@ -25,25 +26,25 @@ pub(crate) struct Reader {
     pub(crate) entry: Entry,
     /// The entry's life.
     pub(crate) ttl: Duration,
-    /// 128 random bits in hex: its lease's.
+    /// The lease's token: 128 random bits in hex.
     pub(crate) token: String,
     pub(crate) lease_ttl: Duration,
-    /// How long after its first try a request without an answer may be made again.
+    /// How long after its first try an unanswered request may be retried.
     pub(crate) patience: Duration,
 }
 
-/// What the server has to say.
+/// The server's answer to the request for a lease.
 enum Entered {
-    /// An entry that may be of this file.
+    /// There is an entry, which may match this file.
     There { voucher: Vec<u8>, value: Vec<u8> },
-    /// The entry is not there, and this reader may fill it, with this token.
+    /// There is no entry, and this reader may fill it, with this token.
     Leased(String),
-    /// There is nothing to be done about it.
+    /// There is nothing to do about the entry.
     Left,
 }
 
 impl Entered {
-    /// Whether a reader of the file finds that the entry is not of it.
+    /// Whether the entry does not match the file that was read.
     fn is_wrong(&self, found: &Found) -> bool {
         match self {
             Self::There { voucher, value } => {
@@ -55,7 +56,7 @@ impl Entered {
     }
 }
 
-/// Two round trips at most where nobody else sets the entry: the lease, and the fill.
+/// Takes at most two round trips if nobody else sets the entry: the lease and the fill.
 pub(crate) fn read(reader: Reader) -> Run<Found> {
     Run::new(|io| async move {
         let saved_ns = io.finish_what_died(&reader.place).await.mtime_ns;
@@ -69,7 +70,7 @@ pub(crate) fn read(reader: Reader) -> Run<Found> {
             let wrong = attempts > 0 && there.is_some_and(|found| entered.is_wrong(found));
             match entered {
                 Entered::Leased(token) => end_lease(&io, &reader, token, there).await,
-                // A foreign program has set the value, or the file with an old stamp.
+                // A foreign program set the value, or restored an old stamp with the file.
                 Entered::There { voucher, .. } if wrong => {
                     refused = Some(voucher);
                     continue;
@@ -85,7 +86,7 @@ pub(crate) fn read(reader: Reader) -> Run<Found> {
     })
 }
 
-/// Asks for the lease, where the file as it is now could be filled.
+/// Requests the lease, if the file as it is now may be filled.
 async fn enter(
     io: &Io,
     reader: &Reader,
@@ -116,11 +117,12 @@ async fn enter(
         return Ok(match answer {
             Ok(LeaseReply::Present { voucher, value }) => Entered::There { voucher, value },
             Ok(LeaseReply::Leased) => Entered::Leased(token),
-            // The file is at hand, so nobody is waited for; it is newer than the one that was looked at, too.
+            // The file was read locally, so there is no reason to wait. For `Newer`, the file is
+            // newer than the one that was checked, too.
             Ok(LeaseReply::Busy { .. } | LeaseReply::Newer) => Entered::Left,
             Err(Fault::Unknown(e)) => {
                 load::renounce(io, reader.entry.clone(), token, &e).await;
-                // Who has answered with an error will do so again.
+                // A server that answered with an error would do so again.
                 if !e.is_server() && tries.again(io).await {
                     continue;
                 }
@@ -134,8 +136,8 @@ async fn enter(
     }
 }
 
-/// Fills with what was read under the lease, where that may be given to others; else gives the lease back. What
-/// becomes of either is no concern of this reader's.
+/// Fills the entry with what was read under the lease, if it may be given to others; otherwise
+/// gives the lease back. This reader ignores the outcome.
 async fn end_lease(io: &Io, reader: &Reader, token: String, found: Option<&Found>) {
     let entry = reader.entry.clone();
     match found.filter(|found| found.settled) {
@@ -147,7 +149,7 @@ async fn end_lease(io: &Io, reader: &Reader, token: String, found: Option<&Found
     }
 }
 
-/// The document for a writer without its lock.
+/// Reads the document for a writer that has no lock.
 pub(crate) fn to_change(document: String, place: Place) -> Run<Found> {
     Run::new(|io| async move {
         io.writable_folder(&place).await?;
@@ -157,7 +159,7 @@ pub(crate) fn to_change(document: String, place: Place) -> Run<Found> {
     })
 }
 
-/// Whether there is a document.
+/// Whether the document exists.
 pub(crate) fn exists(place: Place) -> Run<bool> {
     Run::new(|io| async move { Ok(io.stat(&place).await?.is_some()) })
 }
@@ -184,7 +186,8 @@ mod tests {
     };
     const OLD_NS: i64 = limits::YOUNG_NS;
 
-    /// Reads with these answers of the disk, at a time so long after the file's; what came out, and the actions.
+    /// Reads with these answers of the disk, this long after the file's time; returns the result
+    /// and the actions.
     fn read_with(got: Vec<Got>, age_ns: i64) -> (Result<Found, Error>, Vec<String>) {
         read_after(Sidecar::default(), got, age_ns)
     }
@@ -266,7 +269,7 @@ mod tests {
 
     #[test]
     fn a_file_is_trusted_by_its_age_or_by_the_sidecar_and_never_within_its_tick() {
-        // Whether it may be filled, and whether its identity tells it from what comes later.
+        // Whether it may be filled, and whether its identity distinguishes it from later versions.
         let trusted = |age_ns, saved_ns| {
             let sidecar = Sidecar {
                 mtime_ns: saved_ns,
@@ -282,7 +285,7 @@ mod tests {
         assert_eq!(trusted(OLD_NS - 1, 0), (false, false));
         assert_eq!(trusted(over_ns, STAMP.mtime_ns), (false, true));
         assert_eq!(trusted(over_ns, STAMP.mtime_ns + 1), (false, false));
-        // Not even where a save vouches for it.
+        // Not even if a save vouches for it.
         assert_eq!(trusted(over_ns - 1, STAMP.mtime_ns), (false, false));
         assert_eq!(trusted(-OLD_NS, STAMP.mtime_ns), (false, false));
     }

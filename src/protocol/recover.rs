@@ -1,8 +1,9 @@
-//! Finishing what a transaction left half done: its owner died, or could not go on.
+//! Finishes a transaction that was left half done: its owner died, or could not go on.
 //!
-//! Whoever has a sidecar's OS lock and finds a journal named there knows that the owner is gone, since that holds the locks of all
-//! its sidecars from before it names the journal until after it has taken the names away. So the locks, taken in the one
-//! order that owners use too, decide who finishes; each step may be the last one, and the next one who comes starts over.
+//! A process that has a sidecar's OS lock and finds a journal named there knows that the owner is
+//! gone: an owner holds the locks of all its sidecars from before it names the journal until after
+//! it has removed the names. So the locks, taken in the same order that owners use, decide who
+//! finishes. Any step may be the last one; the next process starts over.
 
 use super::{
     defer::delete_or_defer,
@@ -20,10 +21,10 @@ use crate::{
 };
 use std::{io, path::Path, time::Duration};
 
-/// For messages of what is done to a journal's entries.
+/// For log messages about the deletion of a journal's entries.
 const WHAT: &str = "a transaction whose owner is gone";
 
-/// The journals that there are.
+/// Lists the journals.
 pub(crate) fn list() -> Run<Vec<JournalId>> {
     Run::new(|io| async move {
         let folder = Place {
@@ -37,7 +38,8 @@ pub(crate) fn list() -> Run<Vec<JournalId>> {
     })
 }
 
-/// Finishes the transaction of this journal, if its owner is gone. Waits so long for those who are at work on its documents.
+/// Finishes the transaction of this journal if its owner is gone. Waits up to `wait` for processes
+/// at work on its documents.
 pub(crate) fn finish_if_dead(id: JournalId, wait: Duration) -> Run<()> {
     Run::new(move |io| async move {
         match io.disk(&id.place(), FileAction::LockJournal).await? {
@@ -47,7 +49,7 @@ pub(crate) fn finish_if_dead(id: JournalId, wait: Duration) -> Run<()> {
         }
         match io.read_journal(id).await? {
             Some(journal) => finish(&io, id, &journal, io.now().boot + wait).await,
-            // What names it finds nothing, and is told to forget it.
+            // A sidecar that names it will find nothing, and then forgets the name.
             None => io
                 .disk(&id.place(), FileAction::RemoveJournal)
                 .await
@@ -57,7 +59,7 @@ pub(crate) fn finish_if_dead(id: JournalId, wait: Duration) -> Run<()> {
 }
 
 impl Io {
-    /// `None` for one that is not there, or was never whole: then the transaction has not begun.
+    /// `None` if it does not exist or was never whole: then the transaction has not begun.
     async fn read_journal(&self, id: JournalId) -> Result<Option<Journal>> {
         match self.disk(&id.place(), FileAction::ReadJournal).await? {
             Got::Journal(journal) => Ok(journal),
@@ -67,10 +69,10 @@ impl Io {
     }
 }
 
-/// Finishes the journal that this document's sidecar names, or makes the sidecar forget it. Needs no lock to be held, and waits
-/// until then for those who are at work.
+/// Finishes the journal that this document's sidecar names, or removes the name from the sidecar.
+/// The caller need not hold a lock. Waits until `until` for processes at work.
 pub(super) async fn recover(io: &Io, place: &Place, id: JournalId, until: Duration) -> Result<()> {
-    // Without a lock at first: it says which ones to take.
+    // Read without a lock at first: it says which locks to take.
     match io.read_journal(id).await? {
         Some(journal) => finish(io, id, &journal, until).await,
         None => {
@@ -82,10 +84,12 @@ pub(super) async fn recover(io: &Io, place: &Place, id: JournalId, until: Durati
     }
 }
 
-/// Under the sidecar's lock. The journal's file, if there is one, is left to who takes its OS lock: this sidecar may be the copy of
-/// one, and the owner at work.
+/// Call it with the sidecar's lock held. The journal's file, if there is one, is left to the
+/// process that takes its OS lock: this sidecar may be a copy of another one, whose owner is still
+/// at work.
 async fn forget(io: &Io, place: &Place, id: JournalId, sidecar: Sidecar) -> Result<()> {
-    // Whoever came back here meanwhile may have made it whole, and be dead by now; then the next round finishes it.
+    // A process that came back here meanwhile may have completed the journal and died since; then
+    // the next round finishes it.
     if sidecar.journal != Some(id) || io.read_journal(id).await?.is_some() {
         return Ok(());
     }
@@ -111,7 +115,8 @@ async fn finish(io: &Io, id: JournalId, journal: &Journal, until: Duration) -> R
     for place in &places {
         match io.try_sidecar(place, until).await {
             Ok(sidecar) => sidecars.push(Some(sidecar)),
-            // Its whole folder is gone, or became a link, so that nobody gets to it; the others' are to be finished all the same.
+            // The whole folder is gone or became a link, so nobody can reach the document; the
+            // others must be finished all the same.
             Err(e) if e.is_not_found() || e.is_invalid_name() => sidecars.push(None),
             Err(e) => {
                 io.unlock_sidecars(&places).await;
@@ -124,9 +129,10 @@ async fn finish(io: &Io, id: JournalId, journal: &Journal, until: Duration) -> R
     done.map_err(|e| held_up(id, e))
 }
 
-/// Names the journal too where a file is in the way: all of its documents wait for that, whichever of them is asked for.
+/// Also names the journal if a file is in the way: all of its documents wait for that, whichever of
+/// them is used.
 fn held_up(id: JournalId, cause: Error) -> Error {
-    // Of the sidecars, not of whoever came here first: that one tries again.
+    // A sidecar's lock is lost, not the caller's: the caller retries.
     if cause.is_lock_lost() {
         return busy(&id.place());
     }
@@ -141,37 +147,38 @@ fn held_up(id: JournalId, cause: Error) -> Error {
     )
 }
 
-/// What a document is, seen from a journal.
+/// A document's state relative to a journal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
-    /// As it was, and what it is to become is there.
+    /// Unchanged, and its new file is still there.
     Before,
     After,
-    /// Somebody else's, who did not ask for a lock.
+    /// Changed by another program, which did not ask for a lock.
     Other,
 }
 
-/// A document of a journal, as it was found under its sidecar's lock.
+/// A document of a journal, as found under its sidecar's lock.
 struct Found<'a> {
     member: &'a Member,
     state: State,
     over: Option<Identity>,
-    /// `None` where its whole folder is gone, or a link.
+    /// `None` if the whole folder is gone or is a link.
     sidecar: Option<Sidecar>,
 }
 
 async fn finish_under_locks(io: &Io, id: JournalId, sidecars: &[Option<Sidecar>]) -> Result<()> {
-    // Somebody else may have finished it before the locks were free.
+    // Another process may have finished it before the locks were free.
     let Some(journal) = io.read_journal(id).await? else {
         return Ok(());
     };
-    // Its owner may have died before it was synced: what follows must not be more durable than it is.
+    // Its owner may have died before the sync: what follows must not be more durable than the
+    // journal.
     io.disk(&id.place(), FileAction::SyncJournal).await?;
     let mut found = Vec::with_capacity(sidecars.len());
     for (member, sidecar) in journal.members.iter().zip(sidecars) {
         let (state, over) = match sidecar {
             Some(_) => state(io, member).await?,
-            // It may be back by now, and is not locked.
+            // The folder may be back by now, and is not locked.
             None => (State::Other, None),
         };
         found.push(Found {
@@ -193,11 +200,12 @@ async fn finish_under_locks(io: &Io, id: JournalId, sidecars: &[Option<Sidecar>]
     }
     io.disk(&id.place(), FileAction::RemoveJournal).await?;
     for (place, sidecar) in there() {
-        // Of another dead transaction, whose temporary files are still needed: this one's names were taken away before.
+        // It names another dead transaction, whose temporary files are still needed. This one's
+        // name was removed before.
         if sidecar.journal.is_some_and(|named| named != id) {
             continue;
         }
-        // What was to become a document that is somebody else's now.
+        // Removes temporary files whose document was changed by another program.
         if let Err(e) = io.disk(place, FileAction::Sweep).await {
             log::warn!("{}: {e}", name(place));
         }
@@ -206,13 +214,14 @@ async fn finish_under_locks(io: &Io, id: JournalId, sidecars: &[Option<Sidecar>]
     Ok(())
 }
 
-/// Shows the files that are not shown yet. What another program wrote is not overwritten; and where that is so and nothing was
-/// shown before, nothing is.
+/// Renames the files that are not in place yet. Does not overwrite what another program wrote. If
+/// another program wrote a document and none is in place yet, publishes nothing.
 async fn publish(io: &Io, found: &[Found<'_>]) -> Result<()> {
     let of = |state| found.iter().filter(move |it| it.state == state);
     let others: Vec<String> = of(State::Other).map(|it| name(&it.member.place)).collect();
     let void = !others.is_empty() && of(State::After).next().is_none();
-    // Without one that is still to be shown it was done before, but for its last steps, and others may have saved since.
+    // If none is still to be renamed, everything but the last steps was done before, and others may
+    // have saved since.
     if !others.is_empty() && of(State::Before).next().is_some() {
         let end = if void {
             "given up"
@@ -240,7 +249,7 @@ async fn publish(io: &Io, found: &[Found<'_>]) -> Result<()> {
         .map(drop)
 }
 
-/// The document's state, and its identity.
+/// The document's state and identity.
 async fn state(io: &Io, member: &Member) -> Result<(State, Option<Identity>)> {
     let mut now = io.stat(&member.place).await?;
     let stamp = now.map(|now| now.stamp);
@@ -268,7 +277,8 @@ async fn state(io: &Io, member: &Member) -> Result<(State, Option<Identity>)> {
     }
 }
 
-/// Each folder once: a name in it is durable then, or it is not known where the file system cannot sync folders.
+/// Syncs each folder once. The names are durable then, or this is unknown if the file system cannot
+/// sync folders.
 pub(super) async fn sync_folders<'a>(
     io: &Io,
     places: impl Iterator<Item = &'a Place>,
@@ -285,7 +295,8 @@ pub(super) async fn sync_folders<'a>(
     Ok(durability)
 }
 
-/// After the last rename: what was derived from the old files is gone, or recorded, before anybody forgets the journal.
+/// After the last rename: deletes what was derived from the old files, or records it, before the
+/// journal's names are removed.
 async fn invalidate(io: &Io, invalidations: Vec<Invalidation>) -> Result<()> {
     for what in invalidations {
         let done = delete_or_defer(io, WHAT, what, None).await;

@@ -1,4 +1,4 @@
-//! Bringing what is in the outbox to the server.
+//! Replays the outbox's records on the server.
 
 use super::run::{Io, Run, mismatch};
 use crate::{
@@ -9,31 +9,31 @@ use crate::{
 };
 use std::sync::Arc;
 
-/// What a replay came to.
+/// The result of a replay.
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct Replayed {
-    /// Records that the server acknowledged; they are gone from the outbox.
+    /// Records that the server acknowledged; they were removed from the outbox.
     pub records: u64,
-    /// Records that are still there: the server is away or refused them, or these rules have no template for their params.
-    /// Records of other processes that live are not counted.
+    /// Records that remain: the server is unreachable or refused them, or these rules have no
+    /// template for their params. Records of other processes that live are not counted.
     pub left: u64,
     /// Why the first of those was left, or why the replay ended early.
     pub cause: Option<Error>,
 }
 
-/// What a replay needs to know.
+/// The server's key space, and how to expand params.
 #[derive(Clone)]
 pub(crate) struct How {
     pub(crate) space: Space,
     pub(crate) expand: Expand,
 }
 
-/// Every entry that these params can name, in parts; none where the rules have no template for them.
+/// Every entry that these params can name, in parts; empty if the rules have no template for them.
 pub(crate) type Expand = Arc<dyn Fn(&Params) -> Vec<Vec<Entry>> + Send + Sync>;
 
-/// Deletes and releases, nothing else: so it may be done twice, and after newer commits. A record is retired only once the
-/// server has acknowledged all of it.
+/// Only deletes and releases, so it may run twice, and after newer commits. A record is retired
+/// only once the server has acknowledged all of it.
 pub(crate) fn replay(how: How) -> Run<Replayed> {
     Run::new(|io| async move {
         let done = all(&io, &how).await;
@@ -111,8 +111,8 @@ async fn bring(io: &Io, work: Work, how: &How) -> Result<()> {
     Ok(())
 }
 
-/// In parts that a step can have, on this server and without making others wait. The lock goes with the last one: once it is
-/// free, nothing stale may be left.
+/// Divides it into steps that this server can run without making others wait. The lock is released
+/// with the last one: once it is free, nothing stale may be left.
 fn steps(space: Space, what: Invalidation) -> Vec<Invalidate> {
     let Invalidation {
         entries,
@@ -178,7 +178,8 @@ mod tests {
         Ticket::own(id)
     }
 
-    /// Plays an outbox with these records, and a server that gives these answers, `Ok` from then on; what was asked.
+    /// Plays an outbox with these records and a server that gives these answers, then `Ok`; returns
+    /// the result and the actions.
     fn play(work: Vec<Work>, expand: Expand, answers: Vec<Error>) -> (Replayed, Vec<Action>) {
         let mut records: Vec<_> = (1..).map(ticket).zip(work).collect();
         let mut answers = answers.into_iter();
@@ -236,7 +237,7 @@ mod tests {
         Arc::new(|_| Vec::new())
     }
 
-    /// For each step on the server, how many keys it deletes and whether it releases a lock.
+    /// For each step on the server: how many keys it deletes, and whether it releases a lock.
     fn steps(asked: &[Action]) -> Vec<(usize, bool)> {
         let op = |action: &Action| match action {
             Action::Server(Op::Invalidate(op)) => Some((op.entries.len(), op.release.is_some())),
@@ -283,7 +284,7 @@ mod tests {
         assert_eq!((done.records, done.left), (0, 2));
         assert!(done.cause.is_some_and(|e| e.is_unavailable()));
 
-        // A record that the server refuses keeps no other one waiting.
+        // A record that the server refuses does not hold up the others.
         let refused = Error::new(Kind::Server {
             message: "NOPERM".to_owned(),
         });

@@ -11,19 +11,20 @@ use std::{
     time::Duration,
 };
 
-/// What a run asks for: data, so it can be printed, counted, replayed and compared.
+/// What a run asks for. It is data, so it can be printed, counted, replayed and compared.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Action {
     Server(Op),
     Disk(Place, FileAction),
     Outbox(OutboxAction),
     Sleep(Duration),
-    /// Waits for a message on the channel, no longer than that. The run stays in the channel's queue until it ends.
+    /// Waits for a message on the channel, at most this long. The run stays in the channel's queue
+    /// until it ends.
     Listen(String, Duration),
 }
 
 impl Action {
-    /// A stable name: for logs, and for tests that stop at it.
+    /// A stable name, for logs and for tests that stop at an action.
     pub(crate) fn name(&self) -> String {
         match self {
             Self::Server(op) => format!("server.{}", op.name()),
@@ -35,27 +36,27 @@ impl Action {
     }
 }
 
-/// What a driver answers, in the same order.
+/// A driver's answers, in the same order.
 #[derive(Debug)]
 pub(crate) enum Answer {
     Server(Result<Reply, Fault>),
     Disk(Result<Got>),
     Outbox(Result<OutboxGot>),
     Slept,
-    /// Whether messages come; else whoever waits has to look by itself.
+    /// Whether messages arrive; if not, the waiter must poll.
     Heard(bool),
 }
 
-/// The driver's clocks when it resumed the run.
+/// The driver's clocks at the time it resumed the run.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Now {
-    /// Ns since 1970, by the wall clock: for file times and for people.
+    /// Wall clock, in ns since 1970: for file times and for people.
     pub(crate) wall_ns: i64,
-    /// Since some fixed moment, suspended time included: for deadlines.
+    /// Time since some fixed moment, including suspended time: for deadlines.
     pub(crate) boot: Duration,
 }
 
-/// What a run says when it is resumed.
+/// The result of resuming a run.
 #[derive(Debug)]
 pub(crate) enum Step<D> {
     Do(Action),
@@ -74,7 +75,7 @@ fn open(port: &Mutex<Port>) -> MutexGuard<'_, Port> {
     port.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// A protocol's only way out.
+/// A protocol's only access to the outside.
 pub(crate) struct Io(Arc<Mutex<Port>>);
 
 impl Io {
@@ -115,7 +116,7 @@ impl Io {
         self.ask(Action::Sleep(pause)).await;
     }
 
-    /// Whether messages come.
+    /// Returns whether messages arrive.
     pub(super) async fn listen(&self, channel: String, pause: Duration) -> bool {
         matches!(
             self.ask(Action::Listen(channel, pause)).await,
@@ -129,13 +130,14 @@ impl Io {
     }
 }
 
-/// An answer that does not fit its question: a bug of whoever answered, told apart from a failure.
+/// An answer that does not fit its question: a bug in the component that answered, reported apart
+/// from failures.
 pub(crate) fn mismatch(who: &str) -> Error {
     Error::new(Kind::Internal(format!("{who} answered another question")))
 }
 
-/// One protocol on its way. Owned and `Send`, so that a driver, a task or a simulator can hold it, hand it on, or drop it;
-/// dropping it is a crash, and cleaning up after that is another run's business.
+/// One protocol in progress. Owned and `Send`, so that a driver, a task or a simulator can hold it,
+/// move it or drop it. Dropping it is a crash; another run cleans up after that.
 pub(crate) struct Run<D> {
     body: Pin<Box<dyn Future<Output = Result<D>> + Send>>,
     port: Arc<Mutex<Port>>,
@@ -155,7 +157,7 @@ impl<D> Run<D> {
         }
     }
 
-    /// Goes on with the answer to the last action (`None` at first).
+    /// Continues with the answer to the last action (`None` at first).
     pub(crate) fn resume(&mut self, answer: Option<Answer>, now: Now) -> Step<D> {
         self.steps += 1;
         if self.steps > limits::MAX_STEPS {

@@ -1,4 +1,4 @@
-//! Saving a document: a durable file, then one atomic step on the server.
+//! Saves a document: a durable file, then one atomic step on the server.
 
 use super::{
     defer::defer,
@@ -20,13 +20,13 @@ use crate::{
 };
 use std::time::Duration;
 
-/// Everything a save needs, worked out before the first byte is written.
+/// Everything that a save needs, computed before the first byte is written.
 #[derive(Clone, Debug)]
 pub(crate) struct Plan {
     /// For messages.
     pub(crate) document: String,
     pub(crate) place: Place,
-    /// 128 random bits that name this save, so that its repeat is recognised.
+    /// 128 random bits that name this save, so that a retry is recognised.
     pub(crate) id: String,
     pub(crate) bytes: Bytes,
     pub(crate) own: Entry,
@@ -35,22 +35,22 @@ pub(crate) struct Plan {
     /// What the keys were made from, for the outbox.
     pub(crate) params: Params,
     pub(crate) writer: Writer,
-    /// Whether the lock goes with the commit.
+    /// Whether the commit releases the lock.
     pub(crate) release: bool,
     /// Replicas to wait for after the commit.
     pub(crate) wait: Option<Wait>,
     pub(crate) guarantee: Guarantee,
-    /// The life of a crash-safe save's marks.
+    /// How long a crash-safe save's marks last.
     pub(crate) mark_ttl: Duration,
-    /// How long after its first try the commit may be tried again.
+    /// How long after its first try the commit may be retried.
     pub(crate) patience: Duration,
 }
 
-/// What a writer must show to be let at the file.
+/// What a writer must have to be admitted to the file.
 #[derive(Clone, Debug)]
 pub(crate) struct Writer {
     pub(crate) right: Right,
-    /// The version that it read; `None` where it makes the document.
+    /// The version that it read; `None` if it creates the document.
     pub(crate) read: Option<Known>,
     /// The highest modification time it knows of.
     pub(crate) last_mtime_ns: i64,
@@ -63,11 +63,12 @@ pub(crate) enum Right {
     Lock {
         lock: Lock,
         fence: u64,
-        /// Renewals move it on while the save is on its way.
+        /// Renewals move it on while the save is running.
         expires: Expires,
     },
-    /// Nothing, before the sidecar's OS lock is had. Then nobody may hold the lock with this key, where documents have locks:
-    /// who comes later reads under that OS lock, and so what this writer saves.
+    /// Nothing until the sidecar's OS lock is held. Then, if documents have locks, nobody may hold
+    /// the lock with this key: a later holder reads under that OS lock, and so reads what this
+    /// writer saves.
     Update { lock_key: Option<String> },
 }
 
@@ -87,7 +88,7 @@ impl Writer {
         }
     }
 
-    /// The file that a save without a lock replaces.
+    /// The stamp of the file that a save without a lock replaces.
     fn over(&self) -> Option<Stamp> {
         match self.right {
             Right::Lock { .. } => None,
@@ -96,17 +97,18 @@ impl Writer {
     }
 }
 
-/// A save that went through.
+/// The result of a save that succeeded.
 #[derive(Clone, Debug)]
 pub(crate) struct Saved {
     pub(crate) outcome: Outcome,
     /// The document's stamp now.
     pub(crate) stamp: Stamp,
-    /// Whether the lock is known to be somebody else's, or nobody's, without this save having released it.
+    /// Whether the lock is known to be lost: another holder has it, or nobody, without this save
+    /// having released it.
     pub(crate) lock_lost: bool,
 }
 
-/// An error means that nothing was changed; after the rename there is none.
+/// An error means that nothing was changed; after the rename there is no error.
 pub(crate) fn save(plan: Plan) -> Run<Saved> {
     Run::new(|io| async move {
         let mut folder = Durability::Synced;
@@ -125,7 +127,7 @@ pub(crate) fn save(plan: Plan) -> Run<Saved> {
                 return Err(e);
             }
         };
-        // The file is the commit point: from here on nothing fails the save.
+        // The rename is the commit point: from here on nothing fails the save.
         let durability = settle(&io, &plan.document, &plan.place).await.and(folder);
         let Step {
             cache,
@@ -156,11 +158,12 @@ pub(crate) fn save(plan: Plan) -> Run<Saved> {
 async fn publish(io: &Io, plan: &Plan, intent: &mut Option<Intent>) -> Result<Stamp> {
     let place = &plan.place;
     if let Right::Update { .. } = plan.writer.right {
-        // Of many at work on one document most are told so here, before they have written anything, or wait for the OS lock.
+        // If many updates run on one document, most of them end here, before they write anything or
+        // wait for the OS lock.
         let now = io.stat(place).await?;
         let read = plan.writer.read.as_ref().map(|read| read.version);
         let is_other = |now: &Identity| read.and_then(|read| read.is(now)) == Some(false);
-        // Where all names for a temporary file are taken, some of those at work are faster.
+        // If all names for a temporary file are taken, other writers are faster.
         if now.as_ref().is_none_or(is_other) || !io.try_to_write_temp(place, &plan.bytes).await? {
             return Err(conflict(&plan.document));
         }
@@ -170,8 +173,8 @@ async fn publish(io: &Io, plan: &Plan, intent: &mut Option<Intent>) -> Result<St
     let mut stamp = io.stamp_temp(place, plan.writer.last_mtime_ns).await?;
     io.disk(place, FileAction::SyncTemp).await?;
 
-    // What can fail for the file's sake is behind; what is marked is marked for as short as can be. Of several without a lock one
-    // marks before its rename at a time.
+    // All that can fail because of the file is done, so marks last as short as possible. Of several
+    // writers without a lock, one at a time sets marks before its rename.
     let early = match plan.writer.right {
         Right::Lock { .. } => None,
         Right::Update { .. } => Some(admit(io, &plan.document, place, &plan.writer).await?),
@@ -184,7 +187,7 @@ async fn publish(io: &Io, plan: &Plan, intent: &mut Option<Intent>) -> Result<St
         None => admit(io, &plan.document, place, &plan.writer).await?,
     };
     if sidecar.mtime_ns >= stamp.mtime_ns {
-        // A document was made and deleted here since this writer looked.
+        // A document was created and deleted here since this writer looked.
         stamp = io.stamp_temp(place, sidecar.mtime_ns).await?;
         io.disk(place, FileAction::SyncTemp).await?;
     }
@@ -219,7 +222,8 @@ fn scope(plan: &Plan, stamp: Stamp) -> Scope {
     }
 }
 
-/// Takes the sidecar's OS lock and checks that this writer may still write; what the sidecar says, and the document that was found.
+/// Takes the sidecar's OS lock and checks that this writer may still write. Returns the sidecar's
+/// content and the document's identity.
 pub(super) async fn admit(
     io: &Io,
     document: &str,
@@ -242,14 +246,15 @@ pub(super) async fn admit(
     Ok((sidecar, over))
 }
 
-/// Asked under the OS lock only: before, somebody could take the lock and read the file after the answer and before the rename.
+/// Asked only with the OS lock held. Otherwise another holder could acquire the lock and read the
+/// file after the answer and before the rename.
 async fn nobody_holds(io: &Io, document: &str, lock_key: &str) -> Result<()> {
     let locks = vec![lock_key.to_owned()];
     let within = (!cfg!(cachetx_patient_look)).then_some(limits::LOOK_WAIT);
     let HoldersReply::Found(found) = io
         .server(Holders { locks, within })
         .await
-        // Whatever became of the question: it changes nothing.
+        // The question changes nothing, whether or not it arrived.
         .map_err(|fault| fault.into_error().effect_is(Effect::None))?;
     match found.into_iter().flatten().next() {
         None => Ok(()),
@@ -260,8 +265,9 @@ async fn nobody_holds(io: &Io, document: &str, lock_key: &str) -> Result<()> {
     }
 }
 
-/// Under the sidecar's OS lock. The order of the checks is the order of what the caller would want to know: who was faster,
-/// then that the file is another one, then that time is over. The document as it was found.
+/// Call it with the sidecar's OS lock held. Checks in the order that matters to the caller: a later
+/// holder has saved, then the file is a different one, then the lock's time is over. Returns the
+/// document's identity.
 pub(super) async fn may_write(
     io: &Io,
     document: &str,
@@ -292,8 +298,9 @@ pub(super) async fn may_write(
     Ok(over)
 }
 
-/// The document as it is now, where it is still the version that this writer has read. Where the file was only touched (renamed,
-/// linked, given another mode or owner), or its change time's tick was not over, its content decides.
+/// The document's identity now, if it is still the version that this writer read. If the file was
+/// only touched (renamed, linked, given another mode or owner), or its change time's tick was not
+/// over, the content decides.
 async fn still_read(
     io: &Io,
     document: &str,
@@ -325,7 +332,8 @@ fn conflict(document: &str) -> Error {
     })
 }
 
-/// Renames, or deletes: as long as the document is `over`, which was checked. Where it was touched since, it is checked again.
+/// Renames or deletes, if the document is still `over`, which was checked. If it was touched since,
+/// it is checked again.
 pub(super) async fn change(
     io: &Io,
     document: &str,
@@ -351,7 +359,8 @@ async fn discard(io: &Io, plan: &Plan) {
     }
 }
 
-/// After the file was shown: sweeps, lets the sidecar go, and makes the folder's change durable.
+/// After the file was published: sweeps, unlocks the sidecar, and makes the folder's change
+/// durable.
 pub(super) async fn settle(io: &Io, document: &str, place: &Place) -> Durability {
     for action in [FileAction::Sweep, FileAction::UnlockSidecar] {
         if let Err(e) = io.disk(place, action).await {
@@ -369,10 +378,10 @@ pub(super) async fn settle(io: &Io, document: &str, place: &Place) -> Durability
     }
 }
 
-/// What became of the atomic step.
+/// The result of the atomic step.
 pub(super) struct Step {
     pub(super) cache: CacheOutcome,
-    /// Whether a lock turned out to be lost.
+    /// Whether a lock is known to be lost.
     pub(super) lock_lost: bool,
     pub(super) replicas: Option<u64>,
 }
@@ -419,7 +428,8 @@ async fn commit(io: &Io, plan: &Plan, stamp: Stamp, intent: Option<&Intent>) -> 
         params: plan.params.clone(),
         at_ns: io.now().wall_ns,
     };
-    // Where the server answers but does not take the commit, it may be full. Deleting is always safe, and allowed even then.
+    // A server that answers but refuses the commit may be full. Deleting is always safe, and
+    // allowed even then.
     if cause.takes_deletions() {
         let token = intent.map_or("", Intent::token);
         match invalidate(io, &plan.document, &what, token).await {
@@ -436,11 +446,11 @@ async fn commit(io: &Io, plan: &Plan, stamp: Stamp, intent: Option<&Intent>) -> 
     Step::of(defer(io, what, cause, intent).await)
 }
 
-/// The atomic step; asked for again, while there is patience, where nobody knows whether it was done.
+/// Performs the atomic step. Retries, within `patience`, while it is unknown whether it was done.
 ///
 /// # Errors
 ///
-/// The server did not take it, or has not said so in all that time.
+/// The server did not take it, or did not confirm it in that time.
 pub(super) async fn ask_to_commit(
     io: &Io,
     asked: impl Fn() -> Commit,
@@ -460,12 +470,12 @@ pub(super) async fn ask_to_commit(
                 lock_lost: true,
                 ..Step::of(CacheOutcome::Invalidated { removed })
             },
-            // Another request of this guard's came first, though it was sent later; or an update has not found the entry that it
-            // replaces.
+            // A later request of this guard's arrived first; or an update did not find the entry
+            // that it replaces.
             Ok(CommitReply::Superseded { removed }) => {
                 Step::of(CacheOutcome::Invalidated { removed })
             }
-            // The id makes asking again safe, while there is time. Who has answered with an error will do so again.
+            // The id makes a retry safe. A server that answered with an error would do so again.
             Err(fault)
                 if fault.is_unknown() && !fault.error().is_server() && tries.again(io).await =>
             {

@@ -1,4 +1,4 @@
-//! One sidecar, whatever it says.
+//! One sidecar, whether or not it names a journal.
 
 use super::run::{Io, mismatch};
 use crate::{
@@ -15,7 +15,8 @@ impl Io {
         }
     }
 
-    /// The sidecar's content under its lock, whatever it says.
+    /// Locks the sidecar and returns its content, even if it names a journal. Retries until
+    /// `until`, then fails as busy.
     pub(super) async fn try_sidecar(&self, place: &Place, until: Duration) -> Result<Sidecar> {
         loop {
             match self.disk(place, FileAction::LockSidecar).await? {

@@ -1,4 +1,4 @@
-//! Sidecars' OS locks, had only where no transaction is left half done.
+//! Locks sidecars; a transaction that was left half done is finished first.
 
 use super::{
     recover::recover,
@@ -11,13 +11,14 @@ use crate::{
 };
 
 impl Io {
-    /// A sidecar's content, under its OS lock, with no transaction left half done.
+    /// Locks a sidecar and returns its content, with no transaction left half done.
     pub(super) async fn lock_sidecar(&self, place: &Place) -> Result<Sidecar> {
         let sidecars = self.lock_sidecars(std::slice::from_ref(place)).await?;
         sidecars.first().copied().ok_or_else(|| mismatch("a lock"))
     }
 
-    /// The same for several places, in their order, which has to be that of all who lock several. On an error none is locked.
+    /// The same for several places, locked in the given order, which must be the same for all
+    /// callers that lock several. On an error none is locked.
     pub(super) async fn lock_sidecars(&self, places: &[Place]) -> Result<Vec<Sidecar>> {
         let until = self.now().boot + limits::SIDECAR_WAIT;
         loop {
@@ -46,9 +47,9 @@ impl Io {
         }
     }
 
-    /// Finishes a transaction that has this document among its own and is dead. One that is at work is not waited for, and what
-    /// cannot be finished now is left: nobody is kept from reading, or from asking for a lock.
-    /// What the sidecar said where there was none; nothing is known else.
+    /// Finishes a dead transaction that includes this document. Does not wait for a live one, and
+    /// leaves what cannot be finished now: reading and asking for a lock are never blocked. Returns
+    /// the sidecar's content if it named no transaction, otherwise an empty one.
     pub(super) async fn finish_what_died(&self, place: &Place) -> Sidecar {
         match self.try_to_finish(place).await {
             Ok(sidecar) => return sidecar,
@@ -76,8 +77,8 @@ impl Io {
         Ok(Sidecar::default())
     }
 
-    /// What the sidecar says while no transaction has this document among its own: one that is at work is waited for, a
-    /// bounded time.
+    /// The sidecar's content while no transaction includes this document. Waits a bounded time for
+    /// one that is at work.
     pub(super) async fn peek_sidecar_between_journals(&self, place: &Place) -> Result<Sidecar> {
         let peeked = self.peek_sidecar(place).await?;
         if peeked.journal.is_none() {

@@ -1,4 +1,4 @@
-//! What a save or a deletion makes out of date, by the steps that it takes.
+//! The entries that a save or a deletion makes out of date, by server step.
 
 use super::{
     Io,
@@ -8,16 +8,16 @@ use super::{
 };
 use crate::{disk::Invalidation, model::Entry, rules::Params};
 
-/// Dependents: those in the own entry's step, and those for which a Cluster needs steps of their own.
+/// Dependents: those in the own entry's step, and those that need steps of their own in a Cluster.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Spread {
     pub(crate) here: Vec<Entry>,
-    /// A step each.
+    /// One step each.
     pub(crate) elsewhere: Vec<Vec<Entry>>,
 }
 
 impl Spread {
-    /// With the own entry, which is in the first step.
+    /// All steps; the own entry is in the first.
     pub(super) fn steps_with(&self, own: &Entry) -> Vec<Vec<Entry>> {
         let here = std::iter::once(own).chain(&self.here);
         let elsewhere = self.elsewhere.iter().cloned();
@@ -33,8 +33,9 @@ impl Spread {
         }
     }
 
-    /// The steps that come after the own entry's, whatever became of that: the file is the new one, and deleting is always
-    /// safe. Not only before it: until the file is there a reader may derive the old values again.
+    /// Performs the steps after the own entry's, whatever its outcome: the file is the new one, and
+    /// deleting is always safe. Deleting only before that is not enough: until the new file is in
+    /// place, a reader may derive the old values again.
     pub(super) async fn finish(
         self,
         io: &Io,

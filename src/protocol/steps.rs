@@ -1,4 +1,4 @@
-//! Steps on the server that several protocols take.
+//! Server steps that several protocols use.
 
 use super::run::Io;
 use crate::{
@@ -9,7 +9,8 @@ use crate::{
 };
 use std::time::Duration;
 
-/// Deletes entries, with the marks of this token, and lets the lock go in the same step; alone, where the step fails.
+/// Deletes entries and the marks with this token, and releases the lock in the same step. If the
+/// step fails, releases the lock alone.
 pub(super) async fn invalidate(
     io: &Io,
     document: &str,
@@ -34,14 +35,15 @@ pub(super) async fn invalidate(
     }
 }
 
-/// Frees the lock, now or as soon as the server answers; what else fails is logged and left to the lock's TTL.
+/// Releases the lock. If the server is unavailable, the outbox releases it later. On any other
+/// failure, logs it and leaves the lock to its TTL.
 pub(super) async fn let_go(io: &Io, document: &str, lock: Lock) {
     match io.server(Release { lock: lock.clone() }).await {
         Ok(ReleaseReply::Done) => {}
         Ok(ReleaseReply::Lost) => log::debug!("{document}: the lock was gone when it was released"),
         Err(fault) => {
             let cause = fault.into_error();
-            // Somebody may wait for it, longer than the server is away.
+            // Others may wait for the lock longer than the server is unreachable.
             let recorded = cause.is_unavailable() && release_later(io, lock).await;
             let left = match recorded {
                 true => "until the outbox is replayed",
@@ -52,7 +54,7 @@ pub(super) async fn let_go(io: &Io, document: &str, lock: Lock) {
     }
 }
 
-/// Whether the outbox has it.
+/// Whether the outbox recorded it.
 async fn release_later(io: &Io, lock: Lock) -> bool {
     let what = Invalidation {
         entries: Vec::new(),

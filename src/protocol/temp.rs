@@ -1,4 +1,5 @@
-//! Temporary files, whose names are few: dead writers' are removed.
+//! Temporary files. There are few names for them, so dead writers' files are removed when the names
+//! run out.
 
 use super::{
     run::{Io, mismatch},
@@ -10,8 +11,8 @@ use crate::{
 };
 
 impl Io {
-    /// Writes a temporary file; its token. Where all names for one are taken, dead writers' are removed, and living ones waited
-    /// for. No sidecar's lock may be held.
+    /// Writes a temporary file; returns its token. If all names are taken, removes dead writers'
+    /// files and waits for living writers. The caller must hold no sidecar's lock.
     pub(super) async fn write_temp(&self, place: &Place, bytes: &Bytes) -> Result<String> {
         let until = self.now().boot + limits::SIDECAR_WAIT;
         loop {
@@ -31,7 +32,8 @@ impl Io {
         }
     }
 
-    /// The same without a wait; whether a name was free, or one of a dead writer's.
+    /// The same without waiting. `false` if no name is free, even after removing dead writers'
+    /// files.
     pub(super) async fn try_to_write_temp(&self, place: &Place, bytes: &Bytes) -> Result<bool> {
         for sweeps in [true, false] {
             let write = FileAction::WriteTemp(bytes.clone());
@@ -42,7 +44,7 @@ impl Io {
                     let Got::Sidecar(sidecar) = locked else {
                         return Ok(false);
                     };
-                    // A transaction that is left half done may need them.
+                    // A transaction that is left half done may need these files.
                     let swept = match sidecar.journal {
                         None => self.disk(place, FileAction::Sweep).await.map(drop),
                         Some(_) => Ok(()),

@@ -1,17 +1,18 @@
-//! Asking again where an answer was lost.
+//! Retries of a request whose answer was lost.
 
 use super::run::Io;
 use crate::{model::limits, op::Fault};
 use std::time::Duration;
 
-/// The tries of one request of which nobody may know whether it was done. After a lost answer there is time for more of them
-/// until one response time-out after that try: a connection that was closed costs none of it, a server that hangs all of it.
+/// The tries of one request that may or may not have been executed. After a lost answer, retries
+/// are allowed until `patience` (one response time-out) after the first try: a closed connection
+/// uses up none of that time, a server that hangs uses up all of it.
 pub(super) struct Tries {
     patience: Duration,
-    /// From the first try since the last answer.
+    /// Counted from the first try since the last answer.
     until: Option<Duration>,
     pause: Duration,
-    /// Tries without an answer.
+    /// Number of tries without an answer.
     lost: u32,
 }
 
@@ -20,24 +21,25 @@ impl Tries {
         Self {
             patience,
             until: None,
-            // One lost answer is asked for at once.
+            // After the first lost answer, retry at once.
             pause: Duration::ZERO,
             lost: 0,
         }
     }
 
-    /// A try begins.
+    /// Starts a try.
     pub(super) fn begin(&mut self, io: &Io) {
         self.until
             .get_or_insert(io.now().boot.saturating_add(self.patience));
     }
 
-    /// The server answers: what is lost from now on has all its time again.
+    /// The server answered: the time for retries starts over.
     pub(super) fn answered(&mut self) {
         (self.until, self.pause) = (None, Duration::ZERO);
     }
 
-    /// The name of this try, such as no other one has: the request may still arrive, and must not be taken for a later one.
+    /// A name that no other try has: the request may still arrive, and must not be taken for a
+    /// later one.
     pub(super) fn name(&self, token: &str) -> String {
         match self.lost {
             0 => token.to_owned(),
@@ -45,7 +47,7 @@ impl Tries {
         }
     }
 
-    /// After an answer was lost: whether there is time for another try.
+    /// Call it after a lost answer; whether there is time for another try.
     pub(super) async fn again(&mut self, io: &Io) -> bool {
         self.lost += 1;
         if self.until.is_none_or(|until| io.now().boot >= until) {
@@ -58,7 +60,7 @@ impl Tries {
         true
     }
 
-    /// What came of all tries: "not done" only where none of them may have been.
+    /// The outcome of all tries: "not done" only if none of them can have been executed.
     pub(super) fn end(&self, fault: Fault) -> Fault {
         fault.after(self.lost > 0)
     }

@@ -5,19 +5,19 @@ use crate::model::LockHolder;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
-/// As much of a foreign lock's value as is worth showing.
+/// How many characters of a foreign lock's value are shown.
 const SHOWN_CHARS: usize = 80;
 
-/// A compact JSON object. The server's TTL decides when it ends; the times are for people.
+/// A compact JSON object. The server's TTL decides when the lock ends; the times are for people.
 #[derive(Serialize)]
 struct Value<'a> {
     token: &'a str,
     owner: &'a str,
-    /// Seconds since 1970, when it was asked for.
+    /// Time of the request, in seconds since 1970.
     acquired_at: i64,
-    /// Seconds since 1970, if it is not renewed.
+    /// End without renewal, in seconds since 1970.
     expires_at: i64,
-    /// Seconds, rounded up.
+    /// The TTL in seconds, rounded up.
     ttl: i64,
 }
 
@@ -31,7 +31,7 @@ pub(super) fn compose(token: &str, owner: &str, now: Now, ttl: Duration) -> Stri
         expires_at: acquired_at.saturating_add(ttl),
         ttl,
     };
-    // Strings and integers always serialize; the token alone would be a lock too.
+    // Strings and integers always serialize; the token alone would be a valid lock too.
     serde_json::to_string(&value).unwrap_or_else(|_| token.to_owned())
 }
 
@@ -45,7 +45,7 @@ pub(crate) fn holder(value: &str, left_ms: u64) -> LockHolder {
         .unwrap_or_else(|_| value.to_owned());
     LockHolder {
         owner: owner.chars().take(SHOWN_CHARS).collect(),
-        // A lock that somebody set without a life.
+        // `u64::MAX`: a lock that another program set without a TTL.
         remaining: match left_ms {
             u64::MAX => Duration::MAX,
             ms => Duration::from_millis(ms),
@@ -53,12 +53,12 @@ pub(crate) fn holder(value: &str, left_ms: u64) -> LockHolder {
     }
 }
 
-/// How long ago the lock was taken by what its value says, in the library's form or the domain's; `None` where it does not
-/// say, or says a time to come.
+/// The age of the lock according to its value, in the library's form or the domain's. `None` if the
+/// value does not give the time, or gives one in the future.
 pub(crate) fn age(value: &str, wall_ns: i64) -> Option<Duration> {
     #[derive(Deserialize)]
     struct Foreign {
-        /// Seconds since 1970, some programs' with a fraction.
+        /// Seconds since 1970; some programs write a fraction.
         acquired_at: f64,
     }
     let foreign: Foreign = serde_json::from_str(value).ok()?;

@@ -1,4 +1,4 @@
-//! Changing one member: which bytes of the text are replaced, and nothing else.
+//! Changes one member: replaces only its bytes in the text.
 
 use super::{RawObject, members::Member, value_of};
 use crate::{json, model::Result};
@@ -9,13 +9,13 @@ use std::borrow::Cow;
 impl RawObject {
     /// Replaces a member's value, or appends a new member.
     ///
-    /// Only the value's bytes change; it is written without white space. A new member is written last, with the
-    /// separators and the indentation of those before it.
+    /// Only the value's bytes change; it is written without white space. A new member is appended,
+    /// with the separators and the indentation of those before it.
     ///
     /// # Errors
     ///
-    /// [`is_document`](crate::Error::is_document) where the value cannot be JSON: it holds a NaN, an infinity, or a
-    /// map whose keys are no strings. The object is unchanged then.
+    /// [`is_document`](crate::Error::is_document) if the value cannot be JSON: it contains a NaN,
+    /// an infinity, or a map with keys that are not strings. The object is unchanged then.
     ///
     /// # Examples
     ///
@@ -36,14 +36,15 @@ impl RawObject {
         self.put(name, &value)
     }
 
-    /// Replaces a member's value by JSON text as it is, or appends a new member; see [`set`](Self::set).
+    /// Replaces a member's value by the given JSON text, or appends a new member; see
+    /// [`set`](Self::set).
     ///
     /// White space around the text is dropped.
     ///
     /// # Errors
     ///
-    /// [`is_document`](crate::Error::is_document) where the text is not one JSON value. The object is unchanged
-    /// then.
+    /// [`is_document`](crate::Error::is_document) if the text is not one JSON value. The object is
+    /// unchanged then.
     ///
     /// # Examples
     ///
@@ -60,9 +61,10 @@ impl RawObject {
         self.put(name, value.get())
     }
 
-    /// Removes a member, with the one comma and the white space that belonged to it, and returns its value's text.
+    /// Removes a member, with one comma and the white space that belonged to it, and returns its
+    /// value's text.
     ///
-    /// `None` where there is no such member; the text is unchanged then.
+    /// Returns `None` if there is no such member; the text is unchanged then.
     ///
     /// # Examples
     ///
@@ -77,7 +79,8 @@ impl RawObject {
     pub fn remove(&mut self, name: &str) -> Option<String> {
         let at = self.members.find(name)?;
         let value = self.text[self.members[at].value.clone()].to_owned();
-        // From the member before, so that what follows the last one (a line break and `}`) stays where it is.
+        // Cut from the previous member's end, so that what follows the last one (a line break and
+        // `}`) stays.
         let gone = match (at.checked_sub(1), at + 1 < self.len()) {
             (Some(before), _) => self.members[before].value.end..self.members[at].value.end,
             (None, true) => self.members[at].key.start..self.members[at + 1].key.start,
@@ -88,7 +91,7 @@ impl RawObject {
         Some(value)
     }
 
-    /// Puts JSON text, which has been checked, in the value's place.
+    /// Replaces the value by JSON text that was checked before.
     fn put(&mut self, name: &str, value: &str) -> Result<()> {
         let Some(at) = self.members.find(name) else {
             return self.append(name, value);
@@ -120,10 +123,11 @@ impl RawObject {
         Ok(())
     }
 
-    /// What a new last member has to be written between.
+    /// The position of a new last member, and the text around it.
     fn around_new(&self) -> Around<'_> {
         let Some(last) = self.members.last() else {
-            // The white space that an empty object may hold is before the member already; the same comes after it.
+            // The white space in an empty object is already before the new member; repeat it after
+            // the member.
             let inside = &self.text[1..self.text.len() - 1];
             return Around {
                 at: 1 + inside.len(),
@@ -137,7 +141,8 @@ impl RawObject {
             Some(previous) => {
                 Cow::Borrowed(&self.text[self.members[previous].value.end..last.key.start])
             }
-            // A lone member shows no separator: one that has a line of its own gets its neighbour on the next.
+            // A lone member has no separator to copy: if it is on a line of its own, its neighbour
+            // goes on the next line.
             None => match &self.text[1..last.key.start] {
                 indent if indent.contains('\n') => Cow::Owned(format!(",{indent}")),
                 _ if colon.ends_with(' ') => Cow::Borrowed(", "),
@@ -153,7 +158,7 @@ impl RawObject {
     }
 }
 
-/// A new member's place, and the white space and punctuation around it.
+/// A new member's position, and the white space and punctuation around it.
 struct Around<'t> {
     at: usize,
     before: Cow<'t, str>,

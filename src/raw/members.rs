@@ -1,18 +1,18 @@
-//! Where an object's members stand in its text.
+//! The positions of an object's members in its text.
 //!
-//! serde_json does the parsing: it hands out each name and value as a slice of the text, and the slice's address says
-//! where in the text that is.
+//! serde_json does the parsing: it returns each name and value as a slice of the text, and the
+//! slice's address gives its position.
 
 use crate::json;
 use serde::de::{Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 use std::{fmt, ops::Range};
 
-/// The members in the order of the text, and an index by name.
+/// The members in text order, and an index by name.
 #[derive(Clone, Default)]
 pub(super) struct Members {
     list: Vec<Member>,
-    /// Places in `list`, sorted by name. A hash map would have to hold each name once more.
+    /// Indexes into `list`, sorted by name. A hash map would have to store each name again.
     by_name: Vec<usize>,
 }
 
@@ -20,13 +20,14 @@ pub(super) struct Members {
 pub(super) struct Member {
     /// Decoded.
     pub(super) name: Box<str>,
-    /// In the text, quotes included.
+    /// Range in the text, including the quotes.
     pub(super) key: Range<usize>,
     pub(super) value: Range<usize>,
 }
 
 impl Members {
-    /// Finds the members of `text`, which is JSON; the error says why it cannot be a `RawObject`.
+    /// Finds the members of `text`, which must be JSON. The error says why it cannot be a
+    /// `RawObject`.
     pub(super) fn of(text: &str) -> Result<Self, String> {
         if !text.starts_with('{') {
             return Err("this is JSON, but not an object".to_owned());
@@ -35,12 +36,12 @@ impl Members {
             .deserialize_map(Finder { text })
             .map_err(|e| json::without_place(&e))?;
         let mut by_name: Vec<usize> = (0..list.len()).collect();
-        // Stable, so of two equal names the first in the text is first here.
+        // A stable sort, so of two equal names the first in the text comes first here.
         by_name.sort_by(|&a, &b| list[a].name.cmp(&list[b].name));
         for pair in by_name.windows(2) {
             let (first, second) = (&list[pair[0]], &list[pair[1]]);
             if first.name == second.name {
-                // As it is written, since a decoded name may hold line breaks.
+                // Quoted as written, since a decoded name may contain line breaks.
                 let name = &text[first.key.clone()];
                 let (first, second) = (first.key.start, second.key.start);
                 return Err(format!(
@@ -64,12 +65,12 @@ impl Members {
         self.list.last()
     }
 
-    /// The place of the member of this name.
+    /// The index of the member with this name.
     pub(super) fn find(&self, name: &str) -> Option<usize> {
         self.search(name).ok().map(|found| self.by_name[found])
     }
 
-    /// The text of one value was replaced by another of `len` bytes.
+    /// Call it after the text of one value was replaced by `len` bytes.
     pub(super) fn resize_value(&mut self, at: usize, len: usize) {
         let value = &mut self.list[at].value;
         let removed = value.len();
@@ -79,14 +80,14 @@ impl Members {
         }
     }
 
-    /// A member was written behind the last one. Its name is new.
+    /// Call it after a member with a new name was appended.
     pub(super) fn push(&mut self, member: Member) {
         let (Ok(at) | Err(at)) = self.search(&member.name);
         self.by_name.insert(at, self.list.len());
         self.list.push(member);
     }
 
-    /// A member was removed, and with it `removed` bytes of the text.
+    /// Call it after a member was removed, and with it `removed` bytes of the text.
     pub(super) fn remove(&mut self, at: usize, removed: usize) {
         self.list.remove(at);
         self.by_name.retain(|&place| place != at);
@@ -113,7 +114,7 @@ impl std::ops::Index<usize> for Members {
 }
 
 impl Member {
-    /// Somewhere before this member `removed` bytes were replaced by `added` ones.
+    /// Moves its ranges after `removed` bytes before this member were replaced by `added` bytes.
     fn shift(&mut self, added: usize, removed: usize) {
         for range in [&mut self.key, &mut self.value] {
             *range = range.start + added - removed..range.end + added - removed;
@@ -126,7 +127,7 @@ struct Finder<'t> {
 }
 
 impl Finder<'_> {
-    /// Where in the text a slice of it is.
+    /// The range of a slice in the text.
     fn span(&self, slice: &RawValue) -> Range<usize> {
         let start = slice.get().as_ptr().addr() - self.text.as_ptr().addr();
         start..start + slice.get().len()
@@ -153,7 +154,7 @@ impl<'de> Visitor<'de> for Finder<'de> {
     }
 }
 
-/// Such as `"\ud800"`, half a character: JSON's grammar allows it, but no text means it.
+/// For example `"\ud800"`, half a character: JSON's grammar allows it, but it stands for no text.
 fn undecodable<E: serde::de::Error>(key: &RawValue, e: &serde_json::Error) -> E {
     let why = json::without_place(e);
     E::custom(format_args!("the name {key} stands for no text: {why}"))

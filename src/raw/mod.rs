@@ -1,4 +1,4 @@
-//! A JSON object that stays the text it was read from.
+//! A JSON object that is kept as the text it was read from.
 //!
 //! ```text
 //! mod       RawObject: reading members, and what it shares with other types (Display, FromStr, serde, ...)
@@ -17,26 +17,29 @@ use std::{fmt, str::FromStr};
 
 /// A JSON object kept as its text: setting one member leaves every other byte as it was.
 ///
-/// It is for documents that another program owns the shape of. Order, spacing, escapes, big integers and spellings
-/// such as `1e-06` and `250.0` all stay, and that without serde_json's features `preserve_order` and
-/// `arbitrary_precision`, which would change the JSON of every other crate in the same build.
+/// Use it for documents whose shape another program owns. Order, spacing, escapes, big integers and
+/// spellings such as `1e-06` and `250.0` all stay. This needs neither of serde_json's features
+/// `preserve_order` and `arbitrary_precision`, which would change the JSON of every other crate in
+/// the same build.
 ///
-/// Names are compared as what they mean: `"\u0061"` is `a`. Two members of one name are refused when the object is
-/// read. Parsers disagree about which of them counts, so whichever one a change went to would be the wrong one for
-/// somebody. Objects further down are not looked into, and may hold anything that is JSON.
+/// Names are compared decoded: `"\u0061"` is `a`. Two members with one name are refused when the
+/// object is read: parsers disagree about which of them counts, so a change to either would be
+/// wrong for some reader. Nested objects are not checked, and may contain any JSON.
 ///
 /// # With serde
 ///
-/// It can be a whole document or a field of a struct, for serde_json only, and directly: reading it through
-/// `#[serde(flatten)]`, an untagged or an internally tagged enum is an error, since these put values into a buffer,
-/// where the text is lost. A `RawObject` that is made from a [`serde_json::Value`] has the text that serde_json gives
-/// that value. Do not write one through `#[serde(flatten)]`: it becomes one member that holds the text as a string.
-/// White space around the object is not part of it.
+/// It can be a whole document or a field of a struct, but only with serde_json, and only directly.
+/// Reading it through `#[serde(flatten)]`, or an untagged or internally tagged enum, is an error:
+/// these put values into a buffer, where the text is lost. A `RawObject` made from a
+/// [`serde_json::Value`] has the text that serde_json gives that value. Do not write one through
+/// `#[serde(flatten)]`: it becomes one member that contains the text as a string. White space
+/// around the object is not part of it.
 ///
 /// # Cost
 ///
-/// An index of the members is made once. Finding one then takes a binary search, and changing one moves the text
-/// behind it. Writing the object runs its text through serde_json's parser, so that nothing but JSON gets out.
+/// An index of the members is built once. Finding a member is a binary search; changing one moves
+/// the text behind it. Writing the object runs its text through serde_json's parser, so that only
+/// JSON is written.
 ///
 /// # Examples
 ///
@@ -75,8 +78,9 @@ impl RawObject {
     ///
     /// # Errors
     ///
-    /// [`is_document`](crate::Error::is_document) where the text is not JSON, is not an object, holds two members of
-    /// one name, or a name that is no text (half a surrogate pair, `"\ud800"`).
+    /// [`is_document`](crate::Error::is_document) if the text is not JSON, is not an object,
+    /// contains two members with one name, or a name that is not text (half a surrogate pair,
+    /// `"\ud800"`).
     pub fn from_json(text: &str) -> Result<Self> {
         json::parse("JSON text", text.as_bytes())
     }
@@ -87,14 +91,14 @@ impl RawObject {
         &self.text
     }
 
-    /// Reads a member's value as a `T`; `None` where there is no such member.
+    /// Reads a member's value as a `T`; `None` if there is no such member.
     ///
-    /// A member that is `null` is there: read it as an `Option`, and it is `Some(None)`.
+    /// A member that is `null` exists: read as an `Option`, it is `Some(None)`.
     ///
     /// # Errors
     ///
-    /// [`is_document`](crate::Error::is_document) where the value does not fit `T`. The place in the message counts
-    /// from the value's first byte.
+    /// [`is_document`](crate::Error::is_document) if the value does not fit `T`. The position in
+    /// the message counts from the value's first byte.
     ///
     /// # Examples
     ///
@@ -120,13 +124,13 @@ impl RawObject {
         Some(&self.text[self.members[at].value.clone()])
     }
 
-    /// Whether there is a member of this name.
+    /// Whether there is a member with this name.
     #[must_use]
     pub fn contains(&self, name: &str) -> bool {
         self.members.find(name).is_some()
     }
 
-    /// How many members there are.
+    /// The number of members.
     #[must_use]
     pub fn len(&self) -> usize {
         self.members.len()
@@ -138,12 +142,12 @@ impl RawObject {
         self.len() == 0
     }
 
-    /// The members' names, decoded, in the order of the text.
+    /// The members' names, decoded, in text order.
     pub fn names(&self) -> impl DoubleEndedIterator<Item = &str> + ExactSizeIterator {
         self.members.iter().map(|member| &*member.name)
     }
 
-    /// The members in the order of the text: the name, decoded, and the value's text.
+    /// The members in text order: the decoded name and the value's text.
     ///
     /// # Examples
     ///
@@ -160,7 +164,7 @@ impl RawObject {
     }
 }
 
-/// What an error about a member's value calls it.
+/// The name of a member's value in error messages.
 fn value_of(name: &str) -> String {
     format!("the value of `{name}`")
 }
@@ -185,7 +189,7 @@ impl fmt::Debug for RawObject {
     }
 }
 
-/// Equal texts; two spellings of one value differ.
+/// Compares the texts; two spellings of one value differ.
 impl PartialEq for RawObject {
     fn eq(&self, other: &Self) -> bool {
         self.text == other.text
@@ -214,7 +218,7 @@ impl<'de> Deserialize<'de> for RawObject {
 
 impl Serialize for RawObject {
     fn serialize<S: ser::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        // Holding the text as a `RawValue` would save this parse, and cost one for each change instead.
+        // Storing the text as a `RawValue` would save this parse, but cost one per change.
         let text: &RawValue = serde_json::from_str(&self.text).map_err(ser::Error::custom)?;
         text.serialize(serializer)
     }

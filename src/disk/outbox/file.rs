@@ -1,4 +1,4 @@
-//! The own file: locked before it has its name, appended to, never mended.
+//! The own file: locked before it gets its name, appended to, never repaired.
 
 use crate::disk::{folder, os_lock::Lockable, rights, root::make_durably};
 use rustix::fs::{Mode, OFlags};
@@ -10,9 +10,9 @@ use std::{
 };
 
 const SUFFIX: &str = ".outbox";
-/// A file on its way to its name.
+/// Suffix of a file that does not have its name yet.
 const NEW: &str = ".new";
-/// What could not be read of a file that was taken over.
+/// Suffix for lines of a taken-over file that could not be read.
 const POISON: &str = ".poison";
 
 /// Whether a record has to be durable when an append returns.
@@ -22,11 +22,11 @@ pub(super) enum Sync {
     Later,
 }
 
-/// What a name in the folder is.
+/// The kind of file that a name in the folder stands for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Named {
     Outbox,
-    /// Never had its name: nobody was told of what is in it.
+    /// It never got its name, so none of its records was acknowledged.
     New,
     Poison,
 }
@@ -44,12 +44,12 @@ pub(super) fn named(name: &str) -> Option<Named> {
     }
 }
 
-/// Where the damaged lines of the file `name` go.
+/// The name of the file for the damaged lines of the file `name`.
 pub(super) fn poison_of(name: &str) -> String {
     format!("{}{POISON}", name.strip_suffix(SUFFIX).unwrap_or(name))
 }
 
-/// The folder of the outboxes.
+/// The outboxes' folder.
 #[derive(Debug)]
 pub(super) struct Folder {
     pub(super) dir: File,
@@ -57,7 +57,7 @@ pub(super) struct Folder {
 }
 
 impl Folder {
-    /// A symbolic link in its place is refused: it could lead out of the store.
+    /// Refuses a symbolic link: it could lead out of the store.
     pub(super) fn open(path: &Path) -> io::Result<Self> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         Ok(Self {
@@ -76,7 +76,7 @@ impl Folder {
         }
     }
 
-    /// Makes the names in it durable, where the file system can.
+    /// Makes the names in it durable, if the file system can.
     pub(super) fn sync(&self) -> io::Result<()> {
         folder::sync(&self.dir, &self.path).map(drop)
     }
@@ -93,7 +93,8 @@ pub(super) struct OwnFile {
     /// Locked.
     file: Lockable,
     len: u64,
-    /// Whether an append failed: what stands at the end is not known, nor whether a sync would still say the truth.
+    /// Whether an append failed. Then the end of the file is unknown, and a later sync may wrongly
+    /// report success.
     broken: bool,
 }
 
@@ -112,8 +113,9 @@ impl OwnFile {
             broken: false,
         };
         own.publish(&new, lines).inspect_err(|_| {
-            // It may be swept already: whoever locked it before us took it for a dead owner's. Or it has its name already, under
-            // which it would be taken for one soon, with the intents of saves that are at work.
+            // Another process may have locked the file first, taken it for a dead owner's and swept
+            // it. Or the file has its name already, and would soon be taken over with the intents
+            // of saves that are still running.
             let _ = own.folder.remove(&new);
             let _ = own.folder.remove(&own.name);
         })?;
@@ -150,7 +152,7 @@ impl OwnFile {
         (&*self.file).write_all(line.as_bytes())?;
         if sync == Sync::Now {
             self.file.sync_data()?;
-            // Somebody removed it: what is in it will be found by nobody.
+            // The file was removed: nobody would find its records.
             if self.file.metadata()?.nlink() == 0 {
                 return Err(io::ErrorKind::NotFound.into());
             }
@@ -160,7 +162,8 @@ impl OwnFile {
         Ok(())
     }
 
-    /// What it holds is done, or in another file. Not synced: a file that comes back is replayed once more.
+    /// Removes the file once its records are done or in another file. Not synced: if the file comes
+    /// back, it is replayed once more.
     pub(super) fn remove(self) {
         if let Err(e) = self.folder.remove(&self.name)
             && e.kind() != io::ErrorKind::NotFound

@@ -1,4 +1,5 @@
-//! The lines of an outbox file: `<version> <xxh3 of the rest> <JSON>`, ended by a line break, which JSON never holds raw.
+//! The lines of an outbox file: `<version> <xxh3 of the rest> <JSON>`, ended by a line break, which
+//! JSON never contains unescaped.
 
 use super::{Invalidation, Work};
 use crate::{
@@ -44,7 +45,7 @@ struct Raised {
     ttl_ms: u64,
 }
 
-/// Neighbours that share their leases.
+/// Consecutive entries with the same leases key.
 #[derive(Serialize, Deserialize)]
 struct Group {
     leases: String,
@@ -83,19 +84,19 @@ fn line(body: &Body) -> String {
     sealed(&serde_json::to_string(body).unwrap_or_default())
 }
 
-/// A line, with its version and its digest.
+/// A line with its version and digest.
 pub(in crate::disk) fn sealed(json: &str) -> String {
     format!("{VERSION} {:016x} {json}\n", xxh3_64(json.as_bytes()))
 }
 
-/// What a file says.
+/// The content of a file.
 #[derive(Debug, Default)]
 pub(in crate::disk) struct Content {
-    /// Records that were not retired, by their ids.
+    /// Records that were not retired, by id.
     pub(in crate::disk) pending: BTreeMap<u64, Work>,
-    /// Damaged lines, and those of a version unknown here.
+    /// Lines that are damaged or of an unknown version.
     pub(in crate::disk) damaged: Vec<Vec<u8>>,
-    /// Bytes after the last line break: of a record that was never acknowledged.
+    /// Number of bytes after the last line break: part of a record that was never acknowledged.
     pub(in crate::disk) torn: usize,
 }
 
@@ -137,7 +138,7 @@ fn parse_line(line: &[u8]) -> Option<Body> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::disk) enum Sealed<'a> {
     Json(&'a str),
-    /// Somebody has written it whole, and means something by it.
+    /// Written whole, by a version that this one does not know.
     OtherVersion,
     Damaged,
 }

@@ -1,4 +1,4 @@
-//! What outboxes hold, for an operator: read without their locks.
+//! The contents of outboxes, for operators: read without their locks.
 
 use super::{
     Work,
@@ -12,13 +12,13 @@ use crate::{
 use rustix::fs::{Mode, OFlags};
 use std::path::{Path, PathBuf};
 
-/// One file of a folder of outboxes.
+/// One file in a folder of outboxes.
 pub(crate) struct Listed {
     pub(crate) path: PathBuf,
     /// Whether a process holds its lock.
     pub(crate) alive: bool,
     pub(crate) pending: Vec<Work>,
-    /// Damaged lines: its own, or all of a file of them.
+    /// Number of damaged lines: among its own, or all lines of a `.poison` file.
     pub(crate) damaged: usize,
     pub(crate) torn: usize,
 }
@@ -34,7 +34,7 @@ pub(crate) fn list(path: &Path) -> Result<Vec<Listed>> {
         else {
             continue;
         };
-        // It may have been done with since the folder was read.
+        // It may have been removed since the folder was listed.
         let Ok(file) = folder::open_at(&folder.dir, &name, OFlags::RDONLY, Mode::empty()) else {
             continue;
         };

@@ -1,12 +1,15 @@
-//! The outbox: invalidations that have not reached the server yet, or may not have, kept in a file until they have.
+//! The outbox: invalidations that have not reached the server, or may not have, kept in a file
+//! until they have.
 //!
-//! Each process appends to a file of its own, `<16 hex digits>.outbox`, and holds its OS lock for as long as it lives. Whoever
-//! gets that lock knows that the owner is dead, and takes the file over: replays what it holds, then removes it.
+//! Each process appends to a file of its own, `<16 hex digits>.outbox`, and holds its OS lock while
+//! it lives. A process that gets that lock knows that the owner is dead, and takes the file over:
+//! it replays the records, then removes the file.
 //!
-//! - A file gets its name when it is whole, synced and locked, so nobody ever sees a live owner's file unlocked.
-//! - A file is never cut or mended: what cannot be appended goes into a new file with everything that is still pending. So a
-//!   torn last line is one that nobody was told of, and is left out.
-//! - A line that is damaged, or of a version unknown here, is set aside in a `.poison` file and reported.
+//! - A file gets its name only when it is whole, synced and locked, so no process ever sees a live
+//!   owner's file unlocked.
+//! - A file is never truncated or repaired. If an append fails, everything that is still pending
+//!   goes into a new file. So a torn last line was never acknowledged, and is skipped.
+//! - A line that is damaged, or of an unknown version, is moved to a `.poison` file and reported.
 
 mod file;
 pub(super) mod line;
@@ -38,22 +41,24 @@ use std::{
 };
 use takeover::Adopted;
 
-/// What is to be deleted and released; deleting is always safe, so it may be done late, and twice.
+/// Keys to delete and a lock to release. Deleting is always safe, so it may happen late, and twice.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Invalidation {
     pub(crate) entries: Vec<Entry>,
-    /// Own entries among them, so that no earlier commit that comes late sets them.
+    /// Own entries among `entries` whose stamp is raised, so that an earlier commit that arrives
+    /// late does not set them.
     pub(crate) raises: Vec<Raise>,
-    /// Released too, where it still holds that value.
+    /// A lock to release too, if it still holds that value.
     pub(crate) release: Option<Lock>,
-    /// What the keys were made from: what is left of many records where an outbox is full.
+    /// What the keys were made from. If an outbox is full, many records are reduced to their
+    /// params.
     pub(crate) params: Params,
-    /// Ns since 1970.
+    /// Time of the record, in ns since 1970.
     pub(crate) at_ns: i64,
 }
 
 impl Invalidation {
-    /// Of entries alone: no stamp is raised, and no lock released.
+    /// For entries alone: raises no stamp and releases no lock.
     pub(crate) fn of(entries: Vec<Entry>, params: Params, at_ns: i64) -> Self {
         Self {
             entries,
@@ -65,21 +70,21 @@ impl Invalidation {
     }
 }
 
-/// What is to be done for one record.
+/// The work that one record stands for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Work {
     Keys(Invalidation),
-    /// Many records of the same params became one: every key that the params can make.
+    /// Many records of the same params merged into one: delete every key that the params can make.
     Everything {
         params: Params,
         at_ns: i64,
     },
 }
 
-/// Names a record.
+/// Identifies a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Ticket {
-    /// 0 is the own file; files that were taken over are counted from 1.
+    /// 0 is the own file; files that were taken over are numbered from 1.
     source: u64,
     id: u64,
 }
@@ -89,7 +94,8 @@ impl Ticket {
         Self { source: 0, id }
     }
 
-    /// Its number among the own file's records; a record of another file may have the same number.
+    /// The record's number in the own file; `None` for another file, where the same number may
+    /// occur.
     fn own_id(self) -> Option<u64> {
         (self.source == 0).then_some(self.id)
     }
@@ -100,28 +106,29 @@ impl Ticket {
     }
 }
 
-/// What may be asked of an outbox; as data, so that a simulated one can answer too.
+/// The outbox actions. They are data, so that a simulated outbox can answer them too.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum OutboxAction {
     /// Keeps what the server did not take.
     Defer(Invalidation),
-    /// Keeps what a save is about to do, before it does it. It is replayed once the save says so, or is dead.
+    /// Keeps what a save is about to do, before it does it. Replayed once the save asks for it
+    /// (`Ripen`) or is dead.
     Intend(Invalidation),
-    /// The save that had intended it is over, and the server may not have taken it.
+    /// The save that recorded the intent is over, and the server may not have taken it: replay it.
     Ripen(Ticket),
-    /// It is done.
+    /// The record is done.
     Retire(Ticket),
-    /// Takes over files of dead owners, if there are any.
+    /// Takes over the files of dead owners, if there are any.
     TakeOver,
-    /// Lets those that are not done go: another process may reach the server where this one does not. Says how many records
-    /// are left, in them and in the own file.
+    /// Releases those of these files that are not done: another process may reach the server when
+    /// this one does not. Answers how many records are left, in them and in the own file.
     GiveBack,
-    /// The next records to replay, in order; after this one.
+    /// The next records to replay after this one, in order.
     Next(Option<Ticket>),
 }
 
 impl OutboxAction {
-    /// A stable name: for logs, and for tests that stop at it.
+    /// A stable name, for logs and for tests that stop at an action.
     pub(crate) fn name(&self) -> &'static str {
         match self {
             Self::Defer(_) => "defer",
@@ -135,7 +142,7 @@ impl OutboxAction {
     }
 }
 
-/// What an outbox answers.
+/// The answer to an outbox action.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum OutboxGot {
     Nothing,
@@ -146,7 +153,7 @@ pub(crate) enum OutboxGot {
     Next(Vec<(Ticket, Work)>),
 }
 
-/// How much an outbox holds.
+/// The size limits of an outbox.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Bounds {
     pub(crate) records: usize,
@@ -162,26 +169,27 @@ impl Default for Bounds {
     }
 }
 
-/// One process's outbox. Without a folder it keeps records in memory only, and says so by an error.
+/// The outbox of one process. Without a folder it keeps records in memory only, and returns an
+/// error that says so.
 #[derive(Default)]
 pub(crate) struct Outbox {
     state: Mutex<State>,
-    /// Records that could be replayed now; read without the lock.
+    /// Number of records that could be replayed now; read without the lock.
     ripe: AtomicU64,
     set_aside: AtomicU64,
 }
 
 #[derive(Default)]
 struct State {
-    /// The own file is made in the first; dead owners' files are looked for in all.
+    /// The own file is created in the first; dead owners' files are looked for in all.
     folders: Vec<PathBuf>,
     own: Option<OwnFile>,
     queue: Queue,
     adopted: Vec<Adopted>,
     adoptions: u64,
-    /// Memory lasts as long as the server does.
+    /// Memory suffices: the server ends with this process.
     volatile: bool,
-    /// Whether what is recorded is left to other processes, as soon as no save is at work on it.
+    /// Whether records are left to other processes as soon as no save is using one.
     closed: bool,
 }
 
@@ -193,14 +201,14 @@ impl Outbox {
         outbox
     }
 
-    /// For a server that ends with this process: memory is as good a place as any.
+    /// For a server that ends with this process: memory is durable enough.
     pub(crate) fn volatile() -> Self {
         let outbox = Self::default();
         outbox.lock().volatile = true;
         outbox
     }
 
-    /// Adds a folder, which is made at the first record; whether it is a new one.
+    /// Adds a folder, which is created with the first record; whether it is a new one.
     pub(crate) fn add_folder(&self, folder: &Path) -> bool {
         let mut state = self.lock();
         let new = !state.folders.iter().any(|known| known == folder);
@@ -220,7 +228,7 @@ impl Outbox {
                 .keep(Pending::intent(Work::Keys(what.clone())))
                 .map(OutboxGot::Kept),
             OutboxAction::Ripen(ticket) => {
-                // What was taken over is ripe from the start.
+                // Records that were taken over are ripe from the start.
                 if let Some(id) = ticket.own_id() {
                     state.queue.ripen(id);
                 }
@@ -247,18 +255,19 @@ impl Outbox {
         done
     }
 
-    /// Records that wait for the server.
+    /// Number of records that wait for the server.
     pub(crate) fn ripe(&self) -> u64 {
         self.ripe.load(Relaxed)
     }
 
-    /// Damaged lines that were set aside.
+    /// Number of damaged lines that were set aside.
     pub(crate) fn set_aside(&self) -> u64 {
         self.set_aside.load(Relaxed)
     }
 
-    /// Lets all OS locks go, so that others may take over what is left; that of the own file once no save is at work on a record
-    /// in it. Else somebody would do away with that record before the save has changed anything, and release its lock.
+    /// Releases all OS locks, so that other processes may take over what is left. The own file's
+    /// lock is kept until no save is using a record in it: otherwise another process would complete
+    /// that record before the save has changed anything, and release its lock.
     pub(crate) fn close(&self) {
         let mut state = self.lock();
         state.closed = true;
@@ -268,7 +277,7 @@ impl Outbox {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        // A panic can leave nothing worse than a record that is replayed twice.
+        // After a panic, the worst case is a record that is replayed twice.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -280,14 +289,16 @@ impl Drop for Outbox {
 }
 
 impl State {
-    /// A record that cannot be written stays in memory, where it is a deferred one: it may still be replayed.
+    /// If writing fails, a deferred record stays in memory and may still be replayed; an intent is
+    /// removed.
     fn keep(&mut self, mut pending: Pending) -> Result<Ticket> {
         let intent = pending.is_intent();
         let mut line = pending.line(self.queue.next_id);
         if !self.queue.has_room_for(&line) {
             self.collapse();
             pending = pending.collapsed();
-            // A new record of the same params, not the old one: that may be on its way to the server already.
+            // Adds a new record for these params and retires the old one, which may be on its way
+            // to the server already.
             if let Some(older) = self.queue.everything_of(&pending) {
                 self.retire(Ticket::own(older));
             }
@@ -306,7 +317,8 @@ impl State {
                 if intent {
                     self.queue.remove(id);
                 } else if let Some(older) = self.queue.older_twin_of(id) {
-                    // Whoever was refused tries again, maybe twice a second for as long as this lasts.
+                    // A refused caller retries, maybe twice a second for as long as this lasts;
+                    // keep one record only.
                     self.queue.remove(older);
                 }
                 Err(e)
@@ -339,12 +351,13 @@ impl State {
         })
     }
 
-    /// Puts everything that is pending into a new file, and removes the old one.
+    /// Writes everything that is pending to a new file, and removes the old one.
     fn rewrite(&mut self, folder: &Path) -> Result<()> {
         let failed = |e| io_error(folder, "write an outbox in", e);
         let lines = self.queue.lines();
         let create = || OwnFile::create(Folder::make(folder)?, &lines);
-        // A new file has no lock for an instant, in which another process may take it for a dead one's.
+        // A new file is unlocked for an instant; another process may take it for a dead owner's.
+        // Then try once more.
         let new = create().or_else(|_| create()).map_err(failed)?;
         if let Some(old) = self.own.replace(new) {
             old.remove();
@@ -368,13 +381,13 @@ impl State {
             }
             return;
         }
-        // Without a sync: lost, it is replayed once more.
+        // Not synced: if this line is lost, the record is replayed once more.
         if let Err(e) = own.append(&line::retired(id), Sync::Later) {
             log::debug!("{}: {e}", own.path().display());
         }
     }
 
-    /// Makes room: all that is deferred becomes one record for each set of params.
+    /// Makes room: merges all deferred records into one per set of params.
     fn collapse(&mut self) {
         let records = self.queue.len();
         if !self.queue.collapse() {
@@ -398,7 +411,7 @@ impl State {
         }
     }
 
-    /// Gives the own file up, with what is in it.
+    /// Gives up the own file, with the records in it.
     fn let_go(&mut self) {
         let Some(own) = self.own.take() else {
             return;

@@ -1,4 +1,4 @@
-//! What the own file holds, in memory too: so that a replay reads no file.
+//! The own file's records, kept in memory too, so that a replay reads no file.
 
 use super::{Bounds, Invalidation, Work, line};
 use crate::{model::limits, rules::Params};
@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, HashMap};
 #[derive(Clone, Debug)]
 pub(super) struct Pending {
     work: Work,
-    /// Whether a save is still at work on it, and will say what became of it.
+    /// Whether a save is still using it, and will ripen or retire it.
     in_flight: bool,
     line_bytes: usize,
 }
@@ -29,8 +29,8 @@ impl Pending {
         }
     }
 
-    /// The same as one record of its params. An intent stays, since it names the keys that its save marked; so does what
-    /// only releases a lock.
+    /// Reduces it to one record of its params. An intent stays as it is, since it names the keys
+    /// that its save marked; so does a record that only releases a lock.
     pub(super) fn collapsed(self) -> Self {
         match &self.work {
             Work::Keys(what) if !self.in_flight && !what.entries.is_empty() => {
@@ -56,7 +56,7 @@ impl Pending {
 #[derive(Default)]
 pub(super) struct Queue {
     records: BTreeMap<u64, Pending>,
-    /// Of all lines together.
+    /// Bytes of all lines.
     line_bytes: usize,
     in_flight: usize,
     pub(super) next_id: u64,
@@ -77,7 +77,7 @@ impl Queue {
             && self.line_bytes + line.len() <= self.bounds.bytes
     }
 
-    /// The record of everything that a new one of everything takes the place of.
+    /// The older `Everything` record of the same params, which `new` replaces.
     pub(super) fn everything_of(&self, new: &Pending) -> Option<u64> {
         let Work::Everything { params, .. } = &new.work else {
             return None;
@@ -87,7 +87,7 @@ impl Queue {
             .map(|(id, _)| id)
     }
 
-    /// An older record that says the same as this one, which a replay may do in its place.
+    /// An older record with the same content as this one, which can be replayed in its place.
     pub(super) fn older_twin_of(&self, id: u64) -> Option<u64> {
         let Work::Keys(new) = &self.records.get(&id)?.work else {
             return None;
@@ -136,17 +136,17 @@ impl Queue {
         }
     }
 
-    /// Whether a save is at work on any.
+    /// Whether a save is using any record.
     pub(super) fn is_in_flight(&self) -> bool {
         self.in_flight > 0
     }
 
-    /// How many could be replayed now.
+    /// How many records could be replayed now.
     pub(super) fn ripe_records(&self) -> usize {
         self.records.len() - self.in_flight
     }
 
-    /// What could be replayed now.
+    /// The records that could be replayed now.
     pub(super) fn ripe(&self) -> impl Iterator<Item = (u64, &Work)> {
         let records = self.records.iter();
         records
@@ -154,7 +154,7 @@ impl Queue {
             .map(|(id, pending)| (*id, &pending.work))
     }
 
-    /// All records as a file has them.
+    /// All records, as lines of a file.
     pub(super) fn lines(&self) -> String {
         let mut lines = String::with_capacity(self.line_bytes);
         for (id, pending) in &self.records {
@@ -163,13 +163,13 @@ impl Queue {
         lines
     }
 
-    /// Bytes that the file may have: less than half of it are records that are done.
+    /// Size limit of the file: less than half of it may be records that are done.
     pub(super) fn file_bytes(&self) -> u64 {
         2 * self.line_bytes as u64 + limits::OUTBOX_IDLE_BYTES
     }
 
-    /// One record for each set of params in place of all that is ripe; whether there was anything to make smaller. What a
-    /// save is at work on stays.
+    /// Replaces all ripe records by one per set of params; whether there was anything to merge.
+    /// Records that a save is using stay.
     pub(super) fn collapse(&mut self) -> bool {
         if !self.ripe().any(|(_, work)| matches!(work, Work::Keys(_))) {
             return false;

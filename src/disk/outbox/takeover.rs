@@ -1,4 +1,5 @@
-//! Files of dead owners: whoever gets the OS lock replays what they hold and removes them.
+//! Files of dead owners: the process that gets the OS lock replays the records and removes the
+//! file.
 
 use super::{
     State, Work,
@@ -17,19 +18,19 @@ use std::{
     sync::Arc,
 };
 
-/// A dead owner's file, under its lock.
+/// A dead owner's file, with its lock held.
 #[derive(Debug)]
 pub(super) struct Adopted {
     pub(super) number: u64,
     pub(super) pending: BTreeMap<u64, Work>,
     folder: Arc<Folder>,
     name: String,
-    /// Held for its lock.
+    /// Keeps the lock.
     _file: Lockable,
 }
 
 impl Adopted {
-    /// Whether that was the last one: then the file is gone.
+    /// Retires a record. If it was the last one, removes the file and returns `true`.
     pub(super) fn retire(&mut self, id: u64) -> bool {
         self.pending.remove(&id);
         if !self.pending.is_empty() {
@@ -50,7 +51,8 @@ impl Adopted {
 }
 
 impl State {
-    /// How many files with something to replay it took over, and how many damaged lines it set aside. A few at a time: they are kept in memory.
+    /// Returns how many files with records it took over, and how many damaged lines it set aside.
+    /// Takes over at most `MAX_TAKEN_OVER` files at a time: they are kept in memory.
     pub(super) fn take_over(&mut self) -> (usize, u64) {
         let (mut taken, mut set_aside) = (0, 0);
         for path in &self.folders {
@@ -97,7 +99,7 @@ impl State {
     }
 }
 
-/// The file under its lock, and what it says; `None` where its owner lives, or where it is no outbox.
+/// The file with its lock, and its content; `None` if its owner lives, or if it is not an outbox.
 fn take(folder: &Folder, name: &str) -> io::Result<Option<(Lockable, line::Content)>> {
     let kind = match named(name) {
         Some(kind @ (Named::Outbox | Named::New)) => kind,
@@ -130,7 +132,7 @@ fn take(folder: &Folder, name: &str) -> io::Result<Option<(Lockable, line::Conte
     Ok(Some((file, content)))
 }
 
-/// The whole file; one that no process could have made is refused.
+/// The whole file. Refuses a file larger than any process could have written.
 pub(super) fn read(mut file: &File) -> io::Result<Vec<u8>> {
     let len = file.metadata()?.len();
     if len > limits::MAX_OUTBOX_FILE_BYTES {
@@ -144,7 +146,7 @@ pub(super) fn read(mut file: &File) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// `None` where somebody else has the lock, or where the name no longer leads to what was locked.
+/// `None` if another process has the lock, or if the name no longer leads to the locked file.
 fn lock(folder: &Folder, name: &str) -> io::Result<Option<Lockable>> {
     let file = match folder::open_at(&folder.dir, name, OFlags::RDONLY, Mode::empty()) {
         Ok(file) => Lockable::from(file),
@@ -157,7 +159,7 @@ fn lock(folder: &Folder, name: &str) -> io::Result<Option<Lockable>> {
     Ok(folder::leads_to(&folder.dir, name, &file)?.then_some(file))
 }
 
-/// Written whole each time, so that a second try after a crash leaves the same.
+/// Written whole each time, so that a retry after a crash gives the same file.
 fn set_aside(folder: &Folder, name: &str, lines: &[Vec<u8>]) -> io::Result<()> {
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC;
     let mode = Mode::from_raw_mode(0o666);

@@ -254,7 +254,7 @@ fn past_its_bounds_it_keeps_the_params_and_then_says_that_it_is_full() {
         .expect("retired");
     defer(&outbox, 3);
 
-    // A dead process's file says the same.
+    // A dead process's file has the same record.
     let kept: BTreeSet<String> = works(&outbox).iter().map(|w| format!("{w:?}")).collect();
     drop(outbox);
     let other = self::outbox(&dir);
@@ -303,7 +303,7 @@ fn without_a_folder_a_record_is_kept_in_memory_and_an_intent_is_not() {
     let kept = outbox.perform(&OutboxAction::Defer(what(2)));
     assert!(kept.is_err_and(|e| e.is_outbox()));
     assert_eq!(works(&outbox), [Work::Keys(what(2))]);
-    // The next record that can be written takes it along.
+    // The next record that can be written is written together with it.
     let dir = TempDir::new().expect("a folder");
     outbox.add_folder(dir.path());
     defer(&outbox, 3);

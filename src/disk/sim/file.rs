@@ -1,4 +1,4 @@
-//! A file's content and time: what everybody reads, and what the platter may have.
+//! A file's content and time: what readers see, and what may be on the disk after a power loss.
 
 use crate::{disk::Identity, model::Stamp};
 
@@ -10,19 +10,20 @@ struct Version {
 
 #[derive(Clone, Debug)]
 pub(super) struct File {
-    /// The inode's.
+    /// The inode number.
     pub(super) number: u64,
-    /// The change time: whoever could hold it against a later one dies with the power.
+    /// The change time. A power loss keeps it: no process survives that could compare it with a
+    /// later one.
     changed_ns: i64,
     now: Version,
-    /// As of the last sync; of a file that was never synced, an empty one.
+    /// As of the last sync; empty for a file that was never synced.
     synced: Version,
-    /// What it has been since then, the present version too. Empty where that is the synced one.
+    /// All versions since then, including the present one. Empty if the present one is synced.
     since: Vec<Version>,
 }
 
 impl File {
-    /// An empty one whose time is not durable either.
+    /// An empty file; its time is not durable either.
     pub(super) fn new(number: u64, mtime_ns: i64) -> Self {
         let made = Version {
             bytes: Vec::new(),
@@ -56,12 +57,12 @@ impl File {
         Identity::local(self.stamp(), self.changed_ns)
     }
 
-    /// Its name, or something else about it, was changed.
+    /// Updates the change time, for example after a rename.
     pub(super) fn touch(&mut self, now_ns: i64) {
         self.changed_ns = now_ns;
     }
 
-    /// Writes it over from its beginning; what is longer stays.
+    /// Overwrites it from its beginning; a longer rest stays.
     pub(super) fn write(&mut self, bytes: &[u8], mtime_ns: i64) {
         let rest = self
             .now
@@ -72,7 +73,7 @@ impl File {
         self.touch(mtime_ns);
     }
 
-    /// Writes at its end.
+    /// Appends.
     pub(super) fn append(&mut self, bytes: &[u8], mtime_ns: i64) {
         self.now.bytes.extend_from_slice(bytes);
         self.set_mtime(mtime_ns);
@@ -89,7 +90,8 @@ impl File {
         self.since.clear();
     }
 
-    /// What a power loss may leave of it, always the same versions in the same order.
+    /// One version that a power loss may leave. The possibilities are always offered in the same
+    /// order.
     pub(super) fn after_power_loss(&self, choose: &mut dyn FnMut(usize) -> usize) -> Self {
         let bytes = pick(self.contents(), choose);
         let mtime_ns = pick(self.times(), choose);
@@ -103,8 +105,8 @@ impl File {
         }
     }
 
-    /// Each content since the last sync, and a beginning of it: alone (the size was not written), before zeros (the size was),
-    /// and before what was there.
+    /// Each content since the last sync, and also only its first half: alone (the size was not
+    /// written), followed by zeros (the size was written), and followed by the old content.
     fn contents(&self) -> Vec<Vec<u8>> {
         let mut contents = vec![self.synced.bytes.clone()];
         for new in self.since.iter().map(|version| &version.bytes) {
@@ -133,7 +135,7 @@ fn distinct<T: Ord>(mut all: Vec<T>) -> Vec<T> {
     all
 }
 
-/// One of several; where there is only one, nobody is asked.
+/// One of several; `choose` is not called if there is only one.
 fn pick<T>(mut of: Vec<T>, choose: &mut dyn FnMut(usize) -> usize) -> T {
     let chosen = match of.len() {
         1 => 0,

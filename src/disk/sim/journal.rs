@@ -1,4 +1,4 @@
-//! Journals, and the locks on them.
+//! Journals and their locks.
 
 use super::session::Step;
 use crate::{
@@ -8,7 +8,7 @@ use crate::{
 use std::io;
 
 impl Step<'_> {
-    /// What is seen of journals where there is no folder of them.
+    /// The answers if the journals' folder does not exist.
     pub(super) fn without_journals(&self, action: &FileAction) -> Got {
         match action {
             FileAction::ListJournals => Got::Journals(Vec::new()),
@@ -32,7 +32,7 @@ impl Step<'_> {
                 (self.open.journal, self.open.made_journal) = (Some(file), true);
                 Got::Nothing
             }
-            // Its maker's alone: others have it open for reading.
+            // Only its creator may write it: others have it open for reading.
             (FileAction::WriteJournal { .. }, Some(file)) if there != Some(file) => {
                 return Err(self.failed("write", io::ErrorKind::NotFound));
             }
@@ -59,7 +59,8 @@ impl Step<'_> {
                 let Some(file) = there else {
                     return Ok(Got::Missing);
                 };
-                // By a new descriptor: one that the session has already is in the way, and is closed then.
+                // Locks by a new descriptor. If the session already has one, that blocks the lock
+                // and is then closed.
                 let free = !self.disk.locks.contains_key(&file);
                 self.close_journal();
                 if !free {

@@ -1,16 +1,21 @@
-//! A simulated disk: it answers every file action, and keeps apart what is visible from what would survive a power loss.
+//! A simulated disk: it answers every file action, and keeps what is visible apart from what would
+//! survive a power loss.
 //!
-//! What it promises is what POSIX does, and no more:
-//! - the content and the times of a file are durable once the file was synced; until then a power loss leaves the old ones, the
-//!   new ones, none, or a part, and of content and time either without the other;
-//! - a name that was made, moved or deleted is durable once its folder was synced; until then each of these changes may have
-//!   happened or not, *whatever became of the others*. Journalling file systems keep their order (ext4, XFS) and so leave
-//!   fewer possibilities; none is left out here;
-//! - a rename happens as a whole or not at all;
+//! It guarantees what POSIX does, and no more:
+//! - a file's content and times are durable once the file was synced. Until then a power loss
+//!   leaves the old ones, the new ones, none, or a part, and of content and time either without the
+//!   other;
+//! - a name that was created, moved or deleted is durable once its folder was synced. Until then
+//!   each of these changes may have happened or not, *independently of the others*. Journalling
+//!   file systems (ext4, XFS) keep their order and so leave fewer possibilities; none is left out
+//!   here;
+//! - a rename happens completely or not at all;
 //! - syncing a file does not make its name durable, nor does syncing a folder its own name;
-//! - an OS lock belongs to the session that took it, and ends with it; an inode's number is used again at once.
+//! - an OS lock belongs to the session that took it, and ends with it; an inode number is reused at
+//!   once.
 //!
-//! A document is read in one step: a file that changes while it is read is the real disk's to notice.
+//! A document is read in one step: a file that changes while it is read is tested on the real disk
+//! only.
 
 mod file;
 mod journal;
@@ -27,34 +32,36 @@ use file::File;
 use names::Names;
 use std::{collections::BTreeMap, sync::Arc};
 
-/// Names a file for as long as the simulation lasts; an inode's number is used again.
+/// Identifies a file for the whole simulation; inode numbers are reused.
 type FileId = u64;
 
-/// A disk with one check taken out: what a test that passes on it would be worth nothing.
+/// One check taken out of the disk. A test that still passes proves nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Weakness {
-    /// `SyncTemp` says yes and does nothing.
+    /// `SyncTemp` reports success and does nothing.
     NoFileSync,
-    /// `SyncTemp` is done after the rename, with the sweep.
+    /// `SyncTemp` takes effect only after the rename, with the sweep.
     FileSyncAfterRename,
-    /// `SyncFolder` says yes and does nothing.
+    /// `SyncFolder` reports success and does nothing.
     NoFolderSync,
-    /// `SyncFolder` and `SyncRoot` say that they cannot: no check that was taken out, but a file system that there is.
+    /// `SyncFolder` and `SyncRoot` report that they cannot sync. Not a missing check: such file
+    /// systems exist.
     NotSyncable,
-    /// `SyncJournal` says yes and does nothing.
+    /// `SyncJournal` reports success and does nothing.
     NoJournalSync,
-    /// `SyncSidecar` says yes and does nothing.
+    /// `SyncSidecar` reports success and does nothing.
     NoSidecarSync,
-    /// `SyncRoot` says yes and does nothing.
+    /// `SyncRoot` reports success and does nothing.
     NoRootSync,
-    /// The OS lock on a sidecar is given to whoever asks, and the last look is missing: on a real disk somebody else's rename fits
-    /// between that look and its own.
+    /// Every session gets the OS lock on a sidecar, and there is no last look: on a real disk
+    /// another session's rename fits between that look and its own.
     NoSidecarLock,
     /// `Sweep` finds nothing.
     NoSweep,
-    /// A rename or deletion does not look whether its sidecar and document are still what they were.
+    /// A rename or deletion does not check that its sidecar and document are unchanged.
     NoLastLook,
-    /// Every temporary file is of 1970, whatever was asked for, and so is every change; the answer does not tell.
+    /// Every temporary file's time is in 1970, whatever was requested, and so is every change time;
+    /// the answer reports the requested time.
     DeafToTimes,
 }
 
@@ -62,19 +69,19 @@ pub(crate) enum Weakness {
 #[derive(Clone, Debug)]
 pub(crate) struct SimDisk {
     files: BTreeMap<FileId, File>,
-    /// The run folders' names. Where they lead is the key of `folders`.
+    /// The run folders' names. Their contents are in `folders`, by name.
     root: Names,
     folders: BTreeMap<Arc<str>, Names>,
-    /// Which session holds a file's OS lock.
+    /// The session that holds a file's OS lock.
     locks: BTreeMap<FileId, u64>,
     next_file: FileId,
     next_session: u64,
-    /// What is kept of a modification time: multiples of so many ns.
+    /// Modification times are kept as multiples of this many ns.
     time_step_ns: i64,
     weakness: Option<Weakness>,
 }
 
-/// A file as everybody sees it.
+/// A file as every session sees it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Seen {
     name: String,
@@ -84,7 +91,7 @@ pub(crate) struct Seen {
 }
 
 impl SimDisk {
-    /// An empty one that keeps every ns of a modification time.
+    /// An empty disk that keeps modification times to the ns.
     pub(crate) fn new() -> Self {
         Self {
             files: BTreeMap::new(),
@@ -115,19 +122,19 @@ impl SimDisk {
         SimSession::new(self.next_session)
     }
 
-    /// The names in a run folder that everybody sees.
+    /// The visible names in a run folder.
     pub(crate) fn names(&self, folder: &str) -> Vec<String> {
         let names = self.folders.get(folder).map(|folder| folder.now().keys());
         names.into_iter().flatten().cloned().collect()
     }
 
-    /// What everybody sees under a name.
+    /// The visible file under a name.
     pub(crate) fn document(&self, folder: &str, name: &str) -> Option<(Stamp, Vec<u8>)> {
         let file = self.files.get(&self.lookup(folder, name)?)?;
         Some((file.stamp(), file.bytes().to_vec()))
     }
 
-    /// All there is for everybody to see.
+    /// All visible files.
     pub(crate) fn content(&self) -> Vec<Seen> {
         let folders = self.folders.iter();
         let names =
@@ -144,7 +151,7 @@ impl SimDisk {
         seen.collect()
     }
 
-    /// Puts the marker that forbids writing into a folder.
+    /// Puts the `READONLY` marker into a folder.
     pub(crate) fn make_read_only(&mut self, folder: &str) {
         let marker = self.new_file(0);
         if let Some(folder) = self.folders.get_mut(folder) {
@@ -152,7 +159,7 @@ impl SimDisk {
         }
     }
 
-    /// Takes a document's sidecar away for good: as if another program had put the document there.
+    /// Removes a document's sidecar durably, as if another program had put the document there.
     pub(crate) fn lose_sidecar(&mut self, folder: &str, file: &str) {
         if let Some(folder) = self.folders.get_mut(folder) {
             folder.unlink(&super::sidecar::name(file));
@@ -181,7 +188,8 @@ impl SimDisk {
         id
     }
 
-    /// The lowest inode number that no visible or locked file has: used again as soon as it can be.
+    /// The lowest inode number that no visible or locked file has, so that numbers are reused as
+    /// early as possible.
     fn free_number(&self) -> u64 {
         let named = self
             .folders
@@ -198,7 +206,7 @@ impl SimDisk {
         mtime_ns - mtime_ns.rem_euclid(self.time_step_ns)
     }
 
-    /// Whether the session has the file's OS lock now.
+    /// Takes the file's OS lock if it is free; whether the session has it now.
     fn lock(&mut self, file: FileId, session: u64) -> bool {
         *self.locks.entry(file).or_insert(session) == session
     }

@@ -1,4 +1,4 @@
-//! A folder: the names that everybody sees, and the changes that are not durable yet.
+//! A folder: the visible names, and the changes that are not durable yet.
 
 use super::FileId;
 use std::collections::BTreeMap;
@@ -56,7 +56,7 @@ impl Names {
         self.change(Change::Link { name, file });
     }
 
-    /// Whether there was one.
+    /// Whether the name existed.
     pub(super) fn unlink(&mut self, name: &str) -> bool {
         let there = self.now.contains_key(name);
         if there {
@@ -66,7 +66,7 @@ impl Names {
         there
     }
 
-    /// Whether there was one.
+    /// Whether the old name existed.
     pub(super) fn rename(&mut self, from: &str, to: &str) -> bool {
         let Some(file) = self.now.get(from).copied() else {
             return false;
@@ -89,7 +89,8 @@ impl Names {
         self.since.clear();
     }
 
-    /// What a power loss may leave: each change since the last sync happened or not, whatever became of the others.
+    /// What a power loss may leave: each change since the last sync happened or not, independently
+    /// of the others.
     pub(super) fn after_power_loss(&self, choose: &mut dyn FnMut(usize) -> usize) -> Self {
         let mut left = self.synced.clone();
         for change in &self.since {

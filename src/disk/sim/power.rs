@@ -1,11 +1,11 @@
-//! What a power loss may leave.
+//! The disks that a power loss may leave.
 
 use super::SimDisk;
 use std::collections::BTreeMap;
 
 impl SimDisk {
-    /// One of the disks that a power loss now may leave: `choose(n)` decides between `n` possibilities each time it is asked.
-    /// Nobody has a lock on it, and everything on it is durable.
+    /// One of the disks that a power loss now may leave: each call of `choose(n)` decides between
+    /// `n` possibilities. The result has no locks, and everything on it is durable.
     pub(crate) fn after_power_loss(&self, choose: &mut dyn FnMut(usize) -> usize) -> Self {
         let root = self.root.after_power_loss(choose);
         let mut folders = BTreeMap::new();

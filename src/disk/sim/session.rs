@@ -8,8 +8,8 @@ use crate::{
 };
 use std::{collections::BTreeMap, io, path::Path};
 
-/// What one protocol run has open, as [`Session`](crate::disk::Session) has it. The simulation closes it where a run ends or
-/// its process dies: the OS locks go then, the files stay.
+/// The open files of one protocol run, like [`Session`](crate::disk::Session). The simulation
+/// closes it when a run ends or its process dies: the OS locks are released, the files stay.
 #[derive(Debug)]
 pub(crate) struct SimSession {
     id: u64,
@@ -20,10 +20,10 @@ pub(crate) struct SimSession {
 pub(super) struct Open {
     temp: Option<(String, FileId)>,
     sidecar: Option<FileId>,
-    /// Where the place is a journal's; with its lock or without.
+    /// Used if the place is a journal's; locked or not.
     pub(super) journal: Option<FileId>,
     pub(super) made_journal: bool,
-    /// Whether its lock is kept until the session ends.
+    /// Whether the sidecar's lock is kept until the session ends.
     held: bool,
 }
 
@@ -35,12 +35,12 @@ impl SimSession {
         }
     }
 
-    /// Lets all OS locks go.
+    /// Releases all OS locks.
     pub(crate) fn close(self, disk: &mut SimDisk) {
         disk.locks.retain(|_, session| *session != self.id);
     }
 
-    /// Performs one action on one document; `wall_ns` is what the clock says, in ns since 1970.
+    /// Performs one action on one document; `wall_ns` is the clock, in ns since 1970.
     pub(crate) fn perform(
         &mut self,
         disk: &mut SimDisk,
@@ -69,7 +69,7 @@ impl SimSession {
     }
 }
 
-/// One action on its way.
+/// One action in progress.
 pub(super) struct Step<'a> {
     pub(super) session: u64,
     pub(super) disk: &'a mut SimDisk,
@@ -163,7 +163,7 @@ impl Step<'_> {
                 }
                 Ok(Got::Nothing)
             }
-            // Nothing is in the way of anybody's renames here.
+            // There are no obstacles to renames on this disk.
             FileAction::AskRename => Ok(Got::Nothing),
             FileAction::Rename { over } => {
                 let (from, file) = self.temp()?;
@@ -232,7 +232,7 @@ impl Step<'_> {
         io_error(Path::new(&self.place.path()), action, kind.into())
     }
 
-    /// The folder, which was made or found to be there before.
+    /// The folder, which was created or found before.
     pub(super) fn names(&mut self) -> &mut super::Names {
         let folder = self.place.folder.clone();
         self.disk.folders.entry(folder).or_default()
@@ -258,7 +258,7 @@ impl Step<'_> {
         self.file(file).touch(now);
     }
 
-    /// Fails where the sidecar whose lock is held is no longer what its name leads to.
+    /// Fails if the sidecar's name no longer leads to the file whose lock is held.
     fn own_sidecar(&self) -> Result<()> {
         match self.open.sidecar {
             None => Err(self.failed("go on with", io::ErrorKind::Other)),
@@ -295,7 +295,7 @@ impl Step<'_> {
     fn make_folder(&mut self) -> Result<Got> {
         let folder = &*self.place.folder;
         if !self.disk.root.now().contains_key(folder) {
-            // Its number is never asked for.
+            // Nothing uses the folder's id.
             self.disk.root.link(folder, 0);
             self.disk.folders.insert(folder.into(), Default::default());
         }
@@ -322,7 +322,8 @@ impl Step<'_> {
             self.names().link(&name, new);
             new
         });
-        // A session that has it asks for it by a new descriptor, as the real one does.
+        // A session that already has the lock asks by a new descriptor, like the real one, so it is
+        // busy.
         let free = self.open.sidecar != Some(file) && self.disk.lock(file, self.session);
         if !free && !self.disk.is(Weakness::NoSidecarLock) {
             return Got::Busy;
@@ -359,7 +360,7 @@ impl Step<'_> {
         Some(token)
     }
 
-    /// A temporary file that somebody left.
+    /// A temporary file that a dead writer left.
     fn left(&self, token: &str) -> Option<(String, FileId)> {
         let name = temp::name(&self.place.file, token);
         let file = self.disk.lookup(&self.place.folder, &name)?;

@@ -1,4 +1,4 @@
-//! The simulated disk against the real one: the same actions, the same answers, the same names.
+//! Compares the simulated disk with the real one: same actions, same answers, same names.
 
 use super::{SimDisk, SimSession};
 use crate::{
@@ -22,12 +22,13 @@ const STAMP: Stamp = Stamp {
 #[derive(Clone, Debug)]
 enum Step {
     Act(usize, Place, FileAction),
-    /// A writer's first two actions: without the second, the file's time is the machine's.
+    /// A writer's first two actions: without the second, the file's time would be by the machine's
+    /// clock.
     Write(usize, Place, Vec<u8>, i64),
     /// Over what is there now, or over nothing.
     Rename(usize, Place, bool),
     Unlink(usize, Place, bool),
-    /// Somebody takes the sidecar away.
+    /// Another process removes the sidecar.
     LoseSidecar(Place),
     Close(usize),
     MakeReadOnly,
@@ -116,7 +117,7 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// Both disks, and the same sessions on both.
+/// Both disks, each with the same sessions.
 struct Pair {
     home: tempfile::TempDir,
     root: Arc<Root>,
@@ -145,7 +146,7 @@ impl Pair {
         (told(real), told(simulated))
     }
 
-    /// An action over what each disk has there now.
+    /// An action that expects what each disk has at that moment.
     fn over(
         &mut self,
         who: usize,
@@ -217,7 +218,7 @@ impl Pair {
     }
 }
 
-/// What was answered, without what the two disks number differently.
+/// The answer, without the numbers that differ between the disks.
 fn told(got: Result<Got>) -> String {
     let numberless = |stamp: Stamp| Stamp { inode: 0, ..stamp };
     match got {
@@ -255,7 +256,7 @@ proptest! {
     }
 }
 
-/// A document that was renamed to, and how many disks a power loss may leave of it.
+/// A document that was replaced by a rename; returns how many disks a power loss may leave.
 fn outcomes(sync_file: bool, sync_folder: bool) -> BTreeMap<String, u32> {
     let mut disk = SimDisk::new();
     let place = Place {
@@ -279,7 +280,7 @@ fn outcomes(sync_file: bool, sync_folder: bool) -> BTreeMap<String, u32> {
         act(&mut disk, FileAction::SyncFolder);
     }
     let mut seen = BTreeMap::new();
-    // Every answer to up to six questions; none here has more than eight possibilities.
+    // All answers to up to four questions; none here has more than eight possibilities.
     for answers in 0..8_usize.pow(4) {
         let mut rest = answers;
         let mut left = disk.after_power_loss(&mut |n| {

@@ -3,7 +3,7 @@ use proptest::prelude::*;
 use serde::{Serialize, Serializer};
 use std::collections::BTreeMap;
 
-/// Everything serde's data model can hold, so that no method is left out.
+/// Everything in serde's data model, so that no method is left out.
 #[derive(Clone, Debug)]
 enum Node {
     F32(f32),
@@ -80,7 +80,7 @@ fn fine<S: Serializer>(n: u8, s: S) -> Result<S::Ok, S::Error> {
     }
 }
 
-/// The independent finder: walks the tree, not serde's methods.
+/// An independent check: walks the tree instead of serde's methods.
 fn holds_none(node: &Node) -> bool {
     match node {
         Node::F32(v) => v.is_finite(),
@@ -124,7 +124,8 @@ proptest! {
     #[test]
     fn it_agrees_with_a_walk_over_the_tree(node in nodes()) {
         prop_assert_eq!(check(&node).is_ok(), holds_none(&node));
-        // What passes is what serde_json writes too, so that no value is refused that could be saved.
+        // Everything that passes can be written by serde_json, so no value is refused that could be
+        // saved.
         if holds_none(&node) {
             serde_json::to_string(&node).unwrap();
         }

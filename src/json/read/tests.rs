@@ -150,7 +150,7 @@ fn python_s_words_are_found_whatever_type_is_read() {
         #[expect(dead_code)]
         Number(f64),
     }
-    /// serde_json parses each of these by code of its own.
+    /// serde_json has separate code for parsing each of these.
     fn all_types(text: &str) -> [String; 10] {
         [
             said::<BTreeMap<String, (u8, f64)>>(text),
@@ -173,7 +173,8 @@ fn python_s_words_are_found_whatever_type_is_read() {
     }
 }
 
-/// A list in pieces: at least one is a number, each number is a piece, and no other piece begins as a number does.
+/// A list in pieces. At least one is a number, each number is one piece, and no other piece begins
+/// like a number.
 fn pieces() -> impl Strategy<Value = Vec<String>> {
     let white = || prop::sample::select(vec!["", "", " ", "\n", "\n\t ", "\r\n"]);
     let string = || {
@@ -254,7 +255,7 @@ proptest! {
         }
     }
 
-    /// Any cut of a text is refused, and every byte of it may be where the parser stops.
+    /// Any cut of a text is refused, and the parser may stop at every byte.
     #[test]
     fn a_cut_text_is_refused(pieces in pieces(), cut in any::<prop::sample::Index>()) {
         let text = pieces.concat();
@@ -282,7 +283,7 @@ fn every_beginning_of_a_document_is_cut_short_and_nothing_else() {
     }
 }
 
-/// Bit for bit, as a value of its own, in a map, in a struct and as `f32`.
+/// Bit for bit: as a value of its own, in a map, in a struct and as `f32`.
 #[test]
 fn every_float_that_is_written_is_read_back_as_itself() {
     #[derive(Debug, PartialEq, Deserialize, serde::Serialize)]
@@ -333,12 +334,12 @@ fn integers_that_fit_are_kept_whatever_reads_them() {
     assert_eq!(back, text.replace(' ', ""));
     let huge = "340282366920938463463374607431768211455";
     assert_eq!(parse::<u128>("d", huge.as_bytes()).unwrap(), u128::MAX);
-    // Kept as text, ignored, or a float that stands for itself.
+    // Kept as text, or ignored.
     let object = format!("{{\"a\": {huge}}}");
     let raw: RawObject = parse("d", object.as_bytes()).unwrap();
     assert_eq!(raw.as_str(), object);
     parse::<IgnoredAny>("d", object.as_bytes()).unwrap();
-    // Exact as a float, digits in a string, and a float beside an integer of 128 bits that rounds to it.
+    // Exact as a float; digits in a string; and a float beside a 128-bit integer that rounds to it.
     assert_eq!(
         parse::<Value>("d", b"18446744073709551616").unwrap(),
         2f64.powi(64)

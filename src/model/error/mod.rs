@@ -1,4 +1,4 @@
-//! One opaque error for the whole crate: what failed, what it may have changed, and what to do.
+//! The crate's one opaque error: what failed, what it may have changed, and what to do.
 
 mod problem;
 
@@ -13,20 +13,20 @@ use std::{
     time::Duration,
 };
 
-/// The crate's result: its one [`Error`] unless said otherwise.
+/// The crate's result. The error is [`Error`] unless another type is given.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// Any error that a caller's closure returns: `?` takes all of them.
+/// Any error that a caller's closure returns; `?` converts all of them.
 pub type BoxError = Box<dyn StdError + Send + Sync>;
 
-/// What went wrong. Cheap to clone; ask it with the predicates.
+/// What went wrong. Cheap to clone; the predicates tell the cases apart.
 #[derive(Clone)]
 pub struct Error {
     kind: Arc<Kind>,
     effect: Effect,
 }
 
-/// What the failed call may have changed: whether trying again is safe.
+/// What the failed call may have changed, and so whether a retry is safe.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Effect {
@@ -34,11 +34,11 @@ pub enum Effect {
     None,
     /// The change was made; only what follows it failed.
     Applied,
-    /// Whether the change was made is not known.
+    /// It is not known whether the change was made.
     Unknown,
 }
 
-/// The cases, private so that they can grow; a predicate tells each apart.
+/// The cases. Private, so that more can be added; predicates tell them apart.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Kind {
     #[error("{}", problem::Listing(.0))]
@@ -110,10 +110,10 @@ pub(crate) enum Kind {
     },
     #[error("the server is unavailable: {message}")]
     Unavailable { message: String },
-    /// By this process: the server may be well.
+    /// All connections of this process are in use; the server may be healthy.
     #[error("the server is unavailable: all {connections} connections are in use")]
     AllInUse { connections: u32 },
-    /// `frees`: but for what frees memory.
+    /// `frees`: it still takes commands that free memory.
     #[error("the server takes no writes now: {message}")]
     NoWrites { message: String, frees: bool },
     #[error("the server refused: {message}")]
@@ -147,12 +147,13 @@ impl Error {
         }
     }
 
-    /// The same error, with what it may have changed.
+    /// The same error with another effect.
     pub(crate) fn effect_is(self, effect: Effect) -> Self {
         Self { effect, ..self }
     }
 
-    /// The same error, where another one came before or after it: what that may have changed, this may have too.
+    /// The same error, if another one came before or after it: what that one may have changed, this
+    /// one may have too.
     pub(crate) fn with_effect_of(self, other: &Self) -> Self {
         match other.effect {
             Effect::None => self,
@@ -160,12 +161,12 @@ impl Error {
         }
     }
 
-    /// Whether the server that refused this may still take what only reads.
+    /// Whether the server that refused this may still take operations that only read.
     pub(crate) fn takes_reads(&self) -> bool {
         matches!(self.kind(), Kind::Server { .. } | Kind::NoWrites { .. })
     }
 
-    /// Whether it may still take what only deletes.
+    /// Whether it may still take operations that only delete.
     pub(crate) fn takes_deletions(&self) -> bool {
         matches!(
             self.kind(),
@@ -189,25 +190,26 @@ impl Error {
         matches!(self.kind(), Kind::Params(_))
     }
 
-    /// Whether a builder was given something that cannot work.
+    /// Whether a builder was given a configuration that cannot work.
     #[must_use]
     pub fn is_config(&self) -> bool {
         matches!(self.kind(), Kind::Config(_))
     }
 
-    /// Whether keys that have to meet in one step are in several hash slots of a Cluster. Nothing was written.
+    /// Whether keys that must be in one step are in several hash slots of a Cluster. Nothing was
+    /// written.
     #[must_use]
     pub fn is_cross_slot(&self) -> bool {
         matches!(self.kind(), Kind::CrossSlot { .. })
     }
 
-    /// Whether a run id or another name may not be part of a path.
+    /// Whether a run id or another name is not valid as part of a path.
     #[must_use]
     pub fn is_invalid_name(&self) -> bool {
         matches!(self.kind(), Kind::Name { .. })
     }
 
-    /// Whether somebody else holds the lock; [`Error::lock_holder`] names the holder.
+    /// Whether another holder has the lock; [`Error::lock_holder`] names it.
     #[must_use]
     pub fn is_lock_held(&self) -> bool {
         matches!(self.kind(), Kind::LockHeld { .. })
@@ -219,7 +221,7 @@ impl Error {
         matches!(self.kind(), Kind::LockLost { .. })
     }
 
-    /// Whether the file is not the one the guard, or each try of an update, had read.
+    /// Whether the file is not the one that the guard, or each try of an update, had read.
     #[must_use]
     pub fn is_conflict(&self) -> bool {
         matches!(self.kind(), Kind::Conflict { .. } | Kind::Overtaken { .. })
@@ -231,7 +233,7 @@ impl Error {
         matches!(self.kind(), Kind::Fenced { .. })
     }
 
-    /// Whether a `READONLY` marker refused it.
+    /// Whether a `READONLY` marker forbade it.
     #[must_use]
     pub fn is_read_only(&self) -> bool {
         matches!(self.kind(), Kind::ReadOnly { .. })
@@ -243,13 +245,14 @@ impl Error {
         matches!(self.kind(), Kind::NotFound { .. })
     }
 
-    /// Whether the document was there already.
+    /// Whether the document existed already.
     #[must_use]
     pub fn is_already_exists(&self) -> bool {
         matches!(self.kind(), Kind::AlreadyExists { .. })
     }
 
-    /// Whether the document's text or value cannot be used: not JSON, `NaN`, or another shape than `T`.
+    /// Whether the document's text or value cannot be used: not JSON, `NaN`, or a shape that does
+    /// not fit `T`.
     #[must_use]
     pub fn is_document(&self) -> bool {
         matches!(self.kind(), Kind::Document { .. })
@@ -261,8 +264,9 @@ impl Error {
         matches!(self.kind(), Kind::TooLarge { .. })
     }
 
-    /// Whether a value's loader asked for that very value, a document's `Deserialize` read that very document, or the closure of an
-    /// update updated that very document: the thread would have waited for itself. A mistake in the program.
+    /// Whether a value's loader requested that very value, a document's `Deserialize` read that
+    /// very document, or an update's closure updated that very document: the thread would have
+    /// waited for itself. A bug in the program.
     #[must_use]
     pub fn is_nested(&self) -> bool {
         matches!(self.kind(), Kind::Nested { .. })
@@ -280,15 +284,15 @@ impl Error {
         matches!(self.kind(), Kind::SidecarBusy { .. })
     }
 
-    /// Whether the outbox has no folder, or no room.
+    /// Whether the outbox has no folder or no room.
     #[must_use]
     pub fn is_outbox(&self) -> bool {
         matches!(self.kind(), Kind::Outbox(_))
     }
 
-    /// Whether the server could not be reached, did not answer in time, or cannot take it now, whoever asks: it loads its data,
-    /// follows another server, runs a slow script, has no connection free, is full, cannot persist (`MISCONF`) or lacks
-    /// replicas.
+    /// Whether the server could not be reached, did not answer in time, or cannot take the request
+    /// now, from any client: it loads its data, follows another server, runs a slow script, has no
+    /// connection free, is full, cannot persist (`MISCONF`) or lacks replicas.
     #[must_use]
     pub fn is_unavailable(&self) -> bool {
         matches!(
@@ -297,26 +301,27 @@ impl Error {
         )
     }
 
-    /// Whether the call did not get to a server, since this process has all its connections in use.
+    /// Whether the call reached no server, because this process has all its connections in use.
     pub(crate) fn is_all_in_use(&self) -> bool {
         matches!(self.kind(), Kind::AllInUse { .. })
     }
 
-    /// Whether the server refused the request itself: this user may not make it, say, or a key holds something else.
+    /// Whether the server refused the request itself: for example this user may not make it, or a
+    /// key holds another type.
     #[must_use]
     pub fn is_server(&self) -> bool {
         matches!(self.kind(), Kind::Server { .. })
     }
 
-    /// Whether the Watch engine gave up, since other clients changed the same keys during each of its attempts; the message
-    /// says how many there were.
+    /// Whether the Watch engine gave up because other clients changed the same keys during each of
+    /// its attempts. The message says how many attempts there were.
     #[must_use]
     pub fn is_contended(&self) -> bool {
         matches!(self.kind(), Kind::Contended { .. })
     }
 
-    /// Whether the same call may succeed later without anything being mended: somebody else holds the lock or the
-    /// files, or was faster at the server, or the server is away.
+    /// Whether the same call may succeed later without any repair: another holder has the lock or
+    /// the files, another writer was faster, or the server is unreachable.
     #[must_use]
     pub fn is_retryable(&self) -> bool {
         self.effect() != Effect::Applied
@@ -333,7 +338,7 @@ impl Error {
         self.effect
     }
 
-    /// Who holds the lock, and for how long, where that was the reason.
+    /// The lock's holder, and for how long, if that was the reason.
     #[must_use]
     pub fn lock_holder(&self) -> Option<&LockHolder> {
         match self.kind() {
@@ -342,8 +347,8 @@ impl Error {
         }
     }
 
-    /// Everything that is wrong with the rules file; empty for other errors. Past 100 problems, one more says how many are not
-    /// listed.
+    /// All problems of the rules file; empty for other errors. Past 100 problems, one more says how
+    /// many are not listed.
     #[must_use]
     pub fn problems(&self) -> &[Problem] {
         match self.kind() {
@@ -352,7 +357,7 @@ impl Error {
         }
     }
 
-    /// The closure's own error, where it was the caller's closure that failed.
+    /// The closure's own error, if the caller's closure failed.
     #[must_use]
     pub fn caller(&self) -> Option<&(dyn StdError + 'static)> {
         match self.kind() {
@@ -362,7 +367,7 @@ impl Error {
     }
 }
 
-/// A file operation that failed, as this crate's error.
+/// A failed file operation as this crate's error.
 pub(crate) fn io_error(path: &Path, action: &'static str, source: std::io::Error) -> Error {
     Error::new(Kind::Io {
         path: path.to_owned(),
@@ -377,7 +382,7 @@ impl fmt::Display for Error {
     }
 }
 
-/// The message, since `main` and `unwrap` show errors so.
+/// Shows the message, because `main` and `unwrap` print errors by `Debug`.
 impl fmt::Debug for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{self} (effect: {:?})", self.effect)

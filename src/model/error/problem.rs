@@ -1,18 +1,18 @@
 use std::{fmt, ops::Range};
 
-/// One thing that is wrong (or doubtful) in a rules file, and where.
+/// One thing that is wrong (or doubtful) in a rules file, and its position.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Problem {
-    /// The file's name as it was given; `<rules>` for text that came from no file.
+    /// The file's name as given; `<rules>` for text that came from no file.
     pub file: String,
     /// Line, counted from 1.
     pub line: u32,
     /// Column in characters, counted from 1.
     pub column: u32,
-    /// The offending text's place in the file, in bytes.
+    /// The offending text's byte range in the file.
     pub span: Range<usize>,
-    /// The offending text itself, cut where it is long.
+    /// The offending text itself, shortened if it is long.
     pub text: String,
     /// What is wrong.
     pub message: String,
@@ -34,7 +34,7 @@ impl fmt::Display for Problem {
     }
 }
 
-/// All problems, a line each.
+/// All problems, one per line.
 pub(super) struct Listing<'a>(pub(super) &'a [Problem]);
 
 impl fmt::Display for Listing<'_> {

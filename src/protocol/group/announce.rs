@@ -1,4 +1,4 @@
-//! Up to the commit point, and back from there.
+//! The steps up to the commit point, and how they are undone.
 
 use super::{Plan, Way, after, commit::scope, places};
 use crate::{
@@ -15,8 +15,9 @@ use crate::{
     },
 };
 
-/// Everything up to the commit point, which is its last action. Says whether the names of the journal, the sidecars and the temporary
-/// files are durable: all or none after a power loss hangs on them.
+/// Everything up to the commit point, which is the last action. Returns whether the names of the
+/// journal, the sidecars and the temporary files are durable: all-or-none after a power loss
+/// depends on them.
 pub(super) async fn announce(io: &Io, plan: &Plan, way: &mut Way) -> Result<Durability> {
     let mut temps = Vec::with_capacity(plan.members.len());
     for member in &plan.members {
@@ -27,7 +28,7 @@ pub(super) async fn announce(io: &Io, plan: &Plan, way: &mut Way) -> Result<Dura
         way.stamps.push(stamp);
         io.disk(&member.place, FileAction::SyncTemp).await?;
     }
-    // What can fail for the files' sake is behind; what is marked is marked for as short as can be.
+    // All that can fail because of the files is done, so marks last as short as possible.
     if plan.guarantee == Guarantee::CrashSafe {
         for step in &plan.steps {
             way.marks
@@ -37,10 +38,11 @@ pub(super) async fn announce(io: &Io, plan: &Plan, way: &mut Way) -> Result<Dura
     way.sidecars = io.lock_sidecars(&places(plan)).await?;
     check(io, plan, way).await?;
     for (n, (member, sidecar)) in plan.members.iter().zip(&way.sidecars).enumerate() {
-        // A rename that fails after the commit point leaves the transaction half done for as long as the obstacle is there.
+        // If a rename fails after the commit point, the transaction stays half done until the
+        // obstacle is removed.
         io.disk(&member.place, FileAction::AskRename).await?;
         if sidecar.mtime_ns >= way.stamps[n].mtime_ns {
-            // A document was made and deleted here since this writer looked.
+            // A document was created and deleted here since this writer looked.
             way.stamps[n] = io.stamp_temp(&member.place, sidecar.mtime_ns).await?;
             io.disk(&member.place, FileAction::SyncTemp).await?;
         }
@@ -51,7 +53,7 @@ pub(super) async fn announce(io: &Io, plan: &Plan, way: &mut Way) -> Result<Dura
     write_journal(io, plan, temps, way).await
 }
 
-/// Whether each document may be written, under its sidecar's lock.
+/// Checks, under its sidecar's lock, that each document may be written.
 async fn check(io: &Io, plan: &Plan, way: &mut Way) -> Result<()> {
     way.over.clear();
     for (member, sidecar) in plan.members.iter().zip(&way.sidecars) {
@@ -62,7 +64,7 @@ async fn check(io: &Io, plan: &Plan, way: &mut Way) -> Result<()> {
     Ok(())
 }
 
-/// The order: names, then content. So a journal that is whole is found by whoever comes to any of the documents.
+/// First the names, then the content. So a whole journal is found from each of the documents.
 async fn write_journal(
     io: &Io,
     plan: &Plan,
@@ -109,7 +111,8 @@ async fn write_journal(
     Ok(folder.and(journal).and(documents))
 }
 
-/// As long as all documents are what was checked. Where one was touched since, all are checked again.
+/// Writes the journal if all documents are still what was checked. If one was touched since, checks
+/// all of them again.
 async fn write_content(
     io: &Io,
     plan: &Plan,
@@ -123,7 +126,7 @@ async fn write_content(
             over: way.over.clone(),
         };
         let done = io.disk(&id.place(), write).await;
-        // What was seen before the write, and kept it from beginning.
+        // In these two cases the check failed before the write began.
         way.written =
             !matches!(&done, Ok(Got::Torn)) && !done.as_ref().is_err_and(Error::is_lock_lost);
         if done? != Got::Torn {
@@ -135,9 +138,9 @@ async fn write_content(
     Err(unsteady(&last.place))
 }
 
-/// The journal, and whether its folder is durable.
+/// Creates the journal; returns its id and whether its folder is durable.
 async fn make_journal(io: &Io, first: JournalId) -> Result<(JournalId, Durability)> {
-    // Always synced: whoever made the folder may have died before that.
+    // Always synced: the process that created the folder may have died before the sync.
     io.disk(&first.place(), FileAction::MakeFolder).await?;
     let folder = io.sync_names(&first.place(), FileAction::SyncRoot).await?;
     let mut id = first;
@@ -153,11 +156,11 @@ async fn make_journal(io: &Io, first: JournalId) -> Result<(JournalId, Durabilit
     )))
 }
 
-/// Takes back whatever was done on the way. The journal first: without it there is no transaction.
+/// Undoes everything that was done. The journal first: without it there is no transaction.
 pub(super) async fn undo(io: &Io, plan: &Plan, way: Way, mut cause: Error) -> Error {
     if let Some(id) = way.journal {
         let removed = io.disk(&id.place(), FileAction::RemoveJournal).await;
-        // It may have reached the disk whole, and must not come back.
+        // It may have reached the disk whole, and must not reappear.
         if way.written {
             let gone = match removed {
                 Ok(_) => io.sync_names(&id.place(), FileAction::SyncFolder).await,

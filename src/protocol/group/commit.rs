@@ -1,4 +1,4 @@
-//! The step on the server, and what stands in for it.
+//! The commit on the server, and what replaces it on failure.
 
 use super::{Member, Plan, Way};
 use crate::{
@@ -16,7 +16,7 @@ use crate::{
     rules::Params,
 };
 
-/// What is marked, and in which steps: what the commits will name.
+/// The entries to mark, in the steps that the commits will use.
 pub(super) fn scope(plan: &Plan, step: &[usize]) -> Scope {
     let members = || step.iter().map(|n| &plan.members[*n]);
     let here = members().flat_map(|it| std::iter::once(&it.own).chain(&it.dependents.here));
@@ -27,19 +27,20 @@ pub(super) fn scope(plan: &Plan, step: &[usize]) -> Scope {
         steps: std::iter::once(here.cloned().collect())
             .chain(elsewhere)
             .collect(),
-        // For records only.
+        // Needed for records only.
         raises: Vec::new(),
-        // The files decide who may write: a mark of one that may not is taken back with the transaction.
+        // The files decide who may write: marks of a writer that may not are withdrawn with the
+        // transaction.
         lock: None,
         release: false,
-        // For records only, and there is none.
+        // Needed for records only, and there is no record.
         params: Params::new(),
         token: plan.id.clone(),
         mark_ttl: plan.mark_ttl,
     }
 }
 
-/// One step for all, or one for each slot; then what is in slots of no document.
+/// One step for all members, or one per slot; then the dependents in slots of no document.
 pub(super) async fn commit(io: &Io, plan: &Plan, way: &Way) -> Step {
     let mut done: Option<Step> = None;
     for (n, step) in plan.steps.iter().enumerate() {
@@ -81,16 +82,16 @@ pub(super) async fn commit(io: &Io, plan: &Plan, way: &Way) -> Step {
             Some(before) => Step {
                 cache: before.cache.and(step.cache),
                 lock_lost: before.lock_lost || step.lock_lost,
-                // As many as have all of it.
+                // The number of replicas that have all of it.
                 replicas: before.replicas.min(step.replicas),
             },
         });
     }
-    // There is a step for every document, and at least one of those.
+    // There is at least one document, and each is in a step.
     done.unwrap_or_else(|| Step::of(CacheOutcome::Invalidated { removed: 0 }))
 }
 
-/// The server did not take a commit. Where it answers at all, it may take deletions.
+/// The server did not take a commit. If it answers at all, it may take deletions.
 async fn without_commit<'a>(
     io: &Io,
     members: impl Iterator<Item = (&'a Member, Stamp)>,
@@ -134,7 +135,7 @@ async fn delete_later_at_worst(
     }
 }
 
-/// Deletes what the commit would have set, and lets the locks go.
+/// Deletes what the commit would have set, and releases the locks.
 pub(super) async fn erase(io: &Io, plan: &Plan, way: &Way) -> Step {
     let mut done = CacheOutcome::Invalidated { removed: 0 };
     for (n, step) in plan.steps.iter().enumerate() {

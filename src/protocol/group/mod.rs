@@ -1,4 +1,4 @@
-//! Saving several documents as one: all of their files, or none, whatever dies in between.
+//! Saves several documents as one: all of their files, or none, regardless of what dies in between.
 //!
 //! ```text
 //! prepare   temporary files, synced; all sidecars' OS locks in one order; may each be written?
@@ -7,7 +7,8 @@
 //! publish   renames, synced; one step on the server; the names taken away, the journal removed
 //! ```
 //!
-//! The journal is the record of what is to be deleted, too: so a crash-safe transaction marks, and needs no intent in the outbox.
+//! The journal also records what is to be deleted. So a crash-safe transaction sets marks, but
+//! needs no intent in the outbox.
 
 mod announce;
 mod commit;
@@ -33,21 +34,22 @@ use announce::{announce, undo};
 use commit::{commit, erase};
 use std::time::Duration;
 
-/// Everything that a transaction needs, worked out before the first byte is written.
+/// Everything that a transaction needs, computed before the first byte is written.
 #[derive(Clone, Debug)]
 pub(crate) struct Plan {
-    /// In the order of their places, which is that of their OS locks.
+    /// Sorted by place, which is the order of their OS locks.
     pub(crate) members: Vec<Member>,
-    /// Members, by their numbers, whose entries can be set in one step: one list, but where a Cluster has them in several slots.
+    /// Indexes of the members whose entries are set in one step. One list, unless a Cluster has
+    /// them in several slots.
     pub(crate) steps: Vec<Vec<usize>>,
-    /// 128 random bits that name the commit, and the marks.
+    /// 128 random bits that name the commit and the marks.
     pub(crate) id: String,
     pub(crate) journal: JournalId,
     pub(crate) wait: Option<Wait>,
     pub(crate) guarantee: Guarantee,
-    /// How long marks hold unless they are renewed.
+    /// How long marks last without renewal.
     pub(crate) mark_ttl: Duration,
-    /// How long after its first try a commit may be tried again.
+    /// How long after its first try a commit may be retried.
     pub(crate) patience: Duration,
 }
 
@@ -60,7 +62,7 @@ pub(crate) struct Member {
     pub(crate) bytes: Bytes,
     pub(crate) own: Entry,
     pub(crate) ttl_ms: u64,
-    /// Without what is another member's own, or its dependent already.
+    /// Without entries that are another member's own, or its dependent already.
     pub(crate) dependents: Spread,
     /// What the keys were made from, for the outbox.
     pub(crate) params: Params,
@@ -68,7 +70,7 @@ pub(crate) struct Member {
 }
 
 impl Member {
-    /// What is to be deleted for it, a step each; the lock goes with the first.
+    /// What is to be deleted for this member, one per step; the lock is released with the first.
     fn invalidations(&self, stamp: Stamp, at_ns: i64) -> Vec<Invalidation> {
         let mut lock = self.writer.lock().cloned();
         let mut raises = vec![self.raise(stamp)];
@@ -92,15 +94,16 @@ impl Member {
     }
 }
 
-/// A transaction that went through.
+/// The result of a transaction that was committed.
 #[derive(Clone, Debug)]
 pub(crate) struct Grouped {
     pub(crate) outcome: Outcome,
-    /// Whether a lock is known to be somebody else's, or nobody's, without this having released it.
+    /// Whether a lock is known to be lost: another holder has it, or nobody, without this
+    /// transaction having released it.
     pub(crate) lock_lost: bool,
 }
 
-/// An error means that nothing was changed; once the first file is renamed there is none.
+/// An error means that nothing was changed; once the first file is renamed there is no error.
 pub(crate) fn group(plan: Plan) -> Run<Grouped> {
     Run::new(|io| async move {
         let mut way = Way::default();
@@ -111,13 +114,13 @@ pub(crate) fn group(plan: Plan) -> Run<Grouped> {
     })
 }
 
-/// How far a transaction got.
+/// The progress of a transaction.
 #[derive(Default)]
 struct Way {
     stamps: Vec<Stamp>,
-    /// The documents as they were checked.
+    /// The documents' identities when they were checked.
     over: Vec<Option<Identity>>,
-    /// The sidecars that are locked, as they were.
+    /// The sidecars that are locked, with their content at that time.
     sidecars: Vec<Sidecar>,
     journal: Option<JournalId>,
     /// Whether the journal may be whole.
@@ -129,7 +132,7 @@ fn places(plan: &Plan) -> Vec<Place> {
     plan.members.iter().map(|it| it.place.clone()).collect()
 }
 
-/// What a sidecar says once the document is saved.
+/// The sidecar's content once the document is saved.
 fn after(member: &Member, stamp: &Stamp) -> Sidecar {
     Sidecar {
         fence: member.writer.fence(),
@@ -138,8 +141,8 @@ fn after(member: &Member, stamp: &Stamp) -> Sidecar {
     }
 }
 
-/// Everything after the commit point: nothing fails it any more, but for a first document that turns out to be somebody else's.
-/// `names` says whether those that it hangs on are durable.
+/// Everything after the commit point. From here on it fails only if the first document turns out to
+/// be another program's. `names` is the durability of the names that the transaction depends on.
 async fn publish(io: &Io, plan: Plan, mut way: Way, names: Durability) -> Result<Grouped> {
     for marks in &mut way.marks {
         marks.refresh(io).await;
@@ -154,7 +157,8 @@ async fn publish(io: &Io, plan: Plan, mut way: Way, names: Durability) -> Result
         lock_lost,
         replicas,
     } = match durability {
-        // Some files are the old ones, so whoever finishes this deletes once more.
+        // Some files are still the old ones. The process that finishes the transaction deletes
+        // again.
         Durability::Journalled => erase(io, &plan, &way).await,
         _ => commit(io, &plan, &way).await,
     };
@@ -173,17 +177,17 @@ async fn publish(io: &Io, plan: Plan, mut way: Way, names: Durability) -> Result
     })
 }
 
-/// What became of a transaction's files.
+/// What happened to the transaction's files.
 struct Shown {
     durability: Durability,
-    /// Nothing is left that another try could do better: else the journal is kept.
+    /// Whether no retry could improve the result; otherwise the journal is kept.
     for_good: bool,
 }
 
 /// # Errors
 ///
-/// The first document is no longer what was checked, or its sidecar is not: nothing was renamed, and whoever finished it would
-/// give it up.
+/// The first document, or its sidecar, is no longer what was checked. Nothing was renamed, and a
+/// recovery would give the transaction up.
 async fn rename(io: &Io, plan: &Plan, way: &Way) -> Result<Shown> {
     let kept = |durability| Shown {
         durability,
@@ -195,7 +199,7 @@ async fn rename(io: &Io, plan: &Plan, way: &Way) -> Result<Shown> {
         let (document, place) = (&member.document, &member.place);
         let over = way.over.get(n).copied().flatten();
         if let Err(e) = change(io, document, place, &member.writer, over, rename).await {
-            // All but an error of the disk says that it is not to be renamed.
+            // Every error except one of the disk means that it must not be renamed.
             if n == 0 && !e.is_io() {
                 return Err(e);
             }
@@ -220,7 +224,8 @@ async fn rename(io: &Io, plan: &Plan, way: &Way) -> Result<Shown> {
     }
 }
 
-/// Ends it on the disk. What is not done is left in the journal, for whoever comes next: then its names stay.
+/// Completes it on disk. If it is not done, the journal and its names stay for the next process
+/// that comes.
 async fn tidy(io: &Io, plan: &Plan, way: &Way, done: bool) {
     let warn = |document: &str, e: Error| log::warn!("{document}: {e}; the next save mends it");
     if let (Some(id), true) = (way.journal, done) {

@@ -1,4 +1,4 @@
-//! A disk that fails at any one action: what real ones cannot be made to do.
+//! A disk on which any one action fails, which real disks cannot be made to do.
 
 use super::*;
 use crate::{
@@ -32,10 +32,10 @@ struct Disk {
     temps: BTreeSet<Place>,
     sidecars: BTreeMap<Place, Sidecar>,
     locked: BTreeSet<Place>,
-    /// What it says, if anything yet.
+    /// Whether the journal exists; its content, if it is written.
     journal: Option<Option<Journal>>,
     actions: Vec<String>,
-    /// Folders cannot be synced.
+    /// Whether folders cannot be synced.
     not_syncable: bool,
 }
 
@@ -129,7 +129,7 @@ fn plan(guarantee: Guarantee) -> Plan {
     }
 }
 
-/// Runs it with these actions failing, by their numbers.
+/// Runs it; the actions with these numbers fail.
 fn run_failing_at(run: Run<Grouped>, failing: &[usize]) -> (Result<Grouped, Error>, Disk) {
     run_on(Disk::default(), run, failing)
 }
@@ -224,7 +224,7 @@ fn a_failure_after_it_fails_nothing_and_keeps_the_journal_where_a_file_may_not_b
 #[test]
 fn a_journal_that_may_come_back_is_no_error_without_effect() {
     let (_, commit_point) = whole(Guarantee::BestEffort);
-    // Its own sync, and the folder's after it was removed.
+    // The journal's own sync, and the folder's sync after its removal.
     let failing = [commit_point, commit_point + 2];
     let (done, disk) = run_failing_at(group(plan(Guarantee::BestEffort)), &failing);
     assert_eq!(disk.actions[failing[1]], "disk.sync-folder");
