@@ -47,7 +47,8 @@ impl KeyList {
         &mut self.text
     }
 
-    /// Ends the key; `first` is the place of the first placeholder's value: its start and length in the buffer.
+    /// Ends the key; `first` is the start and length of the first placeholder's value in the
+    /// buffer.
     pub(super) fn end_key(&mut self, controller: usize, first: (usize, usize)) {
         // The buffer is bounded by limits::MAX_KEYS_BYTES and controllers by MAX_CONTROLLERS: no
         // cast truncates.

@@ -1,4 +1,5 @@
-//! The shape of a rules file: versions, fields and the kinds of their values. Names are not resolved here.
+//! The shape of a rules file: versions, fields and the kinds of their values. Does not resolve
+//! names.
 
 use super::{
     json::{self, Node, Text},

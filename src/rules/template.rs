@@ -193,7 +193,8 @@ impl Template {
         }
     }
 
-    /// The hash tag of every key of this template, itself as a template: equal tags give equal slots for equal params.
+    /// The hash tag of every key of this template, itself as a template: equal tags give equal
+    /// slots for equal params.
     pub(super) fn hash_tag(&self) -> Option<String> {
         match self.braces() {
             Braces::Tag(tag) => Some(tag),

@@ -62,7 +62,7 @@ pub(crate) struct SimServer {
     engine: MemoryEngine,
     weakness: Option<ServerWeakness>,
     space: Space,
-    /// Requests for whose replies nobody waits any more.
+    /// Late requests: nobody waits for their replies any more.
     late: RefCell<Vec<Op>>,
     /// The fences that callers were given, with their keys.
     fences: RefCell<Vec<(String, u64)>>,

@@ -13,7 +13,8 @@ const PRIMARIES: usize = 3;
 const MIGRATE_KEYS: &str = "100";
 const MIGRATE_TIMEOUT_MS: &str = "5000";
 
-/// A private Cluster of six servers on 127.0.0.1: nodes 0 to 2 start as primaries, nodes 3 to 5 as their replicas.
+/// A private Cluster of six servers on 127.0.0.1: nodes 0 to 2 start as primaries, nodes 3 to 5 as
+/// their replicas.
 ///
 /// If a primary is away for two seconds, its replica replaces it. Dropping the Cluster kills it.
 ///

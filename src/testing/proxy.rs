@@ -90,7 +90,8 @@ pub enum WireFault {
     DelayReply(Duration),
     /// Loses the request and closes the connection: the server never sees it.
     DropRequest,
-    /// Loses the request and leaves the connection open: the server never sees it, and the client waits until its time-out.
+    /// Loses the request and leaves the connection open: the server never sees it, and the client
+    /// waits until its time-out.
     SwallowRequest,
     /// Closes the client's connection and keeps the request, which counts as still on its way,
     /// until [`Proxy::deliver`].
@@ -203,8 +204,8 @@ impl Proxy {
         self.shared.lock().delay = delay;
     }
 
-    /// Whenever a request with these bytes passes, another request, somebody else's, is done before
-    /// it.
+    /// Whenever a request with these bytes passes, sends this request first, as if from another
+    /// client.
     #[cfg(test)]
     pub(crate) fn do_first(&self, needle: &'static [u8], request: Vec<u8>) {
         self.shared.lock().first = Some((needle, request));

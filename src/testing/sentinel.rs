@@ -11,7 +11,8 @@ const NAME: &str = "cachetx";
 /// The number of servers, and of sentinels.
 const THREE: usize = 3;
 
-/// A private primary (server 0) with two replicas (servers 1 and 2), watched by three sentinels, all on 127.0.0.1.
+/// A private primary (server 0) with two replicas (servers 1 and 2), watched by three sentinels,
+/// all on 127.0.0.1.
 ///
 /// If a primary is away for a second, a replica replaces it. Dropping the trio kills all six.
 ///
