@@ -1,4 +1,4 @@
-//! Resolves the names of a draft and works out, once, what every task invalidates.
+//! Resolves the names of a draft and computes, once, what every task invalidates.
 
 use super::{
     dependence::Dependence,
@@ -16,21 +16,22 @@ use crate::model::{
 };
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
-/// Compiled rules: names are indices, in the order of declaration.
+/// Compiled rules: names are replaced by indices, in the order of declaration.
 pub(super) struct Compiled {
     /// The controllers' names, shared with the key lists made from these rules.
     pub(super) names: Arc<[Box<str>]>,
     pub(super) controllers: Vec<Controller>,
     pub(super) controller_by_name: HashMap<Box<str>, usize>,
-    /// Every placeholder's name, once.
+    /// Every placeholder's name, without duplicates.
     pub(super) params: Vec<Box<str>>,
-    /// Every pair of a placeholder and what follows it, once: what a value is checked for.
+    /// Every pair of a placeholder and the character after it, without duplicates: values are
+    /// checked for each pair.
     pub(super) holes: Vec<Hole>,
     pub(super) tasks: Vec<Task>,
     pub(super) task_by_name: HashMap<Box<str>, usize>,
-    /// For each controller, what is derived from it, over any number of steps; without itself.
+    /// For each controller, everything derived from it over any number of steps, without itself.
     pub(super) dependents: Vec<Set>,
-    /// For each controller, what is declared to be derived from it, in the order of declaration.
+    /// For each controller, those declared to be derived from it, in the order of declaration.
     pub(super) direct: Vec<Box<[usize]>>,
     pub(super) default_ttl: Option<Duration>,
     pub(super) warnings: Vec<Problem>,
@@ -40,13 +41,14 @@ pub(super) struct Controller {
     pub(super) template: Template,
     /// The hole of each piece of the template.
     pub(super) holes: Box<[usize]>,
-    /// The distinct placeholders in order: the axes of the product where params are lists.
+    /// The distinct placeholders in order: the axes of the product if params are lists.
     pub(super) axes: Box<[usize]>,
-    /// How many pieces take each axis's value.
+    /// How many pieces use each axis's value.
     pub(super) uses: Box<[usize]>,
     pub(super) literal_bytes: usize,
     pub(super) ttl: Option<Duration>,
-    /// Whose other keys a value could imitate; checked for each key. `None` for nearly all templates.
+    /// Compares each key with other keys that a value could imitate. `None` for nearly all
+    /// templates.
     pub(super) guard: Option<Box<overlap::Guard>>,
 }
 
@@ -58,21 +60,21 @@ pub(super) struct Hole {
 
 pub(super) struct Task {
     pub(super) name: Box<str>,
-    /// What the rule says by itself, and by which steps.
+    /// What the rule itself lists, and by which steps.
     pub(super) rule: OwnRule,
-    /// All it invalidates: cascade, except and includes worked in.
+    /// All it invalidates, with cascade, except and includes applied.
     pub(super) invalidates: Set,
 }
 
 impl Compiled {
-    /// How long a controller's entries live: what it says itself, else the file's default, else 72 hours.
+    /// How long a controller's entries live: its own TTL, else the file's default, else 72 hours.
     pub(super) fn ttl(&self, controller: usize) -> Duration {
         let ttl = self.controllers[controller].ttl.or(self.default_ttl);
         ttl.unwrap_or(DEFAULT_ENTRY_TTL)
     }
 }
 
-/// Compiles a text; on failure everything that is wrong with it.
+/// Compiles a text. On failure, returns everything that is wrong with it.
 pub(super) fn compile(file: &str, source: &str) -> Result<Compiled, Vec<Problem>> {
     let mut report = Report::new(file, source);
     let compiled = parse::draft(source, &mut report).and_then(|draft| link(&draft, &mut report));
@@ -108,7 +110,7 @@ fn link(draft: &Draft<'_>, report: &mut Report<'_>) -> Option<Compiled> {
                 format!("{count} {what} are over the limit of {limit}"),
                 Some("split the file by what is invalidated together".to_owned()),
             );
-            // Past a limit nothing is worked out: the limit is there so that this stays bounded.
+            // Past a limit nothing is computed: the limit keeps this work bounded.
             return None;
         }
     }
@@ -187,7 +189,7 @@ fn link(draft: &Draft<'_>, report: &mut Report<'_>) -> Option<Compiled> {
     })
 }
 
-/// The distinct params of a template in order, and how often each is used.
+/// The distinct params of a template in order, and how often each one is used.
 fn axes(holes: &[Hole]) -> (Box<[usize]>, Box<[usize]>) {
     let (mut axes, mut uses): (Vec<usize>, Vec<usize>) = Default::default();
     for hole in holes {
@@ -231,7 +233,7 @@ impl<T: Clone + Eq + std::hash::Hash> Interned<T> {
     }
 }
 
-/// Each controller's template; `None` where it is broken, which has then been reported.
+/// Each controller's template; `None` if it is broken, which is already reported.
 fn templates(draft: &Draft<'_>, report: &mut Report<'_>) -> Vec<Option<Template>> {
     draft
         .controllers

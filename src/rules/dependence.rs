@@ -17,16 +17,16 @@ const HELP: &str = "pass it with each save, as a list where several entries are 
 
 /// `depends_on`, resolved.
 pub(super) struct Dependence {
-    /// By controller: those it is declared to be derived from.
+    /// By controller: its declared sources.
     sources: Vec<Vec<Edge>>,
-    /// By controller: those declared to be derived from it, in the order of declaration.
+    /// By controller: its declared dependents, in the order of declaration.
     pub(super) direct: Vec<Box<[usize]>>,
-    /// By controller: those derived from it over any number of steps, without itself.
+    /// By controller: its dependents over any number of steps, without itself.
     pub(super) dependents: Vec<Set>,
 }
 
 impl Dependence {
-    /// Resolves the names of `depends_on`; unknown names and cycles are reported.
+    /// Resolves the names of `depends_on`. Reports unknown names and cycles.
     pub(super) fn new(draft: &Draft<'_>, controllers: &Names<'_>, report: &mut Report<'_>) -> Self {
         let sources = sources(draft, controllers, report);
         let name = |index: usize| &*draft.controllers[index].name.text;
@@ -40,8 +40,8 @@ impl Dependence {
         }
     }
 
-    /// Warns where a dependent's key has a placeholder that its source's own key does not have.
-    /// `axes` gives the placeholders of a controller's key.
+    /// Warns if a dependent's key has a placeholder that its source's own key does not have. `axes`
+    /// gives the placeholders of a controller's key.
     pub(super) fn warn_of_further_params<'c>(
         &self,
         name: impl Fn(usize) -> &'c str,
@@ -120,10 +120,10 @@ fn sources(draft: &Draft<'_>, controllers: &Names<'_>, report: &mut Report<'_>) 
     sources
 }
 
-/// For each controller, all that is derived from it. `order` has each controller after its sources.
+/// For each controller, everything derived from it. `order` has each controller after its sources.
 fn dependents(sources: &[Vec<Edge>], order: Vec<usize>) -> Vec<Set> {
     let mut dependents = vec![Set::none(sources.len()); sources.len()];
-    // Backwards, everything derived from a controller is complete when the controller's turn comes.
+    // Backwards: everything derived from a controller is complete when the controller is reached.
     for derived in order.into_iter().rev() {
         let own = dependents[derived].clone();
         for edge in &sources[derived] {

@@ -5,8 +5,8 @@ use serde::Serialize;
 
 /// What differs between two rules files: what [`Rules::diff`](crate::Rules::diff) returns.
 ///
-/// Only what changes an expansion, a key or a TTL counts. The order of declaration, descriptions,
-/// and other ways to write the same effect (an include in place of a list) are no difference.
+/// Only changes of an expansion, a key or a TTL count. The order of declaration, descriptions, and
+/// other ways to write the same effect (an include in place of a list) make no difference.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct RulesDiff {
@@ -18,27 +18,27 @@ pub struct RulesDiff {
     pub controllers_added: Vec<String>,
     /// Controllers that only the old file has.
     pub controllers_removed: Vec<String>,
-    /// The tasks that delete other entries than before. A removed task deletes nothing any more.
+    /// The tasks that delete other entries than before. A removed task no longer deletes anything.
     pub tasks: Vec<DeletionChange>,
-    /// The controllers, declared in both files, whose save without tasks deletes other entries than
+    /// The controllers, declared in both files, whose saves without tasks delete other entries than
     /// before.
     pub saves: Vec<DeletionChange>,
-    /// The controllers whose key's template changed: entries under the old keys stay until their
+    /// The controllers whose key templates changed: entries under the old keys stay until their
     /// TTL.
     pub templates: Vec<TemplateChange>,
     /// The controllers whose entries live longer or shorter.
     pub ttls: Vec<TtlChange>,
 }
 
-/// How what one task, or one controller's save, deletes has changed.
+/// How the deletions of one task, or of one controller's save, have changed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct DeletionChange {
     /// The task, or the controller that is saved.
     pub name: String,
-    /// Controllers whose entries were deleted and no longer are: these entries may be stale.
+    /// Controllers whose entries are no longer deleted: these entries may be stale.
     pub no_longer_deleted: Vec<String>,
-    /// Controllers whose entries are deleted now.
+    /// Controllers whose entries are now deleted.
     pub newly_deleted: Vec<String>,
 }
 
@@ -88,7 +88,7 @@ pub(super) fn diff(old: &Compiled, new: &Compiled) -> RulesDiff {
     diff
 }
 
-/// Tasks in the old file's order, then those that are new.
+/// Tasks in the old file's order, then new ones.
 fn tasks(old: &Compiled, new: &Compiled, diff: &mut RulesDiff) {
     for task in &old.tasks {
         let after = new.task_by_name.get(&task.name);
@@ -110,7 +110,7 @@ fn tasks(old: &Compiled, new: &Compiled, diff: &mut RulesDiff) {
     }
 }
 
-/// Controllers in the old file's order, then those that are new.
+/// Controllers in the old file's order, then new ones.
 fn controllers(old: &Compiled, new: &Compiled, diff: &mut RulesDiff) {
     for (before, name) in old.names.iter().enumerate() {
         match new.controller_by_name.get(name) {
@@ -124,7 +124,7 @@ fn controllers(old: &Compiled, new: &Compiled, diff: &mut RulesDiff) {
         .extend(added.map(|name| name.to_string()));
 }
 
-/// One that both files declare.
+/// A controller that both files declare.
 fn controller(old: &Compiled, before: usize, new: &Compiled, after: usize, diff: &mut RulesDiff) {
     let name = &old.names[before];
     let templates = (
@@ -151,7 +151,7 @@ fn controller(old: &Compiled, before: usize, new: &Compiled, after: usize, diff:
     diff.saves.extend(change(name, &before, &after));
 }
 
-/// `None` where nothing changed.
+/// `None` if nothing changed.
 fn change(name: &str, before: &[&str], after: &[&str]) -> Option<DeletionChange> {
     let without = |these: &[&str], those: &[&str]| -> Vec<String> {
         let these = these.iter().filter(|name| !those.contains(name));

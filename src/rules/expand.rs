@@ -1,4 +1,5 @@
-//! From a set of controllers and params to keys: everything is checked and counted before the first key is made.
+//! From a set of controllers and params to keys: everything is checked and counted before the first
+//! key is made.
 
 use super::{
     KeyList,
@@ -13,10 +14,10 @@ use crate::model::{
 use smallvec::{SmallVec, smallvec};
 use std::collections::HashSet;
 
-/// Params that rules have without costing an expansion an allocation.
+/// Number of params in the rules up to which an expansion does not allocate for them.
 const PARAMS: usize = 8;
 
-/// The keys of some controllers, which come in the order of declaration.
+/// The keys of some controllers, which must come in the order of declaration.
 pub(super) fn keys(
     rules: &Compiled,
     controllers: impl Iterator<Item = usize> + Clone,
@@ -69,7 +70,7 @@ fn refuse<T>(message: String) -> Result<T> {
     Err(Error::new(Kind::Params(message)))
 }
 
-/// What an error says of the template that a param is for.
+/// How an error names the template that a param is for.
 fn user(rules: &Compiled, index: usize) -> String {
     format!(
         "the key of `{}` (`{}`)",
@@ -93,7 +94,7 @@ fn guard(rules: &Compiled, index: usize, key: &str) -> Result<()> {
     }
 }
 
-/// The params of one expansion, looked up once each.
+/// The params of one expansion, each looked up once.
 struct Bound<'a> {
     rules: &'a Compiled,
     params: &'a Params,
@@ -101,12 +102,12 @@ struct Bound<'a> {
     values: SmallVec<[Values<'a>; PARAMS]>,
     /// By hole: whether the values have been checked for it.
     checked: SmallVec<[bool; 2 * PARAMS]>,
-    /// By param: which of its values the next key has.
+    /// By param: which of its values the next key uses.
     chosen: SmallVec<[usize; PARAMS]>,
 }
 
 enum Values<'a> {
-    /// Not looked up yet; `bind` leaves none of these to a template that it was asked about.
+    /// Not looked up yet; `bind` resolves all params of the template that it was asked about.
     Unknown,
     One(&'a str),
     Many {
@@ -126,7 +127,8 @@ impl<'a> Bound<'a> {
         }
     }
 
-    /// Looks up and checks what a controller's template needs: how many keys it gives, and their bytes.
+    /// Looks up and checks what a controller's template needs. Returns the number of its keys, and
+    /// their bytes.
     fn bind(&mut self, index: usize) -> Result<(usize, usize)> {
         let rules = self.rules;
         let controller = &rules.controllers[index];
@@ -142,7 +144,7 @@ impl<'a> Bound<'a> {
         let mut bytes = controller.literal_bytes.saturating_mul(count);
         for (axis, uses) in controller.axes.iter().zip(&controller.uses) {
             let values = &self.values[*axis];
-            // Each of the values stands in an equal part of the keys.
+            // Each value stands in an equal share of the keys.
             let of_axis = (count / values.len()).saturating_mul(values.bytes());
             bytes = bytes.saturating_add(of_axis.saturating_mul(*uses));
         }
@@ -163,7 +165,7 @@ impl<'a> Bound<'a> {
             .try_for_each(|n| params::check(name, values.get(n), hole.until, || user(rules, index)))
     }
 
-    /// Appends all keys of a controller that was bound; the last placeholder varies fastest.
+    /// Appends all keys of a controller, which must be bound. The last placeholder varies fastest.
     fn write(&mut self, index: usize, list: &mut KeyList) -> Result<()> {
         let rules = self.rules;
         let controller = &rules.controllers[index];
@@ -180,7 +182,7 @@ impl<'a> Bound<'a> {
         }
     }
 
-    /// Appends one key; the place of its first placeholder's value.
+    /// Appends one key. Returns the place of its first placeholder's value.
     fn append(&self, controller: &Controller, text: &mut String) -> (usize, usize) {
         let mut first = (0, 0);
         for (n, (piece, hole)) in controller
@@ -202,7 +204,8 @@ impl<'a> Bound<'a> {
         first
     }
 
-    /// Turns to the next combination of values; false when all have been, and then at the first one again.
+    /// Advances to the next combination of values. Returns false after the last one, and starts
+    /// over at the first.
     fn next_choice(&mut self, controller: &Controller) -> bool {
         for axis in controller.axes.iter().rev() {
             self.chosen[*axis] += 1;
@@ -216,7 +219,7 @@ impl<'a> Bound<'a> {
 }
 
 impl<'a> Values<'a> {
-    /// The values without repeats, so that keys have none.
+    /// The values without duplicates, so that keys have none.
     fn new(given: &'a [String]) -> Self {
         if let [one] = given {
             return Self::One(one);
@@ -277,7 +280,7 @@ mod tests {
         assert_eq!(all(run.clone()), ["a:r", "c"]);
         let scenarios = run.with("scenario", ["x", "y"]);
         assert_eq!(all(scenarios), ["a:r", "b:r:x", "b:r:y", "c"]);
-        // A value that may not stand in a key: no save has made that one.
+        // A value that may not stand in a key: no save has made such a key.
         let odd = Params::new().with("run", "r/s").with("x", "1");
         assert_eq!(all(odd), ["a:r/s", "c"]);
     }

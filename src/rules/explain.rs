@@ -24,7 +24,7 @@ pub struct ExplainedEntry {
     pub controller: String,
     /// The template of its key, as the rules file has it.
     pub template: String,
-    /// The keys; empty where a placeholder of the template has no value.
+    /// The keys; empty if a placeholder of the template has no value.
     pub keys: Vec<ExplainedKey>,
     /// The reasons: one for each task that deletes the entries, then the save. Never empty.
     pub reasons: Vec<DeletionReason>,
@@ -54,7 +54,7 @@ pub struct Deleters {
     pub reasons: Vec<DeletionReason>,
 }
 
-/// One way by which an entry is deleted, and the shortest path there.
+/// One way in which an entry is deleted, with the shortest path to it.
 ///
 /// Displays as `task build -> run: wepp -> wepppost` or `save of rhem -> rhempost`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -200,7 +200,7 @@ fn cascade_paths(rules: &Compiled, starts: impl IntoIterator<Item = usize>) -> P
     })
 }
 
-/// The path from a saved controller; `None` where it does not reach `index`.
+/// The path from a saved controller; `None` if it does not reach `index`.
 fn save(rules: &Compiled, paths: &Paths, index: usize) -> Option<DeletionReason> {
     let path = paths.to(index);
     (!path.is_empty()).then(|| DeletionReason::Save {
@@ -208,7 +208,7 @@ fn save(rules: &Compiled, paths: &Paths, index: usize) -> Option<DeletionReason>
     })
 }
 
-/// The keys of those controllers whose placeholders all have values.
+/// The keys of the controllers whose placeholders all have values.
 fn keys(
     rules: &Compiled,
     controllers: impl Iterator<Item = usize> + Clone,
@@ -227,7 +227,7 @@ fn keys(
     Ok(keys)
 }
 
-/// Whether each placeholder of a controller's key has a value, whatever it is.
+/// Whether each placeholder of a controller's key has a value. The value is not checked.
 fn has_values(rules: &Compiled, index: usize, params: &Params) -> bool {
     let mut axes = rules.controllers[index].axes.iter();
     axes.all(|axis| params.get(&rules.params[*axis]).is_some())

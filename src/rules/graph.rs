@@ -1,4 +1,5 @@
-//! Orders what depends on what, finds cycles, and closes the tasks' sets over both.
+//! Orders nodes by their edges, finds cycles, and completes the tasks' sets over includes and
+//! dependents.
 
 use super::{
     json::Text,
@@ -9,14 +10,15 @@ use super::{
 };
 use std::ops::Range;
 
-/// "This one needs `to`", and where the file says so.
+/// An edge: this node needs `to`. Has the place in the file.
 #[derive(Clone)]
 pub(super) struct Edge {
     pub(super) to: usize,
     pub(super) span: Range<usize>,
 }
 
-/// The nodes, each after all that its edges lead to. A cycle is reported with its path where it closes.
+/// The nodes, each after all its edges' targets. A cycle is reported with its path, at the edge
+/// that closes it.
 pub(super) fn order<'n>(
     edges: &[Vec<Edge>],
     name: &dyn Fn(usize) -> &'n str,
@@ -31,7 +33,8 @@ pub(super) fn order<'n>(
     }
     let mut state = vec![State::New; edges.len()];
     let mut order = Vec::with_capacity(edges.len());
-    // The path from the start to here, each with its next edge: no recursion, so a long chain costs no stack.
+    // The path from the start to here, each node with its next edge. No recursion, so a long chain
+    // uses no stack.
     let mut path: Vec<(usize, usize)> = Vec::new();
     for start in 0..edges.len() {
         if state[start] != State::New {
@@ -72,7 +75,7 @@ pub(super) fn order<'n>(
     order
 }
 
-/// `a -> b -> a`, cut in the middle where it is long.
+/// `a -> b -> a`, shortened in the middle if it is long.
 fn arrows<'n>(nodes: impl Iterator<Item = usize>, name: &dyn Fn(usize) -> &'n str) -> String {
     const SHOWN: usize = 16;
     let names: Vec<String> = nodes.map(|node| format!("`{}`", name(node))).collect();
@@ -88,7 +91,7 @@ fn arrows<'n>(nodes: impl Iterator<Item = usize>, name: &dyn Fn(usize) -> &'n st
     )
 }
 
-/// What one task's rule says by itself, without what it includes.
+/// What one task's rule lists by itself, without its includes.
 pub(super) struct OwnRule {
     /// Whether it lists `*`.
     pub(super) every: bool,
@@ -98,13 +101,13 @@ pub(super) struct OwnRule {
     pub(super) cascade: bool,
     /// The controllers it excepts.
     pub(super) except: Set,
-    /// Listed and, by cascade, their dependents, without what is excepted.
+    /// Listed controllers and, by cascade, their dependents, without the excepted ones.
     pub(super) own: Set,
     /// The tasks it includes, as the file lists them.
     pub(super) includes: Box<[usize]>,
 }
 
-/// What each task's rule says, and all that the task invalidates; `None` where anything is wrong.
+/// Each task's rule, and all that the task invalidates; `None` if anything is wrong.
 pub(super) fn tasks(
     draft: &Draft<'_>,
     controllers: &Names<'_>,
@@ -131,7 +134,8 @@ pub(super) fn tasks(
     let name = |index: usize| &*draft.tasks[index].name.text;
     for task in order(&edges, &name, "`includes`", report) {
         for edge in &edges[task] {
-            // `order` has what is included first, so its set is complete; in a cycle it is not, but that is refused.
+            // `order` has included tasks first, so their sets are complete. In a cycle they are
+            // not, but a cycle is refused.
             let included = rules[edge.to].1.clone();
             rules[task].1.add(&included);
         }

@@ -1,5 +1,5 @@
-//! What tools ask of rules: why a key is deleted, what differs, what saves need, the graph, the
-//! file's schema.
+//! Queries for tools: why a key is deleted, what differs, what saves need, the graph, the file's
+//! schema.
 
 use super::{
     Rules,
@@ -13,11 +13,11 @@ use crate::model::Result;
 
 /// Explaining and comparing.
 impl Rules {
-    /// Why the tasks delete each entry: the shortest path from each task, by its includes, what it
-    /// lists, and `depends_on`.
+    /// Why the tasks delete each entry: the shortest path from each task, by its includes, the
+    /// controllers it lists, and `depends_on`.
     ///
-    /// Params may be left out: an entry for whose key a param is missing is explained without its
-    /// keys.
+    /// Params may be left out: if a param for an entry's key is missing, the entry is explained
+    /// without its keys.
     ///
     /// # Errors
     /// A task is unknown, or a param may not stand in a key
@@ -48,7 +48,7 @@ impl Rules {
     /// [`expand_for`](Self::expand_for).
     ///
     /// # Errors
-    /// As [`explain`](Self::explain); also where `own` is unknown, or its placeholders have several
+    /// As [`explain`](Self::explain); also if `own` is unknown, or its placeholders have several
     /// values.
     ///
     /// # Examples
@@ -97,10 +97,10 @@ impl Rules {
         Ok(explain::deleters(&self.compiled, index))
     }
 
-    /// What differs from these rules to `new` ones: entries that are no longer deleted, or newly,
-    /// other keys, other TTLs.
+    /// What changes from these rules to `new` ones: entries that are no longer or newly deleted,
+    /// changed keys, changed TTLs.
     ///
-    /// It is empty exactly where every expansion, key and TTL is the same.
+    /// The difference is empty exactly if every expansion, key and TTL is the same.
     ///
     /// # Examples
     /// ```
@@ -120,8 +120,7 @@ impl Rules {
         diff::diff(&self.compiled, &new.compiled)
     }
 
-    /// The params that a save of each controller, without tasks, needs, in the order of
-    /// declaration.
+    /// The params that a save of each controller needs, without tasks, in the order of declaration.
     ///
     /// # Examples
     /// ```
@@ -176,9 +175,9 @@ impl Rules {
 
     /// The JSON Schema (draft 2020-12) of rules files, for editors and other validators.
     ///
-    /// It holds the file's shape: fields, kinds of values, versions, bounds. What it cannot say,
-    /// compiling checks: unknown names, cycles, names that stand twice, templates, keys that could
-    /// be equal.
+    /// It describes the file's shape: fields, kinds of values, versions, bounds. Compiling also
+    /// checks what a schema cannot express: unknown names, cycles, duplicate names, templates, keys
+    /// that could be equal.
     ///
     /// # Examples
     /// ```

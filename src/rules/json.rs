@@ -1,7 +1,8 @@
-//! JSON with byte positions and with duplicate names still visible.
+//! JSON with byte positions, and with duplicate names still visible.
 //!
-//! serde_json parses; a visitor keeps every name and value as the raw slice of the source that it is, so a pointer
-//! difference gives its place. Nothing here recurses: only what the rules' fixed shape asks for is ever opened.
+//! serde_json parses. A visitor keeps every name and value as its raw slice of the source, so a
+//! pointer difference gives its place. Nothing here recurses: only values that the rules' fixed
+//! shape calls for are opened.
 
 use super::report::Report;
 use crate::model::text;
@@ -9,7 +10,7 @@ use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 use std::{borrow::Cow, collections::HashMap, fmt, ops::Range};
 
-/// One JSON value, not yet opened, and where it stands.
+/// One JSON value, not opened yet, and its place.
 #[derive(Clone, Copy)]
 pub(super) struct Node<'t> {
     raw: &'t str,
@@ -25,7 +26,8 @@ pub(super) struct Text<'t> {
 }
 
 impl Text<'_> {
-    /// The place of a part of the text, or the whole string's where an escape makes the two differ.
+    /// The place of a part of the text, or the whole string's if an escape makes text and source
+    /// differ.
     pub(super) fn part(&self, part: Range<usize>) -> Range<usize> {
         let inner = self.span.start + 1;
         match self.text {
@@ -35,7 +37,7 @@ impl Text<'_> {
     }
 }
 
-/// The file's outermost value; a syntax error is reported where it is.
+/// The file's outermost value. Reports a syntax error at its place.
 pub(super) fn parse<'t>(source: &'t str, report: &mut Report<'_>) -> Option<Node<'t>> {
     if source.trim().is_empty() {
         report.problem(
@@ -69,7 +71,7 @@ fn reason(error: &serde_json::Error) -> String {
     }
 }
 
-/// The byte that serde_json's line and column (in bytes, from 1) mean.
+/// The byte offset of serde_json's line and column (in bytes, from 1).
 fn offset(source: &str, line: usize, column: usize) -> usize {
     let start = match line.checked_sub(2) {
         None => 0,
@@ -103,7 +105,7 @@ impl<'t> Node<'t> {
         let raw = raw.get();
         Self {
             raw,
-            // Both point into the same text: serde_json lends the slice, it does not copy.
+            // Both point into the same text: serde_json borrows the slice and does not copy it.
             start: raw.as_ptr() as usize - source.as_ptr() as usize,
             source,
         }
@@ -113,12 +115,12 @@ impl<'t> Node<'t> {
         self.start..self.start + self.raw.len()
     }
 
-    /// The opening brace: for what is missing inside.
+    /// The opening brace: the place to report something missing inside.
     pub(super) fn opening(&self) -> Range<usize> {
         self.start..self.start + 1
     }
 
-    /// What kind of value it is, for "must be a string, not …".
+    /// The kind of value, for "must be a string, not …".
     pub(super) fn kind(&self) -> &'static str {
         match self.raw.as_bytes().first() {
             Some(b'{') => "an object",
@@ -152,7 +154,7 @@ impl<'t> Node<'t> {
             match serde_json::from_str::<String>(self.raw) {
                 Ok(text) => Cow::Owned(text),
                 Err(error) => {
-                    // Only a lone half of a surrogate pair gets here: the scanner lets it pass.
+                    // Only a lone half of a surrogate pair gets here: the scanner accepts it.
                     report.problem(
                         self.span(),
                         format!("{what} is no valid string: {}", reason(&error)),
@@ -220,7 +222,7 @@ impl<'t> Node<'t> {
         }
     }
 
-    /// The members in order; a name that stands there twice is reported, and only its first value kept.
+    /// The members in order. Reports a duplicate name and keeps only its first value.
     pub(super) fn members(
         &self,
         what: &str,

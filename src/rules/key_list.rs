@@ -1,8 +1,9 @@
-//! Keys in one text buffer, so that a list of any length costs two allocations.
+//! Keys in one text buffer, so that a list of any length takes two allocations.
 
 use std::{fmt, iter::FusedIterator, ops::Range, sync::Arc};
 
-/// The keys that an expansion gave: in the order in which the rules declare the controllers, without duplicates.
+/// The keys of an expansion, in the order in which the rules declare the controllers, without
+/// duplicates.
 #[derive(Clone, Default)]
 pub struct KeyList {
     text: String,
@@ -16,7 +17,7 @@ struct Spot {
     end: u32,
     controller: u32,
     first_start: u32,
-    /// Zero where the template has no placeholder: no value is empty.
+    /// Zero if the template has no placeholder: no value is empty.
     first_len: u32,
 }
 
@@ -46,9 +47,11 @@ impl KeyList {
         &mut self.text
     }
 
-    /// Ends the key; `first` is the place of the first placeholder's value: its start and length in the buffer.
+    /// Ends the key; `first` is the start and length of the first placeholder's value in the
+    /// buffer.
     pub(super) fn end_key(&mut self, controller: usize, first: (usize, usize)) {
-        // The buffer is bounded by limits::MAX_KEYS_BYTES and controllers by MAX_CONTROLLERS: nothing is cut here.
+        // The buffer is bounded by limits::MAX_KEYS_BYTES and controllers by MAX_CONTROLLERS: no
+        // cast truncates.
         self.spots.push(Spot {
             end: self.text.len() as u32,
             controller: controller as u32,
@@ -57,13 +60,13 @@ impl KeyList {
         });
     }
 
-    /// How many keys there are.
+    /// The number of keys.
     #[must_use]
     pub fn len(&self) -> usize {
         self.spots.len()
     }
 
-    /// Whether there is no key.
+    /// Whether the list is empty.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.spots.is_empty()
@@ -75,7 +78,8 @@ impl KeyList {
         Iter { list: self, at: 0 }
     }
 
-    /// The keys with their controllers and hash slots; a slot is worked out when its entry is asked for.
+    /// The keys with their controllers and hash slots. A slot is computed when its entry is
+    /// requested.
     pub fn entries(&self) -> impl ExactSizeIterator<Item = Key<'_>> {
         (0..self.spots.len()).map(|index| {
             let key = self.key(index);
@@ -87,12 +91,13 @@ impl KeyList {
         })
     }
 
-    /// All keys, one behind the other.
+    /// All keys, concatenated.
     pub(crate) fn text(&self) -> &str {
         &self.text
     }
 
-    /// The place of each key in the text, and the value of its template's first placeholder, which names the hash of leases.
+    /// The place of each key in the text, and the value of its template's first placeholder, which
+    /// names the hash of leases.
     pub(crate) fn with_first_params(
         &self,
     ) -> impl ExactSizeIterator<Item = (Range<usize>, Option<&str>)> {
@@ -123,7 +128,7 @@ impl fmt::Debug for KeyList {
     }
 }
 
-/// Equal keys in the same order, of the same controllers.
+/// Equal if they have equal keys of the same controllers in the same order.
 impl PartialEq for KeyList {
     fn eq(&self, other: &Self) -> bool {
         self.text == other.text

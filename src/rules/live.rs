@@ -1,10 +1,10 @@
-//! Rules that may be replaced while they are in use.
+//! Rules that can be replaced while they are in use.
 
 use super::Rules;
 use crate::model::{Error, Result, error::Kind};
 use std::sync::{PoisonError, RwLock};
 
-/// The rules in force. Whoever has taken them goes on with them.
+/// The rules in force. A caller that has taken them keeps using them after a replacement.
 #[derive(Debug)]
 pub(crate) struct LiveRules(RwLock<Rules>);
 
@@ -18,11 +18,11 @@ impl LiveRules {
         rules.clone()
     }
 
-    /// Whether they are other ones than before.
+    /// Returns whether the rules have changed.
     ///
     /// # Errors
     ///
-    /// Other controllers, or other keys: documents that are in use have theirs.
+    /// The new rules have other controllers, or other keys: documents in use keep theirs.
     pub(crate) fn replace(&self, rules: Rules) -> Result<bool> {
         let mut current = self.0.write().unwrap_or_else(PoisonError::into_inner);
         if let Some(why) = moves(&current, &rules) {
@@ -36,7 +36,7 @@ impl LiveRules {
     }
 }
 
-/// How keys differ, where they do.
+/// How keys differ, if they do.
 fn moves(old: &Rules, new: &Rules) -> Option<String> {
     if let Some(gone) = old.controllers().find(|name| !new.has_controller(name)) {
         return Some(format!("the controller `{gone}` is gone"));

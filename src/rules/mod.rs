@@ -1,9 +1,11 @@
 //! The rules file, compiled: which keys a task invalidates.
 //!
-//! `json` gives values their places, `parse` their shape, `compile` resolves names (`graph` orders them, `template` reads the
-//! keys, `overlap` proves that no two can be equal), `expand` makes keys. `report` collects all problems of a file.
+//! `json` gives values their places, `parse` checks their shape, `compile` resolves names (`graph`
+//! orders them, `template` parses the keys, `overlap` proves that no two can be equal), `expand`
+//! makes keys. `report` collects all problems of a file.
 //!
-//! `inspect` has what tools ask for: `explain` (why a key is deleted), `diff`, `needs` (params of saves), `outline` (the graph).
+//! `inspect` has the queries for tools: `explain` (why a key is deleted), `diff`, `needs` (params
+//! of saves), `outline` (the graph).
 
 mod compile;
 mod dependence;
@@ -46,7 +48,7 @@ use compile::Compiled;
 use set::Union;
 use std::{fmt, path::Path, str::FromStr, sync::Arc, time::Duration};
 
-/// "No tasks": a bare `[]` does not say what type its elements would have.
+/// No tasks. A bare `[]` does not tell its element type.
 pub const NO_TASKS: [&str; 0] = [];
 
 /// A compiled rules file. Immutable, and cheap to clone.
@@ -71,7 +73,7 @@ pub struct Rules {
     unknown_tasks: UnknownTasks,
 }
 
-/// What an expansion does with a task that has no rule.
+/// What an expansion does if a task has no rule.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum UnknownTasks {
@@ -100,7 +102,7 @@ pub struct RulesBuilder {
 }
 
 impl RulesBuilder {
-    /// What an expansion does with a task that has no rule; refuses it by default.
+    /// What an expansion does if a task has no rule. By default it is an error.
     #[must_use]
     pub fn unknown_tasks(mut self, unknown_tasks: UnknownTasks) -> Self {
         self.unknown_tasks = unknown_tasks;
@@ -110,7 +112,8 @@ impl RulesBuilder {
     /// Reads and compiles a file.
     ///
     /// # Errors
-    /// The file cannot be read ([`Error::is_io`]), or has problems ([`Error::problems`] lists all of them).
+    /// The file cannot be read ([`Error::is_io`]), or has problems, all of which
+    /// [`Error::problems`] lists.
     pub fn from_path(self, path: impl AsRef<Path>) -> Result<Rules> {
         let path = path.as_ref();
         let text = source::read(path)?;
@@ -120,7 +123,7 @@ impl RulesBuilder {
     /// Compiles a text.
     ///
     /// # Errors
-    /// The text has problems: [`Error::problems`] lists all of them.
+    /// The text has problems, all of which [`Error::problems`] lists.
     pub fn from_json(self, text: &str) -> Result<Rules> {
         source::check_size(source::NO_FILE, text.len() as u64)?;
         self.compile(source::NO_FILE, text)
@@ -141,7 +144,8 @@ impl Rules {
     /// Reads and compiles a file.
     ///
     /// # Errors
-    /// The file cannot be read ([`Error::is_io`]), or has problems ([`Error::problems`] lists all of them).
+    /// The file cannot be read ([`Error::is_io`]), or has problems, all of which
+    /// [`Error::problems`] lists.
     pub fn from_path(path: impl AsRef<Path>) -> Result<Self> {
         Self::builder().from_path(path)
     }
@@ -149,7 +153,7 @@ impl Rules {
     /// Compiles a text.
     ///
     /// # Errors
-    /// The text has problems: [`Error::problems`] lists all of them.
+    /// The text has problems, all of which [`Error::problems`] lists.
     pub fn from_json(text: &str) -> Result<Self> {
         Self::builder().from_json(text)
     }
@@ -187,11 +191,12 @@ impl Rules {
         expand::keys(&self.compiled, union.iter(all), params)
     }
 
-    /// What a save of the controller `own` deletes: all that the tasks invalidate and all that depends on `own`, without
-    /// `own`'s entry, which the save sets.
+    /// The keys that a save of the controller `own` deletes: all that the tasks invalidate and all
+    /// that depends on `own`, without `own`'s entry, which the save sets.
     ///
     /// # Errors
-    /// As [`expand`](Self::expand); also where `own` is unknown, or its placeholders have several values.
+    /// As [`expand`](Self::expand); also if `own` is unknown, or its placeholders have several
+    /// values.
     ///
     /// # Examples
     /// ```
@@ -214,7 +219,8 @@ impl Rules {
         params: &Params,
     ) -> Result<KeyList> {
         let own = self.controller(own)?;
-        // Also says that the own entry is one entry, so that leaving the controller out leaves out exactly it.
+        // Also ensures that the own entry is one entry, so that leaving the controller out excludes
+        // exactly it.
         expand::check_single(&self.compiled, own, params)?;
         let mut union = Union::none();
         self.add_tasks(&mut union, tasks)?;
@@ -224,8 +230,9 @@ impl Rules {
         expand::keys(&self.compiled, union.iter(all), params)
     }
 
-    /// All keys that a save with these params could have been about, a list for each controller. A controller is left out where
-    /// a placeholder has no value, or where the values may not stand in its key: no save has made such a key.
+    /// All keys that a save with these params could have used, a list for each controller. Leaves a
+    /// controller out if a placeholder has no value, or if the values may not stand in its key: no
+    /// save has made such a key.
     pub(crate) fn expand_all(&self, params: &Params) -> impl Iterator<Item = KeyList> {
         let all = 0..self.compiled.controllers.len();
         all.filter_map(|index| {
@@ -252,7 +259,7 @@ impl Rules {
         })
     }
 
-    /// Calls `each` with every task that is known, in the order given.
+    /// Calls `each` with every known task, in the order given.
     fn each_task(
         &self,
         tasks: impl IntoIterator<Item: AsRef<str>>,
@@ -274,9 +281,9 @@ impl Rules {
     }
 }
 
-/// Looking around.
+/// Looking up.
 impl Rules {
-    /// What is doubtful in the file but no error.
+    /// Warnings: what is doubtful in the file, but no error.
     #[must_use]
     pub fn warnings(&self) -> &[Problem] {
         &self.compiled.warnings
@@ -313,7 +320,7 @@ impl Rules {
         Ok(self.names(task.invalidates.iter()))
     }
 
-    /// The controllers that are derived from this one, over any number of steps, in the order of declaration.
+    /// The controllers derived from this one over any number of steps, in the order of declaration.
     ///
     /// # Errors
     /// The controller is unknown.
@@ -332,8 +339,7 @@ impl Rules {
         Ok(axes.map(|param| &*self.compiled.params[*param]).collect())
     }
 
-    /// How long a controller's entries live: what it says itself, else the file's default, else 72
-    /// hours.
+    /// How long a controller's entries live: its own TTL, else the file's default, else 72 hours.
     ///
     /// # Errors
     /// The controller is unknown.
@@ -341,13 +347,13 @@ impl Rules {
         Ok(self.compiled.ttl(self.controller(controller)?))
     }
 
-    /// 64 bits in hex that differ where another file may delete other entries, or let them live longer: controllers, keys,
-    /// lives, what depends on what, and what each task invalidates.
+    /// 64 bits in hex. They differ if another file may delete other entries or let them live
+    /// longer: they cover controllers, keys, TTLs, dependencies, and what each task invalidates.
     #[must_use]
     pub fn digest(&self) -> String {
         let compiled = &self.compiled;
         let mut sha = sha1_smol::Sha1::new();
-        // Lengths in front, so that no two listings run together alike.
+        // Lengths come first, so that no two different listings give the same text.
         let mut add = |text: &str| sha.update(format!("{}:{text}", text.len()).as_bytes());
         let list = |controllers: &mut dyn Iterator<Item = usize>| -> String {
             controllers.map(|index| format!("{index} ")).collect()
@@ -366,7 +372,7 @@ impl Rules {
         sha.digest().to_string()[..16].to_owned()
     }
 
-    /// A controller's key, as its rules file has it.
+    /// A controller's key template, as its rules file has it.
     fn template(&self, controller: &str) -> Option<&str> {
         let index = self.controller(controller).ok()?;
         Some(&self.compiled.controllers[index].template.source)
@@ -411,7 +417,7 @@ impl Rules {
         shared
     }
 
-    /// Every placeholder with each character that ends its value somewhere.
+    /// Every placeholder, with each character that ends its value in some template.
     #[cfg(feature = "testing")]
     pub(crate) fn holes(&self) -> impl Iterator<Item = (&str, Option<char>)> {
         let holes = self.compiled.holes.iter();
@@ -444,7 +450,7 @@ impl Rules {
 pub(crate) struct Shared<'r> {
     pub(crate) own: &'r str,
     pub(crate) other: &'r str,
-    /// The shortest one; `None` where the templates are too much alike to tell.
+    /// The shortest common key; `None` if the templates are too similar to decide.
     pub(crate) key: Option<String>,
 }
 

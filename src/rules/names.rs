@@ -1,12 +1,13 @@
-//! Names that a file declares, to be looked up.
+//! Lookup of declared names.
 
 use super::{json::Text, report::Report};
 use std::collections::HashMap;
 
-/// Declared names, to be looked up.
+/// Declared names, for lookup.
 pub(super) struct Names<'d> {
     index: HashMap<&'d str, usize>,
-    /// In order of declaration, so that of two equally near suggestions the same one always wins.
+    /// In order of declaration, so that of two equally near suggestions always the same one is
+    /// chosen.
     list: Vec<&'d str>,
     what: &'static str,
 }

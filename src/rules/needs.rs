@@ -22,7 +22,7 @@ pub struct SaveNeeds {
     pub further: Vec<FurtherParam>,
 }
 
-/// A param that a save needs only because of what depends on the saved controller.
+/// A param that a save needs only because of the saved controller's dependents.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct FurtherParam {

@@ -61,8 +61,8 @@ pub(super) fn whole(rules: &Compiled) -> RulesGraph {
     }
 }
 
-/// One task, what it includes, and the controllers they list, with all dependents of these; also
-/// those that are excepted.
+/// One task, the tasks it includes, and the controllers they list, with all dependents of these;
+/// also the excepted controllers.
 pub(super) fn of_task(rules: &Compiled, index: usize) -> RulesGraph {
     let next = |task: usize| &*rules.tasks[task].rule.includes;
     let included = Paths::from([index], rules.tasks.len(), next);

@@ -1,15 +1,18 @@
 //! Proves that no two controllers' keys are equal, and that no key is one of the library's own.
 //!
-//! A template is a regular language: literals, and values of one or more characters that are neither braces, control
-//! characters, nor what ends the placeholder. Whether two languages share a word is decided on the product of their
-//! automata, and the word that is found is the example in the message. The length of values and the equality of a
-//! placeholder's repeats are left out, so the answer errs towards "may be equal".
+//! A template is a regular language: literals, and values of one or more characters except braces,
+//! control characters, and the character that ends the placeholder. The product of two templates'
+//! automata decides whether they share a word, and that word is the example in the message. The
+//! length of values and the equality of a placeholder's repeats are ignored, so the answer errs
+//! towards "may be equal".
 //!
-//! The library's own keys are `sibling(V, name)` for every value key V: `V:name` where V has a hash tag, `{V}:name`
-//! where not; and the hashes of leases. Two cases are told apart:
-//! - a template whose **literals** end like a sibling (`{{{run}}}:x:stamp` beside `{{{run}}}:x`) is refused here;
-//! - one that only an unlucky **value** makes into one (`{{{run}}}:{doc}` with `doc` = `x:stamp`) is a sensible template, so
-//!   it gets a [`Guard`], and the expansion refuses just such a value.
+//! The library's own keys are `sibling(V, name)` for every value key V (`V:name` if V has a hash
+//! tag, else `{V}:name`), and the hashes of leases. There are two cases:
+//! - A template whose **literals** end like a sibling (`{{{run}}}:x:stamp` beside `{{{run}}}:x`) is
+//!   refused here.
+//! - A template that only an unlucky **value** makes into one (`{{{run}}}:{doc}` with `doc` =
+//!   `x:stamp`) is sensible, so it gets a [`Guard`], and the expansion refuses exactly such a
+//!   value.
 
 use super::{
     params::forbidden,
@@ -26,10 +29,11 @@ use std::{
 /// The names of siblings in use.
 const SIBLINGS: [&str; 5] = ["stamp", "leases", "lock", "fence", "lock:fence"];
 
-/// The hash of leases on a single server, with and without a value after it; with a hash tag before it in other cases.
+/// The hash of leases on a single server, with or without a value after it; otherwise with a hash
+/// tag before it.
 const LEASES: &str = "cachetx:leases";
 
-/// What a key of a template must be compared with, whenever one is made.
+/// What a template's keys must be compared with whenever one is made.
 pub(super) struct Guard {
     /// The controllers whose siblings a value could imitate.
     sibling_of: Vec<usize>,
@@ -87,7 +91,7 @@ pub(super) fn check(
     guards
 }
 
-/// A text that both templates can give; an error where that cannot be decided.
+/// A text that both templates can give; an error if that cannot be decided.
 pub(crate) fn common_text(a: &Template, b: &Template) -> Result<Option<String>, &'static str> {
     if surely_differ(a, b) {
         return Ok(None);
@@ -103,7 +107,7 @@ struct Fault {
 
 pub(super) struct OutOfSteps;
 
-/// The shortest key that both templates can give; `None` where there is none.
+/// The shortest key that both templates can give; `None` if there is none.
 #[cfg(feature = "testing")]
 pub(super) fn common_key(a: &Template, b: &Template) -> Result<Option<String>, OutOfSteps> {
     if surely_differ(a, b) {
@@ -112,10 +116,10 @@ pub(super) fn common_key(a: &Template, b: &Template) -> Result<Option<String>, O
     Search::new().common_word(&atoms(a), &atoms(b))
 }
 
-/// A template that could be read.
+/// A template without errors.
 struct Known<'d> {
     controller: usize,
-    /// Where the file has it.
+    /// Its place in the file.
     span: Range<usize>,
     template: &'d Template,
     word: Vec<Atom>,
@@ -146,7 +150,7 @@ fn equals_earlier(
     Ok(None)
 }
 
-/// Whether a template's keys can be the library's own: refused, guarded, or not at all.
+/// Whether a template's keys can be the library's own. If so, the template is refused or guarded.
 fn imitates(
     draft: &Draft<'_>,
     all: &[Known<'_>],
@@ -162,7 +166,7 @@ fn imitates(
         .filter(|(_, suffix)| may_end_with(&template.tail, template.pieces.is_empty(), suffix))
         .collect();
     for other in all.iter().take_while(|_| !endings.is_empty()) {
-        // One look that any ending would pass, before one for each ending.
+        // One check that any ending would pass, before one for each ending.
         if (other.tagged && differ_from_the_start(template, other.template))
             || (!other.tagged && !template.source.starts_with("{{"))
             || search
@@ -209,7 +213,8 @@ fn imitates(
 }
 
 impl Guard {
-    /// Why a key that was made may not be used, if so; `controller` knows a name and a template by their number.
+    /// Why a key may not be used, if so; `controller` returns a controller's name and template by
+    /// its number.
     pub(super) fn refuses<'r>(
         &self,
         key: &str,
@@ -244,7 +249,7 @@ fn is_leases(key: &str) -> bool {
     }
 }
 
-/// Of what keys this one would be a sibling, by its ending.
+/// The keys of which this one would be a sibling, judged by its ending.
 fn base_keys(key: &str) -> impl Iterator<Item = &str> {
     SIBLINGS
         .iter()
@@ -260,7 +265,7 @@ fn bare(key: &str) -> Option<&str> {
 enum Atom {
     Char(char),
     One(Class),
-    /// Any number of them, none included.
+    /// Any number of them, including none.
     Many(Class),
 }
 
@@ -270,7 +275,7 @@ enum Class {
     Value {
         until: Option<char>,
     },
-    /// What stands in a hash tag: an opening brace may.
+    /// Characters of a hash tag: an opening brace is allowed.
     Tag,
     Any,
 }
@@ -307,7 +312,7 @@ fn atoms(template: &Template) -> Vec<Atom> {
     atoms
 }
 
-/// `:stamp` and so on, with what a message calls them.
+/// `:stamp` and so on, each with its name in messages.
 fn suffixes() -> impl Iterator<Item = (&'static str, Vec<Atom>)> {
     let colon = || std::iter::once(Atom::Char(':'));
     SIBLINGS
@@ -343,19 +348,21 @@ fn sibling(of: &Known<'_>, suffix: &[Atom]) -> Vec<Atom> {
         .collect()
 }
 
-/// Whether two templates' literals already tell their keys apart: what nearly every pair in a real file does.
+/// Whether two templates' literals alone prove their keys different, as for nearly every pair in a
+/// real file.
 fn surely_differ(a: &Template, b: &Template) -> bool {
     let alike = |(a, b): (u8, u8)| a == b;
     !a.tail.bytes().rev().zip(b.tail.bytes().rev()).all(alike) || differ_from_the_start(a, b)
 }
 
-/// The same by the beginnings alone, so that it holds for `b` with anything after it too.
+/// The same by the beginnings alone, so that it also holds for `b` with anything after it.
 fn differ_from_the_start(a: &Template, b: &Template) -> bool {
     for ((a, a_until), (b, b_until)) in a.parts().zip(b.parts()) {
         if !a.bytes().zip(b.bytes()).all(|(a, b)| a == b) {
             return true;
         }
-        // With equal literals and equal ends both values end at the same character, so the next literals start there.
+        // With equal literals and equal ends both values end at the same character, so the next
+        // literals start there.
         if a != b || a_until.is_none() || a_until != b_until {
             return false;
         }
@@ -363,7 +370,8 @@ fn differ_from_the_start(a: &Template, b: &Template) -> bool {
     false
 }
 
-/// Whether a text that ends in `tail` can end in `suffix`; what is before the tail is a value, or nothing.
+/// Whether a text that ends in `tail` can end in `suffix`. Before the tail there is a value, or
+/// nothing.
 fn may_end_with(tail: &str, whole: bool, suffix: &[Atom]) -> bool {
     let fits = tail
         .chars()
@@ -378,7 +386,7 @@ fn ends_like(tail: &str, suffix: &[Atom]) -> bool {
     may_end_with(tail, true, suffix)
 }
 
-/// A character that both steps take.
+/// A character that both steps accept.
 fn meet(a: Atom, b: Atom) -> Option<char> {
     let class = |atom| match atom {
         Atom::Char(_) => None,
@@ -390,7 +398,7 @@ fn meet(a: Atom, b: Atom) -> Option<char> {
             .is_some_and(|class| class.contains(c))
             .then_some(c),
         (a, b) => {
-            // Each class leaves out one of these at most, besides what stands between them for hex digits.
+            // Each class excludes at most one of these.
             let both = |c: &char| {
                 [a, b]
                     .into_iter()
@@ -402,10 +410,10 @@ fn meet(a: Atom, b: Atom) -> Option<char> {
     }
 }
 
-/// A place in each of two words.
+/// A position in each of two words.
 type State = (usize, usize);
 
-/// Looks for common words; keeps its tables from one look to the next, and counts the steps of all.
+/// Searches for common words. Keeps its tables between searches, and counts the steps of all.
 struct Search {
     steps_left: usize,
     from: HashMap<State, (State, Option<char>)>,
@@ -421,7 +429,7 @@ impl Search {
         }
     }
 
-    /// A text that both take, if there is one.
+    /// A text that both accept, if there is one.
     fn common_word(&mut self, a: &[Atom], b: &[Atom]) -> Result<Option<String>, OutOfSteps> {
         let goal = (a.len(), b.len());
         self.from.clear();

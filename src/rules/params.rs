@@ -1,4 +1,4 @@
-//! The values of placeholders, and what a value may be.
+//! The values of placeholders, and which values are allowed.
 
 use crate::model::{
     Error, Result,
@@ -8,24 +8,26 @@ use crate::model::{
 
 /// One param's value, or its list of values.
 ///
-/// A value may not be empty, be longer than [`MAX_PARAM_BYTES`], or contain control characters, `{`, `}`, or the
-/// character that follows its placeholder in a template: two different values then never give the same key. That is
-/// checked when keys are made; [`ParamValue::encoded`] takes any other text.
+/// A value may not be empty, be longer than [`MAX_PARAM_BYTES`], or contain control characters,
+/// `{`, `}`, or the character that follows its placeholder in a template. So two different values
+/// never give the same key. This is checked when keys are made. [`ParamValue::encoded`] accepts any
+/// other text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ParamValue {
     /// One value.
     One(String),
-    /// Several values: every template that uses the param gives a key for each, in this order.
+    /// Several values, in this order: every template that uses the param gives a key for each.
     List(Vec<String>),
 }
 
 impl ParamValue {
     /// Percent-encodes a text so that it may stand in a key.
     ///
-    /// Everything but ASCII letters, digits, `-`, `.`, `_` and `~` becomes `%XX`, byte by byte: what Python's
-    /// `quote(raw, safe="")` gives, so that programs in other languages can make the same key. Different texts stay
-    /// different. An empty text stays empty, and is refused like any other empty value.
+    /// Everything but ASCII letters, digits, `-`, `.`, `_` and `~` becomes `%XX`, byte by byte, as
+    /// in Python's `quote(raw, safe="")`, so that programs in other languages can make the same
+    /// key. Different texts stay different. An empty text stays empty, and is refused like any
+    /// other empty value.
     ///
     /// # Examples
     /// ```
@@ -50,7 +52,7 @@ impl ParamValue {
         Self::One(text)
     }
 
-    /// The values: one, or those of the list.
+    /// The one value, or those of the list.
     #[must_use]
     pub fn values(&self) -> &[String] {
         match self {
@@ -110,8 +112,9 @@ impl<const N: usize> From<[&str; N]> for ParamValue {
 
 /// The values of the placeholders, by name. Params that no template uses are ignored.
 ///
-/// [`with`](Self::with) and [`set`](Self::set) replace a value. Params that are collected from pairs keep a name that
-/// stands there twice, and an expansion that needs it is refused: which of the two was meant cannot be known.
+/// [`with`](Self::with) and [`set`](Self::set) replace a value. Params that are collected from
+/// pairs keep duplicate names, and an expansion that needs such a name is refused: it cannot know
+/// which value was meant.
 ///
 /// # Examples
 /// ```
@@ -131,21 +134,21 @@ impl Params {
         Self::default()
     }
 
-    /// The same params with this one set, in place of any value it had.
+    /// The same params with this one set; replaces its value if it had one.
     #[must_use]
     pub fn with(mut self, name: impl Into<String>, value: impl Into<ParamValue>) -> Self {
         self.set(name, value);
         self
     }
 
-    /// Sets a param, in place of any value it had.
+    /// Sets a param; replaces its value if it had one.
     pub fn set(&mut self, name: impl Into<String>, value: impl Into<ParamValue>) {
         let (name, value) = (name.into(), value.into());
         self.0.retain(|(given, _)| *given != name);
         self.0.push((name, value));
     }
 
-    /// A param's value; the first one where the name stands there twice.
+    /// A param's value; the first one if the name is duplicated.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&ParamValue> {
         self.0
@@ -154,7 +157,7 @@ impl Params {
             .map(|(_, value)| value)
     }
 
-    /// Names and values in the order they were given.
+    /// Names and values in the order given.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = (&str, &ParamValue)> {
         self.0.iter().map(|(name, value)| (name.as_str(), value))
     }
@@ -181,7 +184,8 @@ fn refuse<T>(message: String) -> Result<T> {
     Err(Error::new(Kind::Params(message)))
 }
 
-/// The values of a param that `user` (a controller's key, a template) needs: at least one, a list within its limit.
+/// The values of a param that `user` (a controller's key, a template) needs: at least one, at most
+/// as many as a list may have.
 pub(super) fn values<'p>(
     params: &'p Params,
     name: &str,
@@ -212,7 +216,7 @@ pub(super) fn values<'p>(
     Ok(values)
 }
 
-/// The one value of a param, where one key is wanted.
+/// The one value of a param, for a single key.
 pub(super) fn single<'p>(
     params: &'p Params,
     name: &str,
@@ -229,12 +233,13 @@ pub(super) fn single<'p>(
     Ok(&values[0])
 }
 
-/// What no value may hold, whatever the template.
+/// Characters that no value may contain, whatever the template.
 pub(super) fn forbidden(character: char) -> bool {
     matches!(character, '{' | '}') || character.is_control()
 }
 
-/// Whether a value may stand in a key of `user`, where `until` is what follows its placeholder.
+/// Checks that a value may stand in a key of `user`, where `until` is the character after its
+/// placeholder.
 pub(super) fn check(
     name: &str,
     value: &str,
@@ -262,7 +267,7 @@ pub(super) fn check(
     } else {
         ", which ends the placeholder there"
     };
-    // Encoding leaves these as they are, so it would not help.
+    // Encoding keeps these characters, so it would not help.
     let cure = if bad.is_ascii_alphanumeric() || "-._~%".contains(bad) {
         "choose another value, or another character after the placeholder"
     } else {

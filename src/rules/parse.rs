@@ -1,4 +1,5 @@
-//! The shape of a rules file: versions, fields and the kinds of their values. Names are not resolved here.
+//! The shape of a rules file: versions, fields and the kinds of their values. Does not resolve
+//! names.
 
 use super::{
     json::{self, Node, Text},
@@ -7,19 +8,20 @@ use super::{
 use crate::model::limits::MAX_TTL;
 use std::{ops::Range, time::Duration};
 
-/// A file's content as it was written, each name with its place.
+/// A file's content as written, each name with its place.
 #[derive(Default)]
 pub(super) struct Draft<'t> {
     pub(super) controllers: Vec<Controller<'t>>,
     pub(super) tasks: Vec<Task<'t>>,
-    /// A controller, and those it is derived from.
+    /// A controller, and its sources.
     pub(super) depends_on: Vec<(Text<'t>, Vec<Text<'t>>)>,
     pub(super) default_ttl: Option<Duration>,
 }
 
 pub(super) struct Controller<'t> {
     pub(super) name: Text<'t>,
-    /// `None` where the value is no text, which has been reported: the name is declared all the same.
+    /// `None` if the value is no text, which is already reported; the name is declared all the
+    /// same.
     pub(super) template: Option<Text<'t>>,
     pub(super) ttl: Option<Duration>,
 }
@@ -56,10 +58,11 @@ const RULE: [&str; 5] = [
 ];
 const KEY: [&str; 2] = ["key", "ttl_seconds"];
 
-/// The fields that a version 1.0 file knows.
+/// The fields of a version 1.0 file.
 const V1_0_FIELDS: [&str; 4] = ["version", "cache_keys", "rules", "invalidates_cache"];
 
-/// Opens the file's content; everything wrong goes to the report, and what is left out of the draft has been reported.
+/// Reads the file's content. Reports everything that is wrong; whatever the draft lacks has been
+/// reported.
 pub(super) fn draft<'t>(source: &'t str, report: &mut Report<'_>) -> Option<Draft<'t>> {
     let top = json::parse(source, report)?;
     let members = top.members("the file", report)?;
@@ -79,7 +82,7 @@ pub(super) fn draft<'t>(source: &'t str, report: &mut Report<'_>) -> Option<Draf
             }
             "$schema" => drop(value.string("`$schema`", report)),
             "description" => drop(value.string("`description`", report)),
-            // The version was read first, since it decides about the rest.
+            // The version was read first, since the rest depends on it.
             _ => {}
         }
     }
@@ -112,13 +115,14 @@ fn version(members: &[(Text<'_>, Node<'_>)], report: &mut Report<'_>) -> Version
                 format!("unknown version `{other}`"),
                 Some(help.to_owned()),
             );
-            // The newest version knows the most fields: the rest is checked with the fewest wrong guesses.
+            // The newest version knows the most fields, so checking the rest against it makes the
+            // fewest wrong guesses.
             Version::V1_1
         }
     }
 }
 
-/// Whether a field may stand here; says so where not.
+/// Whether a field is allowed here; reports it if not.
 fn known(
     name: &Text<'_>,
     fields: &[&str],
@@ -161,7 +165,7 @@ fn ttl(value: &Node<'_>, what: &str, report: &mut Report<'_>) -> Option<Duration
         .map(Duration::from_secs)
 }
 
-/// A name that is declared: not empty, and nothing that would make messages or keys unreadable.
+/// Checks a declared name: not empty, and nothing that would make messages or keys unreadable.
 fn declared(name: &Text<'_>, what: &str, report: &mut Report<'_>) -> bool {
     let fault = if name.text.is_empty() {
         "is empty"
@@ -216,7 +220,7 @@ fn key_object<'t>(
     let members = node.members(what, report).unwrap_or_default();
     let (mut template, mut life) = (None, None);
     for (name, value) in &members {
-        // That the object itself needs version 1.1 has been said; once is enough.
+        // It is already reported that the object itself needs version 1.1; once is enough.
         if !known(name, &KEY, what, Version::V1_1, report) {
             continue;
         }
@@ -237,7 +241,7 @@ fn tasks<'t>(node: &Node<'t>, version: Version, report: &mut Report<'_>) -> Vec<
         let named = declared(&name, "task", report);
         let what = format!("the rule of `{}`", name.text);
         let members = value.members(&what, report);
-        // No rule at all has been reported, and the task is declared all the same.
+        // A missing rule is already reported, and the task is declared all the same.
         let mut says_something = members.is_none();
         let mut task = Task {
             name,
@@ -298,7 +302,7 @@ fn depends_on<'t>(node: &Node<'t>, report: &mut Report<'_>) -> Vec<(Text<'t>, Ve
         .collect()
 }
 
-/// A list of names; one that stands there twice is harmless, and probably a slip.
+/// A list of names. A duplicate is harmless, and probably a mistake.
 fn names<'t>(node: &Node<'t>, what: &str, report: &mut Report<'_>) -> Vec<Text<'t>> {
     let mut seen = std::collections::HashSet::new();
     let mut names = Vec::new();

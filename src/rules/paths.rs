@@ -1,16 +1,16 @@
 //! Shortest paths in a graph, by breadth-first search.
 
-/// The shortest path from a start to each node that can be reached.
+/// The shortest path from a start to each reachable node.
 pub(super) struct Paths {
-    /// By node: the node before it; a start names itself; `None` for nodes that were not reached.
+    /// By node: the node before it; a start has itself; `None` for nodes that were not reached.
     before: Vec<Option<usize>>,
     reached: Vec<usize>,
 }
 
 impl Paths {
-    /// Searches a graph of `count` nodes, where `next` gives the nodes one step further.
+    /// Searches a graph of `count` nodes, in which `next` gives a node's successors.
     ///
-    /// Of several shortest paths, the one along earlier starts and earlier steps is kept.
+    /// Of several shortest paths, it keeps the one along earlier starts and earlier steps.
     pub(super) fn from<'g>(
         starts: impl IntoIterator<Item = usize>,
         count: usize,
@@ -42,7 +42,7 @@ impl Paths {
         &self.reached
     }
 
-    /// The path from a start to `goal`, both included; empty where `goal` is not reached.
+    /// The path from a start to `goal`, both included; empty if `goal` was not reached.
     pub(super) fn to(&self, goal: usize) -> Vec<usize> {
         let mut path = Vec::new();
         let mut node = goal;

@@ -1,15 +1,17 @@
-//! Collects what is wrong with one rules file, so that all of it is reported at once and in the file's order.
+//! Collects the problems of one rules file, so that all are reported at once and in the file's
+//! order.
 
 use crate::model::{Problem, limits::MAX_PROBLEMS, text};
 use std::ops::Range;
 
-/// Characters of the offending text that a problem quotes.
+/// The number of characters of the offending text that a problem quotes.
 const QUOTED_CHARS: usize = 60;
 
-/// Suggestions are searched for so many unknown names of a file: each look-up compares with every known name.
+/// Suggestions are searched for this many unknown names of a file: each search compares with every
+/// known name.
 const MAX_SUGGESTIONS: usize = 2 * MAX_PROBLEMS;
 
-/// The findings about one text.
+/// The problems and warnings of one text.
 pub(super) struct Report<'t> {
     file: &'t str,
     text: &'t str,
@@ -21,7 +23,7 @@ pub(super) struct Report<'t> {
 #[derive(Default)]
 struct Findings {
     kept: Vec<Finding>,
-    /// Found, but past the limit.
+    /// Found past the limit.
     dropped: usize,
 }
 
@@ -64,7 +66,7 @@ impl<'t> Report<'t> {
         !self.problems.kept.is_empty()
     }
 
-    /// "Did you mean …?" for an unknown name, or `otherwise`.
+    /// "Did you mean …?" for an unknown name, or else `otherwise`.
     pub(super) fn suggest<'c>(
         &mut self,
         given: &str,
@@ -108,14 +110,15 @@ impl Findings {
             message,
             help,
         });
-        // The first ones of the file are wanted, not the first ones found: sort, then cut, now and then.
+        // The first problems in the file are wanted, not the first ones found: so sort and cut from
+        // time to time.
         if self.kept.len() >= 4 * MAX_PROBLEMS {
             self.cut();
         }
     }
 
     fn cut(&mut self) {
-        // A stable sort: what was found first at one place stays first.
+        // A stable sort: problems at one place stay in the order in which they were found.
         self.kept
             .sort_by_key(|finding| (finding.span.start, finding.span.end));
         self.dropped += self.kept.len().saturating_sub(MAX_PROBLEMS);
@@ -153,7 +156,7 @@ impl Findings {
     }
 }
 
-/// The text under a span, cut where it is long.
+/// The text of a span, shortened if it is long.
 fn quoted(text: &str, span: &Range<usize>) -> String {
     let under = text.get(span.clone()).unwrap_or_default();
     match under.char_indices().nth(QUOTED_CHARS) {
@@ -162,7 +165,7 @@ fn quoted(text: &str, span: &Range<usize>) -> String {
     }
 }
 
-/// Counts lines and characters forwards, so that many places cost one pass.
+/// Counts lines and characters forwards, so that many places need only one pass.
 struct Cursor<'t> {
     text: &'t str,
     at: usize,
@@ -180,7 +183,7 @@ impl<'t> Cursor<'t> {
         }
     }
 
-    /// The place of `to`, which is not before the last one asked for.
+    /// The place of `to`, which must not be before the previous one.
     fn advance(&mut self, to: usize) -> (u32, u32) {
         let to = text::floor(self.text, to);
         for (offset, _) in self.text[self.at..to].match_indices('\n') {

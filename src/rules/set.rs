@@ -1,10 +1,11 @@
-//! Sets of controllers, as bits in the order of declaration: a union is a few words, and walking it gives that order.
+//! Sets of controllers, as bits in the order of declaration: a union takes a few words, and
+//! iteration gives that order.
 
 use crate::model::limits::MAX_CONTROLLERS;
 
 const WORDS: usize = MAX_CONTROLLERS.div_ceil(64);
 
-/// A set kept with the rules: as many words as there are controllers for.
+/// A set kept with the rules: it has as many words as the number of controllers needs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Set(Box<[u64]>);
 

@@ -3,24 +3,25 @@
 use super::compile::Compiled;
 use crate::model::limits;
 
-/// The part of `key` that a Cluster hashes, where it has a hash tag: between the first `{` and the next `}`, if not empty.
+/// The part of `key` that a Cluster hashes, if it has a hash tag: between the first `{` and the
+/// next `}`, if not empty.
 pub(crate) fn hash_tag(key: &str) -> Option<&str> {
     let open = key.find('{')? + 1;
     let len = key[open..].find('}')?;
     (len > 0).then(|| &key[open..open + len])
 }
 
-/// The hash slot of a key: the CRC16 of its hash tag, or of the whole key where it has none.
+/// The hash slot of a key: the CRC16 of its hash tag, or of the whole key if it has no tag.
 pub(crate) fn slot(key: &str) -> u16 {
     let hashed = hash_tag(key).unwrap_or(key);
     crc16::State::<crc16::XMODEM>::calculate(hashed.as_bytes()) % limits::SLOTS
 }
 
-/// What the rules prove about hash slots, whatever the params are, if each has one value.
+/// What the rules prove about hash slots for any params with one value each.
 ///
-/// A commit deletes what its tasks invalidate and what depends on the committed controller, and sets that controller's
-/// entry: it stays in one slot where each of these is [`Slots::One`] with the same tag. A list param that stands in the tag
-/// gives a slot for each value.
+/// A commit deletes what its tasks invalidate and what depends on the committed controller, and
+/// sets that controller's entry. It stays in one slot if each of these is [`Slots::One`] with the
+/// same tag. A list param in the tag gives a slot for each value.
 ///
 /// # Examples
 /// ```
@@ -38,19 +39,20 @@ pub(crate) fn slot(key: &str) -> u16 {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SlotCheck {
-    /// Of each task: all that it invalidates.
+    /// For each task: all that it invalidates.
     pub tasks: Vec<SlotFinding>,
-    /// Of each controller: its own key and all that depends on it, which is what a save without tasks touches.
+    /// For each controller: its own key and all that depends on it, which is what a save without
+    /// tasks touches.
     pub controllers: Vec<SlotFinding>,
 }
 
-/// What is known of one task's or one controller's slots.
+/// What is proven about the slots of one task or controller.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SlotFinding {
     /// The task or the controller.
     pub name: String,
-    /// What is known.
+    /// What is proven.
     pub slots: Slots,
 }
 
@@ -73,7 +75,7 @@ pub enum Slots {
 }
 
 impl Slots {
-    /// Whether at most one slot is proven.
+    /// Whether the keys are proven to have at most one slot.
     #[must_use]
     pub fn is_one(&self) -> bool {
         !matches!(self, Self::Several { .. })

@@ -1,9 +1,9 @@
-//! Reading the file: bounded, and with a place for what is wrong with its bytes.
+//! Reads the file: bounded, and with the place of invalid bytes.
 
 use crate::model::{Error, Problem, Result, error::Kind, limits::MAX_RULES_BYTES};
 use std::{fs::File, io::Read, path::Path};
 
-/// The file's name in problems where there is none.
+/// The file's name in problems if there is no file.
 pub(super) const NO_FILE: &str = "<rules>";
 
 /// The file's text.
@@ -20,7 +20,7 @@ pub(super) fn read(path: &Path) -> Result<String> {
     };
     let file = File::open(path).map_err(io("open"))?;
     let mut bytes = Vec::new();
-    // One byte more than allowed tells "too big" without reading all of whatever it is.
+    // One byte more than allowed detects "too big" without reading the rest.
     file.take(MAX_RULES_BYTES as u64 + 1)
         .read_to_end(&mut bytes)
         .map_err(io("read"))?;
@@ -44,7 +44,7 @@ pub(super) fn read(path: &Path) -> Result<String> {
     })
 }
 
-/// Refuses a text over the limit before anything looks at it.
+/// Refuses a text over the limit before it is parsed.
 pub(super) fn check_size(name: &str, bytes: u64) -> Result<()> {
     if bytes <= MAX_RULES_BYTES as u64 {
         return Ok(());

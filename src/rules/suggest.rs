@@ -1,12 +1,13 @@
 //! "Did you mean …?"
 
-/// The candidate nearest to `given`, if it is near enough to be a slip of the keyboard.
+/// The candidate nearest to `given`, if it is near enough to be a typing error.
 pub(super) fn nearest<'c>(
     given: &str,
     candidates: impl IntoIterator<Item = &'c str>,
 ) -> Option<&'c str> {
     let length = given.chars().count();
-    // The distance costs the product of both lengths; nobody mistypes a name of that size by a letter.
+    // The distance costs the product of both lengths, and nobody mistypes a single letter of such a
+    // long name.
     if length > 64 {
         return None;
     }
@@ -20,7 +21,7 @@ pub(super) fn nearest<'c>(
         .map(|(_, candidate)| candidate)
 }
 
-/// The sentence for an error: the nearest candidate as a question, or nothing.
+/// The sentence for an error: a question with the nearest candidate, or nothing.
 pub(super) fn did_you_mean<'c>(
     given: &str,
     candidates: impl IntoIterator<Item = &'c str>,

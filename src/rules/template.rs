@@ -9,12 +9,12 @@ use std::{mem, ops::Range};
 pub(crate) struct Piece {
     pub(super) literal: Box<str>,
     pub(super) name: Box<str>,
-    /// The character that ends the placeholder's value, which therefore may not stand in it: this is what makes two
-    /// different values give two different keys. `None` at the template's end.
+    /// The character that ends the placeholder's value, so the value may not contain it: that makes
+    /// two different values give two different keys. `None` at the template's end.
     pub(super) until: Option<char>,
 }
 
-/// A parsed template: pieces, then a last literal.
+/// A parsed template: pieces, then a final literal.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Template {
     pub(super) source: Box<str>,
@@ -22,7 +22,7 @@ pub(crate) struct Template {
     pub(super) tail: Box<str>,
 }
 
-/// Something wrong in a template, and where in it.
+/// A problem in a template, and its place there.
 pub(super) struct Fault {
     pub(super) at: Range<usize>,
     pub(super) message: String,
@@ -32,7 +32,7 @@ pub(super) struct Fault {
 const BRACES: &str = "write `{{` and `}}` for literal braces";
 
 impl Template {
-    /// Parses a template of the store's own (a lock key, a file layout); the error is one sentence.
+    /// Parses a template of the store (a lock key, a file layout). The error is one sentence.
     pub(crate) fn parse(source: &str) -> Result<Self, String> {
         Self::parse_all(source).map_err(|faults| {
             faults
@@ -46,7 +46,7 @@ impl Template {
         })
     }
 
-    /// Parses a template and reports everything that is wrong with it.
+    /// Parses a template, and returns all problems in it.
     pub(super) fn parse_all(source: &str) -> Result<Self, Vec<Fault>> {
         let mut scan = Scan::default();
         if source.is_empty() {
@@ -102,7 +102,8 @@ impl Template {
         Ok(text)
     }
 
-    /// The literals in order, each with what ends the placeholder after it; the last one has none.
+    /// The literals in order, each with the character that ends the placeholder after it; the last
+    /// one has none.
     pub(super) fn parts(&self) -> impl Iterator<Item = (&str, Option<char>)> {
         let pieces = self.pieces.iter();
         pieces
@@ -115,7 +116,7 @@ impl Template {
         self.parts().map(|(literal, _)| literal)
     }
 
-    /// The hash tag's literals; `None` where keys have no tag.
+    /// The hash tag's literals; `None` if keys have no tag.
     pub(crate) fn hash_tag_literals(&self) -> Option<Vec<&str>> {
         let mut inside = None;
         for literal in self.literals() {
@@ -146,12 +147,13 @@ impl Template {
         pieces + self.tail.len()
     }
 
-    /// Whether some values give this text (values of a repeated placeholder are not compared).
+    /// Whether some values give this text. Values of a repeated placeholder are not compared.
     pub(super) fn matches(&self, text: &str) -> bool {
         self.values(text).is_some()
     }
 
-    /// The values that give this text, each with its placeholder, repeats included: there are no others.
+    /// The values that give this text, each with its placeholder, repeats included. There is only
+    /// one solution.
     pub(crate) fn values<'t>(&'t self, text: &'t str) -> Option<Vec<(&'t str, &'t str)>> {
         let mut rest = text;
         let mut values = Vec::with_capacity(self.pieces.len());
@@ -171,7 +173,7 @@ impl Template {
         (rest == &*self.tail).then_some(values)
     }
 
-    /// The same with this text in a placeholder's place.
+    /// The same template with this text in a placeholder's place.
     pub(crate) fn with_text(&self, name: &str, text: &str) -> Self {
         let (mut pieces, mut before) = (Vec::new(), String::new());
         for piece in &self.pieces {
@@ -191,7 +193,8 @@ impl Template {
         }
     }
 
-    /// The hash tag of every key of this template, itself as a template: equal tags give equal slots for equal params.
+    /// The hash tag of every key of this template, itself as a template: equal tags give equal
+    /// slots for equal params.
     pub(super) fn hash_tag(&self) -> Option<String> {
         match self.braces() {
             Braces::Tag(tag) => Some(tag),
@@ -209,8 +212,8 @@ impl Template {
         }
     }
 
-    /// Redis hashes what stands between the first `{` and the next `}`, unless that is empty. Values have no braces, so
-    /// the literals alone decide.
+    /// Redis hashes what stands between the first `{` and the next `}`, unless that is empty.
+    /// Values have no braces, so the literals alone decide.
     fn braces(&self) -> Braces {
         let mut tag: Option<String> = None;
         let mut closing = false;
@@ -257,7 +260,7 @@ impl Template {
 enum Braces {
     None,
     Tag(String),
-    /// No tag, yet a `}`: wrapping such a key in braces would not make it its own tag.
+    /// No tag, but a `}`: wrapping such a key in braces would not make the whole key its tag.
     Broken,
 }
 

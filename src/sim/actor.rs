@@ -1,4 +1,5 @@
-//! Who does something in a simulation: a script that drives protocols one after the other, and is stopped before each action.
+//! A participant of a simulation: a script that drives protocols one after the other, and stops
+//! before each action.
 
 use crate::{
     disk::{FileAction, Got, Identity},
@@ -19,7 +20,7 @@ use std::{
 #[derive(Debug)]
 pub(super) enum Wish {
     Act(Action),
-    /// A protocol is over, so its files are closed: no action, and nobody else's turn.
+    /// A protocol is over, so its files are closed: this is no action, and nobody else gets a turn.
     Close,
 }
 
@@ -29,13 +30,13 @@ struct Port {
     answer: Option<Answer>,
     now: Now,
     tick: u64,
-    /// Of the first action since the script said that something new begins.
+    /// The tick of the first action since the script called [`Hand::begin`].
     began: Option<u64>,
-    /// The last token; all scripts count on from the same.
+    /// The last token; all scripts share this counter.
     tokens: Rc<RefCell<u64>>,
 }
 
-/// A script's only way out.
+/// A script's only interface to the world.
 #[derive(Clone)]
 pub(crate) struct Hand(Rc<RefCell<Port>>);
 
@@ -54,7 +55,8 @@ impl Hand {
         }
     }
 
-    /// Drives a protocol up to the first action of that kind, and ends it there; what came of it, where it was over before.
+    /// Drives a protocol up to the first action of that kind, and ends it there. Returns its result
+    /// if it was over before.
     pub(crate) async fn run_until<D>(
         &self,
         mut run: Run<D>,
@@ -72,7 +74,7 @@ impl Hand {
         done
     }
 
-    /// The document's identity by one system call, as a reader with a snapshot asks for it.
+    /// The document's identity by one system call, as a reader with a snapshot reads it.
     pub(crate) async fn glance(&self, place: &Place) -> Option<Identity> {
         let action = Action::Disk(place.clone(), FileAction::Stat);
         let answer = self.wait_for(Wish::Act(action)).await;
@@ -83,7 +85,7 @@ impl Hand {
         }
     }
 
-    /// Asks the server outside a protocol, as the cache does.
+    /// Sends a request to the server outside a protocol, as the cache does.
     pub(crate) async fn ask<A: Ask>(&self, op: A) -> Result<()> {
         match self.wait_for(Wish::Act(Action::Server(op.into_op()))).await {
             Answer::Server(done) => done.map(drop).map_err(Fault::into_error),
@@ -91,7 +93,7 @@ impl Hand {
         }
     }
 
-    /// A moment that is no action of a protocol's: anybody may come in between.
+    /// A point that is no action of a protocol: others may have a turn.
     pub(crate) async fn pause(&self) {
         let nothing = Wish::Act(Action::Sleep(Duration::ZERO));
         self.wait_for(nothing).await;
@@ -110,17 +112,18 @@ impl Hand {
         self.0.borrow().now
     }
 
-    /// Actions that all scripts together had taken when this one's last action was done.
+    /// The number of actions that all scripts together had taken when this one's last action was
+    /// done.
     pub(crate) fn tick(&self) -> u64 {
         self.0.borrow().tick
     }
 
-    /// Something new begins with the next action.
+    /// Marks a beginning: `began` counts from the next action.
     pub(crate) fn begin(&self) {
         self.0.borrow_mut().began = None;
     }
 
-    /// Actions that had been taken when the first one since [`begin`](Self::begin) came.
+    /// The number of actions that had been taken before the first one since [`begin`](Self::begin).
     pub(crate) fn began(&self) -> u64 {
         self.0.borrow().began.unwrap_or(self.tick())
     }
@@ -155,7 +158,8 @@ impl Script {
         }
     }
 
-    /// Goes on with an answer (`None` at first); what it waits for next, or `None` where it is over.
+    /// Resumes with an answer (`None` at first). Returns what the script waits for next, or `None`
+    /// if it is over.
     pub(super) fn resume(&mut self, answer: Option<Answer>, now: Now, tick: u64) -> Option<Wish> {
         {
             let mut port = self.port.borrow_mut();
@@ -168,7 +172,7 @@ impl Script {
         }
     }
 
-    /// Its next action is the one with this number.
+    /// Tells the script its next action's number.
     pub(super) fn acts(&self, tick: u64) {
         self.port.borrow_mut().began.get_or_insert(tick);
     }

@@ -1,7 +1,8 @@
-//! Who takes part: scripts that drive the protocols as `Document`, `Cache` and the replayer do.
+//! The participants: scripts that drive the protocols as `Document`, `Cache` and the replayer do.
 //!
-//! A document is a list of the saves that are in it, `[1,4,7]`: each save adds its number to what it read. So a list says what
-//! its writer had seen, and that of a value that was derived from a document says of which one.
+//! A document is a list of its saves, `[1,4,7]`: each save appends its number to what it read. So a
+//! list shows what its writer had seen, and a value derived from a document shows of which version
+//! it is.
 
 use super::actor::Hand;
 use crate::{
@@ -25,7 +26,7 @@ use crate::{
 use std::{sync::Arc, time::Duration};
 
 pub(crate) const RUN: &str = "run";
-/// The hash tag of what is in another slot of a Cluster.
+/// The hash tag of keys in another slot of a Cluster.
 pub(crate) const APART: &str = "elsewhere";
 pub(crate) const LOCK_TTL: Duration = Duration::from_secs(60);
 pub(crate) const LEASE_TTL: Duration = Duration::from_secs(10);
@@ -34,17 +35,17 @@ const PADDED: usize = 64;
 pub(crate) const MARK_TTL: Duration = Duration::from_secs(30);
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// The saves that a document has in it.
+/// The saves in a document.
 pub(crate) type Saves = Vec<u64>;
 
-/// A document and what depends on it.
+/// A document and its dependents.
 #[derive(Clone, Debug)]
 pub(crate) struct Paper {
     name: &'static str,
     pub(crate) place: Place,
     pub(crate) own: Entry,
     dependents: Vec<Entry>,
-    /// In another slot of a Cluster.
+    /// Dependents in another slot of a Cluster.
     apart: Vec<Entry>,
     pub(crate) guarantee: Guarantee,
 }
@@ -60,7 +61,7 @@ fn entry_of(tag: &str, name: &str) -> Entry {
     }
 }
 
-/// The hash of what is in flight: one for the whole run.
+/// The hash of leases: one for the whole run.
 pub(crate) fn leases() -> String {
     entry("").leases.to_string()
 }
@@ -100,12 +101,12 @@ impl Paper {
         }
     }
 
-    /// Takes the lock, waiting so long for another holder.
+    /// Takes the lock; waits for another holder for at most `wait`.
     pub(crate) async fn lock(&self, hand: &Hand, expect: Expect, wait: Duration) -> Result<Held> {
         self.lock_for(hand, expect, LOCK_TTL, wait).await
     }
 
-    /// The same with another life of the lock.
+    /// The same with another TTL of the lock.
     pub(crate) async fn lock_for(
         &self,
         hand: &Hand,
@@ -156,7 +157,8 @@ impl Paper {
         }
     }
 
-    /// Saves what was read under the lock with one number more; a save that fails lets the lock go.
+    /// Appends a number to what was read under the lock, and saves. If the save fails, it releases
+    /// the lock.
     pub(crate) async fn save(&self, hand: &Hand, held: Held, number: u64) -> Result<Saved> {
         let plan = self.plan(hand, with(held.read.as_ref(), number)?, writer(&held));
         let saved = hand.run(save(plan)).await;
@@ -166,7 +168,8 @@ impl Paper {
         saved
     }
 
-    /// Saves what was read under the lock with one number more, and keeps the lock; what the guard has then.
+    /// Appends a number to what was read under the lock, and saves, but keeps the lock. Returns the
+    /// guard's new state.
     pub(crate) async fn dump(&self, hand: &Hand, held: Held, number: u64) -> Result<Held> {
         let mut plan = self.plan(hand, with(held.read.as_ref(), number)?, writer(&held));
         plan.release = false;
@@ -185,7 +188,8 @@ impl Paper {
         })
     }
 
-    /// Saves as a program does that has the lock and knows nothing of stamps: the file, then it deletes the entries and the lock.
+    /// Saves as a program that has the lock but does not know stamps: it writes the file, then
+    /// deletes the entries and the lock.
     pub(crate) async fn save_by_hand(&self, hand: &Hand, held: Held, number: u64) -> Result<()> {
         let plan = self.plan(hand, with(held.read.as_ref(), number)?, writer(&held));
         let is_end = |action: &Action| matches!(action, Action::Server(Op::Commit(_)));
@@ -207,7 +211,8 @@ impl Paper {
         }
     }
 
-    /// Adds a number by one try of an update, which looks whether somebody holds the lock, or does not.
+    /// Appends a number by one try of an update. `looks` tells whether it checks that nobody holds
+    /// the lock.
     pub(crate) async fn update(&self, hand: &Hand, looks: bool, number: u64) -> Result<Saved> {
         let read = to_change(self.name.to_owned(), self.place.clone());
         let found = hand.run(read).await?;
@@ -271,7 +276,7 @@ impl Paper {
         hand.run(read(reader)).await
     }
 
-    /// With what a snapshot keeps.
+    /// Also returns what a snapshot keeps.
     pub(crate) async fn read_whole(&self, hand: &Hand) -> Result<(Found, Saves)> {
         let found = self.find(hand).await?;
         let saves = parse(&found.bytes)?;
@@ -279,7 +284,7 @@ impl Paper {
     }
 }
 
-/// Locks several documents, and saves them as one, each with one number more.
+/// Locks several documents, and saves them as one, each with `number` appended.
 pub(crate) async fn transact(hand: &Hand, papers: &[Paper], number: u64) -> Result<Outcome> {
     let mut held = Vec::with_capacity(papers.len());
     let taken = take_all(hand, papers, &mut held).await;
@@ -310,7 +315,7 @@ fn members(papers: &[Paper], held: &[Held], number: u64) -> Result<Vec<Member>> 
             bytes: with(held.read.as_ref(), number)?,
             own: paper.own.clone(),
             ttl_ms: ENTRY_TTL.as_millis() as u64,
-            // Nothing is deleted twice.
+            // No dependent is deleted twice.
             dependents: if n == 0 {
                 paper.spread()
             } else {
@@ -337,7 +342,7 @@ fn plan(hand: &Hand, papers: &[Paper], members: Vec<Member>) -> group::Plan {
     }
 }
 
-/// Finishes the transactions of those who died.
+/// Finishes the transactions of dead owners.
 pub(crate) async fn mend(hand: &Hand) -> Result<()> {
     for id in hand.run(recover::list()).await? {
         let finished = recover::finish_if_dead(id, limits::SIDECAR_WAIT);
@@ -346,7 +351,7 @@ pub(crate) async fn mend(hand: &Hand) -> Result<()> {
     Ok(())
 }
 
-/// What was read, with one number more.
+/// What was read, with `number` appended.
 fn with(read: Option<&Found>, number: u64) -> Result<Bytes> {
     let mut saves = read.map_or(Ok(Vec::new()), |found| parse(&found.bytes))?;
     saves.push(number);
@@ -368,14 +373,14 @@ fn writer(held: &Held) -> Writer {
     }
 }
 
-/// Of one size, as far as that goes: a stamp must tell versions apart without it. The padding is in front, so that no part of it
-/// is a whole document.
+/// Padded to one size, as far as possible, since a stamp must tell versions apart without the size.
+/// The padding comes first, so that no part of the text is a whole document.
 fn text(saves: &Saves) -> Bytes {
     let list = serde_json::to_string(saves).expect("numbers");
     format!("{list:>PADDED$}").into_bytes().into()
 }
 
-/// A document, or part of one, that is no list is none that anybody saved.
+/// A document, or part of one, that is not a list was never saved by anybody.
 pub(crate) fn parse(bytes: &[u8]) -> Result<Saves> {
     serde_json::from_slice(bytes).map_err(|e| {
         Error::new(Kind::Document {
@@ -385,18 +390,18 @@ pub(crate) fn parse(bytes: &[u8]) -> Result<Saves> {
     })
 }
 
-/// Where a derived value came from.
+/// The origin of a derived value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Way {
-    /// It was there.
+    /// It was cached.
     Found,
-    /// It was loaded, and set for the next reader.
+    /// It was loaded, and cached for the next reader.
     Filled,
-    /// It was loaded, and not set.
+    /// It was loaded, and not cached.
     Loaded,
 }
 
-/// What is derived from these documents: all that is in them. Waits for nobody.
+/// The value derived from these documents: all their saves. Does not wait for other readers.
 pub(crate) async fn derive(hand: &Hand, entry: &Entry, from: &[Paper]) -> Result<(Saves, Way)> {
     let load = async || {
         let mut saves = Vec::new();
@@ -408,7 +413,7 @@ pub(crate) async fn derive(hand: &Hand, entry: &Entry, from: &[Paper]) -> Result
     get_or_load(hand, entry, load).await
 }
 
-/// A value and its loader, as `Cache::get_or_load` has them. Waits for nobody.
+/// A value and its loader, as in `Cache::get_or_load`. Does not wait for other readers.
 pub(crate) async fn get_or_load(
     hand: &Hand,
     entry: &Entry,
@@ -440,7 +445,8 @@ pub(crate) async fn get_or_load(
     }
 }
 
-/// Changes a truth that is no document, as `Cache::invalidate_around` does; the change is a moment of its own.
+/// Changes a truth that is not a document, as `Cache::invalidate_around` does. The change is a
+/// point of its own at which others may have a turn.
 pub(crate) async fn invalidate_around(
     hand: &Hand,
     entry: &Entry,
@@ -466,7 +472,7 @@ pub(crate) async fn bring(hand: &Hand) -> Result<Replayed> {
     bring_in(hand, Space::Whole).await
 }
 
-/// The same on a server that divides its keys so.
+/// The same on a server with this key space.
 pub(crate) async fn bring_in(hand: &Hand, space: Space) -> Result<Replayed> {
     let how = How {
         space,

@@ -1,10 +1,11 @@
-//! Everything that is left open in a simulation is a choice between `n` possibilities, asked for one after the other. So a
-//! list of numbers is a whole run: it can be printed, repeated, and counted through to the last one.
+//! Everything that is left open in a simulation is a choice between `n` possibilities, made one
+//! after the other. So a list of numbers determines a run: it can be printed, repeated, and
+//! enumerated.
 
-/// The choices of one run: a list to begin with, then zeros, or random ones.
+/// The choices of one run: a given list, then zeros or random numbers.
 pub(crate) struct Choices {
     script: Vec<usize>,
-    /// What was chosen, and between how many.
+    /// What was chosen, and out of how many.
     made: Vec<(usize, usize)>,
     random: Option<u64>,
 }
@@ -37,7 +38,7 @@ impl Choices {
         chosen
     }
 
-    /// Yes, once in `times`.
+    /// True once in `times`.
     pub(crate) fn once_in(&mut self, times: usize) -> bool {
         self.choose(times) == 1
     }
@@ -46,7 +47,7 @@ impl Choices {
         self.made.iter().map(|(chosen, _)| *chosen).collect()
     }
 
-    /// The next list in order: the last choice that can be raised is.
+    /// The next list in order: increments the last choice that can be incremented.
     fn next(mut self) -> Option<Vec<usize>> {
         while let Some((chosen, n)) = self.made.pop() {
             if chosen + 1 < n {
@@ -68,8 +69,8 @@ fn below(state: &mut u64, n: usize) -> usize {
     ((mixed ^ (mixed >> 31)) % n as u64) as usize
 }
 
-/// Runs with every list of choices there is, and says how many; or the first that fails, and why. More than `bound` of them
-/// is a mistake of the test's.
+/// Runs with every list of choices. Returns their number, or the first failure. More than `bound`
+/// runs are a bug of the test.
 pub(crate) fn every(
     bound: u64,
     mut run: impl FnMut(&mut Choices) -> Result<(), String>,
@@ -87,7 +88,8 @@ pub(crate) fn every(
     }
 }
 
-/// Runs with the random choices of `runs` seeds; `CACHETX_SIM_SEED` repeats one, and `CACHETX_SIM_RUNS` overrides how many.
+/// Runs with the random choices of `runs` seeds. `CACHETX_SIM_SEED` repeats one of them;
+/// `CACHETX_SIM_RUNS` overrides their number.
 pub(crate) fn some(
     runs: u64,
     mut run: impl FnMut(&mut Choices) -> Result<(), String>,
@@ -95,7 +97,7 @@ pub(crate) fn some(
     let number = |name| -> Option<u64> { std::env::var(name).ok()?.parse().ok() };
     let (first, runs) = match number("CACHETX_SIM_SEED") {
         Some(seed) => (seed, 1),
-        // Fresh ones each time; below 2^53, so that they can be typed anywhere.
+        // New seeds each time; below 2^53, so that they can be typed anywhere.
         None => (
             getrandom::u64().unwrap_or_default() >> 11,
             number("CACHETX_SIM_RUNS").unwrap_or(runs),

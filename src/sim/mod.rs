@@ -1,4 +1,5 @@
-//! A deterministic simulation of processes, a file system and a server, in which everything that can go wrong does.
+//! A deterministic simulation of processes, a file system and a server, in which everything that
+//! can go wrong does go wrong.
 //!
 //! ```text
 //! tests    power_loss · crash_points · two_writers · late_requests · updates · around · transactions · histories · outboxes
@@ -12,9 +13,9 @@
 //! choices  whatever is open is a choice between n: counted through, or random with a seed that repeats it
 //! ```
 //!
-//! The protocols are the library's own; so is the model of the server, which the engines are held against; and the simulated
-//! disk is held against the real one. What is not simulated: threads of one process, the in-process snapshots but for
-//! their stamps, and the real outbox's files.
+//! The protocols are the library's own. The model of the server is compared with the engines, and
+//! the simulated disk with the real one. Not simulated: threads of one process, in-process
+//! snapshots except for their stamps, and the files of the real outbox.
 
 mod actor;
 mod cast;

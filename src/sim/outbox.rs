@@ -1,4 +1,5 @@
-//! The outboxes of all processes: a simulated process that died leaves its file to whoever takes it over.
+//! The outboxes of all processes. A simulated process that dies leaves its file to the process that
+//! takes it over.
 
 use crate::{
     disk::{OutboxAction, OutboxGot, Ticket, Work},
@@ -6,27 +7,27 @@ use crate::{
 };
 use std::collections::BTreeMap;
 
-/// Names a simulated process.
+/// Identifies a simulated process.
 pub(crate) type ProcessId = usize;
 
 #[derive(Clone, Debug)]
 struct Record {
     work: Work,
-    /// Whether a save of a living process is at work on it.
+    /// Whether a save of a living process works on it.
     in_flight: bool,
-    /// Whether it came from a dead process's file, to which it goes back.
+    /// Whether it came from a dead process's file, to which it is given back.
     adopted: bool,
 }
 
-/// Each process's records, the oldest first. A ticket is never given twice, and one of a file that was taken over comes after
-/// all that were given before.
+/// Each process's records, the oldest first. A ticket is never given twice, and a record that is
+/// taken over gets a ticket after all earlier ones.
 #[derive(Clone, Default)]
 pub(crate) struct SimOutboxes {
     files: BTreeMap<ProcessId, BTreeMap<u64, Record>>,
-    /// Of processes that died.
+    /// Records of dead processes.
     orphans: Vec<Work>,
     last_ticket: u64,
-    /// Whether nothing can be written.
+    /// Whether writes fail.
     pub(crate) full: bool,
 }
 
@@ -96,22 +97,22 @@ impl SimOutboxes {
         Ticket::own(self.last_ticket)
     }
 
-    /// The process is dead: its OS lock is gone, and so is who said that an intent is at work.
+    /// The process dies: its OS lock is released, and its intents are no longer in flight.
     pub(crate) fn die(&mut self, who: ProcessId) {
         let left = self.files.remove(&who).unwrap_or_default();
         self.orphans
             .extend(left.into_values().map(|record| record.work));
     }
 
-    /// Every process is dead. What was retired stays so here, though the note of that is not synced: were it lost, the record
-    /// would be replayed once more.
+    /// All processes die. Retired records stay retired here, although a retirement is not synced:
+    /// if it were lost, the record would only be replayed once more.
     pub(crate) fn all_die(&mut self) {
         for who in self.files.keys().copied().collect::<Vec<_>>() {
             self.die(who);
         }
     }
 
-    /// Records that wait for a server, of whatever process.
+    /// The number of records that wait for a server, of all processes.
     pub(crate) fn waiting(&self) -> usize {
         let living = self.files.values().map(BTreeMap::len);
         living.sum::<usize>() + self.orphans.len()

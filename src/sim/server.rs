@@ -1,4 +1,5 @@
-//! The server: the operations' model in memory, with a clock that the simulation moves, and what goes wrong on the way to it.
+//! The server: the in-memory model of the operations, with a clock that the simulation moves, and
+//! with failures on the way to it.
 
 use crate::{
     engine::{MemoryEngine, MemoryServer, Performer},
@@ -11,46 +12,48 @@ use crate::{
 };
 use std::{cell::RefCell, time::Duration};
 
-/// What becomes of one request.
+/// The fate of one request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fate {
     Answered,
     /// The server cannot be reached.
     Away,
-    /// The connection breaks before the server has the request; the client cannot know.
+    /// The connection breaks before the server has the request. The client cannot know this.
     Dropped,
     /// The server does it, and its reply is lost.
     Unanswered,
-    /// The client gives up waiting; the request is still on its way, and the server does it at some later moment.
+    /// The client gives up waiting. The request is still on its way, and the server does it at some
+    /// later moment.
     Late,
-    /// The same where the connection was closed under the client: the engine sends it again at once, where it may.
+    /// The same, but because the connection turned out to be closed: the engine sends the request
+    /// again at once, if it may.
     SentTwice,
 }
 
-/// A server with one check taken out.
+/// A server with one check removed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ServerWeakness {
-    /// A fill is taken whoever has the lease.
+    /// A fill is accepted without a lease.
     FillsWithoutLease,
-    /// A commit leaves its dependents where they are.
+    /// A commit does not delete its dependents.
     KeepsDependents,
-    /// A writer's mark is not written down.
+    /// A writer's marks are not stored.
     ForgetsMarks,
-    /// A commit sets its entries over whatever is there, or is not.
+    /// A commit sets its entries over anything, or nothing.
     SetsOverAnything,
-    /// A stamp is never raised: what deletes an entry leaves its stamp as it was.
+    /// A stamp is never raised: deleting an entry leaves its stamp unchanged.
     NeverRaises,
-    /// A commit that sets nothing deletes the stamps of its entries too.
+    /// A commit that sets nothing also deletes the stamps of its entries.
     ForgetsStamps,
-    /// A commit that has run before sets its entries again.
+    /// A repeated commit sets its entries again.
     SetsAgain,
-    /// On the way to it, any request is sent again by the engine where its connection was closed.
+    /// Not the server but the engine: it sends any request again if its connection was closed.
     AllSentAgain,
-    /// Whoever asks for a lock that somebody holds gives the fence twice the life that the lock would have had.
+    /// A refused request for a lock sets the life of the fence to twice the TTL that it asked for.
     RefusalsCutFences,
-    /// A lock that its holder asks for again has the rest of its life only.
+    /// A lock that its holder requests again keeps only the rest of its first life.
     KeepsFirstLife,
-    /// What is deleted in the slot of this key, which no commit is in, stays there.
+    /// Invalidations delete nothing in this key's slot, in which there are no commits.
     KeepsSlot(&'static str),
 }
 
@@ -59,9 +62,9 @@ pub(crate) struct SimServer {
     engine: MemoryEngine,
     weakness: Option<ServerWeakness>,
     space: Space,
-    /// Requests that nobody waits for any more.
+    /// Late requests: nobody waits for their replies any more.
     late: RefCell<Vec<Op>>,
-    /// The fences that somebody was told of, by their keys.
+    /// The fences that callers were given, with their keys.
     fences: RefCell<Vec<(String, u64)>>,
 }
 
@@ -84,7 +87,7 @@ impl SimServer {
         }
     }
 
-    /// As a Cluster: the keys of each operation have to be in one slot.
+    /// Acts as a Cluster: the keys of each operation must be in one slot.
     pub(crate) fn in_slots(self) -> Self {
         Self {
             space: Space::Slots,
@@ -139,19 +142,19 @@ impl SimServer {
         }
     }
 
-    /// Requests that are still on their way.
+    /// The number of requests that are still on their way.
     pub(crate) fn late(&self) -> usize {
         self.late.borrow().len()
     }
 
-    /// One of them arrives; its name.
+    /// One of them arrives. Returns its name.
     pub(crate) fn deliver(&self, n: usize) -> &'static str {
         let op = self.late.borrow_mut().remove(n);
         let _ = self.execute(&op);
         op.name()
     }
 
-    /// Another process in its place, with this memory: what was on its way to the old one is lost.
+    /// A new server process with this memory. Requests on their way to the old one are lost.
     pub(crate) fn restart_from(&self, snapshot: &MemoryServer) {
         self.late.borrow_mut().clear();
         self.memory.restart_from(snapshot);
@@ -209,7 +212,7 @@ impl SimServer {
         reply
     }
 
-    /// Of a commit's own entries.
+    /// The stamps of a commit's own entries.
     fn stamps(&self, op: &Op) -> Vec<Option<Vec<u8>>> {
         let Op::Commit(commit) = op else {
             return Vec::new();
@@ -225,7 +228,7 @@ impl SimServer {
         commit.own.iter().map(stamp).collect()
     }
 
-    /// Undoes a part of what a commit did.
+    /// Undoes a part of a commit's effect.
     fn weaken(&self, commit: &Commit, reply: &CommitReply, before: Vec<Option<Vec<u8>>>) {
         let has_set = match reply {
             CommitReply::Committed { .. } | CommitReply::Replicated { .. } => return,
@@ -252,7 +255,7 @@ impl SimServer {
         }
     }
 
-    /// What a lock that is asked for has left, whoever holds it.
+    /// The remaining life of a requested lock, for any holder.
     fn lock_life(&self, op: &Op) -> Option<u64> {
         let Op::Acquire(op) = op else { return None };
         self.memory.keyspace()?.left_ms(&op.lock.key).flatten()
@@ -272,7 +275,7 @@ impl SimServer {
         keys.live_for(key, life);
     }
 
-    /// How long this lock still lives, where it is there with this value.
+    /// The remaining life of this lock, if it exists with this value.
     pub(crate) fn lock_left(&self, lock: &Lock) -> Option<Duration> {
         let locks = vec![lock.key.clone()];
         let within = None;
@@ -287,7 +290,7 @@ impl SimServer {
         }
     }
 
-    /// A fence that was given after one that is as high, or higher.
+    /// A fence that is not above an earlier one; returns both.
     pub(crate) fn fence_that_fell(&self) -> Option<[u64; 2]> {
         let fences = self.fences.borrow();
         for (n, (key, fence)) in fences.iter().enumerate() {
@@ -303,14 +306,14 @@ impl SimServer {
         self.memory.advance(time);
     }
 
-    /// Evicts a key, as a server that is short of memory may do with any.
+    /// Evicts a key, as a server that is short of memory may do with any key.
     pub(crate) fn evict(&self, key: &str) {
         if let Some(mut keys) = self.memory.keyspace() {
             keys.remove(key);
         }
     }
 
-    /// The node of a Cluster that has this key's slot comes back empty.
+    /// The Cluster's node that has this key's slot comes back empty.
     pub(crate) fn forget_slot(&self, key: &str) {
         let mut keys = self.memory.keyspace().expect("it runs");
         let there = keys.dump().into_keys();

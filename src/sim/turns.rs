@@ -1,4 +1,4 @@
-//! A play: scripts take turns in an order that is chosen, until all are over.
+//! A play: scripts take turns in a chosen order until all are over.
 
 use super::{
     choices::Choices,
@@ -7,29 +7,29 @@ use super::{
 };
 use crate::protocol::Action;
 
-/// What a play leaves open beside the order of turns.
+/// What a play leaves open besides the order of turns.
 pub(crate) trait Chance {
-    /// Before which actions somebody else may have a turn: those that others can see.
+    /// Whether others may have a turn before this action: they may if they can see it.
     fn is_point(&self, who: Who, action: &Action) -> bool;
 
-    /// How many things may happen now in place of a turn.
+    /// The number of events that may happen now in place of a turn.
     fn events(&self, world: &World) -> usize {
         let _ = world;
         0
     }
 
-    /// The one with this number happens.
+    /// The event with this number happens.
     fn happens(&mut self, world: &mut World, number: usize) {
         unreachable!("{number} of none, after\n  {}", world.story());
     }
 
-    /// What becomes of this turn, where it is a request.
+    /// The fate of this turn, if it is a request.
     fn fate(&mut self, who: Who, action: &Action, choices: &mut Choices) -> Fate {
         let _ = (who, action, choices);
         Fate::Answered
     }
 
-    /// What has to hold after each turn.
+    /// What must hold after each turn.
     fn look(&self, world: &World) -> Result<(), String> {
         let _ = world;
         Ok(())

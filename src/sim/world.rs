@@ -13,16 +13,16 @@ use std::{cell::RefCell, future::Future, rc::Rc, time::Duration};
 
 /// The clock at the beginning, in ns since 1970.
 const EPOCH_NS: i64 = 1_700_000_000_000_000_000;
-/// Turns in one simulation; more is a bug of a script's, or of a protocol's.
+/// The maximum number of turns in one simulation; more are a bug of a script or a protocol.
 const MAX_TURNS: u64 = 100_000;
 
-/// Names a script, which is a process of its own.
+/// Identifies a script, which is a process of its own.
 pub(crate) type Who = usize;
 
 enum Event {
     Took(Who, Action, Fate),
     Died(Who),
-    /// Something that no actor did.
+    /// An event that no actor caused.
     Befell(String),
 }
 
@@ -32,7 +32,7 @@ struct Actor {
     script: Option<Script>,
     next: Option<Action>,
     session: Option<SimSession>,
-    /// When it goes on, where it sleeps.
+    /// When it continues, if it sleeps.
     wakes: Duration,
 }
 
@@ -40,11 +40,11 @@ pub(crate) struct World {
     pub(crate) disk: SimDisk,
     pub(crate) server: SimServer,
     pub(crate) outboxes: SimOutboxes,
-    /// Since the beginning. It stands still but for sleeps and [`World::advance`].
+    /// The time since the beginning. It only advances by sleeps and [`World::advance`].
     pub(crate) clock: Duration,
     /// How far the wall clock was set back.
     pub(crate) set_back: Duration,
-    /// What has happened.
+    /// The events so far.
     trace: Vec<Event>,
     actors: Vec<Actor>,
     tokens: Rc<RefCell<u64>>,
@@ -81,7 +81,7 @@ impl World {
         who
     }
 
-    /// Starts a script and lets nobody else have a turn until it is over; what it came to.
+    /// Starts a script and gives nobody else a turn until it is over. Returns its result.
     pub(crate) fn do_now<T, F>(&mut self, name: &str, body: impl FnOnce(Hand) -> F) -> T
     where
         T: 'static,
@@ -100,12 +100,12 @@ impl World {
         said.take().expect("it is over")
     }
 
-    /// What a script waits for; `None` once it is over or has crashed.
+    /// The script's next action; `None` once it is over or has crashed.
     pub(crate) fn next(&self, who: Who) -> Option<&Action> {
         self.actors[who].next.as_ref()
     }
 
-    /// Those that could take a turn now.
+    /// The scripts that can take a turn now.
     pub(crate) fn ready(&self) -> Vec<Who> {
         let all = self.actors.iter().enumerate();
         all.filter(|(_, actor)| actor.next.is_some() && actor.wakes <= self.clock)
@@ -113,7 +113,7 @@ impl World {
             .collect()
     }
 
-    /// Those that are not over.
+    /// The scripts that are not over.
     pub(crate) fn living(&self) -> Vec<Who> {
         let all = self.actors.iter().enumerate();
         all.filter(|(_, actor)| actor.next.is_some())
@@ -121,7 +121,7 @@ impl World {
             .collect()
     }
 
-    /// Takes a script's next action; `fate` is what becomes of it where that is a request.
+    /// Takes a script's next action; `fate` is its fate if it is a request.
     pub(crate) fn turn(&mut self, who: Who, fate: Fate) {
         let Some(action) = self.actors[who].next.take() else {
             return;
@@ -141,7 +141,7 @@ impl World {
             }
             Action::Outbox(action) => Answer::Outbox(self.outboxes.perform(who, action)),
             Action::Sleep(_) => Answer::Slept,
-            // No message is ever heard: whoever waits has to look by itself.
+            // No message ever arrives: a waiter has to poll.
             Action::Listen(..) => Answer::Heard(false),
         };
         self.trace.push(Event::Took(who, action, fate));
@@ -174,7 +174,7 @@ impl World {
                 }
                 None => {
                     actor.script = None;
-                    // Its process ends: what is in its outbox is anybody's.
+                    // The process ends: anybody may take over its outbox.
                     self.outboxes.die(who);
                     return;
                 }
@@ -182,7 +182,8 @@ impl World {
         }
     }
 
-    /// The script's process dies before its next action: its OS locks go, its outbox is anybody's.
+    /// The script's process dies before its next action: its OS locks are released, and anybody may
+    /// take over its outbox.
     pub(crate) fn crash(&mut self, who: Who) {
         let actor = &mut self.actors[who];
         self.trace.push(Event::Died(who));
@@ -193,7 +194,7 @@ impl World {
         self.outboxes.die(who);
     }
 
-    /// The same a moment later: the power has failed, so everybody is dead, and this is left.
+    /// The world after a power loss: all processes are dead, and this disk and server are left.
     pub(crate) fn after_power_loss(&self, disk: SimDisk, server: SimServer) -> Self {
         let mut outboxes = self.outboxes.clone();
         outboxes.all_die();
@@ -203,7 +204,7 @@ impl World {
         }
     }
 
-    /// The same while nobody is at work, to go on from more than once.
+    /// A copy of the world while no script runs, so that several plays can start from it.
     pub(crate) fn copy(&self) -> Self {
         assert!(self.living().is_empty(), "a script cannot be copied");
         Self {
@@ -237,7 +238,7 @@ impl World {
         self.server.advance(Duration::from_millis(ms));
     }
 
-    /// A request that nobody waits for any more reaches the server.
+    /// A late request reaches the server.
     pub(crate) fn deliver(&mut self, n: usize) {
         let name = self.server.deliver(n);
         self.befalls(format!("the late server.{name} arrives"));
@@ -247,12 +248,12 @@ impl World {
         self.advance(moment.saturating_sub(self.clock));
     }
 
-    /// Lets time pass until this one can take a turn.
+    /// Lets time pass until this script can take a turn.
     pub(crate) fn wait_for(&mut self, who: Who) {
         self.sleep_until(self.actors[who].wakes);
     }
 
-    /// Lets time pass until somebody can take a turn, where all who live are asleep.
+    /// Lets time pass until some script can take a turn, if all living ones are asleep.
     pub(crate) fn wait_for_somebody(&mut self) {
         let living = self.actors.iter().filter(|actor| actor.next.is_some());
         if let Some(first) = living.map(|actor| actor.wakes).min() {
@@ -260,12 +261,13 @@ impl World {
         }
     }
 
-    /// Something happens to the server, say.
+    /// Records an event, such as one of the server.
     pub(crate) fn befalls(&mut self, what: impl Into<String>) {
         self.trace.push(Event::Befell(what.into()));
     }
 
-    /// Actions so far that were no file's: what a server or an outbox holds is the same until there is another one.
+    /// The number of actions so far that were not file actions: the contents of servers and
+    /// outboxes only change with these.
     pub(crate) fn requests(&self) -> usize {
         let is_request = |event: &&Event| {
             matches!(
@@ -276,7 +278,7 @@ impl World {
         self.trace.iter().filter(is_request).count()
     }
 
-    /// What has happened, for a message.
+    /// The events so far, for a message.
     pub(crate) fn story(&self) -> String {
         let told = self.trace.iter().map(|event| match event {
             Event::Took(who, action, Fate::Answered) => {

@@ -7,7 +7,7 @@ use std::{
     sync::OnceLock,
 };
 
-/// Which server a binary is.
+/// Redis or Valkey.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Flavour {
@@ -17,7 +17,7 @@ pub enum Flavour {
     Valkey,
 }
 
-/// A Redis or Valkey server program of this machine.
+/// A Redis or Valkey server program on this machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServerBinary {
     path: PathBuf,
@@ -26,22 +26,24 @@ pub struct ServerBinary {
 }
 
 impl ServerBinary {
-    /// Every server found, oldest first, each version once: those under the folder that `CACHETX_SERVERS` names, or else
-    /// under the nearest `target/servers`, and then `redis-server` and `valkey-server` on `PATH`.
+    /// Every server found, oldest first, each version once: those under the folder that
+    /// `CACHETX_SERVERS` names, or else under the nearest `target/servers`; then `redis-server` and
+    /// `valkey-server` on `PATH`.
     #[must_use]
     pub fn all() -> &'static [Self] {
         static FOUND: OnceLock<Vec<ServerBinary>> = OnceLock::new();
         FOUND.get_or_init(find_all)
     }
 
-    /// One server for a test that any will do for: the newest Redis, or else the newest Valkey.
+    /// A server for tests that work with any server: the newest Redis, or else the newest Valkey.
     #[must_use]
     pub fn any() -> Option<&'static Self> {
         let of = |flavour| Self::all().iter().rfind(move |b| b.flavour == flavour);
         of(Flavour::Redis).or_else(|| of(Flavour::Valkey))
     }
 
-    /// The server program at `path`, asked for its version; `None` where it is none or does not run here.
+    /// The server program at `path`; runs it to get its version. `None` if it is no server or does
+    /// not run here.
     #[must_use]
     pub fn at(path: impl Into<PathBuf>) -> Option<Self> {
         let path = path.into();

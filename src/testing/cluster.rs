@@ -1,4 +1,4 @@
-//! A private throw-away Cluster.
+//! A private temporary Cluster.
 
 use super::{
     Server, ServerBinary, ServerOptions,
@@ -9,13 +9,14 @@ use crate::model::limits::SLOTS;
 use std::{io, ops::Range};
 
 const PRIMARIES: usize = 3;
-/// Keys moved by one MIGRATE; its own time-out, in ms.
+/// The number of keys moved by one MIGRATE; then its time-out, in ms.
 const MIGRATE_KEYS: &str = "100";
 const MIGRATE_TIMEOUT_MS: &str = "5000";
 
-/// A private Cluster of six servers on 127.0.0.1: nodes 0 to 2 start as primaries, nodes 3 to 5 as their replicas.
+/// A private Cluster of six servers on 127.0.0.1: nodes 0 to 2 start as primaries, nodes 3 to 5 as
+/// their replicas.
 ///
-/// A primary that is away for two seconds is replaced by its replica. Dropping the Cluster kills it.
+/// If a primary is away for two seconds, its replica replaces it. Dropping the Cluster kills it.
 ///
 /// # Examples
 /// ```no_run
@@ -33,10 +34,10 @@ pub struct Cluster {
 }
 
 impl Cluster {
-    /// Starts six servers, and waits until they are one Cluster and every replica is in step.
+    /// Starts six servers, and waits until they form one Cluster and every replica is in sync.
     ///
     /// # Errors
-    /// A server does not start, or they do not agree in time.
+    /// A server does not start, or the nodes do not agree in time.
     pub fn start(binary: &ServerBinary) -> io::Result<Self> {
         Self::start_with(binary, ServerOptions::new())
     }
@@ -49,7 +50,8 @@ impl Cluster {
         let (name, value) = wait::FAST_SYNC;
         let options = options
             .config("cluster-node-timeout", "2000")
-            // A replica takes over however long it has not heard from its primary: a busy machine must not stop a test.
+            // A replica takes over however long it has not heard from its primary: a slow machine
+            // must not fail a test.
             .config("cluster-replica-validity-factor", "0")
             .config(name, value)
             .cluster_node();
@@ -63,7 +65,7 @@ impl Cluster {
 
     fn join(&self) -> io::Result<()> {
         for n in 0..self.nodes.len() {
-            // Different epochs from the start: nothing to be settled later.
+            // Different epochs from the start, so that nodes have no conflicts to resolve later.
             self.ask::<()>(n, &["CLUSTER", "SET-CONFIG-EPOCH", &(n + 1).to_string()])?;
         }
         for n in 0..PRIMARIES {
@@ -76,7 +78,7 @@ impl Cluster {
             let port = node.port().to_string();
             self.ask::<()>(0, &["CLUSTER", "MEET", "127.0.0.1", &port])?;
         }
-        // Where they are proxied, a node that was met by its own port says its other one soon after.
+        // With proxies, a node that was met by its own port announces its proxy's port soon after.
         let ports: Vec<u16> = self.nodes.iter().map(Server::announced_port).collect();
         let known = |row: &&Row| row.is_met() && ports.contains(&row.port);
         until("the nodes have met", || {
@@ -98,7 +100,7 @@ impl Cluster {
     /// A node, 0 to 5.
     ///
     /// # Panics
-    /// There is none with that number.
+    /// No node has that number.
     #[must_use]
     pub fn node(&self, n: usize) -> &Server {
         &self.nodes[n]
@@ -107,7 +109,7 @@ impl Cluster {
     /// A node, to be killed or restarted.
     ///
     /// # Panics
-    /// There is none with that number.
+    /// No node has that number.
     pub fn node_mut(&mut self, n: usize) -> &mut Server {
         &mut self.nodes[n]
     }
@@ -121,10 +123,11 @@ impl Cluster {
         self.ask(n, &["CLUSTER", "KEYSLOT", key])
     }
 
-    /// The node that serves a slot, as the nodes that run see it; `None` where they do not agree, or it is down.
+    /// The node that serves a slot, according to the running nodes; `None` if they do not agree, or
+    /// the slot is down.
     ///
     /// # Errors
-    /// A node that runs does not answer.
+    /// A running node does not answer.
     pub fn owner(&self, slot: u16) -> io::Result<Option<usize>> {
         let mut owners = Vec::new();
         for n in self.running() {
@@ -143,7 +146,7 @@ impl Cluster {
     /// A running replica of a node.
     ///
     /// # Errors
-    /// A node that runs does not answer.
+    /// A running node does not answer.
     pub fn replica_of(&self, primary: usize) -> io::Result<Option<usize>> {
         let port = self.nodes[primary].announced_port().to_string();
         for n in self.running().filter(|n| *n != primary) {
@@ -154,7 +157,8 @@ impl Cluster {
         Ok(None)
     }
 
-    /// Has a replica take over from its primary, which runs and agrees (`CLUSTER FAILOVER`); the new primary.
+    /// Makes a replica take over from its running primary (`CLUSTER FAILOVER`). Returns the new
+    /// primary.
     ///
     /// # Errors
     /// No replica runs, or it does not take over in time.
@@ -164,7 +168,7 @@ impl Cluster {
             || Ok(wait::replication(&self.nodes[replica], "role")?.as_deref() == Some("master"));
         let mut asked = 0;
         until("the replica has taken over", || {
-            // An election that was not won in time is given up by the replica: it is asked again.
+            // A replica abandons an election that it has not won in time, so it is asked again.
             if asked % 500 == 0 {
                 self.ask::<()>(replica, &["CLUSTER", "FAILOVER"])?;
             }
@@ -174,10 +178,11 @@ impl Cluster {
         Ok(replica)
     }
 
-    /// Waits until every node that runs says that all slots are served, and its replicas follow.
+    /// Waits until every running node reports that all slots are served, and its replicas are in
+    /// sync.
     ///
     /// # Errors
-    /// It does not come about.
+    /// This does not happen in time.
     pub fn until_whole(&self) -> io::Result<()> {
         until("the Cluster is whole", || {
             self.everywhere(|n| {
@@ -190,7 +195,8 @@ impl Cluster {
         })
     }
 
-    /// Starts to move a slot: its owner answers ASK for keys that it no longer has, and TRYAGAIN where it has some.
+    /// Starts to move a slot: its owner answers ASK for keys that it no longer has, and TRYAGAIN if
+    /// it has only some of them.
     ///
     /// # Errors
     /// A node refuses.
@@ -201,7 +207,7 @@ impl Cluster {
         self.ask::<()>(from, &["CLUSTER", "SETSLOT", &slot, "MIGRATING", &to_id])
     }
 
-    /// Moves the keys that the slot has now; how many.
+    /// Moves the keys that the slot has now. Returns their number.
     ///
     /// # Errors
     /// A node refuses.
@@ -222,14 +228,14 @@ impl Cluster {
         }
     }
 
-    /// Ends the move, and waits until every node knows.
+    /// Ends the move, and waits until every node knows about it.
     ///
     /// # Errors
-    /// A node refuses, or they do not agree in time.
+    /// A node refuses, or the nodes do not agree in time.
     pub fn end_migration(&self, slot: u16, from: usize, to: usize) -> io::Result<()> {
         let id = self.id(to)?;
         let text = slot.to_string();
-        // The new owner first: from then on nobody is sent to the old one in vain.
+        // The new owner first: from then on it no longer redirects to the old one.
         for n in [to, from] {
             self.ask::<()>(n, &["CLUSTER", "SETSLOT", &text, "NODE", &id])?;
         }
@@ -259,7 +265,7 @@ impl Cluster {
         self.ask(n, &["CLUSTER", "MYID"])
     }
 
-    /// What a node knows of all nodes.
+    /// A node's view of all nodes.
     fn table(&self, n: usize) -> io::Result<Vec<Row>> {
         let text: String = self.ask(n, &["CLUSTER", "NODES"])?;
         Ok(text.lines().filter_map(Row::parse).collect())
@@ -290,7 +296,7 @@ impl Row {
             Some((first.parse().ok()?, last.parse().ok()?))
         };
         Some(Self {
-            // Zero where there is none without TLS.
+            // Zero if the node only has a TLS port.
             port: match port {
                 0 => bus.checked_sub(BUS_OFFSET)?,
                 port => port,
@@ -305,7 +311,7 @@ impl Row {
     }
 
     fn serves(&self, slot: u16) -> bool {
-        // `nofailover` is no failure.
+        // `nofailover` is not a failure.
         let fails = |flag| matches!(flag, "fail" | "fail?");
         !self.flags.split(',').any(fails)
             && self

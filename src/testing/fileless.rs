@@ -1,4 +1,4 @@
-//! Saves without their files, for the benchmarks: what a save costs on the server and in the library.
+//! Saves without files, for the benchmarks: the cost of a save on the server and in the library.
 
 use crate::{
     cache::Cache,
@@ -21,8 +21,8 @@ use crate::{
 };
 use std::{thread, time::Duration};
 
-/// One document whose file is in memory. It runs the protocols of a store on the real server, and answers their file
-/// actions without a system call. No part of the stable API.
+/// One document whose file is in memory. It runs a store's protocols on the real server, and
+/// answers their file actions without a system call. Not part of the stable API.
 #[doc(hidden)]
 #[derive(Debug)]
 pub struct FilelessDocument {
@@ -33,7 +33,7 @@ pub struct FilelessDocument {
     own: Entry,
     ttl: Duration,
     disk: Memory,
-    /// By [`commit_in_task`](Self::commit_in_task), the last time.
+    /// Of the last [`commit_in_task`](Self::commit_in_task).
     #[cfg(feature = "tokio")]
     committed: Option<Stamp>,
 }
@@ -43,7 +43,7 @@ impl FilelessDocument {
     ///
     /// # Errors
     ///
-    /// An unknown controller or a missing param.
+    /// The controller is unknown, or a param is missing.
     pub fn new(cache: &Cache, controller: &str, tasks: &[&str], params: Params) -> Result<Self> {
         let value = cache.rules().key(controller, &params)?;
         Ok(Self {
@@ -62,12 +62,12 @@ impl FilelessDocument {
         })
     }
 
-    /// Locks the document and saves `bytes`, as `lock()` and `dump_and_unlock_with_transaction` do; how many dependents
-    /// were deleted.
+    /// Locks the document and saves `bytes`, as `lock()` and `dump_and_unlock_with_transaction` do.
+    /// Returns the number of deleted dependents.
     ///
     /// # Errors
     ///
-    /// A lock that is held, or an outcome that is not `Committed`.
+    /// The lock is held, or the outcome is not `Committed`.
     pub fn save(&mut self, bytes: Bytes) -> Result<u64> {
         let lock_key = self.lock_key();
         let held = self.drive(lock::take(Claim {
@@ -99,11 +99,13 @@ impl FilelessDocument {
         )
     }
 
-    /// Saves `bytes` as `update()` does, of a store with locks or without; how many dependents were deleted.
+    /// Saves `bytes` as `update()` does, of a store with locks or without. Returns the number of
+    /// deleted dependents.
     ///
     /// # Errors
     ///
-    /// A lock that is held, or an outcome that is not `Committed`, as the first one's: the entry is not there yet.
+    /// The lock is held, or the outcome is not `Committed`, as for the first update: the entry does
+    /// not exist yet.
     pub fn update(&mut self, bytes: Bytes, has_locks: bool) -> Result<u64> {
         let found = self.drive(read::to_change(self.controller.clone(), place()))?;
         let writer = Writer {
@@ -116,11 +118,12 @@ impl FilelessDocument {
         self.commit(bytes, writer)
     }
 
-    /// The server's step of such an update alone, by the caller's task, of a store without locks; how many dependents were deleted.
+    /// Only the server's step of such an update, in the caller's task, of a store without locks.
+    /// Returns the number of deleted dependents.
     ///
     /// # Errors
     ///
-    /// An outcome that is not `Committed`.
+    /// The outcome is not `Committed`.
     #[cfg(feature = "tokio")]
     pub async fn commit_in_task(&mut self, bytes: Bytes) -> Result<u64> {
         let rules = self.cache.rules();
@@ -198,7 +201,7 @@ impl FilelessDocument {
     }
 }
 
-/// A store's runs, but for the files.
+/// A store's runs, except for files.
 struct Fileless<'a> {
     cache: &'a Cache,
     disk: &'a mut Memory,
@@ -219,7 +222,7 @@ impl Backend for Fileless<'_> {
         self.cache.perform(op)
     }
 
-    /// Nobody else wants its lock.
+    /// Nobody else wants the lock.
     fn listen(&mut self, _channel: String, pause: Duration) -> Result<bool> {
         thread::sleep(pause);
         Ok(false)
@@ -248,7 +251,7 @@ impl Default for Memory {
             size: 2,
             inode: 1,
         };
-        // Whole JSON: what is cut short would be read again.
+        // Complete JSON: an incomplete file would be read again.
         let empty = (stamp, Bytes::from(&b"{}"[..]));
         Self {
             document: empty.clone(),
@@ -259,7 +262,7 @@ impl Default for Memory {
 }
 
 impl Memory {
-    /// Its change time is long past: nobody else writes it.
+    /// The change time is long past: nobody else writes the file.
     fn identity(&self) -> Identity {
         Identity::local(self.document.0, 0)
     }

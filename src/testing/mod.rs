@@ -1,13 +1,19 @@
-//! What the library's own tests use and its users can (feature `testing`).
+//! What the library's own tests use and its users can use too (feature `testing`).
 //!
-//! - [`Server`]: a private throw-away Redis or Valkey, ended with the test, even one that is killed.
-//! - [`Cluster`]: three primaries with a replica each; [`SentinelTrio`]: a primary, two replicas, three sentinels.
-//! - [`ServerBinary`]: the servers that this machine has (`make servers` fetches them).
-//! - [`MemoryServer`]: a server inside the process, which can be stopped and whose time can be advanced.
-//! - [`Proxy`]: stands between a client and a server; counts round trips on the wire, and loses replies on demand.
-//! - [`RulesCheck`]: checks for a user's own rules, a line each. `ModelCheck` (feature `strategies`): rules and loaders
-//!   against random histories.
-//! - [`RulesFile`]: a rules file as data; `strategies` (feature `strategies`): such files and params for property tests, valid ones and hostile ones.
+//! - [`Server`]: a private temporary Redis or Valkey, ended with the test, even if the test is
+//!   killed.
+//! - [`Cluster`]: three primaries with a replica each; [`SentinelTrio`]: a primary, two replicas,
+//!   three sentinels.
+//! - [`ServerBinary`]: the servers that are installed on this machine (`make servers` fetches
+//!   them).
+//! - [`MemoryServer`]: a server inside the process, which can be stopped and whose time can be
+//!   advanced.
+//! - [`Proxy`]: stands between a client and a server; counts round trips on the wire, and loses
+//!   replies on demand.
+//! - [`RulesCheck`]: checks for a user's own rules, a line each. `ModelCheck` (feature
+//!   `strategies`): tests rules and loaders against random histories.
+//! - [`RulesFile`]: a rules file as data; `strategies` (feature `strategies`): such files and
+//!   params for property tests, valid and hostile ones.
 
 mod binary;
 mod check;

@@ -1,4 +1,4 @@
-//! Stands between a client and a server.
+//! A proxy between a client and a server.
 
 use super::wire::Requests;
 use rustix::{io::Errno, net::RecvFlags};
@@ -16,15 +16,16 @@ use std::{
 
 const BUFFER_BYTES: usize = 64 * 1024;
 
-/// What has passed a [`Proxy`].
+/// What has passed through a [`Proxy`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Traffic {
     /// Connections that clients opened.
     pub connections: u64,
-    /// Requests, those of one pipeline counted each. Not counted where the stream is TLS.
+    /// Requests; each request of a pipeline counts. Not counted if the stream is TLS.
     pub requests: u64,
-    /// Times a client sent something after it was sent something, or for the first time: what a client waited for.
+    /// How often a client sent something for the first time or after it had received something: the
+    /// times that it waited.
     pub round_trips: u64,
     /// Bytes that clients sent.
     pub bytes_up: u64,
@@ -34,7 +35,8 @@ pub struct Traffic {
 
 /// Forwards TCP to a server, counts what passes, and loses or delays it on demand.
 ///
-/// Counting starts with the connection's set-up, so use [`reset`](Self::reset) once it is warm.
+/// Counting starts with the set-up of the connection, so call [`reset`](Self::reset) once the
+/// connection is warm.
 ///
 /// # Examples
 /// ```
@@ -66,9 +68,9 @@ struct State {
     faults: VecDeque<Armed>,
     delay: Duration,
     open: Vec<TcpStream>,
-    /// Requests that are on their way, each with its own connection to the server.
+    /// Requests on their way, each with its own connection to the server.
     held: VecDeque<(Vec<u8>, TcpStream)>,
-    /// What the server does first whenever such bytes come by.
+    /// Somebody else's request, sent first whenever a request with these bytes passes.
     #[cfg(test)]
     first: Option<(&'static [u8], Vec<u8>)>,
 }
@@ -77,32 +79,35 @@ struct State {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum WireFault {
-    /// Loses the reply and closes the connection: the server did the work, and the client sees the end of the stream.
+    /// Loses the reply and closes the connection: the server did the work, and the client gets the
+    /// end of the stream.
     DropReply,
     /// Loses the reply and leaves the connection open: the client waits until its time-out.
     SwallowReply,
     /// Passes half of the reply on and closes the connection.
     TruncateReply,
-    /// Passes the reply on after so long.
+    /// Passes the reply on after this time.
     DelayReply(Duration),
     /// Loses the request and closes the connection: the server never sees it.
     DropRequest,
-    /// Loses the request and leaves the connection open: the server never sees it, and the client waits until its time-out.
+    /// Loses the request and leaves the connection open: the server never sees it, and the client
+    /// waits until its time-out.
     SwallowRequest,
-    /// Closes the client's connection and keeps the request, which is still on its way, until [`Proxy::deliver`].
+    /// Closes the client's connection and keeps the request, which counts as still on its way,
+    /// until [`Proxy::deliver`].
     HoldRequest,
 }
 
-/// A fault that waits for its request.
+/// A fault that is waiting for its request.
 #[derive(Debug)]
 struct Armed {
     fault: WireFault,
-    /// In a request's bytes; empty fits any.
+    /// Must be in the request's bytes; an empty one matches any request.
     needle: Vec<u8>,
 }
 
 impl Proxy {
-    /// Forwards a free port of 127.0.0.1 to `server_port` of 127.0.0.1.
+    /// Forwards from a free port of 127.0.0.1 to `server_port` of 127.0.0.1.
     ///
     /// # Errors
     /// No port can be bound.
@@ -116,7 +121,7 @@ impl Proxy {
                 if accepting.stopped.load(Ordering::SeqCst) {
                     return;
                 }
-                // A server that is down shows as a connection that is closed at once.
+                // If the server is down, the client's connection is closed at once.
                 if let Ok(server) = TcpStream::connect(("127.0.0.1", server_port)) {
                     let _ = accepting.join(client, server);
                 }
@@ -137,23 +142,25 @@ impl Proxy {
         format!("redis://127.0.0.1:{}/", self.port)
     }
 
-    /// What has passed since the start or the last [`reset`](Self::reset).
+    /// What has passed since the start or since the last [`reset`](Self::reset).
     #[must_use]
     pub fn traffic(&self) -> Traffic {
         self.shared.lock().traffic
     }
 
-    /// Counts from zero again.
+    /// Restarts counting from zero.
     pub fn reset(&self) {
         self.shared.lock().traffic = Traffic::default();
     }
 
-    /// Does this to the next request, or to its reply: one fault to one request, in the order in which they are injected.
+    /// Applies a fault to the next request, or to its reply. Each fault hits one request, in the
+    /// order in which they are injected.
     pub fn inject(&self, fault: WireFault) {
         self.inject_at(fault, b"");
     }
 
-    /// Does this to the next request, or pipeline, that has these bytes in it, or to its reply: `EVALSHA`, `EXEC`, a key.
+    /// Applies a fault to the next request or pipeline that contains these bytes (`EVALSHA`,
+    /// `EXEC`, a key), or to its reply.
     pub fn inject_at(&self, fault: WireFault, needle: &[u8]) {
         self.shared.lock().faults.push_back(Armed {
             fault,
@@ -161,43 +168,44 @@ impl Proxy {
         });
     }
 
-    /// Faults that have not met their request yet.
+    /// The number of faults that have not hit a request yet.
     #[must_use]
     pub fn pending(&self) -> usize {
         self.shared.lock().faults.len()
     }
 
-    /// Forgets the faults that have not met their request.
+    /// Drops the faults that have not hit a request yet.
     pub fn disarm(&self) {
         self.shared.lock().faults.clear();
     }
 
-    /// Requests that were held back and have not been delivered.
+    /// The number of requests that were held and have not been delivered.
     #[must_use]
     pub fn held(&self) -> usize {
         self.shared.lock().held.len()
     }
 
-    /// Passes the first request on that was held back, and waits until the server has done it.
+    /// Passes on the request that was held first, and waits until the server has done it.
     ///
     /// # Errors
-    /// None is held, or the server is gone.
+    /// No request is held, or the server is gone.
     pub fn deliver(&self) -> io::Result<()> {
         let held = self.shared.lock().held.pop_front();
         let (request, mut server) = held.ok_or(io::ErrorKind::NotFound)?;
         server.write_all(&request)?;
-        // It answers all that it has read before it closes its end.
+        // The server answers everything that it has read before it closes its end.
         server.shutdown(Shutdown::Write)?;
         io::copy(&mut server, &mut io::sink())?;
         Ok(())
     }
 
-    /// Holds every reply back for so long; zero ends it.
+    /// Delays every reply by this time; zero ends the delay.
     pub fn delay_replies(&self, delay: Duration) {
         self.shared.lock().delay = delay;
     }
 
-    /// Whenever a request with these bytes comes by, somebody else's is done before it.
+    /// Whenever a request with these bytes passes, sends this request first, as if from another
+    /// client.
     #[cfg(test)]
     pub(crate) fn do_first(&self, needle: &'static [u8], request: Vec<u8>) {
         self.shared.lock().first = Some((needle, request));
@@ -214,7 +222,7 @@ impl Proxy {
 impl Drop for Proxy {
     fn drop(&mut self) {
         self.shared.stopped.store(true, Ordering::SeqCst);
-        // Wakes the accepting thread up.
+        // Wakes the accepting thread.
         let address = SocketAddr::from(([127, 0, 0, 1], self.port));
         let _ = TcpStream::connect(address);
         self.disconnect();
@@ -236,7 +244,8 @@ impl Shared {
             state.open.push(client.try_clone()?);
             state.open.push(server.try_clone()?);
         }
-        // Whether the last bytes went to the client: what comes next from it is a new round trip.
+        // Whether the last bytes went to the client: then the client's next bytes are a new round
+        // trip.
         let down = Arc::new(AtomicBool::new(true));
         let cut = Arc::new(Cut::default());
         let (up_shared, up_down, up_cut) = (Arc::clone(self), Arc::clone(&down), Arc::clone(&cut));
@@ -260,7 +269,7 @@ impl Shared {
                     Some(WireFault::SwallowRequest) => continue,
                     Some(WireFault::HoldRequest) => {
                         state.held.push_back((burst, server));
-                        // Its reply is for nobody.
+                        // Nobody receives the reply.
                         *cut.lock().unwrap_or_else(PoisonError::into_inner) =
                             Some(WireFault::HoldRequest);
                         let _ = client.shutdown(Shutdown::Both);
@@ -320,11 +329,11 @@ impl Shared {
     }
 }
 
-/// What happens to the next reply of one connection.
+/// The fault for the next reply of one connection.
 type Cut = Mutex<Option<WireFault>>;
 
 impl State {
-    /// The fault, where this is the request that it waits for.
+    /// Returns the fault if this is the request that it waits for.
     fn strike(&mut self, burst: &[u8]) -> Option<WireFault> {
         let needle = &self.faults.front()?.needle;
         contains(burst, needle)
@@ -337,14 +346,15 @@ fn contains(burst: &[u8], needle: &[u8]) -> bool {
     needle.is_empty() || burst.windows(needle.len()).any(|window| window == needle)
 }
 
-/// Reads until a request ends and nothing more is waiting, so that a pipeline is passed on as a whole: otherwise its first
-/// reply could come before its last request went, and count as a round trip. `None` at the end of the stream.
+/// Reads until a request ends and no more bytes are waiting, so that a pipeline is passed on as a
+/// whole. Otherwise its first reply could come before its last request is sent, and count as a
+/// round trip. `None` at the end of the stream.
 fn read_burst(client: &TcpStream, requests: &mut Requests) -> Option<Vec<u8>> {
     let mut burst = Vec::new();
     let mut buffer = vec![0; BUFFER_BYTES];
     loop {
         let complete = !burst.is_empty() && requests.at_end();
-        // A flag of this one call: the socket's own mode is shared with the thread that writes to it.
+        // A flag of this call only: the socket's mode is shared with the thread that writes to it.
         let flags = match complete {
             true => RecvFlags::DONTWAIT,
             false => RecvFlags::empty(),

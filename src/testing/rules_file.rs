@@ -1,22 +1,24 @@
-//! A rules file as data: what the strategies make, and what an expansion can be worked out from without compiling.
+//! A rules file as data: the strategies generate it, and expansions can be predicted from it
+//! without compiling.
 
 use crate::{model::Result, rules::Rules};
 use serde::{Serialize, Serializer};
 use std::fmt;
 
-/// A rules file before it is text: [`RulesFile::to_json`] writes it, with every name in the order in which it stands here.
+/// A rules file before it is text. [`RulesFile::to_json`] writes it, with all names in the order
+/// given here.
 ///
 /// Debug prints the text, so that a failing property shows a file that can be tried by hand.
 #[derive(Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct RulesFile {
-    /// Which version it declares, and so which fields it may have.
+    /// The version that it declares, which determines the allowed fields.
     pub version: RulesVersion,
     /// `default_ttl_seconds`.
     pub default_ttl_seconds: Option<u64>,
     /// `cache_keys`.
     pub controllers: Vec<RulesController>,
-    /// `depends_on`: a controller, and those it is derived from.
+    /// `depends_on`: a controller and its sources.
     pub depends_on: Vec<(String, Vec<String>)>,
     /// `rules`.
     pub tasks: Vec<RulesTask>,
@@ -28,7 +30,7 @@ pub struct RulesFile {
 pub enum RulesVersion {
     /// `"1.0"`: keys, and tasks that list controllers.
     V1_0,
-    /// `"1.1"`: everything.
+    /// `"1.1"`: all fields.
     #[default]
     V1_1,
 }
@@ -41,7 +43,7 @@ pub struct RulesController {
     pub name: String,
     /// Its key's template, braces escaped as in the file.
     pub key: String,
-    /// Its own TTL, which makes the member an object.
+    /// Its own TTL; with one, the member is written as an object.
     pub ttl_seconds: Option<u64>,
 }
 
@@ -55,11 +57,11 @@ pub struct RulesTask {
     pub description: Option<String>,
     /// `invalidates_cache`: controllers, or `*`.
     pub invalidates: Vec<String>,
-    /// `except`; left out where it is empty.
+    /// `except`; omitted if empty.
     pub except: Vec<String>,
-    /// `includes`: other tasks; left out where it is empty.
+    /// `includes`: other tasks; omitted if empty.
     pub includes: Vec<String>,
-    /// `cascade`; true where it is left out.
+    /// `cascade`; an omitted one means true.
     pub cascade: Option<bool>,
 }
 
@@ -75,7 +77,7 @@ impl RulesFile {
     /// Compiles the text.
     ///
     /// # Errors
-    /// The text has problems; never for what `strategies::rules` makes.
+    /// The text has problems. This never happens for files from `strategies::rules`.
     pub fn compile(&self) -> Result<Rules> {
         Rules::from_json(&self.to_json())
     }
@@ -87,7 +89,7 @@ impl fmt::Debug for RulesFile {
     }
 }
 
-/// Members in the order given: serde_json's own map would sort them.
+/// Members in the order given; serde_json's own map would sort them.
 struct Ordered<'a, T>(Vec<(&'a str, T)>);
 
 impl<T: Serialize> Serialize for Ordered<'_, T> {

@@ -2,10 +2,12 @@
 
 use proptest::test_runner::{Config, TestRunner};
 
-/// Tries to shrink a failing case so often: the usual 1,024 leave long histories half shrunk.
+/// The number of attempts to shrink a failing case: the default 1,024 leaves long histories half
+/// shrunk.
 const SHRINK_STEPS: u32 = 65_536;
 
-/// Keeps no file of failing cases: they are shown, and a test of the user's own can hold them.
+/// Keeps no file of failing cases: they are printed, and users can put them into tests of their
+/// own.
 pub(super) fn runner() -> TestRunner {
     TestRunner::new(Config {
         failure_persistence: None,

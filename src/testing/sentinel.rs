@@ -1,4 +1,4 @@
-//! A private throw-away primary with replicas, watched by sentinels.
+//! A private temporary primary with replicas, watched by sentinels.
 
 use super::{
     Server, ServerBinary, ServerOptions,
@@ -8,12 +8,13 @@ use std::io;
 
 /// The name under which the sentinels know the primary.
 const NAME: &str = "cachetx";
-/// Servers, and sentinels too.
+/// The number of servers, and of sentinels.
 const THREE: usize = 3;
 
-/// A private primary (server 0) with two replicas (servers 1 and 2), watched by three sentinels, all on 127.0.0.1.
+/// A private primary (server 0) with two replicas (servers 1 and 2), watched by three sentinels,
+/// all on 127.0.0.1.
 ///
-/// A primary that is away for a second is replaced by a replica. Dropping the trio kills all six.
+/// If a primary is away for a second, a replica replaces it. Dropping the trio kills all six.
 ///
 /// # Examples
 /// ```no_run
@@ -32,7 +33,7 @@ pub struct SentinelTrio {
 }
 
 impl SentinelTrio {
-    /// Starts all six, and waits until the replicas follow and the sentinels know each other.
+    /// Starts all six, and waits until the replicas are in sync and the sentinels know each other.
     ///
     /// # Errors
     /// A server does not start, or they do not agree in time.
@@ -40,7 +41,7 @@ impl SentinelTrio {
         Self::start_with(binary, ServerOptions::new())
     }
 
-    /// The same with options for every server; of them the sentinels have TLS only.
+    /// The same with options for every server. Of these, the sentinels only use TLS.
     ///
     /// # Errors
     /// As [`start`](Self::start).
@@ -54,7 +55,8 @@ impl SentinelTrio {
         for replica in &servers[1..] {
             ask::<()>(replica, &["REPLICAOF", "127.0.0.1", &port])?;
         }
-        // Sentinels ask the primary for its replicas every ten seconds only, but for the first time at once.
+        // Sentinels query the primary for its replicas only every ten seconds, but the first time
+        // at once.
         until("the replicas follow", || {
             let known = wait::replication(&servers[0], "connected_slaves")?;
             Ok(known.as_deref() == Some("2")
@@ -101,7 +103,7 @@ impl SentinelTrio {
     /// One of the three servers, 0 to 2.
     ///
     /// # Panics
-    /// There is none with that number.
+    /// No server has that number.
     #[must_use]
     pub fn server(&self, n: usize) -> &Server {
         &self.servers[n]
@@ -110,7 +112,7 @@ impl SentinelTrio {
     /// One of the three servers, to be killed or restarted.
     ///
     /// # Panics
-    /// There is none with that number.
+    /// No server has that number.
     pub fn server_mut(&mut self, n: usize) -> &mut Server {
         &mut self.servers[n]
     }
@@ -118,15 +120,16 @@ impl SentinelTrio {
     /// One of the three sentinels, to be killed or restarted.
     ///
     /// # Panics
-    /// There is none with that number.
+    /// No sentinel has that number.
     pub fn sentinel_mut(&mut self, n: usize) -> &mut Server {
         &mut self.sentinels[n]
     }
 
-    /// The server that every running sentinel calls the primary, and that says so too; `None` where they do not agree.
+    /// The server that every running sentinel names as the primary, and that reports to be it;
+    /// `None` if they do not agree.
     ///
     /// # Errors
-    /// A sentinel that runs does not answer.
+    /// A running sentinel does not answer.
     pub fn primary(&self) -> io::Result<Option<usize>> {
         let mut ports = Vec::new();
         for sentinel in self.sentinels.iter().filter(|s| s.pid().is_some()) {
@@ -148,17 +151,18 @@ impl SentinelTrio {
             .position(|s| is_primary && s.announced_port() == port))
     }
 
-    /// Has the sentinels replace the primary, which runs (`SENTINEL FAILOVER`), and waits until all agree on the new
-    /// one and the others follow it.
+    /// Makes the sentinels replace the running primary (`SENTINEL FAILOVER`), and waits until all
+    /// agree on the new one and the others follow it.
     ///
     /// # Errors
-    /// It does not come about.
+    /// This does not happen in time.
     pub fn fail_over(&self) -> io::Result<usize> {
         let before = self.primary()?;
         let mut asked = 0;
         let mut after = None;
         until("the primary was replaced", || {
-            // Refused while no replica is known to be good, and given up where the promotion takes too long.
+            // Refused while no replica is known to be good, and abandoned if the promotion takes
+            // too long.
             if asked % 500 == 0 {
                 let _ = ask::<()>(&self.sentinels[0], &["SENTINEL", "FAILOVER", NAME]);
             }
@@ -166,7 +170,7 @@ impl SentinelTrio {
             after = self.primary()?;
             Ok(after.is_some() && after != before)
         })?;
-        // The old one takes writes until a sentinel tells it, and then forgets them.
+        // The old primary accepts writes until a sentinel reconfigures it, and then loses them.
         until("the other servers follow", || {
             for (n, server) in self.servers.iter().enumerate() {
                 if Some(n) != after && server.pid().is_some() && !wait::follows(server)? {
@@ -178,7 +182,7 @@ impl SentinelTrio {
         after.ok_or_else(|| io::ErrorKind::NotFound.into())
     }
 
-    /// What a sentinel says about the primary.
+    /// A field of a sentinel's information about the primary.
     fn field(&self, n: usize, name: &str) -> io::Result<Option<String>> {
         let all: Vec<String> = ask(&self.sentinels[n], &["SENTINEL", "MASTER", NAME])?;
         let mut pairs = all.chunks(2);

@@ -1,4 +1,4 @@
-//! A private throw-away server.
+//! A private temporary server.
 
 use super::{Proxy, ServerBinary, tls::Tls};
 use std::{
@@ -13,19 +13,20 @@ use std::{
 };
 use tempfile::TempDir;
 
-/// How long a server may take to answer its first PING; they need 5 to 40 ms on an idle machine.
+/// How long a server may take to answer its first PING; it takes 5 to 40 ms on an idle machine.
 const START_TIMEOUT: Duration = Duration::from_secs(20);
-/// Between two looks at a server that starts or stops.
+/// The pause between two checks of a server that starts or stops.
 const POLL: Duration = Duration::from_millis(2);
-/// Ports tried before giving up: another program may take a free one first.
+/// The number of ports tried: another program may take a free port first.
 const PORT_ATTEMPTS: u32 = 50;
 
-/// Becomes the server (`exec`, so that the child's id is the server's), and leaves a watchdog behind that kills it when
-/// the pipe from the test process breaks, and removes its folder. A line on the pipe sends the watchdog home.
+/// Becomes the server (`exec`, so that the child's id is the server's), and leaves a watchdog
+/// behind. If the pipe from the test process breaks, the watchdog kills the server and removes its
+/// folder. A line on the pipe ends the watchdog.
 const LAUNCH: &str = r#"dir=$1; shift; exec 3<&0
 { read -r _ <&3 || { kill -9 $$; rm -rf "$dir"; }; } & exec "$@" 3<&- </dev/null"#;
 
-/// What a [`Server`] is started with. By default: no password, no persistence, 16 databases, no TLS.
+/// How a [`Server`] is started. By default: no password, no persistence, 16 databases, no TLS.
 #[derive(Clone, Debug, Default)]
 pub struct ServerOptions {
     args: Vec<String>,
@@ -36,18 +37,18 @@ pub struct ServerOptions {
     proxied: bool,
 }
 
-/// What the program is started as.
+/// The role in which the program is started.
 #[derive(Clone, Debug, Default)]
 enum Role {
     #[default]
     Server,
     /// A Cluster's node: its bus takes the port 10,000 above its own.
     ClusterNode,
-    /// A sentinel, with what its configuration file says about those that it watches.
+    /// A sentinel, with the lines of its configuration file about the primaries that it watches.
     Sentinel(String),
 }
 
-/// From a Cluster node's port to its bus's. Redis 6.2 cannot be told another.
+/// The distance from a Cluster node's port to its bus port. Redis 6.2 cannot use another one.
 pub(super) const BUS_OFFSET: u16 = 10_000;
 
 impl ServerOptions {
@@ -57,14 +58,15 @@ impl ServerOptions {
         Self::default()
     }
 
-    /// A setting of the server's configuration, such as `("maxmemory", "10mb")`. The last one of a name wins.
+    /// Sets a setting of the server's configuration, such as `("maxmemory", "10mb")`. The last one
+    /// of a name wins.
     #[must_use]
     pub fn config(mut self, name: &str, value: &str) -> Self {
         self.args.extend([format!("--{name}"), value.to_owned()]);
         self
     }
 
-    /// Gives a command another name; with an empty one it cannot be called at all.
+    /// Renames a command. With an empty name it cannot be called at all.
     #[must_use]
     pub fn rename_command(mut self, name: &str, to: &str) -> Self {
         let words = ["--rename-command", name, to];
@@ -72,14 +74,15 @@ impl ServerOptions {
         self
     }
 
-    /// The default user's password (letters and digits).
+    /// Sets the default user's password (letters and digits).
     #[must_use]
     pub fn password(mut self, password: &str) -> Self {
         self.password = Some(password.to_owned());
         self
     }
 
-    /// A user of the server's ACL file: `alice on >secret ~* +@all`. Name `default` to bound the default user.
+    /// Adds a user of the server's ACL file: `alice on >secret ~* +@all`. Name `default` to
+    /// restrict the default user.
     #[must_use]
     pub fn user(mut self, rule: &str) -> Self {
         self.users.push(format!("user {rule}"));
@@ -97,9 +100,10 @@ impl ServerOptions {
         self
     }
 
-    /// Serves mutual TLS on the TCP port: as [`tls`](Self::tls), and clients have to show a certificate that `authority`
-    /// (PEM) has signed. The servers of a Cluster, and a primary, its replicas and their sentinels, speak it too with one
-    /// another, each by its own certificate.
+    /// Serves mutual TLS on the TCP port: as [`tls`](Self::tls), and clients must present a
+    /// certificate that `authority` (PEM) has signed. The servers of a Cluster also use it among
+    /// themselves, each with its own certificate, and so do a primary, its replicas and their
+    /// sentinels.
     #[must_use]
     pub fn mutual_tls(
         mut self,
@@ -115,14 +119,15 @@ impl ServerOptions {
         self
     }
 
-    /// Puts a [`Proxy`] before the TCP port, whose port is the one that a Cluster's nodes and sentinels name to clients.
+    /// Puts a [`Proxy`] in front of the TCP port. A Cluster's nodes and sentinels name the proxy's
+    /// port to clients.
     #[must_use]
     pub fn proxied(mut self) -> Self {
         self.proxied = true;
         self
     }
 
-    /// A Cluster's node, which still has to meet the others.
+    /// A Cluster's node, which has not met the others yet.
     pub(super) fn cluster_node(mut self) -> Self {
         self.role = Role::ClusterNode;
         match self.tls {
@@ -141,7 +146,7 @@ impl ServerOptions {
         }
     }
 
-    /// A port of 127.0.0.1 that is free now.
+    /// A port of 127.0.0.1 that is currently free.
     fn free_port(&self) -> io::Result<u16> {
         let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
         if let Role::ClusterNode = self.role {
@@ -153,7 +158,8 @@ impl ServerOptions {
         Ok(port)
     }
 
-    /// A proxy before `port`, where one was asked for, which the server announces in its own port's place.
+    /// Starts a proxy for `port`, if one was requested. The server announces it in place of its own
+    /// port.
     fn start_proxy(&mut self, port: u16) -> io::Result<Option<Arc<Proxy>>> {
         if !self.proxied {
             return Ok(None);
@@ -206,7 +212,7 @@ impl ServerOptions {
 
 /// A private server on a free port of 127.0.0.1 and a Unix socket, in a temporary folder of its own.
 ///
-/// Dropping it kills it; a test process that is killed takes it along.
+/// Dropping it kills the server. If the test process is killed, the server is killed too.
 ///
 /// # Examples
 /// ```
@@ -224,7 +230,7 @@ pub struct Server {
     options: ServerOptions,
     port: u16,
     proxy: Option<Arc<Proxy>>,
-    /// Before `dir`: the server ends before its folder goes.
+    /// Before `dir`: the server ends before its folder is removed.
     running: Option<Running>,
     dir: TempDir,
 }
@@ -238,7 +244,7 @@ impl Server {
         ServerOptions::new().start(binary)
     }
 
-    /// The program that runs.
+    /// The running program.
     #[must_use]
     pub fn binary(&self) -> &ServerBinary {
         &self.binary
@@ -250,13 +256,13 @@ impl Server {
         self.port
     }
 
-    /// The proxy of [`ServerOptions::proxied`]. The server's own port and URL lead past it.
+    /// The proxy of [`ServerOptions::proxied`]. The server's own port and URL bypass it.
     #[must_use]
     pub fn proxy(&self) -> Option<&Arc<Proxy>> {
         self.proxy.as_ref()
     }
 
-    /// The port by which other servers know it, and name it to clients.
+    /// The port by which other servers know it, and which they name to clients.
     pub(super) fn announced_port(&self) -> u16 {
         self.proxy.as_ref().map_or(self.port, |proxy| proxy.port())
     }
@@ -267,7 +273,7 @@ impl Server {
         self.dir.path()
     }
 
-    /// The URL of the TCP port, with the password where one was set; `rediss:` with TLS.
+    /// The URL of the TCP port, with the password if one was set; `rediss:` with TLS.
     #[must_use]
     pub fn url(&self) -> String {
         let scheme = match self.options.tls {
@@ -289,7 +295,7 @@ impl Server {
         format!("{scheme}://{user}:{password}@127.0.0.1:{}/", self.port)
     }
 
-    /// The URL of the Unix socket, with the password where one was set.
+    /// The URL of the Unix socket, with the password if one was set.
     #[must_use]
     pub fn unix_url(&self) -> String {
         unix_url(self.dir.path(), self.options.password.as_deref())
@@ -301,7 +307,7 @@ impl Server {
         self.running.as_ref().map(|running| running.child.id())
     }
 
-    /// Shuts the server down without saving. Does nothing where it is down already.
+    /// Shuts the server down without saving. Does nothing if it is already down.
     pub fn stop(&mut self) {
         if let Some(running) = self.running.take() {
             let asked = redis::Client::open(self.unix_url())
@@ -310,20 +316,21 @@ impl Server {
                     connection.set_read_timeout(Some(START_TIMEOUT))?;
                     redis::cmd("SHUTDOWN").arg("NOSAVE").exec(&mut connection)
                 });
-            // The connection ends with the server, so an answer is a refusal, and then it is killed.
+            // The connection ends with the server, so an answer is a refusal; then the server is
+            // killed.
             running.end(asked.is_err_and(|e| e.is_connection_dropped()));
         }
     }
 
-    /// Kills the server (SIGKILL). Does nothing where it is down already.
+    /// Kills the server (SIGKILL). Does nothing if it is already down.
     pub fn kill(&mut self) {
         if let Some(running) = self.running.take() {
             running.end(false);
         }
     }
 
-    /// Starts it again with the same port and folder, after [`stop`](Self::stop) (done first where it still runs): what
-    /// was not saved is gone.
+    /// Starts the server again with the same port and folder. Calls [`stop`](Self::stop) first if
+    /// the server still runs: unsaved data is lost.
     ///
     /// # Errors
     /// The server does not start; its log is part of the message.
@@ -334,7 +341,7 @@ impl Server {
         Ok(())
     }
 
-    /// Halts the process (SIGSTOP): connections open, and nothing is answered.
+    /// Halts the process (SIGSTOP): its port still accepts connections, and nothing is answered.
     ///
     /// # Errors
     /// The server is down.
@@ -342,7 +349,7 @@ impl Server {
         self.signal(rustix::process::Signal::STOP)
     }
 
-    /// Lets a paused process go on.
+    /// Resumes a paused process.
     ///
     /// # Errors
     /// The server is down.
@@ -362,7 +369,7 @@ impl Server {
 #[derive(Debug)]
 struct Running {
     child: Child,
-    /// Its end of the watchdog's pipe.
+    /// This end of the watchdog's pipe.
     watchdog: Option<ChildStdin>,
 }
 
@@ -380,7 +387,7 @@ impl Running {
             .arg(dir)
             .arg(binary.path());
         if let Role::Sentinel(watches) = &options.role {
-            // A sentinel rewrites its file as it learns; a restarted one starts from what it knew.
+            // A sentinel rewrites its file as it learns; a restarted one continues from it.
             let file = dir.join("sentinel.conf");
             if !file.exists() {
                 fs::write(&file, watches)?;
@@ -426,7 +433,7 @@ impl Running {
         Ok(running)
     }
 
-    /// Waits for the first PING that is answered, on the Unix socket: the port might be another program's.
+    /// Waits until a PING is answered, on the Unix socket: the port might be another program's.
     fn wait(&mut self, dir: &Path, password: Option<&str>) -> io::Result<()> {
         let deadline = Instant::now() + START_TIMEOUT;
         while Instant::now() < deadline {
@@ -451,7 +458,7 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        // Both are no-ops on a server that has ended; nothing can be done where they fail.
+        // Both do nothing on a server that has ended; their failures cannot be handled.
         let _ = self.child.kill();
         if let Some(mut watchdog) = self.watchdog.take() {
             let _ = watchdog.write_all(b"\n");
@@ -478,7 +485,7 @@ fn answers(dir: &Path, password: Option<&str>) -> bool {
     };
     match ping() {
         Ok(()) => true,
-        // A server that denies the default user is up too.
+        // A server that denies the default user is also up.
         Err(e) => {
             matches!(e.code(), Some("NOPERM" | "NOAUTH" | "WRONGPASS")) || {
                 e.kind() == redis::ErrorKind::AuthenticationFailed

@@ -1,4 +1,4 @@
-//! How a server is told to speak TLS.
+//! TLS settings of a server.
 
 use std::{path::PathBuf, process::Command};
 
@@ -7,7 +7,8 @@ use std::{path::PathBuf, process::Command};
 pub(super) struct Tls {
     pub(super) certificate: PathBuf,
     pub(super) key: PathBuf,
-    /// Who has to have signed the certificates of others: of clients, and of servers of the same Cluster or trio.
+    /// The authority that must have signed the certificates of peers: of clients, and of servers of
+    /// the same Cluster or trio.
     pub(super) authority: Option<PathBuf>,
 }
 

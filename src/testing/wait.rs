@@ -1,4 +1,4 @@
-//! Waiting for what several servers have to agree on, by condition.
+//! Waits for conditions on which several servers must agree.
 
 use super::Server;
 use std::{
@@ -6,13 +6,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// How long servers may take to agree on something. They need a second or two on an idle machine; sentinels that find their clock
-/// jump, on one that stood still, do nothing for 30 s (TILT).
+/// How long servers may take to agree. They need a second or two on an idle machine. On a machine
+/// that stood still, sentinels that see their clock jump do nothing for 30 s (TILT).
 const PATIENCE: Duration = Duration::from_secs(120);
-/// Between two looks.
+/// The pause between two checks.
 const POLL: Duration = Duration::from_millis(10);
 
-/// Looks until `done`, for a bounded time; a look that fails counts as "not yet".
+/// Checks until `done`, for a bounded time. A check that fails counts as "not yet".
 pub(super) fn until(what: &str, mut done: impl FnMut() -> io::Result<bool>) -> io::Result<()> {
     let deadline = Instant::now() + PATIENCE;
     let mut last = String::new();
@@ -30,7 +30,7 @@ pub(super) fn until(what: &str, mut done: impl FnMut() -> io::Result<bool>) -> i
     )))
 }
 
-/// One command on a connection of its own, over the Unix socket.
+/// Sends one command on a connection of its own, over the Unix socket.
 pub(super) fn ask<T: redis::FromRedisValue>(server: &Server, words: &[&str]) -> io::Result<T> {
     let query = || {
         let client = redis::Client::open(server.unix_url())?;
@@ -51,10 +51,10 @@ pub(super) fn replication(server: &Server, field: &str) -> io::Result<Option<Str
     Ok(info.lines().find_map(value))
 }
 
-/// Whether a replica has all that its primary has sent so far and gets what follows.
+/// Whether a replica has all that its primary has sent so far, and receives what follows.
 pub(super) fn follows(server: &Server) -> io::Result<bool> {
     Ok(replication(server, "master_link_status")?.as_deref() == Some("up"))
 }
 
-/// Replicas get their first copy at once, without the usual wait for more of them.
+/// Replicas get their first copy at once, without the usual delay to wait for further replicas.
 pub(super) const FAST_SYNC: (&str, &str) = ("repl-diskless-sync-delay", "0");

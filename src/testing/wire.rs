@@ -1,12 +1,12 @@
-//! Finds the ends of requests in a byte stream, without keeping it.
+//! Finds the ends of requests in a byte stream, without storing it.
 
 /// Counts the RESP requests (arrays of bulk strings) of one connection.
 #[derive(Debug, Default)]
 pub(super) struct Requests {
     state: State,
-    /// Bulk strings that the request under way still lacks.
+    /// The number of bulk strings that the current request still lacks.
     missing: u64,
-    /// Something came that is no such request (TLS): nothing can be said about ends then.
+    /// Something arrived that is no such request (TLS): request ends are unknown from then on.
     opaque: bool,
     done: u64,
 }
@@ -18,12 +18,12 @@ enum State {
     Start,
     /// In the number after it.
     Number { marker: u8, value: u64 },
-    /// In a bulk string, its line end included.
+    /// In a bulk string, including its line end.
     Bulk { left: u64 },
 }
 
 impl Requests {
-    /// Takes the next bytes in.
+    /// Consumes the next bytes.
     pub(super) fn feed(&mut self, mut bytes: &[u8]) {
         while let (false, Some(&byte)) = (self.opaque, bytes.first()) {
             let mut taken = 1;
@@ -63,12 +63,12 @@ impl Requests {
         }
     }
 
-    /// Whether the bytes so far end where a request ends, as far as can be told.
+    /// Whether the bytes so far end at a request's end, as far as known.
     pub(super) fn at_end(&self) -> bool {
         self.opaque || (matches!(self.state, State::Start) && self.missing == 0)
     }
 
-    /// The requests that ended since the last call.
+    /// The number of requests that ended since the last call.
     pub(super) fn take(&mut self) -> u64 {
         std::mem::take(&mut self.done)
     }

@@ -1,5 +1,6 @@
-//! Two changes of a truth that is no document, made by `invalidate_around`, and a reader that loads what is derived from it; one
-//! of the changes may die at any moment. In every order of what they do that others can see.
+//! Two changes of a truth that is not a document, made by `invalidate_around`, and a reader that
+//! loads a value derived from it. One of the changes may die at any moment. Tries every order of
+//! the actions that others can see.
 
 use crate::{
     disk::sim::SimDisk,
@@ -16,7 +17,7 @@ use crate::{
 };
 use std::{cell::RefCell, rc::Rc};
 
-/// Orders in one test, at most.
+/// The maximum number of orders in one test.
 const MOST: u64 = 1_000_000;
 
 type Truth = Rc<RefCell<Saves>>;
@@ -49,7 +50,7 @@ async fn change(hand: Hand, way: Way, truth: Truth, number: u64) {
     done.expect("changed");
 }
 
-/// The truth is read at one moment, between the lease and the fill.
+/// The truth is read at one point, between the lease and the fill.
 async fn derive(hand: Hand, truth: Truth) -> Saves {
     let load = async || {
         hand.pause().await;
@@ -63,7 +64,7 @@ async fn derive(hand: Hand, truth: Truth) -> Saves {
 struct MayDie(Option<Who>);
 
 impl Chance for MayDie {
-    /// What is in an outbox nobody sees while its process lives.
+    /// Nobody sees the content of an outbox while its process lives.
     fn is_point(&self, _: Who, action: &Action) -> bool {
         !matches!(action, Action::Outbox(_))
     }

@@ -1,5 +1,6 @@
-//! A writer, and a reader that loads what depends on the document. One request of either is held up on its way: its sender gives
-//! up waiting, or its engine sends it again, and it arrives at any later moment. In every order.
+//! A writer, and a reader that loads a dependent of the document. One request of either is delayed:
+//! its sender gives up waiting, or its engine sends it again, and the request arrives at any later
+//! moment. Tries every order.
 
 use crate::{
     disk::{FileAction, sim::SimDisk},
@@ -17,10 +18,10 @@ use crate::{
 use std::time::Duration;
 
 const A_WHILE: Duration = Duration::from_secs(3);
-/// Orders in one test, at most.
+/// The maximum number of orders in one test.
 const MOST: u64 = 1_000_000;
 
-/// What becomes of one request.
+/// The possible fates of one request.
 const FATES: [Fate; 3] = [Fate::Answered, Fate::Late, Fate::SentTwice];
 
 /// One request may be late, and arrive in place of any turn.
@@ -94,7 +95,7 @@ impl Stage {
             .map_err(|why| format!("{why}\n  {}", world.story()))
     }
 
-    /// What a reader of the dependent gets now is what the file says.
+    /// A reader of the dependent must now get what the file has.
     fn check(&self, world: &mut World) -> Result<(), String> {
         let from = [self.paper.clone()];
         let (got, file) = world.do_now("last reader", |hand| async move {
@@ -129,8 +130,8 @@ fn with_leases_asked_for_twice_by_one_token_some_order_leaves_it_stale() {
     assert!(why.contains("stale: "), "{why}");
 }
 
-/// An acquire whose answer is lost arrives later: before it is released, before it is asked for again with another value, and at
-/// two moments while that one is held.
+/// An acquire whose answer is lost arrives later: before it is released, before the lock is
+/// requested again with another value, and at two moments while that one is held.
 #[test]
 fn a_lock_is_there_at_once_and_what_arrives_late_is_released() {
     for arrives in 0..4 {
@@ -172,7 +173,7 @@ fn a_lock_is_there_at_once_and_what_arrives_late_is_released() {
     }
 }
 
-/// Whatever became of its first try: the effect that an outcome names is that of all tries together.
+/// Whatever happened to the first try: the effect of an outcome covers all tries together.
 #[test]
 fn what_may_have_been_done_is_never_said_to_be_not_done() {
     for first in [Fate::Unanswered, Fate::Dropped, Fate::Late, Fate::Away] {

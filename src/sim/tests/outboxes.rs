@@ -1,4 +1,5 @@
-//! The simulated outboxes against the real ones: the same actions of several processes, the same answers.
+//! Compares the simulated outboxes with the real ones: the same actions of several processes must
+//! give the same answers.
 
 use crate::{
     disk::{Invalidation, Outbox, OutboxAction, OutboxGot, Ticket, Work},
@@ -14,13 +15,13 @@ const PROCESSES: usize = 3;
 enum Step {
     Defer,
     Intend,
-    /// Of the tickets that this process was given, so many back.
+    /// An index into this process's tickets, counted from the latest.
     Ripen(usize),
     Retire(usize),
     Next,
     TakeOver,
     GiveBack,
-    /// It ends, and another one starts in its place.
+    /// The process ends, and another one starts in its place.
     Die,
 }
 
@@ -41,7 +42,7 @@ fn step() -> impl Strategy<Value = (usize, Step)> {
     (0..PROCESSES, prop_oneof![2 => plain, 1 => ticketed])
 }
 
-/// One process's two outboxes, and the tickets that both gave for the same records, the oldest first.
+/// One process's two outboxes, and the tickets of both for the same records, the oldest first.
 struct Process {
     real: Outbox,
     simulated: usize,
@@ -54,7 +55,7 @@ fn real(folder: &std::path::Path) -> Outbox {
     outbox
 }
 
-/// When a record was made, which is its name here.
+/// The time at which a record was made, which identifies it here.
 fn moment(work: &Work) -> i64 {
     match work {
         Work::Keys(what) => what.at_ns,
@@ -62,7 +63,8 @@ fn moment(work: &Work) -> i64 {
     }
 }
 
-/// The answer without tickets. Files that are taken over come in no order, and so do their records.
+/// The answer without tickets. Files are taken over in no fixed order, so their records have none
+/// either.
 fn told(got: &OutboxGot) -> String {
     match got {
         OutboxGot::Next(records) => {
@@ -77,7 +79,7 @@ fn told(got: &OutboxGot) -> String {
     }
 }
 
-/// Both tickets of each record that both have.
+/// Both tickets of each record in both answers.
 fn pairs(real: &OutboxGot, simulated: &OutboxGot) -> Vec<(Ticket, Ticket)> {
     match (real, simulated) {
         (OutboxGot::Kept(one), OutboxGot::Kept(other)) => vec![(*one, *other)],
@@ -93,7 +95,7 @@ fn pairs(real: &OutboxGot, simulated: &OutboxGot) -> Vec<(Ticket, Ticket)> {
     }
 }
 
-/// Takes these steps of these processes with both; the same answers each time.
+/// Performs these steps of these processes on both; the answers must be the same each time.
 fn compare(steps: Vec<(usize, Step)>) -> Result<(), TestCaseError> {
     let home = tempfile::tempdir().unwrap();
     let mut outboxes = SimOutboxes::default();

@@ -1,5 +1,6 @@
-//! The power fails before each file action of a save, a creation and a deletion, and leaves each of the disks that it may.
-//! Then readers and the next writer come; the server stands elsewhere and has kept everything.
+//! The power fails before each file action of a save, a creation and a deletion, and leaves each
+//! possible disk. Then readers and the next writer come. The server is another machine and has kept
+//! everything, or has lost it.
 
 use crate::{
     disk::sim::{SimDisk, Weakness},
@@ -21,13 +22,15 @@ use std::{
     time::Duration,
 };
 
-/// Between what happened before, the power loss, and what happens then: files are no longer young, so they are filled.
+/// The time between the preparation, the power loss, and what follows: files are no longer young,
+/// so readers fill.
 const A_WHILE: Duration = Duration::from_secs(3);
-/// How long the power is away. Files may have times that are ahead of the clock by some steps of a coarse file system: what
-/// was seen and is lost does not come back under the same stamp only because this is longer; what was deleted does not in any case.
+/// How long the power is away. Files may have times that are ahead of the clock by some steps of a
+/// coarse file system. Only because this time is longer does a save that was seen and lost not come
+/// back under the same stamp. A deleted document's stamp never comes back, whatever this time is.
 const DARKNESS: Duration = Duration::from_secs(10);
 const AHEAD: Duration = Duration::from_secs(3_600);
-/// Ways in which one power loss may end, at most.
+/// The maximum number of outcomes of one power loss.
 const MOST: u64 = 20_000;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,18 +38,19 @@ enum Change {
     Create,
     Save,
     Delete,
-    /// A document is made where there was one.
+    /// A document is created where one was deleted.
     Recreate,
 }
 
-/// Everything that a test may turn.
+/// The parameters of a test.
 #[derive(Clone, Copy, Debug)]
 struct Setting {
     change: Change,
     guarantee: Guarantee,
-    /// The file system keeps times in such steps.
+    /// The time resolution of the file system.
     time_step_ns: i64,
-    /// The document's time is ahead of the clock by so much, and no library's save has made it.
+    /// How far the document's time is ahead of the clock, although no save of the library has made
+    /// it.
     ahead: Duration,
     weakness: Option<Weakness>,
 }
@@ -68,14 +72,14 @@ struct Scene {
     setting: Setting,
     world: World,
     paper: Paper,
-    /// Each content that was there for everybody to see, under its stamp.
+    /// Each content that was visible to others, with its stamp.
     seen: Vec<(Stamp, Vec<u8>)>,
     /// Whether the writer was told that the change is durable.
     told: Rc<Cell<bool>>,
 }
 
 impl Scene {
-    /// The document as it was before the writer came.
+    /// The document's state before the writer comes.
     fn before(setting: Setting) -> Self {
         let disk = SimDisk::new().with_time_step(setting.time_step_ns);
         let mut scene = Self {
@@ -104,7 +108,7 @@ impl Scene {
         scene
     }
 
-    /// The writer takes so many actions; whether it has more.
+    /// The writer takes this many actions. Returns whether it has more.
     fn write(&mut self, actions: usize) -> bool {
         let (paper, told, change) = (self.paper.clone(), self.told.clone(), self.setting.change);
         let writer = self.world.start("writer", move |hand| async move {
@@ -122,7 +126,7 @@ impl Scene {
         true
     }
 
-    /// The same with the power back: everybody is dead.
+    /// The same scene with the power back: all processes are dead.
     fn after(&self, disk: SimDisk, memory: MemoryServer) -> Self {
         let mut scene = Self {
             setting: self.setting,
@@ -135,7 +139,7 @@ impl Scene {
         scene
     }
 
-    /// Notes what there is to see.
+    /// Records what is visible.
     fn look(&mut self) {
         let place = &self.paper.place;
         let now = self.world.disk.document(&place.folder, &place.file);
@@ -151,7 +155,7 @@ impl Scene {
         done.map_err(|e| format!("{change:?}: {e}"))
     }
 
-    /// `None` where there is no document.
+    /// `None` if there is no document.
     fn read(&mut self) -> Result<Option<Saves>, String> {
         let paper = self.paper.clone();
         match self
@@ -173,7 +177,7 @@ impl Scene {
         }
     }
 
-    /// Everything that has to hold once the power is back.
+    /// Checks what must hold once the power is back.
     fn check(&mut self) -> Result<(), String> {
         let (old, new) = match self.setting.change {
             Change::Create => (None, Some(vec![2])),
@@ -236,7 +240,8 @@ impl Scene {
                 return Err(format!("the stamp {stamp} has come back"));
             }
         }
-        // In the order in which they were seen first. Where the clock goes on it keeps them apart, whatever is lost.
+        // In the order in which they were first seen. If the clock goes on, it keeps them apart,
+        // whatever is lost.
         let sorted = self.seen.is_sorted_by_key(|(stamp, _)| stamp.mtime_ns);
         match sorted || self.setting.ahead.is_zero() {
             true => Ok(()),
@@ -254,7 +259,7 @@ async fn act(paper: &Paper, hand: &Hand, change: Change, number: u64) -> Result<
     .durability)
 }
 
-/// Every power loss in one change; how many different disks they leave.
+/// Every power loss in one change. Returns how many different disks they leave.
 fn lose_power(setting: Setting) -> Result<usize, String> {
     let (mut losses, mut actions, mut more) = (0, 0, true);
     let mut known = HashSet::new();
@@ -266,7 +271,8 @@ fn lose_power(setting: Setting) -> Result<usize, String> {
             let disk = &scene.world.disk;
             let left = disk.after_power_loss(&mut |n| choices.choose(n));
             let content = left.content();
-            // It may have been left at an earlier cut already, beside the same server, and with the same to be remembered.
+            // An earlier cut may have left this disk already, with the same server and the same
+            // record.
             let beside = (scene.world.requests(), scene.seen.len(), scene.told.get());
             if known.insert((content.clone(), beside)) {
                 disks.insert(content, left);
@@ -275,7 +281,7 @@ fn lose_power(setting: Setting) -> Result<usize, String> {
         })?;
         losses += disks.len();
         for (content, disk) in disks {
-            // The server stands elsewhere, or on the same machine and has no snapshot.
+            // The server is another machine, or the same one without a snapshot.
             let (kept, lost) = (
                 scene.world.server.memory.copy(),
                 MemoryServer::with_manual_clock(),

@@ -1,5 +1,5 @@
-//! Two crash-safe writers of two documents, one dependent of both, a reader that loads it; one of the writers may die. In every
-//! order of what they do that others can see.
+//! Two crash-safe writers of two documents, one common dependent, and a reader that loads it; one
+//! of the writers may die. Tries every order of the actions that others can see.
 
 use crate::{
     disk::{FileAction, sim::SimDisk},
@@ -15,10 +15,10 @@ use crate::{
 };
 use std::time::Duration;
 
-/// Longer than a mark lives.
+/// Longer than a mark's life.
 const MARKS_ARE_OVER: Duration = Duration::from_secs(31);
 const A_WHILE: Duration = Duration::from_secs(3);
-/// Orders in one test, at most.
+/// The maximum number of orders in one test.
 const MOST: u64 = 10_000_000;
 
 /// What happens to the first writer's mark.
@@ -29,12 +29,14 @@ enum Mishap {
     Restart,
 }
 
-/// Before which actions somebody else may have a turn. The others are seen by nobody else here: each document has one writer,
-/// which has its lock; and reading a file is one moment, the writer's rename another.
+/// Before which actions others may have a turn. Nobody else here can see the remaining actions:
+/// each document has one writer, which has its lock; and a file is read at one point and renamed by
+/// its writer at another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Grain {
     Fine,
-    /// The reader leases and reads both documents in one turn, and the second writer renames and commits in one.
+    /// The reader leases and reads both documents in one turn, and the second writer renames and
+    /// commits in one turn.
     Coarse,
 }
 
@@ -42,15 +44,15 @@ enum Grain {
 struct Setting {
     guarantee: Guarantee,
     grain: Grain,
-    /// One of them may happen, between the first writer's marking and its rename.
+    /// One of them may happen between the first writer's marks and its rename.
     mishaps: &'static [Mishap],
-    /// Whether somebody takes the dead writer's outbox over.
+    /// Whether a replayer takes the dead writer's outbox over.
     replay: bool,
     weakness: Option<ServerWeakness>,
 }
 
 impl Setting {
-    /// Nothing happens to the marks, and nobody replays.
+    /// Nothing happens to the marks, and there is no replay.
     const PLAIN: Self = Self {
         guarantee: Guarantee::CrashSafe,
         grain: Grain::Fine,
@@ -82,16 +84,16 @@ const FIRST: usize = 0;
 const SECOND: usize = 1;
 const READER: usize = 2;
 
-/// What may still happen.
+/// The events that may still happen.
 struct Fortune {
     setting: Setting,
-    /// By their part.
+    /// By their parts.
     cast: [Who; 3],
     may_die: bool,
     may_suffer: bool,
 }
 
-/// Before the play: both documents are there, and their writers have their locks.
+/// The state before the play: both documents exist, and their writers have their locks.
 struct Stage {
     world: World,
     papers: [Paper; 2],
@@ -146,7 +148,7 @@ impl Stage {
             .map_err(|why| format!("{why}\n  {}", world.story()))
     }
 
-    /// What a reader of the dependent gets now is what the two files say.
+    /// A reader of the dependent must now get what the two files have.
     fn check(&self, world: &mut World) -> Result<(), String> {
         let (from, entry) = (self.papers.clone(), entry("totals"));
         let (got, files) = world.do_now("last reader", |hand| async move {
@@ -176,7 +178,7 @@ impl Fortune {
         self.may_die && world.ready().contains(&self.cast[FIRST])
     }
 
-    /// Whether the first writer has marked, and has not renamed yet.
+    /// Whether the first writer has marked, but not renamed yet.
     fn is_marked(&self, world: &World) -> bool {
         let next = world.next(self.cast[FIRST]);
         matches!(next, Some(Action::Disk(_, FileAction::Rename { .. })))

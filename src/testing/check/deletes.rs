@@ -1,4 +1,4 @@
-//! What named tasks and saves delete.
+//! What given tasks and saves delete.
 
 use super::{RulesCheck, quoted, sample};
 use crate::{

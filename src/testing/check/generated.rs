@@ -8,10 +8,10 @@ use crate::{
 use proptest::test_runner::{TestCaseError, TestError};
 
 impl RulesCheck {
-    /// A property of your own holds for generated params that the rules take, lists among them. Where it fails, the params are
-    /// shrunk to the smallest ones that still fail.
+    /// Checks a property of your own for generated params that the rules accept, lists among them.
+    /// If it fails, the params are shrunk to the smallest ones that still fail.
     ///
-    /// `PROPTEST_CASES` sets how many are tried, 256 by default.
+    /// `PROPTEST_CASES` sets the number of cases, 256 by default.
     ///
     /// # Examples
     ///

@@ -1,4 +1,4 @@
-//! What depends on what.
+//! Dependencies and reachability.
 
 use super::{RulesCheck, quoted};
 use crate::{model::Result, rules::Rules};
@@ -8,10 +8,11 @@ use std::{
 };
 
 impl RulesCheck {
-    /// Each controller is a document, or deleted by some task or by the save of some document: else its entries stay until
-    /// their TTL.
+    /// Each controller is a document, or deleted by some task or by the save of some document.
+    /// Otherwise its entries would stay until their TTL.
     ///
-    /// Where [`documents`](Self::documents) were not named, a controller counts that something deletes or depends on.
+    /// If [`documents`](Self::documents) were not named, a controller counts as reachable if
+    /// something deletes it or depends on it.
     pub fn every_controller_is_reachable(self) -> Self {
         let documents = self.documents.clone();
         self.named(|rules| {
@@ -30,14 +31,15 @@ impl RulesCheck {
         })
     }
 
-    /// No chain of `depends_on` has more than `steps` steps. It always ends: a file with a cycle does not compile.
+    /// No chain of `depends_on` has more than `steps` steps. Every chain ends: a file with a cycle
+    /// does not compile.
     pub fn cascades_end_within(self, steps: usize) -> Self {
         self.named(|rules| {
             let longest = longest_chain(rules)?;
             let found = longest.len().saturating_sub(1);
             Ok((found > steps)
                 .then(|| {
-                    // The beginning that is too long already is the smallest one to look at.
+                    // The beginning that is already too long is the smallest example.
                     let shown: Vec<&str> = longest[..steps + 2].to_vec();
                     format!(
                         "a chain of dependents has more than {steps} step{}: {}",
@@ -50,8 +52,9 @@ impl RulesCheck {
         })
     }
 
-    /// The save of each document knows all params of what depends on it. A dependent with a placeholder that the document's own
-    /// key does not have needs a param that only a caller can add, and the save fails without it.
+    /// Each document's own key has all params that its save needs. If a dependent has a placeholder
+    /// that the document's own key does not have, the caller must add that param, and the save
+    /// fails without it.
     pub fn each_save_needs_only_its_own_params(self) -> Self {
         let this = self.clone();
         self.named(|rules| {
@@ -88,7 +91,7 @@ fn unreachable_because(controller: &str, documents: Option<&[String]>) -> String
     }
 }
 
-/// The controllers that some task, or the save of some document, deletes.
+/// The controllers that some task deletes, or the save of some document.
 fn deleted<'r>(rules: &'r Rules, documents: Option<&[String]>) -> Result<BTreeSet<&'r str>> {
     let mut deleted = BTreeSet::new();
     for task in rules.tasks() {
@@ -102,15 +105,17 @@ fn deleted<'r>(rules: &'r Rules, documents: Option<&[String]>) -> Result<BTreeSe
     Ok(deleted)
 }
 
-/// A longest chain of controllers, each derived from the one before; a controller alone has no step.
+/// A longest chain of controllers, each derived from the previous one. A single controller has no
+/// step.
 fn longest_chain(rules: &Rules) -> Result<Vec<&str>> {
-    // By the number of dependents: a controller has more than any of its own dependents, so these come first.
+    // By the number of dependents: a controller has more than any of its own dependents, so
+    // dependents come first.
     let mut by_reach: Vec<(&str, Vec<&str>)> = rules
         .controllers()
         .map(|name| Ok((name, rules.dependents(name)?)))
         .collect::<Result<_>>()?;
     by_reach.sort_by_key(|(_, dependents)| dependents.len());
-    // Of each controller: how long the longest chain behind it is, and what comes next in it.
+    // For each controller: the length of the longest chain after it, and the next controller in it.
     let mut behind: BTreeMap<&str, (usize, Option<&str>)> = BTreeMap::new();
     for (name, dependents) in &by_reach {
         let steps = |next: &&&str| behind.get(**next).map_or(0, |(steps, _)| *steps);
@@ -118,7 +123,7 @@ fn longest_chain(rules: &Rules) -> Result<Vec<&str>> {
         let found = next.map_or((0, None), |next| (steps(&next) + 1, Some(*next)));
         behind.insert(name, found);
     }
-    // The first of the longest.
+    // The first of the longest chains.
     let first = rules
         .controllers()
         .min_by_key(|name| Reverse(behind.get(name).map_or(0, |(steps, _)| *steps)));

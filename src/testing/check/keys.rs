@@ -1,4 +1,4 @@
-//! How many keys, in how many hash slots, and whether another file has one of them.
+//! How many keys, in how many hash slots, and whether another file can have one of them.
 
 use super::{RulesCheck, sample};
 use crate::{
@@ -8,7 +8,8 @@ use crate::{
 use std::collections::{BTreeMap, BTreeSet};
 
 impl RulesCheck {
-    /// No task deletes more than `keys` keys, with the params' lists as long as [`list_len`](Self::list_len) says.
+    /// No task deletes more than `keys` keys, with params' lists as long as set by
+    /// [`list_len`](Self::list_len).
     pub fn no_task_deletes_more_than(self, keys: usize) -> Self {
         let lens = self.list_lens.clone();
         self.named(|rules| {
@@ -26,8 +27,8 @@ impl RulesCheck {
         })
     }
 
-    /// No save of a document deletes more than `keys` keys besides what its tasks do, with the params' lists as long as
-    /// [`list_len`](Self::list_len) says.
+    /// No save of a document deletes more than `keys` keys, not counting its tasks' keys, with
+    /// params' lists as long as set by [`list_len`](Self::list_len).
     pub fn no_save_deletes_more_than(self, keys: usize) -> Self {
         let this = self.clone();
         self.named(|rules| {
@@ -50,8 +51,9 @@ impl RulesCheck {
         })
     }
 
-    /// All keys of each task, and of each document's save without tasks, are in one hash slot of a Cluster, whatever the
-    /// params. A param with several values ([`list_len`](Self::list_len)) may not stand in a hash tag then.
+    /// All keys of each task, and of each document's save without tasks, are in one hash slot of a
+    /// Cluster, whatever the params. A param with several values ([`list_len`](Self::list_len))
+    /// must not be in a hash tag then.
     pub fn each_save_is_in_one_slot(self) -> Self {
         let this = self.clone();
         self.named(|rules| {
@@ -73,7 +75,8 @@ impl RulesCheck {
         })
     }
 
-    /// No key of these rules can be a key of `other`, whatever the params: for programs that share a server.
+    /// No key of these rules can be a key of `other`, whatever the params. For programs that share
+    /// a server.
     pub fn no_key_is_also_of(self, other: &Rules) -> Self {
         self.each(|rules| {
             let shared = rules.shared_keys(other);
@@ -92,7 +95,7 @@ impl RulesCheck {
     }
 }
 
-/// How many keys some controllers have, by the lengths of lists.
+/// Counts the keys of some controllers, given the lengths of lists.
 struct Counted<'r>(Vec<(&'r str, Vec<&'r str>)>);
 
 type Lens = BTreeMap<String, usize>;
@@ -122,7 +125,7 @@ impl<'r> Counted<'r> {
             .fold(0, |sum, (_, n)| sum.saturating_add(*n))
     }
 
-    /// The smallest lists that give more than `most` keys, in words; `None` where there are none.
+    /// The smallest lists that give more than `most` keys, in words; `None` if there are none.
     fn over(&self, most: usize, lens: &Lens) -> Option<String> {
         let mut lens = lens.clone();
         if self.all(&lens) <= most {
@@ -131,7 +134,8 @@ impl<'r> Counted<'r> {
         let names: Vec<String> = lens.keys().cloned().collect();
         for name in names {
             let longest = lens[&name];
-            // The count grows with each list, so the shortest one that is still too long is found by halving.
+            // The count grows with each list, so a binary search finds the shortest one that is
+            // still too long.
             let lengths: Vec<usize> = (1..=longest).collect();
             let fits = lengths.partition_point(|len| {
                 let mut shorter = lens.clone();
@@ -166,7 +170,7 @@ impl<'r> Counted<'r> {
     }
 }
 
-/// What is wrong where keys are in several slots: the smallest params, and two of the keys.
+/// The failure for keys in several slots: the smallest params, and two of the keys.
 fn spread(
     rules: &Rules,
     who: &str,
@@ -204,7 +208,7 @@ fn spread(
     }))
 }
 
-/// The same for a list in the hash tag: the keys for two of its values.
+/// The same for a list in the hash tag, with the keys for two of its values.
 fn spread_by_list(rules: &Rules, who: &str, list: &str, controller: &str) -> String {
     let values = &sample::letters(rules)[list];
     let key = |value: char| {
@@ -221,7 +225,7 @@ fn spread_by_list(rules: &Rules, who: &str, list: &str, controller: &str) -> Str
     )
 }
 
-/// Two keys in two slots, if there are.
+/// Two keys in two slots, if there are any.
 fn two_slots(rules: &Rules, controllers: &[&str], params: &Params) -> Option<String> {
     let keys = controllers.iter().map(|name| rules.key(name, params));
     let keys: Vec<String> = keys.collect::<Result<_>>().ok()?;

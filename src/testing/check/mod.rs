@@ -1,12 +1,12 @@
 //! Checks for a user's own rules, a line each.
 //!
 //! ```text
-//! mod      RulesCheck: where it comes from, what it is told, how it ends
+//! mod      RulesCheck: construction, settings, results
 //! graph    every controller is reachable, chains of dependents are short, saves need their own params only
 //! deletes  what a named task, a pair of tasks or a save deletes
 //! keys     how many keys, in how many hash slots, and whether another file has one of them
 //! generated properties over generated params (feature `strategies`)
-//! sample   the smallest params that show something
+//! sample   the smallest params that show a failure
 //! ```
 
 mod deletes;
@@ -25,17 +25,19 @@ use crate::{
 };
 use std::{collections::BTreeMap, path::Path};
 
-/// Checks rules, and says in plain words what does not hold, with the smallest params that show it.
+/// Checks rules. Reports each property that does not hold, with the smallest params that show it.
 ///
-/// Each check runs when it is called and adds to the failures; [`assert`](Self::assert) panics with all of them. Settings
-/// ([`documents`](Self::documents), [`list_len`](Self::list_len)) hold for the checks after them.
+/// Each check runs when it is called and adds to the failures; [`assert`](Self::assert) panics with
+/// all of them. Settings ([`documents`](Self::documents), [`list_len`](Self::list_len)) apply to
+/// the checks after them.
 ///
-/// Two things need no check of their own, since a file that breaks them does not compile: no two keys of one file are equal,
-/// whatever the params, and cascades end. [`from_path`](Self::from_path) and [`from_json`](Self::from_json) report such a file
-/// as failures, with the key that both templates can give, or the cycle.
+/// Two properties need no check, since a file that violates them does not compile: no two keys of
+/// one file are equal, whatever the params, and cascades end. [`from_path`](Self::from_path) and
+/// [`from_json`](Self::from_json) report such a file as failures, with the key that both templates
+/// can give, or the cycle.
 ///
-/// The checks prove what they say for all params and need no generated ones. For properties of your own over generated params
-/// there is `RulesCheck::for_all_params` (feature `strategies`).
+/// The checks prove their properties for all params and need no generated ones. For properties of
+/// your own over generated params use `RulesCheck::for_all_params` (feature `strategies`).
 ///
 /// # Examples
 ///
@@ -57,22 +59,22 @@ use std::{collections::BTreeMap, path::Path};
 #[derive(Clone, Debug)]
 #[must_use = "call `assert`, or look at `failures`"]
 pub struct RulesCheck {
-    /// `None` for a file that does not compile.
+    /// `None` if the file does not compile.
     rules: Option<Rules>,
-    /// `None` where any controller may be a document.
+    /// `None` if any controller may be a document.
     documents: Option<Vec<String>>,
-    /// Params with more than one value.
+    /// The params with more than one value.
     list_lens: BTreeMap<String, usize>,
     failures: Vec<String>,
 }
 
 impl RulesCheck {
-    /// Checks rules that are compiled already.
+    /// Checks compiled rules.
     pub fn of(rules: &Rules) -> Self {
         Self::new(Ok(rules.clone()))
     }
 
-    /// Reads and compiles a file. That it cannot be read, and each problem in it, is a failure.
+    /// Reads and compiles a file. An unreadable file, and each problem in a file, is a failure.
     pub fn from_path(path: impl AsRef<Path>) -> Self {
         Self::new(Rules::from_path(path))
     }
@@ -108,13 +110,14 @@ impl RulesCheck {
         this
     }
 
-    /// Says that the program gives up to `len` values for this param, as a list. By default each param has one value.
+    /// Sets the number of values, in a list, that the program gives for this param at most. By
+    /// default each param has one value.
     pub fn list_len(mut self, param: impl Into<String>, len: usize) -> Self {
         self.list_lens.insert(param.into(), len.max(1));
         self
     }
 
-    /// What does not hold, in the order of the checks; empty where all holds.
+    /// The failures, in the order of the checks; empty if everything holds.
     #[must_use]
     pub fn failures(&self) -> &[String] {
         &self.failures
@@ -124,7 +127,7 @@ impl RulesCheck {
     ///
     /// # Panics
     ///
-    /// Something does not hold. The message lists all of it.
+    /// There are failures. The message lists all of them.
     #[track_caller]
     pub fn assert(self) {
         let failures = &self.failures;
@@ -137,11 +140,12 @@ impl RulesCheck {
         );
     }
 
-    /// Runs one check, which gives a text for each failure. A file that does not compile has its failures already.
+    /// Runs one check, which returns a text for each failure. Skipped if the file does not compile:
+    /// its failures are there already.
     fn each(mut self, check: impl FnOnce(&Rules) -> Vec<String>) -> Self {
         if let Some(rules) = &self.rules {
             for failure in check(rules) {
-                // Two checks may find the same.
+                // Two checks may find the same failure.
                 if !self.failures.contains(&failure) {
                     self.failures.push(failure);
                 }
@@ -150,7 +154,7 @@ impl RulesCheck {
         self
     }
 
-    /// The same for a check of names, one of which may be unknown.
+    /// The same for a check of names, any of which may be unknown.
     fn named(self, check: impl FnOnce(&Rules) -> Result<Vec<String>>) -> Self {
         self.each(|rules| check(rules).unwrap_or_else(|error| vec![error.to_string()]))
     }
@@ -161,7 +165,7 @@ impl RulesCheck {
     }
 }
 
-/// A text for each problem of a file, or one for a file that cannot be read.
+/// A text for each problem of a file, or a single one for a file that cannot be read.
 fn problems(error: &Error) -> Vec<String> {
     if error.problems().is_empty() {
         return vec![error.to_string()];
@@ -169,7 +173,7 @@ fn problems(error: &Error) -> Vec<String> {
     error.problems().iter().map(ToString::to_string).collect()
 }
 
-/// Names as a message has them.
+/// Names as a message quotes them.
 fn quoted(names: &[&str]) -> String {
     let names: Vec<String> = names.iter().map(|name| format!("`{name}`")).collect();
     names.join(", ")

@@ -1,12 +1,13 @@
-//! The smallest params that show something.
+//! The smallest params that show a failure.
 
 use crate::rules::{Params, Rules};
 use std::collections::BTreeMap;
 
-/// Values to choose from: the first that may stand in every key that uses the param is its smallest one.
+/// Values to choose from. A param's smallest value is the first one that may stand in every key
+/// that uses the param.
 const LETTERS: &str = "abcdefghijklmnopqrstuvwxyz0123456789";
 
-/// One value for each placeholder, the same one wherever it may be: `a`.
+/// One value for each placeholder, the same one if possible: `a`.
 pub(super) fn smallest(rules: &Rules) -> Params {
     let letters = letters(rules).into_iter();
     letters
@@ -14,14 +15,14 @@ pub(super) fn smallest(rules: &Rules) -> Params {
         .collect()
 }
 
-/// The smallest params for which `shows` gives something: as many values as possible are those of [`smallest`], and the others
-/// the next ones.
+/// The smallest params for which `shows` returns something: as many values as possible are those of
+/// [`smallest`], and the others are the next ones.
 pub(super) fn smallest_that<T>(
     rules: &Rules,
     placeholders: &[&str],
     shows: impl Fn(&Params) -> Option<T>,
 ) -> Option<(Params, T)> {
-    /// Past so many, others would be tried for too long.
+    /// With more params the search would take too long.
     const VARIED: usize = 10;
     let letters = letters(rules);
     let varied = &placeholders[..placeholders.len().min(VARIED)];
@@ -42,7 +43,7 @@ pub(super) fn smallest_that<T>(
     })
 }
 
-/// Params as a message has them: `shop` = `a`, `sku` = `b`.
+/// Params as a message shows them: `shop` = `a`, `sku` = `b`.
 pub(in crate::testing) fn shown(params: &Params) -> String {
     let each: Vec<String> = params
         .iter()
@@ -61,7 +62,8 @@ pub(in crate::testing) fn shown(params: &Params) -> String {
     }
 }
 
-/// Of each placeholder, the letters that may be its value everywhere: two at least, since few characters can end a value.
+/// For each placeholder, the letters that may be its value everywhere: at least two, since few
+/// characters can end a value.
 pub(in crate::testing) fn letters(rules: &Rules) -> BTreeMap<&str, Vec<char>> {
     let mut ends: BTreeMap<&str, Vec<char>> = BTreeMap::new();
     for (name, until) in rules.holes() {
@@ -70,7 +72,8 @@ pub(in crate::testing) fn letters(rules: &Rules) -> BTreeMap<&str, Vec<char>> {
     ends.into_iter()
         .map(|(name, ends)| {
             let mut values: Vec<char> = LETTERS.chars().filter(|c| !ends.contains(c)).collect();
-            // Every letter ends a value of this placeholder somewhere: whatever is shown, it is refused there.
+            // Every letter ends a value of this placeholder in some template: any example would be
+            // refused there.
             values.extend(['a', 'b']);
             (name, values)
         })

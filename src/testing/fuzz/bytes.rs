@@ -1,8 +1,8 @@
-//! Bytes as texts, choices and params. Texts stand in lines, so that seeds can be written by hand.
+//! Bytes as texts, choices and params. Each text is a line, so that seeds can be written by hand.
 
 use crate::rules::{ParamValue, Params};
 
-/// Lines of a text; what is no UTF-8 is replaced.
+/// Lines of a text. Invalid UTF-8 is replaced.
 pub(super) struct Lines<'t>(std::str::Split<'t, char>);
 
 impl<'t> Lines<'t> {
@@ -20,7 +20,8 @@ impl<'t> Lines<'t> {
     }
 }
 
-/// A line as a param: `name=value`, or `name=value|value|…` for a list. A value `*n` stands for a long one, of n bytes.
+/// A line as a param: `name=value`, or `name=value|value|…` for a list. A value `*n` stands for a
+/// long one of n bytes.
 pub(super) fn param(line: &str) -> Option<(&str, ParamValue)> {
     let (name, value) = line.split_once('=')?;
     let values: Vec<String> = value.split('|').map(long).collect();
@@ -30,7 +31,7 @@ pub(super) fn param(line: &str) -> Option<(&str, ParamValue)> {
     })
 }
 
-/// Params may name one twice.
+/// Params; a name may be duplicated.
 pub(super) fn params<'t>(lines: impl Iterator<Item = &'t str>) -> Params {
     lines.filter_map(param).collect()
 }
@@ -43,7 +44,7 @@ fn long(value: &str) -> String {
     }
 }
 
-/// One of some things.
+/// Chooses one item.
 pub(super) fn chosen<'a, T>(from: &'a [T], by: &str) -> Option<&'a T> {
     let sum = by
         .bytes()

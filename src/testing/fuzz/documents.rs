@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::Value;
 use std::{collections::BTreeMap, fmt::Debug};
 
-/// A document with what is hard to read exactly.
+/// A document with values that are hard to read exactly.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 struct Typed {
@@ -74,7 +74,8 @@ pub(super) fn document(bytes: &[u8]) {
     }
 }
 
-/// Reads, writes and reads again: nothing is lost on the way. Whether it could be read.
+/// Reads, writes and reads again, and checks that nothing is lost. Returns whether the bytes could
+/// be read.
 fn comes_back<T: DeserializeOwned + Serialize + PartialEq + Debug>(bytes: &[u8]) -> bool {
     let read: T = match json::parse("d", bytes) {
         Ok(read) => read,
@@ -93,7 +94,8 @@ fn comes_back<T: DeserializeOwned + Serialize + PartialEq + Debug>(bytes: &[u8])
     true
 }
 
-/// The first line is the object, with each `\r` in it read as a line break; each other line is a change: `-name`, or `name=value`.
+/// The first line is the object, in which each `\r` is read as a line break. Each other line is a
+/// change: `-name`, or `name=value`.
 pub(super) fn raw_object(bytes: &[u8]) {
     let text = String::from_utf8_lossy(bytes);
     let mut lines = Lines::of(&text);
@@ -146,7 +148,7 @@ fn owned(object: &RawObject) -> Vec<(String, String)> {
         .collect()
 }
 
-/// The index is what reading the text again gives.
+/// Checks that parsing the text again gives the same index.
 fn is_sound(object: &RawObject) {
     let again = RawObject::from_json(object.as_str()).expect("its own text");
     assert!(object.iter().eq(again.iter()), "{object}");

@@ -1,4 +1,5 @@
-//! What the targets in `fuzz/` run: each takes any bytes, and panics only where the library is at fault.
+//! The functions that the targets in `fuzz/` run: each accepts any bytes, and panics only if the
+//! library is at fault.
 //!
 //! ```text
 //! mod        the targets
@@ -6,7 +7,8 @@
 //! documents  JSON documents and raw objects
 //! bytes      bytes as texts, choices and params
 //! ```
-//! Replies are read in `engine/fuzz.rs`, outboxes, journals and sidecars in `disk/fuzz.rs`.
+//! The targets for replies are in `engine/fuzz.rs`, those for outboxes, journals and sidecars in
+//! `disk/fuzz.rs`.
 
 mod bytes;
 mod documents;
@@ -14,7 +16,7 @@ mod rules;
 
 use crate::rules::Rules;
 
-/// A rules file: it compiles, or has problems that point into it.
+/// A rules file: it compiles, or has problems with places in it.
 pub fn rules_text(bytes: &[u8]) {
     rules::text(bytes);
 }
@@ -29,7 +31,7 @@ pub fn own_rules(rules: &Rules, bytes: &[u8]) {
     rules::expansions_of(rules, bytes);
 }
 
-/// A server's reply, to each operation and to each question of a boot.
+/// A server's reply to each operation and to each query of a boot.
 pub fn reply(bytes: &[u8]) {
     crate::engine::fuzz::reply(bytes);
 }

@@ -10,7 +10,8 @@ use std::{
     sync::LazyLock,
 };
 
-/// Shapes that matter to expansions: shared and repeated placeholders, lists, tags, keys that values could make into a sibling's.
+/// Shapes that matter to expansions: shared and repeated placeholders, lists, tags, keys that
+/// values could make into a sibling's key.
 const RULES: [&str; 4] = [
     include_str!("../../../rules/nodb.json"),
     r#"{ "version": "1.1",
@@ -82,7 +83,8 @@ pub(super) fn expansion(bytes: &[u8]) {
     }
 }
 
-/// The first line chooses a task, the second a controller; the others are params, and after an empty line other params.
+/// The first line chooses a task, the second a controller. The others are params; those after an
+/// empty line are other params.
 pub(super) fn expansions_of(rules: &Rules, bytes: &[u8]) {
     let text = String::from_utf8_lossy(bytes);
     let mut lines = Lines::of(&text);
@@ -106,7 +108,7 @@ pub(super) fn expansions_of(rules: &Rules, bytes: &[u8]) {
     differ(rules, &one, &other);
 }
 
-/// What holds for every expansion.
+/// Checks what must hold for every expansion.
 fn expanded(rules: &Rules, own: Option<&str>, tasks: &[&str], params: &Params) {
     let keys = match own {
         None => rules.expand(tasks, params),
@@ -122,7 +124,7 @@ fn expanded(rules: &Rules, own: Option<&str>, tasks: &[&str], params: &Params) {
     assert!(keys.len() <= limits::MAX_KEYS);
     let each: BTreeSet<&str> = keys.iter().collect();
     assert_eq!(each.len(), keys.len(), "a key comes twice");
-    // Where nothing depends on it, an own key that cannot be made is not looked at.
+    // If nothing depends on it, an own key that cannot be made is not checked by the expansion.
     if let Some(Ok(own)) = own.map(|own| rules.key(own, params)) {
         assert!(
             !each.contains(&*own),
@@ -139,7 +141,7 @@ fn expanded(rules: &Rules, own: Option<&str>, tasks: &[&str], params: &Params) {
     }
 }
 
-/// Two keys are equal only where they are one controller's, with the same values.
+/// Checks that two keys are equal only if they are one controller's, with the same values.
 fn differ(rules: &Rules, one: &Params, other: &Params) {
     let mut seen: BTreeMap<String, (&str, Vec<&str>)> = BTreeMap::new();
     for params in [one, other] {

@@ -12,12 +12,12 @@ use crate::{
 };
 use proptest::test_runner::{TestCaseError, TestError};
 
-/// Plays random histories of saves, invalidations and loads on the in-memory server, and after each step compares every value
-/// that is cached with what its loader gives now. It finds a rule that forgets a dependent, and says so with the shortest
-/// history that shows it.
+/// Plays random histories of saves, invalidations and loads on the in-memory server. After each
+/// step it compares every cached value with what its loader returns now. It finds a rule that
+/// misses a dependent, and reports it with the shortest history that shows it.
 ///
-/// The truth is a version for each document and each other source: how often it was changed. A loader says of which versions a
-/// value is made.
+/// The truth is a version for each document and each other source: the number of its changes. A
+/// loader tells which versions a value is made of.
 ///
 /// # Examples
 ///
@@ -47,15 +47,15 @@ use proptest::test_runner::{TestCaseError, TestError};
 #[must_use = "call `assert`"]
 pub struct ModelCheck {
     plan: Plan,
-    /// What the check itself has wrong.
+    /// Mistakes in the check itself.
     unknown: Vec<String>,
 }
 
 impl ModelCheck {
-    /// Most steps of a history, unless [`steps`](Self::steps) says otherwise.
+    /// The maximum number of steps of a history, unless [`steps`](Self::steps) sets another one.
     const STEPS: usize = 12;
 
-    /// A check of these rules in which nothing changes yet.
+    /// A check of these rules, without any changes yet.
     pub fn of(rules: &Rules) -> Self {
         Self {
             plan: Plan {
@@ -67,8 +67,8 @@ impl ModelCheck {
         }
     }
 
-    /// A document that is saved with these tasks. One that is saved with different tasks at different times is named once for
-    /// each.
+    /// Adds a document that is saved with these tasks. If a document is saved with different tasks
+    /// at different times, add it once for each.
     pub fn document(
         mut self,
         controller: &str,
@@ -84,8 +84,8 @@ impl ModelCheck {
         self
     }
 
-    /// Another source of truth, such as a database's table: one for each combination of these params. When it changes, the
-    /// program invalidates these tasks.
+    /// Adds another source of truth, such as a database's table: one for each combination of these
+    /// params. When it changes, the program invalidates these tasks.
     pub fn source<'n>(
         mut self,
         name: &str,
@@ -97,7 +97,7 @@ impl ModelCheck {
         self
     }
 
-    /// How many steps a history has at most; 12 by default, 1 at least.
+    /// Sets the maximum number of steps of a history; 12 by default, at least 1.
     pub fn steps(mut self, steps: usize) -> Self {
         self.plan.steps = steps.max(1);
         self
@@ -123,11 +123,12 @@ impl ModelCheck {
         });
     }
 
-    /// Plays the histories: `None` where no cached value was ever out of date, else the shortest history found, in words.
+    /// Plays the histories. Returns `None` if no cached value was ever out of date, else the
+    /// shortest history found, in words.
     ///
-    /// `load` gives the value of a controller's entry as it would be loaded now, and `None` for a controller that the program
-    /// does not load. It is asked for every controller that is no document. `PROPTEST_CASES` sets how many histories are
-    /// played, 256 by default.
+    /// `load` returns the value of a controller's entry as it would be loaded now, and `None` for a
+    /// controller that the program does not load. It is called for every controller that is not a
+    /// document. `PROPTEST_CASES` sets the number of histories, 256 by default.
     ///
     /// # Errors
     ///
@@ -149,7 +150,8 @@ impl ModelCheck {
         match run {
             Ok(()) => Ok(None),
             Err(TestError::Fail(_, steps)) => {
-                // The same history with `a` for the value that comes first, where it shows the same.
+                // The same history with `a` as each param's first value, if it fails in the same
+                // way.
                 let renamed = history::renamed(&self.plan, &steps);
                 Ok(play(&renamed)?.or(play(&steps)?))
             }

@@ -28,7 +28,7 @@ impl Step {
     }
 }
 
-/// Steps of what the plan has: loads of every controller that is no document, and the changes.
+/// Steps for a plan: loads of every controller that is not a document, and the changes.
 pub(super) fn steps(plan: &Plan) -> impl Strategy<Value = Vec<Step>> + use<> {
     let is_document = |name: &&str| {
         plan.changes
@@ -73,7 +73,7 @@ fn params(plan: &Plan) -> impl Strategy<Value = Params> + use<> {
     each.prop_map(Params::from_iter)
 }
 
-/// The two values of each param: enough to tell one run from another.
+/// The two values of each param: enough to tell two runs apart.
 fn values(plan: &Plan) -> BTreeMap<String, [String; 2]> {
     let two = |values: Vec<char>| [values[0].to_string(), values[1].to_string()];
     let mut values: BTreeMap<String, [String; 2]> = letters(&plan.rules)
@@ -89,8 +89,8 @@ fn values(plan: &Plan) -> BTreeMap<String, [String; 2]> {
     values
 }
 
-/// The same steps with the two values of each param exchanged where the first step has the second one: a shrunk history may have
-/// either, since steps have to have the same.
+/// The same steps, with the two values of a param exchanged if the first step has the second one. A
+/// shrunk history may have either, since steps must agree on them.
 pub(super) fn renamed(plan: &Plan, steps: &[Step]) -> Vec<Step> {
     let values = values(plan);
     let first = steps.first().map(Step::params).cloned().unwrap_or_default();
@@ -118,15 +118,15 @@ pub(super) fn renamed(plan: &Plan, steps: &[Step]) -> Vec<Step> {
     steps
 }
 
-/// A history as it is played.
+/// A history while it is played.
 pub(super) struct History<'c, L> {
     plan: &'c Plan,
     load: &'c L,
     cache: Cache,
     truth: Truth,
-    /// What was loaded, by its key.
+    /// The loaded values, by key.
     loaded: BTreeMap<String, (String, Params)>,
-    /// What has happened so far, in words.
+    /// The steps so far, in words.
     told: Vec<String>,
 }
 
@@ -142,7 +142,7 @@ impl<'c, L: Fn(&Wanted<'_>, &Truth) -> Option<String>> History<'c, L> {
         })
     }
 
-    /// What was out of date first, in words.
+    /// Plays the steps. Returns what was out of date first, in words.
     pub(super) fn play(&mut self, steps: &[Step]) -> Result<Option<String>> {
         for step in steps {
             match step {
@@ -207,7 +207,7 @@ impl<'c, L: Fn(&Wanted<'_>, &Truth) -> Option<String>> History<'c, L> {
         }
     }
 
-    /// What a store's save does on the server, once the file is there.
+    /// A save's step on the server, after the rename.
     fn commit(&self, change: &Change, params: &Params, version: u64, keys: &KeyList) -> Result<()> {
         let rules = &self.plan.rules;
         let value = rules.key(&change.name, params)?;
@@ -244,7 +244,7 @@ impl<'c, L: Fn(&Wanted<'_>, &Truth) -> Option<String>> History<'c, L> {
         }
     }
 
-    /// A cached value that is not what would be loaded now, with all that has happened.
+    /// A cached value that differs from what would be loaded now, with the history so far.
     fn stale(&self) -> Result<Option<String>> {
         for (key, (controller, params)) in &self.loaded {
             let Some(cached) = self.cache.get(controller, params)? else {

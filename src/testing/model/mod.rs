@@ -1,10 +1,10 @@
-//! Rules and loaders against a model of the truth: is a value that is cached ever out of date?
+//! Rules and loaders against a model of the truth: is a cached value ever out of date?
 //!
 //! ```text
 //! check    ModelCheck: the check
-//! history  random steps, and what they do to a cache
+//! history  random steps, and their effect on a cache
 //! plan     what can change in a history
-//! truth    what is true now, as versions that count changes
+//! truth    the current truth, as versions that count changes
 //! ```
 
 mod check;

@@ -1,4 +1,4 @@
-//! What is true now.
+//! The current truth.
 
 use crate::rules::Params;
 use std::collections::BTreeMap;
@@ -6,12 +6,13 @@ use std::collections::BTreeMap;
 /// The values of some params, by name.
 type Names = BTreeMap<String, String>;
 
-/// How often each document and each other source was changed.
+/// The number of changes of each document and each other source.
 #[derive(Clone, Debug, Default)]
 pub struct Truth(BTreeMap<(String, Names), u64>);
 
 impl Truth {
-    /// The version of the document or source of these params, which may have others besides: 0 until it is changed.
+    /// The version of the document or source with these params, which may include further ones; 0
+    /// until it is changed.
     #[must_use]
     pub fn version(&self, name: &str, params: &Params) -> u64 {
         let fits = |names: &Names| names.iter().all(|(name, value)| is(params, name, value));
@@ -21,7 +22,8 @@ impl Truth {
             .map_or(0, |(_, version)| *version)
     }
 
-    /// All that were changed, of those with these values, in a fixed order: the other params of each, and its version.
+    /// All changed documents or sources with these values, in a fixed order: the other params of
+    /// each, and its version.
     #[must_use]
     pub fn all<'n>(
         &self,
@@ -57,7 +59,7 @@ fn is(params: &Params, name: &str, value: &str) -> bool {
         .is_some_and(|given| given.values() == [value])
 }
 
-/// What is to be loaded.
+/// What to load.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct Wanted<'a> {
@@ -72,7 +74,7 @@ impl Wanted<'_> {
     ///
     /// # Panics
     ///
-    /// No key and no source has such a param.
+    /// No key and no source has this param.
     #[must_use]
     #[track_caller]
     pub fn param(&self, name: &str) -> &str {

@@ -18,7 +18,7 @@ pub enum HistoryStep {
     Save {
         /// The document's controller.
         controller: String,
-        /// What its save makes out of date besides.
+        /// The tasks of the save.
         tasks: Vec<String>,
         /// The save's params.
         params: Params,
@@ -30,7 +30,7 @@ pub enum HistoryStep {
         /// Their params.
         params: Params,
     },
-    /// A value is read, and loaded where it is not cached.
+    /// A value is read, and loaded if it is not cached.
     Load {
         /// The value's controller.
         controller: String,
@@ -39,14 +39,14 @@ pub enum HistoryStep {
     },
 }
 
-/// Some of the tasks, each once, in any order.
+/// Some of the tasks, without duplicates, in any order.
 pub fn tasks(rules: &Rules) -> impl Strategy<Value = Vec<String>> + use<> {
     let tasks: Vec<String> = rules.tasks().map(str::to_owned).collect();
     let count = tasks.len();
     subsequence(tasks, 0..=count).prop_shuffle()
 }
 
-/// Task lists that an expansion refuses: with a task that has no rule, or with too many tasks.
+/// Task lists that an expansion refuses: with an unknown task, or with too many tasks.
 pub fn hostile_tasks(rules: &Rules) -> impl Strategy<Value = Vec<String>> + use<> {
     let known: Vec<String> = rules.tasks().map(str::to_owned).collect();
     let is_known = {
@@ -69,8 +69,9 @@ pub fn hostile_tasks(rules: &Rules) -> impl Strategy<Value = Vec<String>> + use<
     prop_oneof![9 => with_unknown, 1 => too_many]
 }
 
-/// Histories of up to `most` steps over all controllers and tasks. A few sets of params are drawn for each history, so that steps
-/// meet each other's entries. A param may be a list: a save or a load of such a key is refused, and an invalidation is not.
+/// Histories of up to `most` steps over all controllers and tasks. Each history draws from a few
+/// sets of params, so that its steps hit each other's entries. A param may be a list: a save or a
+/// load of such a key is refused, but an invalidation is not.
 pub fn histories(rules: &Rules, most: usize) -> impl Strategy<Value = Vec<HistoryStep>> + use<> {
     let controllers: Vec<String> = rules.controllers().map(str::to_owned).collect();
     let tasks = tasks(rules).boxed();

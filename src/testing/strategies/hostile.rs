@@ -1,4 +1,4 @@
-//! Rules files with something wrong in them.
+//! Rules files with errors.
 
 use super::rules;
 use crate::model::text;
@@ -8,10 +8,11 @@ use proptest::{
 };
 use std::ops::Range;
 
-/// Texts that begin as a rules file that compiles, and are then changed in a few places. Half of them stay JSON as a rule, with
-/// strings in places where others were; the rest are cut, doubled, mixed up, or get tokens that are likely to confuse a reader.
+/// Texts of rules files that compile, changed in a few places. Half of the changed texts are mostly
+/// still JSON, with strings exchanged; the rest are cut, doubled, mixed up, or get tokens that are
+/// likely to confuse a parser.
 ///
-/// Most do not compile; those that do are rules like any other.
+/// Most do not compile; those that do are normal rules.
 pub fn hostile_rules() -> impl Strategy<Value = String> {
     let changes = prop_oneof![
         prop::collection::vec(replace(), 1..=3),
@@ -23,7 +24,7 @@ pub fn hostile_rules() -> impl Strategy<Value = String> {
     })
 }
 
-/// One change; the places are relative to whatever the text's length is then.
+/// One change. Its places are relative to the text's length at that time.
 #[derive(Clone, Debug)]
 enum Change {
     Cut {
@@ -43,7 +44,7 @@ enum Change {
         at: Index,
         token: &'static str,
     },
-    /// A text between quotes in place of another: mostly stays JSON.
+    /// Replaces a quoted text by another: the result is mostly JSON.
     Replace {
         from: Index,
         to: Index,
@@ -57,7 +58,8 @@ enum Change {
     },
 }
 
-/// What is put in anywhere. The names are those of the format's fields, and what the format gives a meaning.
+/// Tokens to insert anywhere: the names of the format's fields, and what has a meaning in the
+/// format.
 const TOKENS: [&str; 34] = [
     "{",
     "}",
@@ -151,7 +153,7 @@ impl Change {
     }
 }
 
-/// The places of the texts between quotes.
+/// The places of the quoted texts.
 fn strings(text: &str) -> Vec<Range<usize>> {
     let mut quotes = Vec::new();
     let mut escaped = false;

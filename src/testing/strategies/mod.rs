@@ -1,11 +1,13 @@
-//! Strategies of [`proptest`]: rules files, params, task lists, and broken ones of each; histories of saves and loads.
+//! Strategies for [`proptest`]: rules files, params, task lists, and broken ones of each; histories
+//! of saves and loads.
 //!
-//! The library's own properties are built on these. Rules of one's own can be tested with [`params`], [`tasks()`] and
-//! [`histories`], programs that write or read rules files with [`rules`] and [`hostile_rules`].
+//! The library's own properties use these. Test your own rules with [`params`], [`tasks()`] and
+//! [`histories`], and programs that write or read rules files with [`rules`] and [`hostile_rules`].
 //!
 //! # Examples
 //!
-//! Whatever a run is called, a climate build deletes under the program's prefix only, and never the elevation data:
+//! For every run id, a climate build deletes only under the program's prefix, and never the
+//! elevation data:
 //! ```
 //! use cachetx::{Rules, testing::strategies};
 //! use proptest::{prelude::*, test_runner::TestRunner};

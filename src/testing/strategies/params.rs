@@ -1,4 +1,4 @@
-//! Params: that fit, that nearly collide, and that break what they can.
+//! Params: valid ones, ones that nearly collide, and invalid ones.
 
 use crate::{
     model::{limits, text},
@@ -7,13 +7,13 @@ use crate::{
 use proptest::{prelude::*, sample::select};
 use std::collections::BTreeMap;
 
-/// A placeholder and all characters that end its value somewhere in the rules.
+/// A placeholder and all characters that end its value in some template of the rules.
 type Holes = Vec<(String, Vec<char>)>;
 
-/// Params that these rules take: a value for each placeholder of any controller, sometimes a list of up to three, with one
-/// that comes again.
+/// Params that these rules accept: a value for each placeholder of any controller, sometimes a list
+/// of up to three values and a duplicate.
 ///
-/// They give no key that is refused. Besides, there is sometimes a param that no template uses.
+/// No key of theirs is refused. Sometimes there is also a param that no template uses.
 pub fn params(rules: &Rules) -> impl Strategy<Value = Params> + use<> {
     let each: Vec<_> = holes(rules)
         .into_iter()
@@ -36,9 +36,10 @@ pub fn params(rules: &Rules) -> impl Strategy<Value = Params> + use<> {
     })
 }
 
-/// Several params that are nearly alike: short values over a letter and one of the characters that end values in these rules.
+/// Several params that are nearly alike: short values made of a letter and one of the characters
+/// that end values in these rules.
 ///
-/// Many of them are refused. That two of the others give one key is what to look for.
+/// Many of them are refused. A test looks for two of the others that give the same key.
 pub fn near_params(rules: &Rules) -> impl Strategy<Value = Vec<Params>> + use<> {
     let holes = holes(rules);
     let mut ends: Vec<char> = holes.iter().flat_map(|(_, ends)| ends).copied().collect();
@@ -55,10 +56,11 @@ pub fn near_params(rules: &Rules) -> impl Strategy<Value = Vec<Params>> + use<> 
     })
 }
 
-/// Params of which one or more are missing, empty, too long, an empty list or too long a list, or hold braces, control
-/// characters or what ends the placeholder; the others fit.
+/// Params of which one or more are missing, empty, too long, an empty list or too long a list, or
+/// contain braces, control characters or the character that ends the placeholder. The others are
+/// valid.
 ///
-/// Where the rules have no placeholder, nothing is hostile, and these are no params.
+/// If the rules have no placeholder, the params are empty: nothing can be hostile.
 pub fn hostile_params(rules: &Rules) -> impl Strategy<Value = Params> + use<> {
     let holes = holes(rules);
     let each: Vec<_> = holes
@@ -71,7 +73,7 @@ pub fn hostile_params(rules: &Rules) -> impl Strategy<Value = Params> + use<> {
             )
         })
         .collect();
-    // One at least is hostile, whatever the others turn out to be.
+    // At least one is hostile, whatever the others are.
     let certain: Vec<_> = holes
         .iter()
         .map(|(name, ends)| (Just(name.clone()), hostile(ends)).boxed())
@@ -101,14 +103,16 @@ fn holes(rules: &Rules) -> Holes {
     by_name.into_iter().collect()
 }
 
-/// A value that may stand before any of `ends`. It has no colon and begins with no lower-case letter or digit, so that it
-/// makes no key into one of the library's own (`…:stamp`, `cachetx:leases:…`).
+/// A value that may stand before any of `ends`. It has no colon and does not begin with a
+/// lower-case letter or digit, so that it does not make a key into one of the library's own
+/// (`…:stamp`, `cachetx:leases:…`).
 fn value(ends: &[char]) -> impl Strategy<Value = String> + use<> {
     let without =
         |alphabet: &str| -> Vec<char> { alphabet.chars().filter(|c| !ends.contains(c)).collect() };
     let first = select(without("ABCXYZ_é"));
     let rest = select(without("ABCXYZabcxyz0123456789-_.~%;é漢🌧 "));
-    // One number for the length, so that a long value shrinks to a short one: one in 21 is as long as may be.
+    // One number for the length, so that a long value shrinks to a short one. One in 21 has the
+    // maximum length.
     let length = (0..252_usize).prop_map(|n| match n / 20 {
         length @ 0..12 => length,
         _ => limits::MAX_PARAM_BYTES,
@@ -121,7 +125,8 @@ fn value(ends: &[char]) -> impl Strategy<Value = String> + use<> {
     })
 }
 
-/// A value that some template refuses, whose placeholder is followed by one of `ends`; none at all for a missing param.
+/// A value that some template refuses, where one of `ends` follows the placeholder; `None` for a
+/// missing param.
 fn hostile(ends: &[char]) -> impl Strategy<Value = Option<ParamValue>> + use<> {
     let bad: Vec<char> = "{}\0\n\u{7f}\u{85}"
         .chars()

@@ -9,13 +9,14 @@ use proptest::{
 };
 use std::ops::RangeInclusive;
 
-/// The names of siblings on the server: a key may not end in one.
+/// The names of siblings on the server: a key may not end in one of them.
 const RESERVED: [&str; 4] = ["stamp", "leases", "lock", "fence"];
 
-/// Rules files that compile, of both versions, with everything that each version has: cascades and none, `*`, `except`,
-/// includes over several steps, keys with TTLs, placeholders shared and repeated, hash tags, braces, names that JSON escapes.
+/// Rules files that compile, of both versions, with everything that each version has: rules with
+/// and without cascades, `*`, `except`, includes over several steps, keys with TTLs, shared and
+/// repeated placeholders, hash tags, braces, names that JSON escapes.
 ///
-/// There are up to 12 controllers and 8 tasks. What depends on what, and what includes what, has no cycles.
+/// There are up to 12 controllers and 8 tasks. Dependencies and includes have no cycles.
 pub fn rules() -> impl Strategy<Value = RulesFile> {
     let version = prop_oneof![1 => Just(RulesVersion::V1_0), 4 => Just(RulesVersion::V1_1)];
     let style = select(vec![Style::Begins, Style::Ends]);
@@ -31,7 +32,8 @@ pub fn rules() -> impl Strategy<Value = RulesFile> {
             let rules = in_order(tasks.clone(), move |before, name| {
                 task(version, controllers.clone(), tasks[..before].to_vec(), name)
             });
-            // Shuffled, since the order of declaration is the keys' order and need not be the order of dependence.
+            // Shuffled: the order of declaration is the keys' order and need not be the order of
+            // dependence.
             (
                 optional_ttl(version),
                 keys.prop_shuffle(),
@@ -51,7 +53,7 @@ pub fn rules() -> impl Strategy<Value = RulesFile> {
     )
 }
 
-/// One value for each name, made with the number of names before it.
+/// One value for each name, made from the number of names before it.
 fn in_order<S: Strategy>(names: Vec<String>, each: impl Fn(usize, String) -> S) -> Vec<S> {
     let numbered = names.into_iter().enumerate();
     numbered.map(|(before, name)| each(before, name)).collect()
@@ -93,7 +95,7 @@ fn depends_on(controllers: Vec<String>) -> impl Strategy<Value = Vec<(String, Ve
         some(&all[..before], 2).prop_map(move |from| (name.clone(), from))
     })
     .prop_map(|mut edges| {
-        // A member for some of those that are derived from nothing: an empty list is allowed.
+        // Some controllers without sources have a member too: an empty list is allowed.
         let mut kept = 0;
         edges.retain(|(_, from)| {
             kept += 1;
@@ -103,7 +105,7 @@ fn depends_on(controllers: Vec<String>) -> impl Strategy<Value = Vec<(String, Ve
     })
 }
 
-/// Up to `most` of them, in any order.
+/// Up to `most` of the names, in any order.
 fn some(names: &[String], most: usize) -> impl Strategy<Value = Vec<String>> + use<> {
     subsequence(names.to_vec(), 0..=most.min(names.len())).prop_shuffle()
 }

@@ -1,20 +1,22 @@
-//! Key templates that no other of the same file can be equal to, in every shape that the format has.
+//! Key templates that cannot equal another one of the same file, in every shape that the format
+//! has.
 
 use proptest::{prelude::*, sample::select};
 
-/// What all templates of a file do to be told apart.
+/// How all templates of a file are told apart.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Style {
-    /// Each begins with its controller's name, which no placeholder comes before.
+    /// Each begins with its controller's name; no placeholder comes before it.
     Begins,
-    /// Each ends with its controller's name, which no placeholder comes after.
+    /// Each ends with its controller's name; no placeholder comes after it.
     Ends,
 }
 
 /// The placeholders of a file: few, so that templates share them.
 const PLACEHOLDERS: [&str; 4] = ["run_id", "scenario", "year", "größe-2"];
 
-/// What stands between placeholders, its first character being what ends a value. One has to be escaped in JSON.
+/// The texts between placeholders; the first character of each ends a value. One must be escaped in
+/// JSON.
 const LITERALS: [&str; 8] = [":", "/", "|", ":x:", "and", "ü", "->", "\\\""];
 
 /// A template for a controller whose name has no `:`.
@@ -29,7 +31,7 @@ pub(super) fn template(style: Style, controller: String) -> impl Strategy<Value 
     })
 }
 
-/// Where literal braces stand.
+/// Where literal braces are.
 #[derive(Clone, Copy, Debug)]
 enum Shape {
     /// Nowhere: the whole key is hashed.
@@ -38,9 +40,9 @@ enum Shape {
     Tag,
     /// Around everything.
     Whole,
-    /// Open and never closed, which Redis takes for no tag.
+    /// Open and never closed: Redis sees no tag.
     Open,
-    /// A tag, and braces after it that mean nothing.
+    /// A tag, and braces after it that have no meaning.
     TagAndMore,
 }
 

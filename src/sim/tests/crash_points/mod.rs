@@ -1,5 +1,5 @@
-//! A writer dies before each of its actions: then readers, a replay and the next writer come. What they get is written down in
-//! docs/crash-points.md, and held against what the guarantee promises.
+//! A writer dies before each of its actions; then readers, a replay and the next writer come. The
+//! test compares their results with docs/crash-points.md, and with what the guarantee promises.
 
 mod scene;
 
@@ -13,9 +13,9 @@ use crate::{
 use scene::{Dependent, NEW, OLD, STALE, Scene, Writer};
 use std::fmt::Write as _;
 
-/// What became of a writer's death before one of its actions.
+/// The results of a writer's death before one of its actions.
 struct Row {
-    /// `None` where it was done.
+    /// `None` if all its actions were done.
     before: Option<String>,
     document: &'static str,
     cached: String,
@@ -45,7 +45,7 @@ impl Row {
     }
 }
 
-/// `None` where the writer has fewer actions.
+/// `None` if the writer has fewer actions.
 fn row(
     writer: Writer,
     actions: usize,
@@ -92,7 +92,8 @@ fn age(saves: &Saves) -> Result<&'static str, String> {
     }
 }
 
-/// Once all times are over, the next writer saves, nothing stale is left, and neither is a temporary file.
+/// After all times have passed, the next writer saves, nothing is stale, and no temporary file is
+/// left.
 fn end_well(mut scene: Scene) -> Result<(), String> {
     scene.world.advance(LOCK_TTL.max(ENTRY_TTL));
     if scene.derive()? == STALE {
@@ -118,7 +119,7 @@ fn rows(writer: Writer, weakness: Option<ServerWeakness>) -> Result<Vec<Row>, St
     Ok(rows)
 }
 
-/// Where the guarantee is not kept.
+/// Fails if the guarantee is not kept.
 fn check(writer: Writer, rows: &[Row]) -> Result<(), String> {
     let taken = |row: &Row, action: &str| {
         let mut earlier = rows.iter().take_while(|other| !std::ptr::eq(*other, row));
@@ -138,7 +139,8 @@ fn check(writer: Writer, rows: &[Row]) -> Result<(), String> {
                 row.document
             ));
         }
-        // With the best effort, what was cached, or loaded before, may be stale between the file and the server.
+        // With best effort, a cached value, or one loaded before, may be stale between the file and
+        // the server.
         let may_be_stale =
             writer.guarantee() == Guarantee::BestEffort && changed && !taken(row, end);
         for (what, dependent) in row.dependents() {

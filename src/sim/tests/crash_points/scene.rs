@@ -1,4 +1,4 @@
-//! What a writer that died has left, and those who come after it.
+//! What a dead writer has left, and the visitors after it.
 
 use crate::{
     disk::sim::SimDisk,
@@ -15,7 +15,7 @@ use std::time::Duration;
 
 pub(super) const OLD: &[u64] = &[1];
 pub(super) const NEW: &[u64] = &[1, 2];
-/// After this a file is no longer young, so that readers may fill.
+/// After this time a file is no longer young, so readers may fill.
 const A_WHILE: Duration = Duration::from_secs(3);
 
 #[derive(Clone, Copy, Debug)]
@@ -46,7 +46,7 @@ impl Writer {
     }
 }
 
-/// Whether somebody loads the dependent while the writer is at work, or it is there.
+/// Whether the dependent is cached, or being loaded while the writer is at work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Dependent {
     Cached,
@@ -54,12 +54,12 @@ pub(super) enum Dependent {
     BeingLoaded,
 }
 
-/// What is there when the writer is dead.
+/// The state after the writer's death.
 pub(super) struct Scene {
     pub(super) world: World,
     pub(super) paper: Paper,
     loader: Option<Who>,
-    /// The action that the writer did not live to take.
+    /// The action before which the writer died.
     pub(super) before: Option<String>,
 }
 
@@ -98,7 +98,7 @@ impl Scene {
         (scene, who)
     }
 
-    /// The writer takes so many actions and dies; `None` where it has fewer.
+    /// The writer takes this many actions and dies; `None` if it has fewer.
     pub(super) fn after(
         writer: Writer,
         dependent: Dependent,
@@ -120,7 +120,7 @@ impl Scene {
         Some(scene)
     }
 
-    /// No saves where it is gone.
+    /// Returns no saves if the document is gone.
     pub(super) fn read(&mut self) -> Result<Saves, String> {
         let paper = self.paper.clone();
         let read = |hand| async move { paper.read(&hand).await };
@@ -130,7 +130,7 @@ impl Scene {
         }
     }
 
-    /// What a reader of the dependent gets, beside what the document is.
+    /// What a reader of the dependent gets, compared with the document.
     pub(super) fn derive(&mut self) -> Result<String, String> {
         let now = self.read()?;
         let from = [self.paper.clone()];
@@ -158,7 +158,7 @@ impl Scene {
         }
     }
 
-    /// Whether the next writer is kept out.
+    /// Whether the next writer is refused.
     pub(super) fn is_locked(&mut self) -> Result<bool, String> {
         let (paper, now) = (self.paper.clone(), self.read()?);
         let expect = match now.is_empty() {

@@ -1,4 +1,4 @@
-//! One history: who comes, whose turn it is, and what goes wrong, all by choices.
+//! One history: the participants, the order of their turns and the failures are all choices.
 
 use super::{Setting, record::Record};
 use crate::{
@@ -16,13 +16,14 @@ use crate::{
 };
 use std::{cell::RefCell, collections::BTreeMap, rc::Rc, time::Duration};
 
-/// Choices in one history, until all who live are let to their end.
+/// The number of choices in one history; after them all living scripts run to their ends.
 const TURNS: usize = 250;
-/// Scripts that live at the same time.
+/// The maximum number of scripts that live at the same time.
 const CROWD: usize = 5;
-/// Times that a reader reads.
+/// How often a reader reads.
 const READS: u32 = 3;
-/// Longer than a turn; a poll; a file's youth; half a mark's life; a mark's life; a lock's.
+/// Longer than: a turn; a poll; the time that a file is young; half a mark's life; a mark's life; a
+/// lock's life.
 const PAUSES_MS: [u64; 6] = [1, 100, 3_000, 16_000, 31_000, 61_000];
 
 pub(super) struct History<'a> {
@@ -32,7 +33,8 @@ pub(super) struct History<'a> {
     record: Rc<RefCell<Record>>,
     choices: &'a mut Choices,
     away: bool,
-    /// Whether anything went wrong, or time passed, so that somebody may have been kept from letting a lock go.
+    /// Whether anything went wrong, or time passed, so that a script may have been unable to
+    /// release a lock.
     troubled: bool,
     snapshot: MemoryServer,
     numbers: u64,
@@ -60,7 +62,7 @@ impl<'a> History<'a> {
         }
     }
 
-    /// Everybody takes turns, and is let to its end then.
+    /// All scripts take turns, then run to their ends.
     pub(super) fn play(&mut self) -> Result<(), String> {
         for _ in 0..TURNS {
             self.go_on();
@@ -79,7 +81,7 @@ impl<'a> History<'a> {
         self.told()
     }
 
-    /// Whether all that anybody was told is true.
+    /// Fails if a script got a result that is not true.
     fn told(&self) -> Result<(), String> {
         match &self.record.borrow().wrong {
             Some(why) => Err(why.clone()),
@@ -138,7 +140,7 @@ impl<'a> History<'a> {
         fate
     }
 
-    /// Something befalls the server.
+    /// Something happens to the server.
     fn trouble(&mut self) {
         self.troubled = true;
         let lock = self.paper.lock_key();
@@ -173,7 +175,7 @@ impl<'a> History<'a> {
         }
     }
 
-    /// Somebody new.
+    /// Starts a new script.
     fn come(&mut self) {
         let (paper, record) = (self.paper.clone(), self.record.clone());
         match self.choices.choose(8) {
@@ -200,7 +202,7 @@ impl<'a> History<'a> {
         }
     }
 
-    /// What has to hold when all is over.
+    /// Checks what must hold when everything is over.
     pub(super) fn end(&mut self) -> Result<(), String> {
         if !self.troubled {
             self.lock(Duration::ZERO)
@@ -253,7 +255,7 @@ impl<'a> History<'a> {
     }
 }
 
-/// Reads again and again, and keeps what it read with what tells that from other versions.
+/// Reads repeatedly, and keeps what it read with the version that identifies it.
 async fn reader(hand: Hand, paper: Paper, record: Rc<RefCell<Record>>) {
     let mut kept: Option<(Version, Saves)> = None;
     for _ in 0..READS {

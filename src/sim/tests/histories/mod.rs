@@ -1,5 +1,6 @@
-//! Random histories: writers, readers, loaders of a dependent and replayers take turns in any order, die, and lose replies; the
-//! server is away, restarts without its memory, evicts; time passes. What everybody is told must be true.
+//! Random histories. Writers, readers, loaders of a dependent and replayers take turns in any
+//! order, die, and lose replies; the server is away, restarts without its memory, evicts; time
+//! passes. All results must be true.
 
 mod history;
 mod record;
@@ -12,20 +13,21 @@ use crate::{
 use history::History;
 use std::collections::BTreeMap;
 
-/// Histories in one test; `CACHETX_SIM_RUNS` overrides it.
+/// The number of histories in one test; `CACHETX_SIM_RUNS` overrides it.
 const HISTORIES: u64 = 500;
 /// The same with `CACHETX_SOAK`.
 const SOAK_HISTORIES: u64 = 100_000;
-/// What a history is like.
+/// The kind of histories.
 #[derive(Clone, Copy, Debug)]
 struct Setting {
     guarantee: Guarantee,
     disk: Option<Weakness>,
     server: Option<ServerWeakness>,
-    /// Whether the server may come back from an older snapshot: dependents are not right then until the echo, or their TTL.
+    /// Whether the server may come back from an older snapshot: then dependents are not right until
+    /// the echo, or their TTL.
     old_snapshots: bool,
     replay: bool,
-    /// Whether a dependent has to be right after the replay even of a save whose writer has died.
+    /// Whether, after the replay, a dependent must be right even if a save's writer has died.
     crashes_count: bool,
 }
 
@@ -42,7 +44,7 @@ impl Setting {
     }
 }
 
-/// Plays histories; what happened in them, or the first in which somebody was told what is not so.
+/// Plays histories. Returns counts of events, or the first history with a result that is not true.
 fn play(setting: Setting, histories: u64) -> Result<BTreeMap<&'static str, u64>, String> {
     let mut counts = BTreeMap::new();
     some(histories, |choices| {
@@ -70,7 +72,7 @@ fn in_random_histories_everybody_is_told_the_truth() {
         if std::env::var_os("CACHETX_SIM_SEED").is_some() {
             continue;
         }
-        // Where nothing happens, nothing is shown.
+        // A history without events tests nothing.
         for what in [
             "committed",
             "invalidated",

@@ -1,4 +1,4 @@
-//! What everybody in a history was told, and whether that may be.
+//! The results of all scripts in a history, and checks that they are possible.
 
 use crate::{
     model::{Error, error::Kind},
@@ -7,10 +7,10 @@ use crate::{
 };
 use std::collections::BTreeMap;
 
-/// A save that was acknowledged.
+/// An acknowledged save.
 struct Acknowledged {
     number: u64,
-    /// Actions that all together had taken by then.
+    /// The number of actions that all scripts together had taken by then.
     at: u64,
     /// Whether the entries on the server are known to be right.
     settled: bool,
@@ -19,13 +19,13 @@ struct Acknowledged {
 #[derive(Default)]
 pub(super) struct Record {
     saved: Vec<Acknowledged>,
-    /// Saves that said that nothing was changed.
+    /// Saves that reported that nothing was changed.
     refused: Vec<u64>,
-    /// What was seen of the document.
+    /// The versions of the document that were seen.
     seen: Vec<Saves>,
-    /// The first thing that may not be.
+    /// The first result that is not possible.
     pub(super) wrong: Option<String>,
-    /// How often what happened.
+    /// How often each event happened.
     pub(super) counts: BTreeMap<&'static str, u64>,
 }
 
@@ -73,7 +73,7 @@ impl Record {
         });
     }
 
-    /// Somebody who began then has read the document.
+    /// A reader that began then has read the document.
     pub(super) fn read(&mut self, began: u64, got: &Saves) {
         let before = |save: &&Acknowledged| save.at <= began;
         let missing = self
@@ -88,7 +88,7 @@ impl Record {
         self.seen.push(got.clone());
     }
 
-    /// Somebody who began then has got the dependent.
+    /// A reader that began then has got the dependent.
     pub(super) fn derived(&mut self, began: u64, got: &Saves, way: Way) {
         self.count(match way {
             Way::Found => "a dependent was found",
@@ -108,7 +108,7 @@ impl Record {
         self.seen.push(got.clone());
     }
 
-    /// Everything is over, and this is the document.
+    /// Everything is over; this is the document.
     pub(super) fn ended(&mut self, document: &Saves) {
         let lost = self.saved.iter().map(|save| save.number);
         let lost = lost
@@ -135,7 +135,7 @@ impl Record {
         });
     }
 
-    /// The outbox was replayed, and this is what a dependent is derived from then.
+    /// The outbox was replayed; this is what a dependent is derived from now.
     pub(super) fn replayed(&mut self, dependent: &Saves) {
         let stale = self.saved.iter().map(|save| save.number);
         let stale = stale

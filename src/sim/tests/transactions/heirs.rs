@@ -1,4 +1,5 @@
-//! A transaction that died at its last steps is finished late: some of its documents are another dead one's by then.
+//! A transaction that died at its last steps is finished late, when another dead transaction has
+//! some of its documents.
 
 use super::{mended, papers, read, world};
 use crate::{
@@ -18,7 +19,7 @@ fn writer(world: &mut World, papers: &[&Paper], number: u64) -> Who {
     })
 }
 
-/// Dies as soon as the first of its sidecars names it no more.
+/// Dies as soon as the first of its sidecars no longer names it.
 fn die_at_the_end(world: &mut World, who: Who) {
     let mut named = false;
     loop {
@@ -37,7 +38,7 @@ fn die_at_the_end(world: &mut World, who: Who) {
     }
 }
 
-/// The second writer dies after so many actions; whether it had more.
+/// The second writer dies after this many actions. Returns whether it had more.
 fn die(actions: usize) -> Result<bool, String> {
     let papers = papers(Guarantee::BestEffort);
     let [a, b, c] = &papers;
@@ -54,7 +55,7 @@ fn die(actions: usize) -> Result<bool, String> {
         world.turn(second, Fate::Answered);
     }
     world.crash(second);
-    // Finishes the first one, under the OS lock of what is the second one's too.
+    // Finishes the first one, under the OS lock of a document that the second one has too.
     read(&mut world, &papers[2..])?;
     mended(&mut world)?;
     let documents = read(&mut world, &papers)?;

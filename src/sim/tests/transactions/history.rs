@@ -11,7 +11,7 @@ use std::{cell::RefCell, rc::Rc, time::Duration};
 
 const TURNS: usize = 300;
 const CROWD: usize = 4;
-/// What everybody was told, and has seen of each document.
+/// The results of all scripts, and what was seen of each document.
 #[derive(Default)]
 struct Record {
     saved: Vec<(u64, Vec<usize>)>,
@@ -39,7 +39,7 @@ impl<'a> History<'a> {
         }
     }
 
-    /// How many saves were acknowledged, and how many of these of several documents.
+    /// The number of acknowledged saves, and how many of them were of several documents.
     pub(super) fn saved(&self) -> (usize, usize) {
         let record = self.record.borrow();
         let several = record.saved.iter().filter(|(_, which)| which.len() > 1);
@@ -137,7 +137,7 @@ impl<'a> History<'a> {
         }
     }
 
-    /// All is over: whether everybody was told the truth.
+    /// Checks, when everything is over, that all results are true.
     pub(super) fn check(&mut self) -> Result<(), String> {
         if let Some(why) = self.record.borrow_mut().wrong.take() {
             return Err(why);

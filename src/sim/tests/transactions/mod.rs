@@ -1,4 +1,5 @@
-//! Transactions of several documents: their writers die at any action, others come at any time, the power fails.
+//! Transactions of several documents: their writers die at any action, others come at any time, the
+//! power fails.
 
 mod heirs;
 mod history;
@@ -29,17 +30,18 @@ use std::{
 };
 
 const A_WHILE: Duration = Duration::from_secs(3);
-/// Random histories; `CACHETX_SIM_RUNS` overrides it, and `CACHETX_SOAK` makes it so many times more.
+/// The number of random histories; `CACHETX_SIM_RUNS` overrides it, and `CACHETX_SOAK` multiplies
+/// it by `SOAK`.
 const HISTORIES: u64 = 200;
 const SOAK: u64 = 100;
-/// Ways in which one power loss may end, at most.
+/// The maximum number of outcomes of one power loss.
 const MOST: u64 = 200_000;
 
 fn papers(guarantee: Guarantee) -> [Paper; 3] {
     ["climate", "soils", "wepp"].map(|name| Paper::new(name, &["totals"], guarantee))
 }
 
-/// The documents are there, and something is derived from them.
+/// A world with the documents, and a value derived from them.
 fn world(papers: &[Paper]) -> World {
     let mut world = World::new(SimDisk::new(), SimServer::new(None));
     for paper in papers {
@@ -52,7 +54,7 @@ fn world(papers: &[Paper]) -> World {
     world
 }
 
-/// What is read of each document; whoever reads finishes what died.
+/// Reads each document; a reader finishes dead transactions.
 fn read(world: &mut World, papers: &[Paper]) -> Result<Vec<Saves>, String> {
     let papers = papers.to_vec();
     let read = world.do_now("reader", |hand| async move {
@@ -80,7 +82,7 @@ fn mended(world: &mut World) -> Result<(), String> {
     done.map(drop).map_err(|e| format!("recovery: {e}"))
 }
 
-/// Who comes first when the writer is dead.
+/// Who comes first after the writer's death.
 #[derive(Clone, Copy, Debug)]
 enum Next {
     Recovery,
@@ -96,7 +98,7 @@ const NEXT: [Next; 5] = [
     Next::WriterOf(2),
 ];
 
-/// The writer dies after so many actions, and somebody comes; whether it had more.
+/// The writer dies after this many actions, and somebody comes. Returns whether it had more.
 fn die(guarantee: Guarantee, actions: usize, next: Next) -> Result<bool, String> {
     let papers = papers(guarantee);
     let mut world = world(&papers);
@@ -154,7 +156,7 @@ fn where_folders_cannot_be_synced_everything_goes_through_and_says_so() {
         };
         let said = world.do_now("writer", write).expect("all go through");
         assert_eq!(said, [Durability::Unknown; 6]);
-        // Kept, it would keep everybody out for good: nobody can finish it better.
+        // A kept journal would block everybody for good: nobody can finish it better.
         assert_eq!(world.disk.names(journal::FOLDER), Vec::<String>::new());
     }
 }
@@ -180,7 +182,8 @@ fn where_folders_cannot_be_synced_who_dies_leaves_all_or_none() {
     }
 }
 
-/// The transaction is in all documents or in none, what was saved since is there, and nothing derived is older.
+/// The transaction is in all documents or in none, saves since then are there, and nothing derived
+/// is older.
 fn all_or_none(world: &mut World, papers: &[Paper], saved: Option<usize>) -> Result<(), String> {
     mended(world)?;
     let documents = read(world, papers)?;
@@ -244,8 +247,8 @@ fn in_random_histories_transactions_are_kept_whole_and_nothing_acknowledged_is_l
     println!("{saved} saves, {several} of them of several documents");
 }
 
-/// The power fails after so many actions of a transaction of two documents; how many disks that leaves, or `None` where there
-/// are fewer actions.
+/// The power fails after this many actions of a transaction of two documents. Returns the number of
+/// disks that this leaves, or `None` if there are fewer actions.
 fn lose_power(
     actions: usize,
     weakness: Option<Weakness>,
@@ -270,7 +273,7 @@ fn lose_power(
     every(MOST, |choices| {
         let left = world.disk.after_power_loss(&mut |n| choices.choose(n));
         let content = left.content();
-        // It may have been left at an earlier cut already, beside the same server.
+        // An earlier cut may have left this disk already, with the same server.
         if known.insert((content.clone(), world.requests(), acknowledged.get())) {
             disks.insert(content, left);
         }
@@ -308,7 +311,7 @@ fn whatever_a_power_loss_leaves_it_is_all_or_none() {
     assert!(losses > 500, "{losses}");
 }
 
-/// Actions of a transaction of two documents before it writes its journal.
+/// The number of actions of a transaction of two documents before it writes its journal.
 fn before_the_journal() -> usize {
     let papers = papers(Guarantee::CrashSafe)[..2].to_vec();
     let mut world = world(&papers);

@@ -1,4 +1,4 @@
-//! A transaction's part of docs/crash-points.md.
+//! The transactions' part of docs/crash-points.md.
 
 use super::{derived, mended, papers, read, world};
 use crate::{
@@ -11,13 +11,14 @@ use crate::{
 };
 use std::fmt::Write as _;
 
-/// What is seen after a death: the action that was not taken, and the rest of the row.
+/// The results of a death: the action before it, and the rest of the row.
 struct Row {
     before: String,
     cells: String,
 }
 
-/// The world after so many actions of a transaction, and the action that comes next; `None` where there are fewer.
+/// The world after this many actions of a transaction, and its next action; `None` if there are
+/// fewer.
 fn after(papers: &[Paper], actions: usize) -> Option<(World, String)> {
     let mut world = world(papers);
     let all = papers.to_vec();
@@ -49,7 +50,7 @@ fn row(guarantee: Guarantee, actions: usize) -> Option<Row> {
         age(seen.is_some_and(|(_, bytes)| bytes.ends_with(b"2]")))
     });
     let files: Vec<&str> = files.collect();
-    // Before anybody has come to a document.
+    // Before anybody has visited a document.
     let at_once = derived(&mut world, &papers).expect("derived").0;
     mended(&mut world).expect("finished");
     let documents = read(&mut world, &papers).expect("read");

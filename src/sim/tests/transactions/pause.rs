@@ -1,5 +1,5 @@
-//! A transaction that stands still, or dies, before any of its actions, while others come: one of them, a recovery or a writer,
-//! stands still too, while a third one saves. Then whoever lives goes on.
+//! A transaction pauses, or dies, before any of its actions, while others come: a second one, a
+//! recovery or a writer, pauses too, while a third one saves. Then those that live go on.
 
 use super::{papers, read, world};
 use crate::{
@@ -13,7 +13,7 @@ use crate::{
 };
 use std::{cell::RefCell, rc::Rc};
 
-/// What becomes of the transaction.
+/// What happens to the transaction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Halt {
     Pauses,
@@ -27,24 +27,25 @@ struct Setting {
     weakness: Option<Weakness>,
 }
 
-/// Who comes next.
+/// The second one.
 #[derive(Clone, Copy, Debug)]
 enum Second {
     Recovery,
     WriterOf(usize),
 }
 
-/// The third one saves this document.
+/// The document that the third one saves.
 const THIRD: usize = 1;
-/// Actions that the second one takes from one pause to the next that is tried; with `CACHETX_SOAK`; and without.
+/// How many actions the second one takes between two of its pauses: with `CACHETX_SOAK`, and
+/// without.
 const STEPS: [usize; 2] = [1, 7];
-/// After so many actions it only waits for an OS lock of the first one's.
+/// After this many actions it only waits for an OS lock of the first one.
 const WAITS: usize = 100;
 
-/// What the saves of which documents came to.
+/// The saves: their numbers, their documents, and whether they succeeded.
 type Told = Rc<RefCell<Vec<(u64, Vec<usize>, bool)>>>;
 
-/// Takes so many turns; whether it had more.
+/// Takes this many turns. Returns whether the script has more.
 fn turns(world: &mut World, who: Who, actions: usize) -> bool {
     for _ in 0..actions {
         if world.next(who).is_none() {
@@ -64,7 +65,7 @@ fn save(world: &mut World, papers: &[Paper], n: usize, number: u64, told: &Told)
     })
 }
 
-/// Whether the first and the second had more to do when they were stopped.
+/// Returns whether the first and the second had more to do when they were stopped.
 fn pause(
     setting: Setting,
     first_actions: usize,
@@ -93,7 +94,7 @@ fn pause(
     let second_stopped = turns(&mut world, second_one, second_actions);
     world.advance(LOCK_TTL);
     let third = save(&mut world, &papers, THIRD, 4, &told);
-    // Whoever was stopped last goes on first.
+    // The one that was stopped last goes on first.
     for who in [third, second_one, first] {
         turns(&mut world, who, usize::MAX);
     }
@@ -106,8 +107,8 @@ fn pause(
     Ok((first_stopped, second_stopped))
 }
 
-/// Every document has just what was acknowledged for it, and nothing derived is older. A transaction whose writer died, and
-/// told nobody what it came to, is in all of them or in none.
+/// Every document has exactly what was acknowledged for it, and nothing derived is older. A
+/// transaction whose writer died without a result is in all documents or in none.
 fn check(
     world: &mut World,
     papers: &[Paper],
@@ -193,7 +194,7 @@ fn a_paused_recovery_overwrites_nothing_newer_and_is_all_or_none() {
     assert!(pauses > 300, "{pauses}");
 }
 
-/// A recovery is right without it: it renames only what is as it was before.
+/// A recovery is right without it: it only renames files that are as they were before.
 #[test]
 fn without_the_os_lock_a_paused_transaction_is_found_out() {
     let found = at_every_action(Halt::Pauses, Some(Weakness::NoSidecarLock));

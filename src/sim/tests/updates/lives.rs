@@ -1,4 +1,5 @@
-//! Time: locks, fences, leases and marks end while somebody is at work; and a Cluster, where a dependent is in another slot.
+//! Time passes: locks, fences, leases and marks end while scripts are at work. Also a Cluster with
+//! a dependent in another slot.
 
 use super::{Mishap, Part, Setting, every_order, nothing_goes_wrong, random_orders};
 use crate::{
@@ -7,15 +8,15 @@ use crate::{
 };
 use std::time::Duration;
 
-/// Longer than a lease, and than a mark.
+/// Longer than a lease's life, and than a mark's.
 const A_MARK: Duration = Duration::from_secs(31);
-/// Longer than a lock.
+/// Longer than a lock's life.
 const A_LOCK: Duration = Duration::from_secs(61);
 const A_MOMENT: Duration = Duration::from_millis(500);
 const SHORT: Part = Part::Hold(Duration::from_secs(60));
 const LONG: Part = Part::Hold(Duration::from_secs(180));
 
-/// A holder of a long lock, somebody who asks for a short one meanwhile, and the next holder.
+/// A holder of a long lock, a caller that requests a short one meanwhile, and the next holder.
 const LOCKS: Setting = Setting {
     late: 0,
     stillness: &[A_LOCK, A_LOCK, A_LOCK],
@@ -40,7 +41,7 @@ fn where_refusals_cut_its_life_a_fence_is_given_twice() {
     assert!(why.contains("fences: "), "{why}");
 }
 
-/// Requests for a lock, and those that let it go, are late or not sent; a moment passes before the next try.
+/// Requests and releases of a lock are late or not sent; some time passes before the next try.
 const ASKED_AGAIN: Setting = Setting {
     late: 2,
     late_locks: true,
@@ -53,7 +54,8 @@ fn holders_believe_in_no_more_of_a_lock_than_there_is() {
     nothing_goes_wrong(ASKED_AGAIN, 50);
 }
 
-/// The server would give a lock that is asked for again the rest of its first life only; but each try has a name of its own.
+/// The server would give a lock that is requested again only the rest of its first life, but each
+/// try uses another value.
 #[test]
 fn no_lock_is_asked_for_by_the_same_name_again() {
     let setting = Setting {

@@ -1,5 +1,5 @@
-//! Updates, saves under the lock and deletions of one document beside each other, in every order. Requests may be held up on their
-//! way, the server may lose something once, and time may pass.
+//! Updates, saves under the lock and deletions of one document in parallel, in every order.
+//! Requests may be delayed, the server may lose something once, and time may pass.
 
 mod lives;
 mod stage;
@@ -13,9 +13,9 @@ use crate::{
 };
 use stage::{Mishap, Part, Setting, Stage};
 
-/// Orders in one test, at most.
+/// The maximum number of orders in one test.
 const MOST: u64 = 10_000_000;
-/// Of those that are too many to be counted through.
+/// The number of random orders, for tests with too many orders to enumerate.
 const ORDERS: u64 = 5_000;
 
 fn every_order(setting: Setting) -> Result<u64, String> {
@@ -23,7 +23,7 @@ fn every_order(setting: Setting) -> Result<u64, String> {
     every(MOST, |choices| stage.play(choices))
 }
 
-/// In more orders than `least`.
+/// Tries every order; there must be more than `least`.
 fn nothing_goes_wrong(setting: Setting, least: u64) {
     let orders = every_order(setting).unwrap_or_else(|why| panic!("{why}"));
     println!("{setting:?}: {orders} orders");
@@ -39,7 +39,7 @@ fn random_orders(setting: Setting) {
 
 const MISHAPS: &[Mishap] = &[Mishap::Eviction, Mishap::Deletion, Mishap::Restart];
 
-/// Nothing acknowledged is lost, no entry is stale, and whoever holds the lock saves.
+/// Nothing acknowledged is lost, no entry is stale, and a holder of the lock can save.
 #[test]
 fn updates_and_holders_of_the_lock_leave_each_other_alone() {
     use Part::{Delete, Save, Update};
@@ -54,7 +54,7 @@ fn updates_and_holders_of_the_lock_leave_each_other_alone() {
     }
 }
 
-/// Three at a time, with readers of what depends on the document, and another program that has the lock.
+/// Three at a time, with readers of a dependent, and another program that holds the lock.
 #[test]
 fn three_at_once_leave_nothing_stale() {
     use Part::{ByHand, Delete, Derive, DumpTwice, Save, Transact, Update};
@@ -74,7 +74,8 @@ fn three_at_once_leave_nothing_stale() {
     }
 }
 
-/// Whoever of two holders saves second may be refused here, since the server may forget the first one's lock.
+/// Of two holders, the second to save may be refused here, since the server may forget the first
+/// one's lock.
 #[test]
 fn saves_and_deletions_under_the_lock_leave_nothing_stale() {
     use Part::{Delete, Save};
@@ -122,8 +123,8 @@ fn an_update_that_sets_its_entry_over_anything_leaves_it_stale() {
     assert!(why.contains("stale: "), "{why}");
 }
 
-/// Late copies of a commit: they come after a save that was deferred and replayed, one by a program that knows of no stamps, one that the
-/// server has forgotten.
+/// Late copies of a commit. They come after a save that was deferred and replayed, one by a program
+/// that does not know stamps, or one that the server has forgotten.
 const LATE_COMMITS: [Setting; 3] = [
     Setting {
         late: 3,
@@ -146,7 +147,7 @@ fn commits_that_arrive_late_leave_nothing_stale() {
     }
 }
 
-/// What the stamps remember, left out.
+/// Stamps forget what makes late commits fail.
 #[test]
 fn where_stamps_are_forgotten_a_late_commit_leaves_it_stale() {
     let [dumps, by_hand, restart] = LATE_COMMITS;
@@ -167,7 +168,8 @@ fn where_stamps_are_forgotten_a_late_commit_leaves_it_stale() {
     }
 }
 
-/// A request for the lock that arrives late, and then a commit under it, after a deletion whose stamp was evicted.
+/// A request for the lock arrives late, then a commit under it, after a deletion whose stamp was
+/// evicted.
 const LATE_LOCK: Setting = Setting {
     late: 2,
     late_locks: true,

@@ -1,4 +1,4 @@
-//! The parts that may be played beside each other, what may happen to them, and what has to hold.
+//! The parts that may play in parallel, the events that may happen to them, and what must hold.
 
 use crate::{
     disk::{FileAction, sim::SimDisk},
@@ -20,38 +20,38 @@ const A_WHILE: Duration = Duration::from_secs(3);
 const WAIT: Duration = Duration::from_secs(5);
 const TRIES: u32 = 2;
 
-/// What becomes of one request.
+/// The possible fates of one request.
 const FATES: [Fate; 4] = [Fate::Answered, Fate::Late, Fate::SentTwice, Fate::Away];
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Part {
-    /// As in a store whose documents have locks: it waits for the lock where somebody holds it.
+    /// As in a store whose documents have locks: it waits for the lock if somebody holds it.
     Update,
     /// As in a store without locks.
     UpdateAlone,
     /// Under the lock.
     Save,
-    /// Twice under one lock, which it keeps.
+    /// Twice under one lock, which the writer keeps.
     DumpTwice,
     Delete,
-    /// Another program under the lock: it knows of no stamps.
+    /// Another program under the lock, which does not know stamps.
     ByHand,
-    /// The document and another one, as one.
+    /// The document and another one, as one transaction.
     Transact,
-    /// Loads what depends on the document: in a Cluster, what is in another slot.
+    /// Loads a dependent of the document; in a Cluster, the one in another slot.
     Derive,
-    /// Asks once for a lock with this life, and lets it go without a save.
+    /// Asks once for a lock with this TTL, and releases it without a save.
     Hold(Duration),
 }
 
-/// What may happen once, at any moment.
+/// An event that may happen once, at any moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Mishap {
     /// The own entry's stamp is evicted.
     Eviction,
-    /// The own entry is deleted by another program.
+    /// Another program deletes the own entry.
     Deletion,
-    /// The server of the own entry comes back empty.
+    /// The own entry's server comes back empty.
     Restart,
     /// The server of the dependents in another slot comes back empty.
     RestartApart,
@@ -63,13 +63,13 @@ pub(super) enum Mishap {
 pub(super) struct Setting {
     pub(super) parts: &'static [Part],
     pub(super) mishaps: &'static [Mishap],
-    /// Requests that may be late, or not sent.
+    /// The number of requests that may be late or not sent.
     pub(super) late: u32,
-    /// Whether those that ask for the lock, or let it go, are among them.
+    /// Whether requests and releases of the lock are among them.
     pub(super) late_locks: bool,
-    /// Whether what is late, and a mishap, come when everybody is done.
+    /// Whether late requests and a mishap only come when all parts are done.
     pub(super) at_the_end: bool,
-    /// Whether the server is a Cluster, with a dependent in another slot.
+    /// Whether the server is a Cluster with a dependent in another slot.
     pub(super) cluster: bool,
     /// Times that pass, each at any moment, in this order.
     pub(super) stillness: &'static [Duration],
@@ -107,7 +107,7 @@ impl Setting {
 
 fn may_be_late(action: &Action, part: Part, late_locks: bool) -> bool {
     match action {
-        // Whether its own deletion comes is that program's business.
+        // That program is responsible for its own deletion.
         _ if part == Part::ByHand => false,
         Action::Server(Op::Commit(_) | Op::Invalidate(_) | Op::Prepare(_)) => true,
         Action::Server(Op::Acquire(_) | Op::Release(_)) => late_locks,
@@ -115,14 +115,14 @@ fn may_be_late(action: &Action, part: Part, late_locks: bool) -> bool {
     }
 }
 
-/// Who did what, with its number, and what it was told.
+/// The part, its number, and its result.
 type Done = (Part, u64, Result<()>);
 
-/// What the parts tell.
+/// The results of the parts.
 #[derive(Clone, Default)]
 struct Said {
     done: Rc<RefCell<Vec<Done>>>,
-    /// A lock that somebody has just got.
+    /// A lock that a part has just acquired.
     got: Rc<RefCell<Option<Held>>>,
 }
 
@@ -155,7 +155,7 @@ impl Player {
         match self.part {
             Part::Save => {
                 let held = self.lock(&paper, LOCK_TTL, WAIT).await;
-                // Whoever does not get the lock is not robbed of it.
+                // A part that does not get the lock is not robbed of it.
                 let held = held.map_err(|_| Error::new(Kind::Config("no lock".to_owned())))?;
                 paper.save(hand, held, number).await.map(drop)
             }
@@ -199,12 +199,12 @@ impl Player {
     }
 }
 
-/// What may still happen.
+/// The events that may still happen.
 struct Fortune {
     setting: Setting,
     own: Entry,
     lock_key: String,
-    /// The script of the first part.
+    /// The first part's script.
     first: Who,
     late: u32,
     mishaps: &'static [Mishap],
@@ -289,7 +289,8 @@ impl Chance for Fortune {
         fate
     }
 
-    /// Whoever has just got a lock believes in no more of its life than the server has given.
+    /// A part that has just acquired a lock must not believe that it lasts longer than the server
+    /// has given.
     fn look(&self, world: &World) -> Result<(), String> {
         let Some(held) = self.said.got.take() else {
             return Ok(());
@@ -361,7 +362,7 @@ impl Stage {
                 fortune.suffer(&mut world, *mishap);
             }
         }
-        // What an outbox has is replayed, before or after the last request that was late.
+        // The outbox is replayed, before or after the last late request.
         let space = match setting.cluster {
             true => Space::Slots,
             false => Space::Whole,
