@@ -55,8 +55,8 @@ pub use cache::RulesWatch;
 pub use cache::{
     Cache, CacheBuilder, CrossSlot, OnBusy, OutboxFile, OutboxRecord, PutOutcome, Stats,
 };
-pub use disk::FileSystem;
-pub use engine::{Acl, BreakerState, Credentials, Engine, EngineReport, TlsOptions};
+pub use disk::{FileSystem, FileSystemReport, Trial};
+pub use engine::{Acl, BreakerState, Credentials, Engine, EngineReport, ServerFacts, TlsOptions};
 pub use json::Style as JsonStyle;
 pub use model::{BoxError, Effect, Error, LockHolder, Problem, Result, limits};
 pub use protocol::{CacheOutcome, Durability, Guarantee, Outcome, Reach, Replayed, WhileAway};
