@@ -62,9 +62,9 @@ pub use cache::RulesWatch;
 pub use cache::{
     Cache, CacheBuilder, CrossSlot, OnBusy, OutboxFile, OutboxRecord, PutOutcome, Stats,
 };
-pub use disk::FileSystem;
+pub use disk::{FileSystem, FileSystemReport, Trial};
 pub use engine::{
-    Acl, BreakerState, Credentials, Engine, EngineReport, FunctionLibrary, TlsOptions,
+    Acl, BreakerState, Credentials, Engine, EngineReport, FunctionLibrary, ServerFacts, TlsOptions,
 };
 pub use json::Style as JsonStyle;
 pub use model::{BoxError, Effect, Error, LockHolder, Problem, Result, limits};

@@ -27,7 +27,7 @@ use crate::{
     disk::{Invalidation, Outbox, OutboxAction, OutboxGot},
     drive::{blocks, now},
     engine::{Breaker, Ear, EngineReport, Net, Watch, at_once},
-    model::{Entry, Result},
+    model::{Entry, Error, Result, error::Kind},
     op::{Ask, Fault, Invalidate, InvalidateReply, Op, Reply, Space, keys},
     protocol::{CacheOutcome, Replayed, Spread, deferred},
     rules::{KeyList, LiveRules, Params, Rules},
@@ -36,7 +36,11 @@ use arcstr::ArcStr;
 pub(crate) use replayer::Look;
 use replayer::Replayer;
 use stats::Counters;
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{
+    path::Path,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 use timer::Timer;
 
 /// A rules file and a server. Cheap to clone; clones share connections and counters.
@@ -129,6 +133,34 @@ impl Cache {
             report.warnings.extend(slots::warnings(&self.rules()));
         }
         Some(report)
+    }
+
+    /// Asks the server a question that every user may ask, and measures the time until the answer. In a Cluster each primary is
+    /// asked, one after the other, and the time is that of all of them. The circuit breaker does not hold it back.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::is_unavailable`](crate::Error::is_unavailable) where a server does not answer.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use cachetx::{Cache, Rules};
+    /// let cache = Cache::builder(Rules::from_path("rules/nodb.json")?).in_memory().open()?;
+    /// assert!(cache.ping()?.as_secs() < 10);
+    /// # Ok::<(), cachetx::Error>(())
+    /// ```
+    pub fn ping(&self) -> Result<Duration> {
+        blocks();
+        let asked_at = Instant::now();
+        let servers = self.0.engine.servers().map_err(Fault::into_error)?;
+        let took = asked_at.elapsed();
+        match servers.complete {
+            true => Ok(took),
+            false => Err(Error::new(Kind::Unavailable {
+                message: "a server does not answer".to_owned(),
+            })),
+        }
     }
 
     /// What this cache has done since it was opened.

@@ -36,6 +36,7 @@ mod sidecar;
 #[cfg(all(test, feature = "testing"))]
 pub(crate) mod sim;
 mod temp;
+mod trial;
 #[cfg(any(target_os = "linux", target_os = "android", target_vendor = "apple"))]
 mod xattr;
 
@@ -47,6 +48,7 @@ pub(crate) use outbox::{
 };
 pub(crate) use root::Root;
 pub(crate) use session::Session;
+pub use trial::{FileSystemReport, Trial};
 
 use crate::model::{Bytes, Stamp};
 

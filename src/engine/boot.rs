@@ -10,6 +10,7 @@ use super::{
     mode::Mode,
     refusal::Meaning,
     reply::{code, is_denied, is_unknown_command, meaning_of},
+    report::ServerFacts,
     room::Room,
     script,
     session::Session,
@@ -250,9 +251,14 @@ fn report(session: &Session<'_>, choice: &Choice, survey: Survey) -> EngineRepor
     };
     let rules = session.peer.config().rules.as_ref();
     let rules = rules.and_then(|rules| RulesFacts::of(&rules.get()));
+    let server = session.peer.shown_url();
+    let facts = ServerFacts {
+        server: server.clone(),
+        ..survey.facts
+    };
     EngineReport {
         engine: engine.to_owned(),
-        server: session.peer.shown_url(),
+        server,
         topology: "single".to_owned(),
         flavour: survey.flavour,
         version: survey.version,
@@ -262,6 +268,7 @@ fn report(session: &Session<'_>, choice: &Choice, survey: Survey) -> EngineRepor
         rules: rules.as_ref().map(|rules| rules.digest.clone()),
         notes: rules.and_then(|rules| rules.slots).into_iter().collect(),
         warnings: survey.warnings,
+        servers: vec![facts],
     }
 }
 

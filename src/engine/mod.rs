@@ -66,7 +66,7 @@ pub(crate) use net::by_tasks;
 #[cfg(feature = "tokio")]
 pub(crate) use net::nobody_waits;
 pub(crate) use net::{Net, now as at_once};
-pub use report::EngineReport;
+pub use report::{EngineReport, ServerFacts};
 pub(crate) use run_id::{RunId, Servers};
 pub(crate) use served::ServerEngine;
 pub use tls_options::TlsOptions;

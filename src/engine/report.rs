@@ -31,6 +31,28 @@ pub struct EngineReport {
     pub notes: Vec<String>,
     /// What works, and not as it should.
     pub warnings: Vec<String>,
+    /// How each server that was booted is set up.
+    pub servers: Vec<ServerFacts>,
+}
+
+/// How one server is set up, as it says itself; `None` for what it may not be asked.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct ServerFacts {
+    /// The server, without credentials.
+    pub server: String,
+    /// `maxmemory`, in bytes; 0 is no limit.
+    pub maxmemory_bytes: Option<u64>,
+    /// `maxmemory-policy`: what the server drops when its memory is full.
+    pub maxmemory_policy: Option<String>,
+    /// Whether it writes an append-only file.
+    pub appendonly: Option<bool>,
+    /// When it writes snapshots (`save`); empty is never.
+    pub save: Option<String>,
+    /// `master` or `slave`.
+    pub role: Option<String>,
+    /// The replicas that are connected to it.
+    pub replicas: Option<u64>,
 }
 
 impl EngineReport {
@@ -38,6 +60,7 @@ impl EngineReport {
     pub(super) fn take_in(&mut self, other: &Self) {
         self.server = format!("{}, {}", self.server, other.server);
         self.loaded &= other.loaded;
+        self.servers.extend_from_slice(&other.servers);
         for warning in &other.warnings {
             if !self.warnings.contains(warning) {
                 self.warnings.push(warning.clone());

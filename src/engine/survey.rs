@@ -6,6 +6,7 @@ use super::{
     failure::{Failure, nonsense},
     mode::Mode,
     reply::{code, is_denied, server_error},
+    report::ServerFacts,
     room::Room,
     run_id::{Identity, RunId},
     session::Session,
@@ -20,7 +21,7 @@ use std::collections::BTreeMap;
 pub(super) const RULES_KEY: &str = "cachetx:leases:{rules}";
 
 /// How many replies [`pack`] asks for.
-pub(super) const REQUESTS: usize = 8;
+pub(super) const REQUESTS: usize = 9;
 
 pub(super) fn pack(packed: &mut Packed) {
     packed.request(&[b"INFO", b"server"]);
@@ -32,6 +33,7 @@ pub(super) fn pack(packed: &mut Packed) {
     // One pattern each: Redis 6.2 takes no more.
     packed.request(&[b"CONFIG", b"GET", BULK.as_bytes()]);
     packed.request(&[b"CONFIG", b"GET", QUERY.as_bytes()]);
+    packed.request(&[b"INFO", b"replication"]);
 }
 
 const BULK: &str = "proto-max-bulk-len";
@@ -83,6 +85,8 @@ pub(super) struct Survey {
     pub(super) run_id: Option<String>,
     pub(super) warnings: Vec<String>,
     pub(super) room: Room,
+    /// But for the server's name.
+    pub(super) facts: ServerFacts,
     /// The server's, in s; `None` where it may not be asked.
     now_s: Option<u64>,
     /// The digests that boots have left, each with when.
@@ -101,6 +105,7 @@ impl Survey {
             bulk: bytes(next(), BULK).unwrap_or(usual.bulk),
             query: bytes(next(), QUERY).unwrap_or(usual.query),
         };
+        let facts = facts(&memory, &persistence, &save, &info(&next()));
         let valkey = field(&server, "valkey_version");
         let redis = field(&server, "redis_version");
         let flavour = match (valkey, redis) {
@@ -118,6 +123,7 @@ impl Survey {
             run_id: field(&server, "run_id").map(str::to_owned),
             warnings: warnings.chain(persisted(&persistence, &save)).collect(),
             room,
+            facts,
             now_s: time.first().and_then(|seconds| seconds.parse().ok()),
             seen: seen.collect(),
         }
@@ -194,6 +200,24 @@ fn publish(digest: &str, now_s: u64, outdated: &[String], packed: &mut Packed) {
     }
     let life = limits::RULES_SEEN.as_millis().to_string();
     packed.request(&[b"PEXPIRE", key, life.as_bytes()]);
+}
+
+fn facts(
+    memory: &str,
+    persistence: &str,
+    save: &BTreeMap<String, String>,
+    replication: &str,
+) -> ServerFacts {
+    let text = |info, name| field(info, name).map(str::to_owned);
+    ServerFacts {
+        server: String::new(),
+        maxmemory_bytes: field(memory, "maxmemory").and_then(|bytes| bytes.parse().ok()),
+        maxmemory_policy: text(memory, "maxmemory_policy"),
+        appendonly: field(persistence, "aof_enabled").map(|enabled| enabled == "1"),
+        save: save.get("save").cloned(),
+        role: text(replication, "role"),
+        replicas: field(replication, "connected_slaves").and_then(|count| count.parse().ok()),
+    }
 }
 
 /// Locks, leases and marks all expire, so that no policy but `noeviction` spares them.

@@ -12,8 +12,14 @@ use super::{
 use crate::model::limits::{MAX_FURTHER_STEPS, MAX_FURTHER_WARNINGS};
 use std::collections::HashMap;
 
-const HELP: &str = "pass it with each save, as a list where several entries are derived, \
-                    or take the placeholder out of the dependent's key";
+/// How a save is given a param that its source's key does not have.
+fn help(param: &str) -> String {
+    format!(
+        "give each save its values, a list where several entries are derived: \
+         Save::new().params(Params::new().with(\"{param}\", [\"a\", \"b\"])); or take {{{param}}} out of \
+         the dependent's key"
+    )
+}
 
 /// `depends_on`, resolved.
 pub(super) struct Dependence {
@@ -77,7 +83,7 @@ impl Dependence {
                     name(source),
                     param(index)
                 );
-                report.warning(edge.span.clone(), message, Some(HELP.to_owned()));
+                report.warning(edge.span.clone(), message, Some(help(param(index))));
             }
         }
     }

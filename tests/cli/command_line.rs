@@ -1,6 +1,6 @@
 //! `cachetx boot` and `cachetx acl`, as a shell sees them.
 
-use cachetx::testing::{Server, ServerBinary, ServerOptions};
+use cachetx::testing::{Server, ServerBinary};
 use std::process::{Command, Output};
 
 fn cachetx(arguments: &[&str]) -> Output {
@@ -39,29 +39,6 @@ fn boot_reports_and_its_exit_code_says_whether_there_are_warnings() {
         let text = String::from_utf8_lossy(&output.stdout);
         assert!(text.contains("other rules"), "{text}");
     }
-}
-
-#[test]
-fn the_password_comes_from_the_environment() {
-    let binary = ServerBinary::any().expect("no server found: run `make servers`");
-    let server = ServerOptions::new()
-        .password("secret")
-        .start(binary)
-        .unwrap();
-    let url = format!("redis://127.0.0.1:{}/", server.port());
-    let boot = |password: &str| {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_cachetx"));
-        command.env("CACHETX_PASSWORD", password);
-        command.args(["boot", "--url", &url]).output().unwrap()
-    };
-    assert_eq!(boot("secret").status.code(), Some(0));
-    let refused = boot("another");
-    assert_eq!(refused.status.code(), Some(1));
-    let text = String::from_utf8_lossy(&refused.stderr);
-    assert!(
-        text.contains("WRONGPASS") && !text.contains("another"),
-        "{text}"
-    );
 }
 
 #[test]

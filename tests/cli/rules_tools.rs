@@ -1,10 +1,10 @@
-//! `cachetx rules explain`, `diff`, `needs`, `graph` and `schema`, the annotations of `rules
+//! `cachetx rules explain`, `diff`, `needs` and `schema`, the annotations of `rules
 //! check`, completions and manual pages.
 
 use serde_json::{Value, json};
 use std::{
     path::Path,
-    process::{Command, Output, Stdio},
+    process::{Command, Output},
 };
 use tempfile::TempDir;
 
@@ -23,7 +23,7 @@ const SHOP: &str = r#"{
   }
 }"#;
 
-fn folder() -> TempDir {
+pub fn folder() -> TempDir {
     let folder = TempDir::new().expect("a temporary folder");
     let fewer = SHOP.replace(r#", "home_page": ["price_list"]"#, "");
     let longer = SHOP.replace(
@@ -47,19 +47,19 @@ fn command(folder: &Path, arguments: &[&str]) -> Command {
     command
 }
 
-fn run(folder: &TempDir, arguments: &[&str]) -> Output {
+pub fn run(folder: &TempDir, arguments: &[&str]) -> Output {
     let output = command(folder.path(), arguments).output();
     output.expect("it runs")
 }
 
-fn fine(folder: &TempDir, arguments: &[&str]) -> String {
+pub fn fine(folder: &TempDir, arguments: &[&str]) -> String {
     let output = run(folder, arguments);
     assert_eq!(output.status.code(), Some(0), "{arguments:?}: {output:?}");
     assert!(output.stderr.is_empty(), "{arguments:?}: {output:?}");
     String::from_utf8(output.stdout).expect("UTF-8")
 }
 
-fn as_json(folder: &TempDir, arguments: &[&str]) -> Value {
+pub fn as_json(folder: &TempDir, arguments: &[&str]) -> Value {
     let text = fine(folder, &[arguments, &["--format", "json"]].concat());
     serde_json::from_str(&text).expect("JSON and nothing else")
 }
@@ -282,95 +282,6 @@ fn needs_says_which_params_a_save_takes_and_why() {
 }
 
 #[test]
-fn graphs_have_every_node_in_every_format() {
-    let folder = folder();
-    let graph = ["rules", "graph", "shop.json"];
-    let dot = fine(&folder, &graph);
-    assert!(
-        dot.starts_with("digraph rules {") && dot.ends_with("}\n"),
-        "{dot}"
-    );
-    let mermaid = fine(&folder, &[&graph[..], &["--format", "mermaid"]].concat());
-    assert!(
-        mermaid.contains("n1([\"season\"])") && mermaid.contains("n1 -. includes .-> n0"),
-        "{mermaid}"
-    );
-    assert!(mermaid.contains("rebuild #40;no cascade#41;"), "{mermaid}");
-    let svg = fine(&folder, &[&graph[..], &["--format", "svg"]].concat());
-    assert!(
-        svg.starts_with("<svg ") && svg.ends_with("</svg>\n"),
-        "{svg}"
-    );
-    for name in [
-        "sale",
-        "season",
-        "product",
-        "price_list",
-        "home_page",
-        "* every controller",
-    ] {
-        assert!(dot.contains(&format!("label=\"{name}\"")), "{dot}");
-        assert!(svg.contains(&format!(">{name}</text>")), "{svg}");
-    }
-    let json = as_json(&folder, &[&graph[..], &["--task", "season"]].concat());
-    let names: Vec<&str> = json["tasks"]
-        .as_array()
-        .into_iter()
-        .flatten()
-        .filter_map(|it| it["name"].as_str())
-        .collect();
-    assert_eq!(names, ["sale", "season"]);
-}
-
-#[test]
-fn odd_names_and_no_nodes_make_valid_drawings() {
-    let folder = TempDir::new().expect("a temporary folder");
-    let odd = json!({
-        "version": "1.1",
-        "cache_keys": { "a<&>\"\\'": "a:{x}", "größe": "b" },
-        "depends_on": { "größe": ["a<&>\"\\'"] },
-        "rules": { "\"]; t": { "invalidates_cache": ["*"] } },
-    });
-    let none = json!({ "version": "1.0", "cache_keys": {}, "rules": {} });
-    for (name, rules) in [("odd.json", odd), ("none.json", none)] {
-        std::fs::write(folder.path().join(name), rules.to_string()).expect("it is written");
-        for (format, label) in [
-            ("dot", r#"[label="a<&>\"\\'", "#),
-            ("mermaid", r#"["a#60;#38;#62;#34;#92;#39;"]"#),
-            ("svg", r#">a&lt;&amp;&gt;"\'</text>"#),
-        ] {
-            let text = fine(&folder, &["rules", "graph", name, "--format", format]);
-            assert_eq!(text.contains(label), name == "odd.json", "{text}");
-        }
-    }
-}
-
-#[test]
-fn a_graph_that_is_too_big_for_a_drawing_is_refused_as_svg_only() {
-    let folder = TempDir::new().expect("a temporary folder");
-    let names: Vec<String> = (0..300).map(|n| format!("c{n}")).collect();
-    let keys: serde_json::Map<_, _> = names
-        .iter()
-        .map(|name| (name.clone(), json!(name)))
-        .collect();
-    let chain: serde_json::Map<_, _> = names
-        .windows(2)
-        .map(|it| (it[1].clone(), json!([it[0]])))
-        .collect();
-    let task = json!({ "invalidates_cache": names });
-    let rules = json!({ "version": "1.1", "cache_keys": keys, "depends_on": chain, "rules": { "all": task } });
-    std::fs::write(folder.path().join("big.json"), rules.to_string()).expect("it is written");
-    let refused = run(&folder, &["rules", "graph", "big.json", "--format", "svg"]);
-    assert_eq!(refused.status.code(), Some(2), "{refused:?}");
-    assert!(
-        refused.stdout.is_empty()
-            && String::from_utf8_lossy(&refused.stderr).contains("--format dot")
-    );
-    let dot = fine(&folder, &["rules", "graph", "big.json"]);
-    assert_eq!(dot.matches(" -> ").count(), 300 + 299);
-}
-
-#[test]
 fn check_writes_annotations_for_github() {
     let folder = folder();
     let broken = "{ \"version\": \"1.0\",\n  \"cache_keys\": { \"100%\": 1 },\n  \"rules\": {} }";
@@ -416,75 +327,62 @@ fn completions_and_manual_pages_name_the_commands() {
     );
 }
 
-#[test]
-fn every_command_has_help() {
-    let folder = folder();
-    for name in [
-        "check", "expand", "explain", "diff", "needs", "graph", "schema",
-    ] {
-        let help = fine(&folder, &["rules", name, "--help"]);
-        assert!(help.contains("--format") && help.contains("json"), "{help}");
-    }
-    for name in ["completions", "man"] {
-        assert!(
-            fine(&folder, &[name, "--help"]).contains("Print "),
-            "{name}"
-        );
-    }
-    assert!(fine(&folder, &["--help"]).contains("Exit codes: 0 fine"));
+/// Rules with many tasks that delete one entry, which many others are derived from, in a chain.
+fn many() -> (String, String) {
+    let controllers: Vec<String> = (0..300).map(|n| format!("c{n:03}")).collect();
+    let keys: serde_json::Map<_, _> = controllers
+        .iter()
+        .map(|name| (name.clone(), json!(name)))
+        .collect();
+    let chain: serde_json::Map<_, _> = controllers
+        .windows(2)
+        .map(|it| (it[1].clone(), json!([it[0]])))
+        .collect();
+    let tasks: serde_json::Map<_, _> = (0..300)
+        .map(|n| (format!("t{n:03}"), json!({ "invalidates_cache": ["c000"] })))
+        .collect();
+    let file = |chain: Value| {
+        json!({ "version": "1.1", "cache_keys": keys, "depends_on": chain, "rules": tasks })
+            .to_string()
+    };
+    (file(json!(chain)), file(json!({})))
 }
 
 #[test]
-fn colour_follows_the_environment() {
+fn lists_of_explanations_and_differences_are_cut_in_text_and_whole_in_json() {
     let folder = folder();
-    for (forced, refused, coloured) in [
-        (false, false, false),
-        (true, false, true),
-        (true, true, false),
-    ] {
-        let mut command = command(folder.path(), &["rules", "check", "broken.json"]);
-        command.env_remove("NO_COLOR").env_remove("CLICOLOR_FORCE");
-        if forced {
-            command.env("CLICOLOR_FORCE", "1");
-        }
-        if refused {
-            command.env("NO_COLOR", "1");
-        }
-        let output = command.output().expect("it runs");
-        assert_eq!(
-            output.stdout.contains(&0x1b),
-            coloured,
-            "{forced} {refused}"
-        );
-    }
-}
+    let (chained, loose) = many();
+    std::fs::write(folder.path().join("chained.json"), chained).expect("it is written");
+    std::fs::write(folder.path().join("loose.json"), loose).expect("it is written");
+    let entry = ["rules", "explain", "chained.json", "--entry", "c299"];
+    let text = fine(&folder, &entry);
+    let lines: Vec<&str> = text.lines().collect();
+    // 300 tasks, and 299 saves.
+    assert_eq!(lines.len(), 1 + 200 + 1);
+    assert_eq!(lines[201], "and 399 more (--format json has all)");
+    assert!(
+        lines[1].starts_with("  task t000: c000 -> c001 -> "),
+        "{}",
+        lines[1]
+    );
+    assert!(lines[1].ends_with(" -> c031 and 268 more"), "{}", lines[1]);
+    let whole = as_json(&folder, &entry);
+    assert_eq!(whole["reasons"].as_array().map(Vec::len), Some(599));
+    assert_eq!(
+        whole["reasons"][0]["cascade"].as_array().map(Vec::len),
+        Some(300)
+    );
 
-/// A reader that closes the pipe early (`| head`) is not an error.
-#[test]
-fn a_closed_pipe_leaves_the_exit_code_as_it_is() {
-    let folder = folder();
-    for (arguments, expected) in [
-        (&["rules", "explain", "shop.json", "--task", "sale"][..], 0),
-        (&["rules", "explain", "shop.json", "--entry", "product"], 0),
-        (&["rules", "diff", "shop.json", "fewer.json"], 1),
-        (&["rules", "needs", "shop.json"], 0),
-        (&["rules", "graph", "shop.json", "--format", "svg"], 0),
-        (&["rules", "schema"], 0),
-        (&["rules", "check", "broken.json", "--format", "github"], 1),
-        (&["completions", "zsh"], 0),
-        (&["man"], 0),
-    ] {
-        let (reader, writer) = std::io::pipe().expect("a pipe");
-        drop(reader);
-        let mut command = command(folder.path(), arguments);
-        let child = command.stdout(writer).stderr(Stdio::piped()).spawn();
-        drop(command); // with it the writing end that this process has
-        let output = child.expect("it runs").wait_with_output().expect("it ends");
-        assert_eq!(
-            output.status.code(),
-            Some(expected),
-            "{arguments:?}: {output:?}"
-        );
-        assert!(output.stderr.is_empty(), "{arguments:?}: {output:?}");
-    }
+    let diff = run(&folder, &["rules", "diff", "chained.json", "loose.json"]);
+    assert_eq!(diff.status.code(), Some(1));
+    let text = String::from_utf8(diff.stdout).expect("UTF-8");
+    let lines: Vec<&str> = text.lines().collect();
+    assert_eq!(lines.len(), 200 + 1);
+    assert!(
+        lines[0].starts_with("task t000 no longer deletes: c001, c002, "),
+        "{}",
+        lines[0]
+    );
+    assert!(lines[0].ends_with(", c032 and 267 more"), "{}", lines[0]);
+    assert_eq!(lines[200], "and 399 more (--format json has all)");
 }

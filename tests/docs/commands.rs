@@ -60,6 +60,32 @@ fn run(line: &str, folder: &Path) -> Option<String> {
     (!is_fine).then(|| format!("`{line}`: {}", String::from_utf8_lossy(&ran.stderr)))
 }
 
+#[test]
+fn every_command_that_is_named_is_there() {
+    let mut wrong = Vec::new();
+    for page in pages() {
+        for code in page.code.iter().filter(|code| code.starts_with("cachetx ")) {
+            let words = code.split_whitespace().skip(1);
+            let words: Vec<&str> = words.take_while(|word| is_subcommand(word)).collect();
+            if words.is_empty() {
+                continue;
+            }
+            let ran = Command::new(env!("CARGO_BIN_EXE_cachetx"))
+                .args(words)
+                .arg("--help")
+                .output();
+            if !ran.expect("it runs").status.success() {
+                wrong.push(format!("{}: no such command: `{code}`", page.name()));
+            }
+        }
+    }
+    report(&wrong);
+}
+
+fn is_subcommand(word: &str) -> bool {
+    word.chars().all(|c| c.is_ascii_lowercase())
+}
+
 /// A target that the Makefile does not have.
 fn unknown_target(line: &str) -> Option<String> {
     let target = line.split_once("make ")?.1.split_whitespace().next()?;

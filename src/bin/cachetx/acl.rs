@@ -1,7 +1,7 @@
 //! `cachetx acl`: the least that a user of the server has to be allowed.
 
-use crate::{Exit, Format, engine, output};
-use cachetx::{Acl, Error, Rules};
+use crate::{Exit, Format, engine, failure::Failure, output};
+use cachetx::{Acl, Rules};
 use serde_json::json;
 use std::path::PathBuf;
 
@@ -50,14 +50,11 @@ pub(crate) fn run(arguments: &Arguments) -> std::io::Result<Exit> {
             }
             Ok(Exit::Fine)
         }
-        Err(error) => {
-            output::complain(&error.to_string());
-            Ok(Exit::Usage)
-        }
+        Err(failure) => failure.report(arguments.rules.as_deref(), arguments.format),
     }
 }
 
-fn acl(arguments: &Arguments) -> Result<Acl, Error> {
+fn acl(arguments: &Arguments) -> Result<Acl, Failure> {
     let mut acl = Acl::new(arguments.engine.into());
     if let Some(path) = &arguments.rules {
         acl = acl.rules(&Rules::from_path(path)?);

@@ -1,8 +1,7 @@
 //! `cachetx boot`: boots an engine on a server and says what it found.
 
-use crate::{Exit, Format, engine, output};
-use cachetx::{Cache, Error, Rules};
-use serde_json::{Value, json};
+use crate::{Exit, Format, engine, failure::Failure, output};
+use cachetx::{Cache, EngineReport};
 use std::path::PathBuf;
 
 /// Boot an engine on a server: load what it needs, and report what was found
@@ -10,9 +9,6 @@ use std::path::PathBuf;
 pub(crate) struct Arguments {
     #[command(flatten)]
     server: engine::Server,
-    /// How operations run
-    #[arg(long, value_enum, default_value_t)]
-    engine: engine::Name,
     /// A rules file, for what depends on it: other versions in use, gaps in the ACL
     #[arg(long)]
     rules: Option<PathBuf>,
@@ -21,41 +17,25 @@ pub(crate) struct Arguments {
     format: Format,
 }
 
-pub(crate) fn run(arguments: Arguments) -> std::io::Result<Exit> {
+pub(crate) fn run(arguments: &Arguments) -> std::io::Result<Exit> {
     let format = arguments.format;
-    match boot(arguments) {
-        Ok(report) => {
-            let warned = !report.warnings.is_empty();
-            match format {
-                Format::Json => {
-                    let report = serde_json::to_value(&report).unwrap_or(Value::Null);
-                    output::write_json(&report)?;
-                }
-                Format::Text => output::write(&format!("{report}\n"))?,
-            }
-            Ok(if warned { Exit::Problems } else { Exit::Fine })
-        }
-        Err(error) => {
-            output::complain(&error.to_string());
-            if format == Format::Json {
-                output::write_json(&json!({ "error": error.to_string() }))?;
-            }
-            let usage = error.is_config() || error.is_io() || error.is_rules();
-            Ok(if usage { Exit::Usage } else { Exit::Problems })
-        }
+    let report = match boot(arguments) {
+        Ok(report) => report,
+        Err(failure) => return failure.report(arguments.rules.as_deref(), format),
+    };
+    match format {
+        Format::Json => output::write_serialized(&report)?,
+        Format::Text => output::write(&format!("{report}\n"))?,
     }
+    Ok(match report.warnings.is_empty() {
+        true => Exit::Fine,
+        false => Exit::Problems,
+    })
 }
 
-fn boot(arguments: Arguments) -> Result<cachetx::EngineReport, Error> {
-    let rules = match &arguments.rules {
-        Some(path) => Rules::from_path(path)?,
-        None => Rules::from_json(r#"{ "version": "1.0", "cache_keys": {}, "rules": {} }"#)?,
-    };
-    let cache = arguments
-        .server
-        .of(Cache::builder(rules))
-        .engine(arguments.engine.into())
-        .open()?;
+fn boot(arguments: &Arguments) -> Result<EngineReport, Failure> {
+    let rules = engine::rules_or_none(arguments.rules.as_deref())?;
+    let cache = arguments.server.of(Cache::builder(rules))?.open()?;
     // An open cache has booted.
     Ok(cache.report().unwrap_or_default())
 }

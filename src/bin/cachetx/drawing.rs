@@ -1,7 +1,7 @@
 //! A rules graph as tiles and arrows to draw.
 
 use cachetx::{RulesGraph, TaskNode};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 /// What is drawn: tasks, then controllers, then a tile for `*` where a task lists it.
 pub(crate) struct Drawing {
@@ -12,6 +12,8 @@ pub(crate) struct Drawing {
 pub(crate) struct Tile {
     pub(crate) label: String,
     pub(crate) shape: TileShape,
+    /// Whether it belongs to what the drawing is about; what does not stays in the background.
+    pub(crate) stands_out: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -24,6 +26,7 @@ pub(crate) struct Arrow {
     pub(crate) from: usize,
     pub(crate) to: usize,
     pub(crate) relation: Relation,
+    pub(crate) stands_out: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -39,6 +42,28 @@ pub(crate) enum Relation {
 }
 
 impl Drawing {
+    /// Of the whole graph, in which a part of it stands out.
+    pub(crate) fn of_part(graph: &RulesGraph, part: &RulesGraph) -> Self {
+        let mut drawing = Self::new(graph);
+        let tasks: HashSet<&str> = part.tasks.iter().map(|task| &*task.name).collect();
+        let controllers = part.controllers.iter().map(|it| &*it.name);
+        let controllers: HashSet<&str> = controllers.collect();
+        let every = part.tasks.iter().any(|task| task.every);
+        let tasks = graph.tasks.iter().map(|it| tasks.contains(&*it.name));
+        let all = graph.controllers.iter();
+        let controllers = all.map(|it| controllers.contains(&*it.name));
+        // The tiles' order, with that for `*` last.
+        let stand_out = tasks.chain(controllers).chain([every]);
+        for (tile, stands_out) in drawing.tiles.iter_mut().zip(stand_out) {
+            tile.stands_out = stands_out;
+        }
+        for arrow in &mut drawing.arrows {
+            let ends = [arrow.from, arrow.to];
+            arrow.stands_out = ends.iter().all(|end| drawing.tiles[*end].stands_out);
+        }
+        drawing
+    }
+
     pub(crate) fn new(graph: &RulesGraph) -> Self {
         let mut tiles: Vec<Tile> = graph.tasks.iter().map(task).collect();
         let mut controllers: HashMap<&str, usize> = HashMap::new();
@@ -47,12 +72,14 @@ impl Drawing {
             tiles.push(Tile {
                 label: controller.name.clone(),
                 shape: TileShape::Controller,
+                stands_out: true,
             });
         }
         if graph.tasks.iter().any(|task| task.every) {
             tiles.push(Tile {
                 label: "* every controller".to_owned(),
                 shape: TileShape::Controller,
+                stands_out: true,
             });
         }
         let arrows = arrows(graph, &controllers, tiles.len());
@@ -101,6 +128,7 @@ fn task(task: &TaskNode) -> Tile {
     Tile {
         label,
         shape: TileShape::Task,
+        stands_out: true,
     }
 }
 
@@ -110,7 +138,12 @@ fn arrows(graph: &RulesGraph, controllers: &HashMap<&str, usize>, tiles: usize) 
     let mut arrows = Vec::new();
     let mut add = |from: usize, names: &[String], to: &HashMap<&str, usize>, relation| {
         let to = names.iter().filter_map(|name| to.get(&**name).copied());
-        arrows.extend(to.map(|to| Arrow { from, to, relation }));
+        arrows.extend(to.map(|to| Arrow {
+            from,
+            to,
+            relation,
+            stands_out: true,
+        }));
     };
     for (from, task) in graph.tasks.iter().enumerate() {
         add(from, &task.includes, &tasks, Relation::Includes);
@@ -127,6 +160,7 @@ fn arrows(graph: &RulesGraph, controllers: &HashMap<&str, usize>, tiles: usize) 
                 from,
                 to: tiles - 1,
                 relation: Relation::Invalidates,
+                stands_out: true,
             });
         }
     }

@@ -23,6 +23,8 @@ const COLOURS: [&str; 8] = [
 const NEUTRAL: &str = "#475569";
 const EXCEPTS: &str = "#dc2626";
 const DERIVES: &str = "#166534";
+/// Arrows in the background.
+const PALE: &str = "#dbe2ea";
 
 /// A box with its place.
 struct Placed<'d> {
@@ -57,7 +59,10 @@ pub(crate) fn svg(drawing: &Drawing) -> String {
          <rect width=\"100%\" height=\"100%\" fill=\"#ffffff\"/>\n"
     );
     text += &legend;
-    for arrow in &drawing.arrows {
+    // What stands out is drawn over what does not.
+    let (front, behind): (Vec<&Arrow>, Vec<&Arrow>) =
+        drawing.arrows.iter().partition(|arrow| arrow.stands_out);
+    for arrow in behind.into_iter().chain(front) {
         let bends = bends(&graph, arrow);
         text += &curve(
             &placed[arrow.from],
@@ -176,6 +181,9 @@ fn curve(
 }
 
 fn colour(arrow: &Arrow) -> &'static str {
+    if !arrow.stands_out {
+        return PALE;
+    }
     match arrow.relation {
         Relation::Includes | Relation::Invalidates => COLOURS[arrow.from % COLOURS.len()],
         Relation::Excepts => EXCEPTS,
@@ -198,18 +206,25 @@ fn boxed(it: &Placed<'_>) -> String {
         TileShape::Task => ("#dbeafe", "#1d4ed8", 11),
         TileShape::Controller => ("#ecfccb", "#3f6212", 2),
     };
+    let (fill, stroke, text) = match it.tile.stands_out {
+        true => (fill, stroke, ""),
+        false => ("#ffffff", "#cbd5e1", " fill=\"#64748b\""),
+    };
     let label = escaped(&it.tile.label);
     let (width, x, baseline) = (it.width, it.x, it.y + 4.0);
     format!(
         "<rect x=\"{left:.1}\" y=\"{top:.1}\" width=\"{width:.1}\" height=\"{BOX_HEIGHT}\" \
          rx=\"{round}\" fill=\"{fill}\" stroke=\"{stroke}\"/>\
-         <text x=\"{x:.1}\" y=\"{baseline:.1}\" text-anchor=\"middle\">{label}</text>\n"
+         <text x=\"{x:.1}\" y=\"{baseline:.1}\" text-anchor=\"middle\"{text}>{label}</text>\n"
     )
 }
 
 /// A line of what the drawing's boxes and arrows mean, and where it ends.
 fn legend(drawing: &Drawing) -> (String, f64) {
-    let words = "round: task, square: controller";
+    let words = match drawing.tiles.iter().all(|tile| tile.stands_out) {
+        true => "round: task, square: controller",
+        false => "round: task, square: controller, pale: not reached",
+    };
     let mut x = MARGIN;
     let mut text = legend_words(x, words);
     x += legend_width(words);

@@ -12,18 +12,22 @@ pub(crate) fn dot(drawing: &Drawing) -> String {
     let mut text = DOT_HEAD.to_owned();
     for (index, tile) in drawing.tiles.iter().enumerate() {
         let label = tile.label.replace('\\', "\\\\").replace('"', "\\\"");
-        let fill = match tile.shape {
-            TileShape::Task => "#dbeafe",
-            TileShape::Controller => "#ecfccb",
+        let look = match (tile.stands_out, tile.shape) {
+            (false, _) => "fillcolor=\"white\", color=\"gray80\", fontcolor=\"gray60\"",
+            (true, TileShape::Task) => "fillcolor=\"#dbeafe\"",
+            (true, TileShape::Controller) => "fillcolor=\"#ecfccb\"",
         };
-        text += &format!("  n{index} [label=\"{label}\", fillcolor=\"{fill}\"];\n");
+        text += &format!("  n{index} [label=\"{label}\", {look}];\n");
     }
     for arrow in &drawing.arrows {
-        let style = match arrow.relation {
-            Relation::Includes => " [style=dashed, label=\"includes\"]",
-            Relation::Invalidates => "",
-            Relation::Excepts => " [style=dotted, color=red, label=\"except\"]",
-            Relation::Derives => " [color=darkgreen, penwidth=2]",
+        let style = match (arrow.stands_out, arrow.relation) {
+            (false, Relation::Includes) => " [style=dashed, color=gray80]",
+            (false, Relation::Excepts) => " [style=dotted, color=gray80]",
+            (false, _) => " [color=gray80]",
+            (true, Relation::Includes) => " [style=dashed, label=\"includes\"]",
+            (true, Relation::Invalidates) => "",
+            (true, Relation::Excepts) => " [style=dotted, color=red, label=\"except\"]",
+            (true, Relation::Derives) => " [color=darkgreen, penwidth=2]",
         };
         text += &format!("  n{} -> n{}{style};\n", arrow.from, arrow.to);
     }
@@ -48,6 +52,13 @@ pub(crate) fn mermaid(drawing: &Drawing) -> String {
             Relation::Derives => "==>",
         };
         text += &format!("  n{} {line} n{}\n", arrow.from, arrow.to);
+    }
+    let behind = drawing.tiles.iter().enumerate();
+    let behind = behind.filter(|(_, tile)| !tile.stands_out);
+    let behind: Vec<String> = behind.map(|(index, _)| format!("n{index}")).collect();
+    if !behind.is_empty() {
+        text += "  classDef behind fill:#fff,stroke:#cbd5e1,color:#94a3b8\n";
+        text += &format!("  class {} behind\n", behind.join(","));
     }
     text
 }

@@ -3,13 +3,20 @@
 mod acl;
 mod boot;
 mod demo;
+mod doctor;
 mod drawing;
 mod drawing_svg;
 mod drawing_text;
 mod engine;
+mod failure;
 mod functions;
+mod invalidate;
+mod locks;
 mod outbox;
+mod outbox_doctor;
+mod outbox_folder;
 mod output;
+mod params_json;
 mod rules;
 mod rules_check;
 mod rules_diff;
@@ -40,11 +47,16 @@ enum Command {
     Boot(boot::Arguments),
     Completions(shell::Completions),
     Demo(demo::Arguments),
+    Doctor(doctor::Arguments),
     /// Print the server operations, for programs in other languages
     #[command(subcommand)]
     Functions(functions::Command),
+    Invalidate(invalidate::Arguments),
+    /// Show and free the locks of a run's documents
+    #[command(subcommand)]
+    Locks(locks::Command),
     Man(shell::Man),
-    /// Show and replay what has not reached the server
+    /// Show, replay and look after what has not reached the server
     #[command(subcommand)]
     Outbox(outbox::Command),
     /// Check, expand, explain, compare and draw rules files
@@ -77,13 +89,19 @@ impl From<Exit> for ExitCode {
 }
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return refused(&error),
+    };
     let ran = match cli.command {
         Command::Acl(arguments) => acl::run(&arguments),
-        Command::Boot(arguments) => boot::run(arguments),
+        Command::Boot(arguments) => boot::run(&arguments),
         Command::Completions(arguments) => shell::completions(&arguments, Cli::command()),
         Command::Demo(arguments) => demo::run(&arguments),
+        Command::Doctor(arguments) => doctor::run(&arguments),
         Command::Functions(command) => functions::run(&command),
+        Command::Invalidate(arguments) => invalidate::run(&arguments),
+        Command::Locks(command) => locks::run(&command),
         Command::Man(arguments) => shell::man(&arguments, Cli::command()),
         Command::Outbox(command) => outbox::run(&command),
         Command::Rules(command) => rules::run(command),
@@ -94,5 +112,21 @@ fn main() -> ExitCode {
             output::complain(&format!("cannot write: {error}"));
             Exit::Usage.into()
         }
+    }
+}
+
+/// Help and the version too come as errors. A message that quotes a URL is shown without its password.
+fn refused(error: &clap::Error) -> ExitCode {
+    let text = error.render().to_string();
+    let shown = output::redacted(&text);
+    // What cannot be written, to a closed pipe say, is no fault of the command's.
+    if shown == text {
+        let _ = error.print();
+    } else {
+        output::complain_rendered(&shown);
+    }
+    match error.exit_code() {
+        0 => Exit::Fine.into(),
+        _ => Exit::Usage.into(),
     }
 }

@@ -1,7 +1,9 @@
-//! `cachetx outbox list|replay DIR`: what has not reached the server, and bringing it there.
+//! `cachetx outbox list|replay|doctor DIR`: what has not reached the server, and bringing it there.
 
-use crate::{Exit, Format, engine, output};
-use cachetx::{Cache, Error, OutboxFile, ParamValue, Params, Replayed, Rules};
+use crate::{
+    Exit, Format, engine, failure::Failure, outbox_doctor, outbox_folder, output, params_json,
+};
+use cachetx::{Cache, OutboxFile, Replayed};
 use serde_json::{Value, json};
 use std::{
     path::{Path, PathBuf},
@@ -13,7 +15,9 @@ pub(crate) enum Command {
     /// Show what has not reached the server; exit code 1 where there is something
     List(List),
     /// Bring to the server what dead processes left; exit code 1 where something stays
-    Replay(Replay),
+    Replay(Box<Replay>),
+    /// Say what is in an outbox's folder, and what to do about it; exit code 1 where there is something to do
+    Doctor(outbox_doctor::Arguments),
 }
 
 #[derive(clap::Args)]
@@ -31,12 +35,6 @@ pub(crate) struct Replay {
     dir: PathBuf,
     #[command(flatten)]
     server: engine::Server,
-    /// The number of the database in which the locks are, where it is not the one that the URL names
-    #[arg(long, value_name = "NUMBER")]
-    lock_database: Option<u32>,
-    /// How operations run
-    #[arg(long, value_enum, default_value_t)]
-    engine: engine::Name,
     /// The rules file, for records of everything that some params can make
     #[arg(long, value_name = "FILE")]
     rules: Option<PathBuf>,
@@ -45,65 +43,62 @@ pub(crate) struct Replay {
     format: Format,
 }
 
-const NO_RULES: &str = r#"{ "version": "1.0", "cache_keys": {}, "rules": {} }"#;
-
 pub(crate) fn run(command: &Command) -> std::io::Result<Exit> {
-    let done = match command {
-        Command::List(arguments) => list(&arguments.dir).map(|files| {
-            let empty = files
-                .iter()
-                .all(|file| file.records.is_empty() && file.damaged == 0);
-            let text = match arguments.format {
-                Format::Json => format!("{:#}\n", files_as_json(&files)),
-                Format::Text => files_as_text(&files),
-            };
-            (text, empty)
-        }),
-        Command::Replay(arguments) => replay(arguments).map(|(records, done)| {
-            let text = match arguments.format {
-                Format::Json => format!("{:#}\n", replayed_as_json(records, &done)),
-                Format::Text => replayed_as_text(records, &done),
-            };
-            (text, done.left == 0)
-        }),
-    };
-    match done {
-        Ok((text, fine)) => {
-            output::write(&text)?;
-            Ok(if fine { Exit::Fine } else { Exit::Problems })
-        }
-        Err(error) => {
-            output::complain(&error.to_string());
-            Ok(if error.is_unavailable() || error.is_server() {
-                Exit::Problems
-            } else {
-                Exit::Usage
-            })
-        }
+    match command {
+        Command::List(arguments) => run_list(arguments),
+        Command::Replay(arguments) => run_replay(arguments),
+        Command::Doctor(arguments) => outbox_doctor::run(arguments),
     }
 }
 
-fn list(dir: &Path) -> Result<Vec<OutboxFile>, Error> {
-    OutboxFile::list(dir)
+fn run_list(arguments: &List) -> std::io::Result<Exit> {
+    let files = match list(&arguments.dir) {
+        Ok(files) => files,
+        Err(failure) => return failure.report(None, arguments.format),
+    };
+    match arguments.format {
+        Format::Json => output::write_json(&files_as_json(&files))?,
+        Format::Text => output::write(&files_as_text(&files))?,
+    }
+    let mut files = files.iter();
+    Ok(
+        match files.all(|file| file.records.is_empty() && file.damaged == 0) {
+            true => Exit::Fine,
+            false => Exit::Problems,
+        },
+    )
+}
+
+fn run_replay(arguments: &Replay) -> std::io::Result<Exit> {
+    let (records, done) = match replay(arguments) {
+        Ok(done) => done,
+        Err(failure) => return failure.report(arguments.rules.as_deref(), arguments.format),
+    };
+    match arguments.format {
+        Format::Json => output::write_json(&replayed_as_json(records, &done))?,
+        Format::Text => output::write(&replayed_as_text(records, &done))?,
+    }
+    Ok(match done.left {
+        0 => Exit::Fine,
+        _ => Exit::Problems,
+    })
+}
+
+/// A store's folder that was never needed has nothing in it.
+fn list(dir: &Path) -> Result<Vec<OutboxFile>, Failure> {
+    outbox_folder::check(dir)?;
+    match outbox_folder::is_unmade(dir) {
+        true => Ok(Vec::new()),
+        false => Ok(OutboxFile::list(dir)?),
+    }
 }
 
 /// How many records reached the server, and what came of the last try.
-fn replay(arguments: &Replay) -> Result<(u64, Replayed), Error> {
-    // A folder that is not there is a slip of the pen: it is not made.
-    list(&arguments.dir)?;
-    let rules = match &arguments.rules {
-        Some(file) => Rules::from_path(file)?,
-        None => Rules::from_json(NO_RULES)?,
-    };
-    let mut cache = arguments
-        .server
-        .of(Cache::builder(rules))
-        .engine(arguments.engine.into())
-        .outbox(&arguments.dir);
-    if let Some(number) = arguments.lock_database {
-        cache = cache.lock_database(number);
-    }
-    let cache = cache.open()?;
+fn replay(arguments: &Replay) -> Result<(u64, Replayed), Failure> {
+    outbox_folder::check(&arguments.dir)?;
+    let rules = engine::rules_or_none(arguments.rules.as_deref())?;
+    let cache = arguments.server.of(Cache::builder(rules))?;
+    let cache = cache.outbox(&arguments.dir).open()?;
     let done = cache.close()?;
     // The cache's own thread may have been faster.
     Ok((cache.stats().outbox_replayed, done))
@@ -113,20 +108,12 @@ fn seconds_since(at: SystemTime) -> u64 {
     at.elapsed().map_or(0, |age| age.as_secs())
 }
 
-fn state(file: &OutboxFile) -> &'static str {
-    match (file.alive, file.path.extension()) {
-        (_, Some(extension)) if extension == "poison" => "set aside",
-        (true, _) => "alive",
-        (false, _) => "dead",
-    }
-}
-
 fn files_as_text(files: &[OutboxFile]) -> String {
     let mut text = String::new();
     for file in files {
         let path = file.path.display();
         let records = file.records.len();
-        text += &format!("{path}: {}, {records} records", state(file));
+        text += &format!("{path}: {}, {records} records", outbox_folder::state(file));
         if file.damaged > 0 {
             text += &format!(", {} damaged lines", file.damaged);
         }
@@ -152,28 +139,18 @@ fn files_as_text(files: &[OutboxFile]) -> String {
 }
 
 fn files_as_json(files: &[OutboxFile]) -> Value {
-    let value = |value: &ParamValue| match value {
-        ParamValue::One(value) => json!(value),
-        list => json!(list.values()),
-    };
-    let params = |params: &Params| -> Value {
-        params
-            .iter()
-            .map(|(name, given)| (name.to_owned(), value(given)))
-            .collect()
-    };
     let files = files.iter().map(|file| {
         let records = file.records.iter().map(|record| {
             json!({
                 "age_seconds": seconds_since(record.at),
                 "keys": record.keys,
                 "lock": record.lock,
-                "params": params(&record.params),
+                "params": params_json::params(&record.params),
             })
         });
         json!({
             "path": file.path,
-            "state": state(file),
+            "state": outbox_folder::state(file),
             "damaged": file.damaged,
             "torn_bytes": file.torn_bytes,
             "records": records.collect::<Vec<_>>(),

@@ -26,7 +26,65 @@ pub(crate) fn write_serialized(value: &impl serde::Serialize) -> std::io::Result
 
 /// Writes one line to standard error. If that fails too, there is nobody left to tell.
 pub(crate) fn complain(text: &str) {
+    let text = redacted(text);
     let _ = writeln!(std::io::stderr().lock(), "error: {text}");
+}
+
+/// The same for what does not keep a command from its work.
+pub(crate) fn warn(text: &str) {
+    let text = redacted(text);
+    let _ = writeln!(std::io::stderr().lock(), "warning: {text}");
+}
+
+/// The text without users and passwords of URLs: a URL in the place of something else is quoted by messages about that. Of a
+/// line with several URLs what stands between may go too.
+pub(crate) fn redacted(text: &str) -> String {
+    let lines: Vec<String> = text.split('\n').map(redacted_line).collect();
+    lines.join("\n")
+}
+
+fn redacted_line(line: &str) -> String {
+    let Some((before, after)) = line.split_once("://") else {
+        return line.to_owned();
+    };
+    // The last `@`: a password may hold others, and blanks.
+    let (login, rest) = match after.rsplit_once('@') {
+        Some((_, rest)) => ("…@", rest),
+        None => ("", after),
+    };
+    // A Unix socket's password stands in the query.
+    match rest.split_once('?').filter(|_| before.ends_with("unix")) {
+        Some((path, _)) => format!("{before}://{login}{path}?…"),
+        None => format!("{before}://{login}{rest}"),
+    }
+}
+
+/// Lines of one list in a text: some screens of a terminal. Rules may have 4,096 tasks and as many controllers, each of which may
+/// delete the same entry, or have changed.
+pub(crate) const MAX_LINES: usize = 200;
+/// Names in one of these lines: some lines of a terminal. There may be 4,096.
+pub(crate) const MAX_NAMES: usize = 32;
+
+/// Lines of a result, `most` of them: JSON has all.
+pub(crate) fn bounded(lines: &[String], most: usize) -> String {
+    let shown: String = lines
+        .iter()
+        .take(most)
+        .map(|line| format!("{line}\n"))
+        .collect();
+    match lines.len().saturating_sub(most) {
+        0 => shown,
+        more => format!("{shown}and {more} more (--format json has all)\n"),
+    }
+}
+
+/// Names in one line, cut where there are more than `most`.
+pub(crate) fn bounded_names(names: &[String], between: &str, most: usize) -> String {
+    let shown = &names[..names.len().min(most)];
+    match names.len() - shown.len() {
+        0 => shown.join(between),
+        more => format!("{} and {more} more", shown.join(between)),
+    }
 }
 
 /// Writes diagnostics to standard error.

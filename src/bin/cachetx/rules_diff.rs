@@ -38,29 +38,27 @@ fn as_text(diff: &RulesDiff) -> String {
     if diff.is_empty() {
         return "no difference\n".to_owned();
     }
-    let mut text = String::new();
     // What may leave stale entries comes first.
+    let mut lines = Vec::new();
     for change in &diff.tasks {
-        text += &lost(&format!("task {}", change.name), change);
+        lines.extend(lost("task", change));
     }
     for change in &diff.saves {
-        text += &lost(&format!("save of {}", change.name), change);
+        lines.extend(lost("save of", change));
     }
     for change in &diff.tasks {
-        text += &gained(&format!("task {}", change.name), change);
+        lines.extend(gained("task", change));
     }
     for change in &diff.saves {
-        text += &gained(&format!("save of {}", change.name), change);
+        lines.extend(gained("save of", change));
     }
     for change in &diff.templates {
-        text += &format!(
-            "key of {}: {} -> {}\n",
-            change.controller, change.old, change.new
-        );
+        let (controller, old, new) = (&change.controller, &change.old, &change.new);
+        lines.push(format!("key of {controller}: {old} -> {new}"));
     }
     for change in &diff.ttls {
         let (old, new) = (change.old_seconds, change.new_seconds);
-        text += &format!("ttl of {}: {old} s -> {new} s\n", change.controller);
+        lines.push(format!("ttl of {}: {old} s -> {new} s", change.controller));
     }
     for (what, names) in [
         ("task removed", &diff.tasks_removed),
@@ -68,21 +66,22 @@ fn as_text(diff: &RulesDiff) -> String {
         ("controller removed", &diff.controllers_removed),
         ("controller added", &diff.controllers_added),
     ] {
-        text.extend(names.iter().map(|name| format!("{what}: {name}\n")));
+        lines.extend(names.iter().map(|name| format!("{what}: {name}")));
     }
-    text
+    output::bounded(&lines, output::MAX_LINES)
 }
 
-fn lost(who: &str, change: &DeletionChange) -> String {
-    match change.no_longer_deleted.as_slice() {
-        [] => String::new(),
-        names => format!("{who} no longer deletes: {}\n", names.join(", ")),
-    }
+fn lost(what: &str, change: &DeletionChange) -> Option<String> {
+    let names = listed(&change.no_longer_deleted)?;
+    Some(format!("{what} {} no longer deletes: {names}", change.name))
 }
 
-fn gained(who: &str, change: &DeletionChange) -> String {
-    match change.newly_deleted.as_slice() {
-        [] => String::new(),
-        names => format!("{who} now deletes: {}\n", names.join(", ")),
-    }
+fn gained(what: &str, change: &DeletionChange) -> Option<String> {
+    let names = listed(&change.newly_deleted)?;
+    Some(format!("{what} {} now deletes: {names}", change.name))
+}
+
+/// `None` for none.
+fn listed(names: &[String]) -> Option<String> {
+    (!names.is_empty()).then(|| output::bounded_names(names, ", ", output::MAX_NAMES))
 }

@@ -94,6 +94,23 @@ fn entry_as_text(deleters: &Deleters) -> String {
 }
 
 fn reasons_as_text(reasons: &[DeletionReason]) -> String {
-    let lines = reasons.iter().map(|reason| format!("  {reason}\n"));
-    lines.collect()
+    let lines: Vec<String> = reasons.iter().map(reason_as_text).collect();
+    output::bounded(&lines, output::MAX_LINES)
+}
+
+/// As it displays, but for steps that are too many for a line.
+fn reason_as_text(reason: &DeletionReason) -> String {
+    let path = |steps: &[String]| output::bounded_names(steps, " -> ", output::MAX_NAMES);
+    match reason {
+        DeletionReason::Task {
+            includes,
+            every,
+            cascade,
+        } => {
+            let listed = if *every { "* -> " } else { "" };
+            format!("  task {}: {listed}{}", path(includes), path(cascade))
+        }
+        DeletionReason::Save { cascade } => format!("  save of {}", path(cascade)),
+        other => format!("  {other}"),
+    }
 }

@@ -7,6 +7,7 @@ use crate::{
     drawing_svg, drawing_text, output, rules_file,
 };
 use cachetx::{Error, Rules, RulesGraph};
+use serde_json::{Value, json};
 use std::path::PathBuf;
 
 /// The biggest SVG. A layout of this size takes some seconds, and the time grows faster than the
@@ -17,9 +18,12 @@ const MAX_PLACES: usize = 3_000;
 pub(crate) struct Arguments {
     /// The rules file
     file: PathBuf,
-    /// Only what this task reaches
+    /// The task whose reach stands out: what it includes, what they list or except, and all dependents
     #[arg(long, value_name = "TASK")]
     task: Option<String>,
+    /// Nothing but that reach
+    #[arg(long, requires = "task")]
+    only_reach: bool,
     /// How to write the graph
     #[arg(long, value_enum, default_value_t)]
     format: GraphFormat,
@@ -38,15 +42,25 @@ enum GraphFormat {
     Json,
 }
 
+/// What is drawn.
+struct Subject {
+    graph: RulesGraph,
+    /// What stands out of it, where not all does.
+    reach: Option<RulesGraph>,
+}
+
 pub(crate) fn run(arguments: &Arguments) -> std::io::Result<Exit> {
-    let graph = match graph(arguments) {
-        Ok(graph) => graph,
+    let subject = match subject(arguments) {
+        Ok(subject) => subject,
         Err(error) => return Ok(rules_file::fail(&arguments.file, &error)),
     };
-    let drawing = Drawing::new(&graph);
+    let drawing = match &subject.reach {
+        Some(reach) => Drawing::of_part(&subject.graph, reach),
+        None => Drawing::new(&subject.graph),
+    };
     if matches!(arguments.format, GraphFormat::Svg) && places(&drawing) > MAX_PLACES {
         output::complain(
-            "the graph is too big for one SVG; draw one task's part with --task, or use --format dot",
+            "the graph is too big for one SVG; draw one task's part with --task TASK --only-reach, or use --format dot",
         );
         return Ok(Exit::Usage);
     }
@@ -54,15 +68,40 @@ pub(crate) fn run(arguments: &Arguments) -> std::io::Result<Exit> {
         GraphFormat::Dot => output::write(&drawing_text::dot(&drawing))?,
         GraphFormat::Mermaid => output::write(&drawing_text::mermaid(&drawing))?,
         GraphFormat::Svg => output::write(&drawing_svg::svg(&drawing))?,
-        GraphFormat::Json => output::write_serialized(&graph)?,
+        GraphFormat::Json => output::write_json(&as_json(&subject)?)?,
     }
     Ok(Exit::Fine)
 }
 
-fn graph(arguments: &Arguments) -> Result<RulesGraph, Error> {
+fn subject(arguments: &Arguments) -> Result<Subject, Error> {
     let rules = Rules::from_path(&arguments.file)?;
-    match &arguments.task {
-        Some(task) => rules.graph_of(task),
-        None => Ok(rules.graph()),
+    let whole = |reach| Subject {
+        graph: rules.graph(),
+        reach,
+    };
+    Ok(match &arguments.task {
+        None => whole(None),
+        Some(task) => {
+            let reach = rules.graph_of(task)?;
+            match arguments.only_reach {
+                true => Subject {
+                    graph: reach,
+                    reach: None,
+                },
+                false => whole(Some(reach)),
+            }
+        }
+    })
+}
+
+/// The graph, and by name what stands out of it.
+fn as_json(subject: &Subject) -> serde_json::Result<Value> {
+    let mut graph = serde_json::to_value(&subject.graph)?;
+    if let Some(reach) = &subject.reach {
+        let tasks: Vec<&String> = reach.tasks.iter().map(|task| &task.name).collect();
+        let controllers = reach.controllers.iter();
+        let controllers: Vec<&String> = controllers.map(|it| &it.name).collect();
+        graph["reach"] = json!({ "tasks": tasks, "controllers": controllers });
     }
+    Ok(graph)
 }

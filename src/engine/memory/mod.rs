@@ -11,7 +11,7 @@ mod tests;
 pub(super) use keyspace::{Content, bytes};
 pub use server::MemoryServer;
 
-use super::{Bells, Counters, EngineReport, Performer};
+use super::{Bells, Counters, EngineReport, Performer, Servers};
 use crate::{
     model::{Error, error::Kind},
     op::{Fault, Op, Reply},
@@ -39,11 +39,8 @@ impl Performer for MemoryEngine {
         // What a server would cost, so that a program's own tests can count.
         self.counters.count_round_trip();
         let not_done = |kind| Fault::NotDone(Error::new(kind));
-        let mut keys = self.server.keyspace().ok_or_else(|| {
-            not_done(Kind::Unavailable {
-                message: "the in-memory server is stopped".to_owned(),
-            })
-        })?;
+        let keys = self.server.keyspace();
+        let mut keys = keys.ok_or_else(|| Fault::NotDone(stopped()))?;
         let done = operations::run(&mut keys, op).map_err(|refusal| {
             not_done(Kind::Server {
                 message: refusal.to_string(),
@@ -69,6 +66,13 @@ impl Performer for MemoryEngine {
         })
     }
 
+    fn servers(&self) -> Result<Servers, Fault> {
+        match self.server.keyspace() {
+            Some(_) => Ok(Servers::new(Vec::new(), true)),
+            None => Err(Fault::NotDone(stopped())),
+        }
+    }
+
     fn counters(&self) -> &Counters {
         &self.counters
     }
@@ -76,4 +80,10 @@ impl Performer for MemoryEngine {
     fn bells(&self) -> &Arc<Bells> {
         self.server.bells()
     }
+}
+
+fn stopped() -> Error {
+    Error::new(Kind::Unavailable {
+        message: "the in-memory server is stopped".to_owned(),
+    })
 }

@@ -34,6 +34,11 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) fn run(arguments: &Arguments) -> std::io::Result<Exit> {
+    if let Some(folder) = arguments.run.as_ref().filter(|folder| !folder.is_dir()) {
+        let folder = folder.display();
+        output::complain(&format!("{folder} is not there, or is no folder"));
+        return Ok(Exit::Usage);
+    }
     match play(arguments) {
         Ok(story) => {
             match arguments.format {

@@ -1,0 +1,49 @@
+//! Folders of outboxes as the command line names them.
+
+use crate::failure::Failure;
+use cachetx::OutboxFile;
+use std::path::Path;
+
+/// What a store calls its own, below its root.
+const NAME: &str = ".cachetx-outbox";
+
+/// Whether it is a store's, which makes it with the first record: then there is nothing in it.
+pub(crate) fn is_unmade(folder: &Path) -> bool {
+    let is_own = folder.file_name().is_some_and(|name| name == NAME);
+    is_own && above(folder).is_some_and(Path::is_dir) && !folder.exists()
+}
+
+/// The folder that it is in.
+pub(crate) fn above(folder: &Path) -> Option<&Path> {
+    match folder.parent()? {
+        here if here.as_os_str().is_empty() => Some(Path::new(".")),
+        above => Some(above),
+    }
+}
+
+/// Refuses a folder that is not there, which is a slip of the pen, and a store's root.
+pub(crate) fn check(folder: &Path) -> Result<(), Failure> {
+    let shown = folder.display();
+    let own = folder.join(NAME);
+    if own.is_dir() {
+        let own = own.display();
+        return Err(Failure::Usage(format!(
+            "{shown} is a store's root: its outbox is {own}"
+        )));
+    }
+    match folder.is_dir() || is_unmade(folder) {
+        true => Ok(()),
+        false => Err(Failure::Usage(format!(
+            "{shown} is not there, or is no folder"
+        ))),
+    }
+}
+
+/// What is known of who wrote a file.
+pub(crate) fn state(file: &OutboxFile) -> &'static str {
+    match (file.alive, file.path.extension()) {
+        (_, Some(extension)) if extension == "poison" => "set aside",
+        (true, _) => "alive",
+        (false, _) => "dead",
+    }
+}
