@@ -1,14 +1,16 @@
-# Each target sets up all it needs on a machine with Rust and Python's pip.
+# Each target sets up everything it needs on a machine with Rust and Python's pip.
 .PHONY: demo test fuzz lint package bench bench-check soak tasks servers python negative-controls
 
 CARGO ?= cargo
 
-# The main job on a private server: rules, a save in a transaction, what readers see, the server killed.
+# The main use case on a private server: rules, a save in a transaction, what readers see, the
+# server killed.
 demo:
 	@sh scripts/servers.sh || echo 'no server could be had: the demo runs on the in-memory model'
 	$(CARGO) run --quiet --release --features cli -- demo
 
-# Every test, on every server that could be installed, and the negative controls. About four and a half minutes on two cores, once built.
+# Runs every test, on every server that could be installed, and the negative controls. Takes about
+# four and a half minutes on two cores, once built.
 test: servers python
 	@sh scripts/test.sh
 
@@ -17,20 +19,23 @@ lint:
 	$(CARGO) fmt --check --manifest-path fuzz/Cargo.toml
 	sh scripts/lint.sh
 
-# Measures all that docs/performance.md shows, and writes it and its plots. Four to eight minutes on two cores, once built, by what else runs.
+# Measures everything that docs/performance.md shows, and writes it with its plots. Takes four to
+# eight minutes on two cores, once built, depending on the load.
 bench: servers
 	@sh scripts/python.sh bench
 	$(CARGO) bench --features testing,tokio --bench performance
 
-# What a save costs that can be counted exactly, against benches/counts.txt; ACCEPT=1 writes that. A part of `make test`.
+# Compares what can be counted exactly of a save's cost with benches/counts.txt; ACCEPT=1 writes
+# that file. Part of `make test`.
 bench-check: servers
 	$(if $(ACCEPT),CACHETX_BLESS=1) $(CARGO) test --all-features --test counts
 
-# The long runs: more histories and cases of everything that is random.
+# The long runs: more histories and more cases of everything that is random.
 soak: servers python
 	CACHETX_SOAK=1 CACHETX_HISTORIES=10000 CACHETX_CUTS=1000 CACHETX_OUTBOX_RECORDS=10000 CACHETX_OUTBOX_SAVES=200 CACHETX_DROPS=10000 PROPTEST_CASES=10000 sh scripts/test.sh --release
 
-# The tests of saves, outages, transactions, loads, locks and topologies once more, by tasks of tokio. About 12 minutes on two cores.
+# Runs the tests of saves, outages, transactions, loads, locks and topologies again, in tasks of
+# tokio. Takes about 12 minutes on two cores.
 tasks: servers python
 	sh scripts/tasks.sh
 
@@ -38,17 +43,19 @@ tasks: servers python
 fuzz:
 	@sh scripts/fuzz.sh
 
-# What is published: the packed crate builds with each set of features, README's program runs with it, its public API is that of
-# public-api.txt (ACCEPT=1 writes it), licences and advisories are as deny.toml says. The last two need cargo-public-api with a nightly
-# toolchain, and cargo-deny, and are skipped by name. About ten minutes.
+# Checks what is published: the packed crate builds with each set of features, README's program runs
+# with it, its public API matches public-api.txt (ACCEPT=1 writes it), licences and advisories
+# comply with deny.toml. The last two need cargo-public-api with a nightly toolchain, and
+# cargo-deny; without them they are reported as skipped. Takes about ten minutes.
 package:
 	@sh scripts/package.sh
 
-# The servers that tests run, under target/servers; needs no root.
+# Installs the servers for the tests under target/servers; needs no root.
 servers:
 	@sh scripts/servers.sh
 
-# redis-py, for the test with a foreign client; without Python that test is skipped by name.
+# Installs redis-py, for the test with a foreign client; without Python that test is reported as
+# skipped.
 python:
 	@sh scripts/python.sh
 

@@ -1,7 +1,8 @@
 #!/bin/sh
-# Checks that a program builds with this library beside the Redis client with each set of the client's features; that
-# README's program builds with README's dependencies; and that the command line does without proptest.
-# What was built stays in target/beside: from the second run on it takes some seconds.
+# Checks that a program builds with this library next to the Redis client, with each set of the
+# client's features; that README's program builds with README's dependencies; and that the command
+# line builds without proptest. Build results stay in target/beside, so later runs take some
+# seconds.
 set -eu
 
 repo=$(CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd)
@@ -9,7 +10,7 @@ cargo=${CARGO:-cargo}
 beside=$repo/target/beside
 mkdir -p "$beside/program/src" "$beside/readme/src"
 
-# The versions that this repository has, and the newest of what it has not.
+# The versions of this repository's lock file, and the newest of all other packages.
 lock() {
     if [ ! -f "$1/Cargo.lock" ] || [ "$repo/Cargo.lock" -nt "$1/Cargo.lock" ]; then
         cp "$repo/Cargo.lock" "$1/Cargo.lock"
@@ -54,7 +55,7 @@ for theirs in tokio-comp tokio-rustls-comp tls-rustls cluster-async; do
     done
 done
 
-# The first block of that language in README.
+# Prints the first block of that language in README.
 block() {
     awk -v begin="\`\`\`$1" '$0 == begin { take = 1; next } /^```$/ { if (take) exit } take' "$repo/README.md"
 }

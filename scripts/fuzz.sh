@@ -1,10 +1,13 @@
 #!/bin/sh
-# Fuzzes each target of fuzz/ for FUZZ_SECONDS (60) on the stable toolchain, one after the other. Arguments name targets; none means all.
+# Fuzzes each target of fuzz/ for FUZZ_SECONDS (60) on the stable toolchain, one after the other.
+# Arguments name targets; none means all.
 #
-# Needs Rust and a C++ compiler (for libFuzzer, which cargo builds). Installs nothing: everything is built under target/fuzz.
-# Inputs that find new code are kept in target/fuzz/corpus/<target>, inputs that fail in target/fuzz/failures.
-# Targets that need files make them in TMPDIR, by default in /dev/shm where that is there.
-# FUZZ_RSS_MB (2048) and FUZZ_TIMEOUT (10 s for one input) bound memory and time. CACHETX_FUZZ_RULES is the file of `own_rules`.
+# Needs Rust and a C++ compiler (for libFuzzer, which cargo builds). Installs nothing: everything is
+# built under target/fuzz. Inputs that reach new code are kept in target/fuzz/corpus/<target>,
+# inputs that fail in target/fuzz/failures.
+# Targets that need files create them in TMPDIR; its default is /dev/shm if that exists.
+# FUZZ_RSS_MB (2048) and FUZZ_TIMEOUT (10 s for one input) limit memory and time. CACHETX_FUZZ_RULES
+# is the file for `own_rules`.
 set -u
 
 repo=$(CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd) || exit 1
@@ -19,12 +22,13 @@ fi
 host=$(rustc -vV | sed -n 's/^host: //p')
 [ -n "$host" ] || exit 1
 
-# What `cargo fuzz --sanitizer none` passes. The compiler's own coverage passes need no nightly; sanitizers would.
+# The flags of `cargo fuzz --sanitizer none`. The compiler's own coverage passes need no nightly;
+# sanitizers would.
 coverage="-Cpasses=sancov-module"
 for option in level=4 inline-8bit-counters pc-table trace-compares; do
     coverage="$coverage -Cllvm-args=-sanitizer-coverage-$option"
 done
-# With --target the flags are for the targets alone, not for build scripts.
+# With --target the flags apply to the targets only, not to build scripts.
 if ! RUSTFLAGS="$coverage -Ccodegen-units=1 --cfg fuzzing" "$cargo" build --quiet --release --locked \
     --manifest-path "$repo/fuzz/Cargo.toml" --target "$host" --target-dir "$target_dir"; then
     echo "fuzz: the targets did not build" >&2

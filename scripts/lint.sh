@@ -1,5 +1,5 @@
 #!/bin/sh
-# Clippy and rustdoc without a warning, with every feature alone and together.
+# Runs clippy and rustdoc without a warning, with every feature alone and all together.
 set -eu
 
 repo=$(CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd)

@@ -1,8 +1,10 @@
 #!/bin/sh
-# Builds the library with one check taken out, by a --cfg flag, and sees that the test that guards it fails then.
-# Only this crate is built again: the wrapper stands in for rustc for members of the workspace and adds the flag. Each flag
-# has a wrapper of its own, since cargo keeps what different wrappers built apart: all but executables that are to be found by
-# their names. So the command line, which tests run, is not built here, or theirs would be a weakened one.
+# Builds the library with one check removed, by a --cfg flag, and expects the test that guards it to
+# fail.
+# Only this crate is rebuilt: for members of the workspace a wrapper replaces rustc and adds the
+# flag. Each flag has its own wrapper, since cargo keeps the builds of different wrappers apart,
+# except executables that must be found by name. So the command line, which tests run, is not built
+# here: it would replace theirs with a weakened one.
 set -u
 
 repo=$(CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd) || exit 1
@@ -11,8 +13,8 @@ log=$(mktemp) || exit 1
 trap 'rm -f "$log"' EXIT
 failed=0
 
-# control <flag> <test binary, or lib> <what it says> [<test>]: the binary has to compile, run, and fail by saying that: a test that fails
-# for want of a server would show nothing.
+# control <flag> <test binary, or lib> <message> [<test>]: the binary must compile, run, and fail
+# with that message: a test that fails because there is no server would prove nothing.
 control() {
     wrapper=$repo/target/weakened/$1
     binary="--test $2"

@@ -23,7 +23,8 @@ mkdir -p "$packed"
 tar -xzf "$crate" -C "$packed" --strip-components 1
 echo "$(tar -tzf "$crate" | wc -l) files, $(wc -c <"$crate") bytes"
 
-# Every set of the features that concern the library, with and without the test kit; then the command line and all.
+# Every combination of the library's features, with and without the test kit; then the command line
+# and all features.
 features=$(sed -n '/^\[features\]/,/^\[dependencies\]/s/^\([a-z][a-z0-9-]*\) = .*/\1/p' Cargo.toml | grep -vE '^(default|testing|strategies|cli)$')
 sets=$(echo "$features" | awk '
     { name[NR] = $1 }
@@ -55,7 +56,7 @@ echo "README's program, with the packed crate"
 program=$repo/target/package/program
 mkdir -p "$program/src" "$program/rules"
 cp "$packed/rules/shop.json" "$program/rules/"
-# The first block of that language in README.
+# Prints the first block of that language in README.
 block() {
     awk -v begin="\`\`\`$1" '$0 == begin { take = 1; next } /^```$/ { if (take) exit } take' README.md
 }

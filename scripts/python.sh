@@ -1,16 +1,19 @@
 #!/bin/sh
-# Puts redis-py under target/python, for the test with a foreign client. Without pip it says so and goes on.
-# With the argument `bench`, also django-cacheops under target/python-cacheops, for the benchmarks.
+# Installs redis-py under target/python, for the test with a foreign client. Without pip it prints a
+# message and continues.
+# With the argument `bench`, also installs django-cacheops under target/python-cacheops, for the
+# benchmarks.
 set -u
 
 repo=$(CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd) || exit 1
 
-# Asked of Python itself: a package that pip has put there may still want another one.
+# Asks Python itself: a package that pip has installed may still need another one.
 imports() {
     PYTHONPATH=$1 python3 -c "import $2" >/dev/null 2>&1
 }
 
-# With what they need: redis-py, before Python 3.11.3, which Debian 12 does not have, needs one more package.
+# Includes dependencies: before Python 3.11.3, which Debian 12 does not have, redis-py needs one
+# more package.
 install() {
     packages=$1
     shift
@@ -31,6 +34,6 @@ provide() {
 
 provide redis-py python redis "redis==8.1.0; python_version >= '3.10'" "redis; python_version < '3.10'"
 if [ "${1:-}" = bench ]; then
-    # cacheops itself cannot be imported before Django has its settings.
+    # cacheops cannot be imported before Django has its settings.
     provide django-cacheops python-cacheops "django, funcy, redis, sqlite3" django-cacheops==7.2
 fi

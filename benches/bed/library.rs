@@ -17,7 +17,7 @@ impl Library {
         Self::on(&cache(url, scene)?, scene)
     }
 
-    /// A document of a cache that others use too.
+    /// A document of a shared cache.
     pub fn on(cache: &Cache, scene: &Scene) -> Result<Self, BoxError> {
         Ok(Self {
             document: FilelessDocument::new(cache, &scene.controller, &[TASK], params())?,
@@ -34,7 +34,7 @@ pub struct Update {
 }
 
 impl Update {
-    /// With its entry on the server, as after a save.
+    /// Its entry is on the server, as after a save.
     pub fn new(url: &str, scene: &Scene, has_locks: bool) -> Result<Self, BoxError> {
         let cache = cache(url, scene)?;
         let updated = &scene.updated[usize::from(has_locks)];
@@ -57,7 +57,7 @@ impl Subject for Update {
     }
 }
 
-/// With the defaults, but for its patience.
+/// A cache with the defaults, except its time-out.
 pub fn cache(url: &str, scene: &Scene) -> Result<Cache, BoxError> {
     let builder = Cache::builder(scene.rules.clone()).url(url);
     Ok(builder.response_timeout(RESPONSE_TIMEOUT).open()?)

@@ -1,5 +1,5 @@
-//! What is measured: one document with dependents, the ways to save it, and what a save costs beside time. `benches/performance`
-//! and `tests/counts` share it.
+//! What is measured: one document with dependents, the ways to save it, and what a save costs
+//! besides time. Shared by `benches/performance` and `tests/counts`.
 
 pub mod by_hand;
 pub mod callgrind;

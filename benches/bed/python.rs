@@ -1,4 +1,4 @@
-//! Saves by Python programs. Each runs in a process of its own, which saves when it is told to, and times it.
+//! Saves by Python programs. Each runs in its own process, which saves on request and times it.
 
 use super::{
     scene::{RUN, Scene, TASK},
@@ -36,11 +36,11 @@ impl Script {
 
 pub struct Python {
     child: Child,
-    /// Closed before the child is waited for: that ends it.
+    /// Closed before waiting for the child, which ends it.
     to: Option<ChildStdin>,
     from: BufReader<ChildStdout>,
     script: Script,
-    /// What runs: its version, and those of what it uses.
+    /// The version of the program and of what it uses.
     versions: String,
     _rules: NamedTempFile,
 }

@@ -8,7 +8,7 @@ pub const RUN: &str = "copacetic-sled";
 pub const TASK: &str = "build";
 /// Bytes of a dependent's entry.
 const DEPENDENT_BYTES: usize = 256;
-/// For all ways; long, so that a machine that stands still for a moment ends no run.
+/// For all ways. Long, so that a short stall of the machine does not end a run.
 pub const RESPONSE_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// How much a save writes and deletes.
@@ -47,7 +47,8 @@ pub struct Scene {
     pub rules_text: String,
     /// The document's name in the rules.
     pub controller: String,
-    /// Other documents with the same dependents, each for one way of updating: no other way sets their entries.
+    /// Other documents with the same dependents, one for each way of updating: no other way sets
+    /// their entries.
     pub updated: [String; 2],
     pub own: String,
     pub dependents: Vec<String>,
@@ -59,7 +60,7 @@ impl Scene {
         Ok(Self::many(size, 1)?.remove(0))
     }
 
-    /// So many documents of one run. A save of any of them deletes the same dependents.
+    /// This many documents of one run. A save of any of them deletes the same dependents.
     pub fn many(size: Size, documents: usize) -> Result<Vec<Self>, BoxError> {
         let rules_text = rules(documents + 2, size.dependents);
         let rules = Rules::from_json(&rules_text)?;
@@ -84,7 +85,7 @@ impl Scene {
             .collect()
     }
 
-    /// Puts all dependents there, so that there is something to delete.
+    /// Sets all dependents, so that there is something to delete.
     pub fn warm(&self, connection: &mut Connection) -> redis::RedisResult<()> {
         if self.dependents.is_empty() {
             return Ok(());
@@ -106,7 +107,7 @@ fn controller(n: usize) -> String {
     format!("document_{n:02}")
 }
 
-/// Documents, and a task that makes so many other entries out of date.
+/// Documents, and a task that makes this many other entries out of date.
 fn rules(documents: usize, dependents: usize) -> String {
     let derived: Vec<String> = (0..dependents).map(|n| format!("derived_{n:03}")).collect();
     let names = derived
@@ -127,7 +128,7 @@ fn rules(documents: usize, dependents: usize) -> String {
     .to_string()
 }
 
-/// A connection with the settings that the library has: no delay, and bounded waits.
+/// A connection with the library's settings: no delay, and bounded waits.
 pub fn connect(url: &str) -> redis::RedisResult<Connection> {
     let info: ConnectionInfo = url.into_connection_info()?;
     let info = info.set_tcp_settings(TcpSettings::default().set_nodelay(true));

@@ -1,27 +1,28 @@
-//! What one way to save can do.
+//! The interface of one way to save.
 
 use super::scene::Scene;
 use cachetx::BoxError;
 use redis::Connection;
 use std::time::{Duration, Instant};
 
-/// One way to do the work, ready to do it again and again.
+/// One way to do the work, ready to run many times.
 pub trait Subject: Send {
-    /// Saves once: takes the lock, sets the entry, deletes the dependents, frees the lock, as far as this way does so, and sees
-    /// that it was done. `step` is called after each round trip that can be told apart.
+    /// Saves once: takes the lock, sets the entry, deletes the dependents and frees the lock, as
+    /// far as this way does so, and checks the result. Calls `step` after each round trip that can
+    /// be told apart.
     fn save(&mut self, step: &mut dyn FnMut()) -> Result<(), BoxError>;
 
-    /// Puts there what a save deletes. Not timed.
+    /// Sets what a save deletes. Not timed.
     fn warm(&mut self, plain: &mut Connection, scene: &Scene) -> Result<(), BoxError> {
         Ok(scene.warm(plain)?)
     }
 
-    /// What runs, where it is no part of this build.
+    /// The versions of what runs, if it is not part of this build.
     fn versions(&self) -> Option<&str> {
         None
     }
 
-    /// The time of one save.
+    /// Times one save.
     fn timed(&mut self) -> Result<Duration, BoxError> {
         let start = Instant::now();
         self.save(&mut || {})?;

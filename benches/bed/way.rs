@@ -1,6 +1,7 @@
 //! The ways to save that are compared.
 //!
-//! To add one: implement [`Subject`], and give it a variant of [`Way`]. Every table, plot and count then has it.
+//! To add one: implement [`Subject`] and add a variant to [`Way`]. Every table, plot and count then
+//! includes it.
 
 use super::{
     by_hand::{Bare, ByHand, Ping},
@@ -25,7 +26,7 @@ pub enum Way {
 }
 
 impl Way {
-    /// Those of this process, first the one that ratios are taken to.
+    /// The ways in this process; first the one that ratios refer to.
     pub const RUST: [Self; 6] = [
         Self::ByHand,
         Self::Library,
@@ -34,11 +35,11 @@ impl Way {
         Self::Bare,
         Self::Ping,
     ];
-    /// Those of this library.
+    /// This library's ways.
     pub const SAVES: [Self; 3] = [Self::Library, Self::Update, Self::UpdateAlone];
-    /// Those of a Python process, which times them itself.
+    /// The ways in a Python process, which times them itself.
     pub const PYTHON: [Self; 3] = [Self::RedisPy, Self::RedisPyHelpers, Self::Cacheops];
-    /// Those whose allocations and instructions are counted.
+    /// The ways whose allocations and instructions are counted.
     pub const COUNTED: [Self; 3] = [Self::Library, Self::UpdateAlone, Self::ByHand];
     pub const REFERENCE: Self = Self::ByHand;
 

@@ -1,5 +1,6 @@
-//! Where the client and the server run. It decides what a round trip costs: on one core the reply is a switch of tasks, on two each
-//! side has to wake the other. A scheduler left alone changes between the two.
+//! Where the client and the server run, which decides what a round trip costs: on one core the
+//! reply is a task switch, on two cores each side must wake the other. A scheduler left alone
+//! alternates between the two.
 
 use cachetx::testing::Server;
 use rustix::{
@@ -25,12 +26,13 @@ impl Cores {
         self.0.len()
     }
 
-    /// How client and server can be placed: on one core, and on two where there are two.
+    /// How many cores client and server can use: one, and two if there are two.
     pub fn placements(&self) -> std::ops::RangeInclusive<usize> {
         1..=self.0.len().min(2)
     }
 
-    /// Puts this process on one core and the server on the same or, with `count` two, on another.
+    /// Pins this process to one core and the server to the same one or, if `count` is two, to
+    /// another.
     pub fn place(&self, server: &Server, count: usize) -> Result<()> {
         let pid = server.pid().and_then(|pid| i32::try_from(pid).ok());
         let pid = pid.and_then(Pid::from_raw).ok_or(Errno::SRCH)?;
@@ -38,7 +40,7 @@ impl Cores {
         sched_setaffinity(Some(pid), &only(self.0[count - 1]))
     }
 
-    /// Gives this process all its cores back.
+    /// Lets this process use all its cores again.
     pub fn free(&self) -> Result<()> {
         let mut all = CpuSet::new();
         self.0.iter().for_each(|&core| all.set(core));

@@ -10,7 +10,7 @@ pub fn load() -> String {
     words.join(" ")
 }
 
-/// The beginning of the document, up to its headlines.
+/// The start of the document, up to its headlines.
 pub fn introduction(bench: &Bench, took: Duration, load_before: &str) -> String {
     let servers: Vec<String> = servers().map(ToString::to_string).collect();
     let mut versions = servers.clone();

@@ -1,7 +1,8 @@
 //! Measures everything that docs/performance.md shows, and writes it: `make bench`.
 //!
-//! Names of tables are arguments; only those run then, and nothing is written: `cargo bench --features testing,tokio --bench performance --
-//! saves cpu`. Without `--bench`, which cargo gives to a bench only, every table is made from a few rounds, to see that it works.
+//! Arguments are names of tables. Then only those run, and nothing is written:
+//! `cargo bench --features testing,tokio --bench performance -- saves cpu`. Without `--bench`,
+//! which cargo passes only to benches, every table runs a few rounds, to check that it works.
 
 #[path = "../bed/mod.rs"]
 mod bed;
@@ -27,18 +28,18 @@ use std::{
 };
 use tables::{client, cpu, disk, memory, reads, rules, saves, tasks, throughput};
 
-/// In a child that valgrind runs.
+/// Set in a child that valgrind runs.
 const COUNTED: &str = "CACHETX_COUNTED";
-/// Older ones are left out.
+/// The oldest version that is measured.
 const OLDEST: (u16, u16, u16) = (7, 0, 0);
 
 /// What all tables need.
 struct Bench {
     report: Report,
     cores: Cores,
-    /// Whether figures are wanted, or only that everything works.
+    /// Whether figures are wanted, or only a check that everything works.
     long: bool,
-    /// Of what was run in processes of its own.
+    /// Versions of what ran in processes of its own.
     versions: Vec<String>,
 }
 
@@ -51,7 +52,7 @@ impl Bench {
         self.long
     }
 
-    /// On all cores: a server's own threads stay where they were started.
+    /// Starts a server on all cores: its own threads stay where they were started.
     fn start(&self, binary: &ServerBinary) -> Result<Server, BoxError> {
         self.cores.free()?;
         Ok(Server::start(binary)?)
@@ -64,7 +65,7 @@ fn servers() -> impl DoubleEndedIterator<Item = &'static ServerBinary> {
     all.filter(|binary| binary.version() >= OLDEST)
 }
 
-/// The server of tables that have one only, and of plots: the newest.
+/// The server of plots and of tables with one server: the newest.
 fn server() -> Result<&'static ServerBinary, BoxError> {
     servers()
         .next_back()
@@ -114,7 +115,7 @@ fn main() -> Result<(), BoxError> {
         let names = TABLES.map(|table| table.0).join(", ");
         return Err(format!("no table {unknown:?}; there are {names}").into());
     }
-    // Delays are slept for by threads of the proxy, which inherit it.
+    // The proxy's threads sleep for delays, and inherit this setting.
     rustix::thread::set_current_timer_slack(NonZeroU64::new(1))?;
     let mut bench = Bench {
         report: Report::default(),

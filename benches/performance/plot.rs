@@ -1,4 +1,4 @@
-//! Plots of docs/performance.md.
+//! The plots of docs/performance.md.
 
 use cachetx::BoxError;
 use plotters::prelude::{
@@ -10,7 +10,7 @@ use std::path::Path;
 const SIZE: (u32, u32) = (760, 400);
 /// Above the highest value, for the legend.
 const HEADROOM: f64 = 1.4;
-/// Told apart with any kind of colour vision (Okabe and Ito).
+/// Distinguishable with any kind of colour vision (Okabe and Ito).
 const COLOURS: [RGBColor; 8] = [
     RGBColor(0, 114, 178),
     RGBColor(213, 94, 0),
@@ -22,7 +22,7 @@ const COLOURS: [RGBColor; 8] = [
     RGBColor(140, 110, 70),
 ];
 
-/// Lines over named places, which stand at equal distances.
+/// Lines over named places at equal distances.
 pub struct Plot {
     /// Its file's name, without `.svg`.
     pub file: &'static str,
@@ -88,7 +88,7 @@ impl Plot {
         Ok(area.present()?)
     }
 
-    /// The name of the place at `x`; none between two.
+    /// The name of the place at `x`; empty between two places.
     fn place(&self, x: f64) -> String {
         let nearest = x.round();
         let near = (x - nearest).abs() < 1e-6 && nearest >= 0.0;

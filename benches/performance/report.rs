@@ -1,10 +1,10 @@
-//! The document: sections in the order in which they were measured, the headline figures before them.
+//! The document: the headline figures, then sections in the order in which they were measured.
 
 use crate::plot::Plot;
 use cachetx::BoxError;
 use std::{fmt::Write as _, fs, path::Path};
 
-/// Beside the document.
+/// A folder next to the document.
 const PLOTS: &str = "performance";
 
 #[derive(Default)]
@@ -35,7 +35,7 @@ impl Report {
         self.plots.push(plot);
     }
 
-    /// A figure that the document begins with.
+    /// Adds a figure to the start of the document.
     pub fn headline(&mut self, what: impl Into<String>, figure: impl Into<String>) {
         self.headlines.push([what.into(), figure.into()]);
     }
@@ -65,7 +65,7 @@ impl Report {
     }
 }
 
-/// In lines of at most this many characters, where words are no longer.
+/// Wraps text to lines of at most `WIDTH` characters, unless a word is longer.
 pub fn wrapped(text: &str) -> String {
     const WIDTH: usize = 120;
     let mut lines = vec![String::new()];
@@ -82,7 +82,7 @@ pub fn wrapped(text: &str) -> String {
     lines.join("\n")
 }
 
-/// Columns of numbers stand to the right.
+/// Columns of numbers are right-aligned.
 pub struct Table {
     head: Vec<String>,
     rows: Vec<Vec<String>>,
@@ -100,7 +100,7 @@ impl Table {
         self.rows.push(cells.into_iter().collect());
     }
 
-    /// In Markdown.
+    /// As Markdown.
     pub fn text(&self) -> String {
         let line = |cells: &[String]| format!("| {} |\n", cells.join(" | "));
         let rules: Vec<String> = (0..self.head.len()).map(|n| self.rule(n)).collect();
@@ -108,7 +108,7 @@ impl Table {
         line(&self.head) + &line(&rules) + &rows.collect::<String>()
     }
 
-    /// To the right where all cells begin with a digit.
+    /// Right-aligned if all cells begin with a digit.
     fn rule(&self, column: usize) -> String {
         let number = |cell: &String| cell.starts_with(|c: char| c.is_ascii_digit());
         let cells: Vec<&String> = self.rows.iter().filter_map(|row| row.get(column)).collect();

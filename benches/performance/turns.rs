@@ -1,4 +1,4 @@
-//! Ways to do one thing, timed in turns, so that whatever slows the machine down slows all of them.
+//! Ways to do one thing, timed in turns, so that a slow phase of the machine affects all of them.
 
 use crate::bed::{scene::Scene, subject::Subject};
 use cachetx::BoxError;
@@ -28,11 +28,11 @@ impl fmt::Display for Ratio {
     }
 }
 
-/// One subject's part of the turns.
+/// One subject's figures over all turns.
 pub struct Figures {
-    /// In the unit of what was measured.
+    /// In the unit of the measurement.
     pub median: f64,
-    /// To the first subject.
+    /// Relative to the first subject.
     pub ratio: Ratio,
     values: Vec<f64>,
 }
@@ -53,8 +53,8 @@ fn ratio(own: &[f64], other: &[f64]) -> Ratio {
     )
 }
 
-/// Measures each of `count` subjects `rounds` times, after a tenth as much to warm up. Who goes first changes from round to round,
-/// and so does the direction.
+/// Measures each of `count` subjects `rounds` times, after a tenth as many rounds to warm up. Which
+/// one goes first changes from round to round, and so does the direction.
 pub fn in_turns(
     count: usize,
     rounds: usize,
@@ -79,7 +79,7 @@ pub fn in_turns(
     Ok(figures(&found))
 }
 
-/// From each subject's figures, round by round.
+/// Computes them from each subject's values, round by round.
 pub fn figures(found: &[Vec<f64>]) -> Vec<Figures> {
     let of = |own: &Vec<f64>| Figures {
         median: median(own.clone()),
@@ -89,7 +89,7 @@ pub fn figures(found: &[Vec<f64>]) -> Vec<Figures> {
     found.iter().map(of).collect()
 }
 
-/// Us of one save of each, in turns. What they delete is put there before each.
+/// Us of one save of each subject, in turns. What they delete is set before each.
 pub fn saves(
     plain: &mut Connection,
     scene: &Scene,

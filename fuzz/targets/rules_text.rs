@@ -1,4 +1,4 @@
-//! A rules file: it compiles, or has problems that point into it.
+//! A rules file: it compiles, or has problems whose positions are in it.
 #![no_main]
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| cachetx::testing::fuzz::rules_text(bytes));

@@ -1,4 +1,4 @@
-//! The permissions that each engine needs: for `cachetx acl`, and for a boot that looks for gaps.
+//! The permissions that each engine needs: for `cachetx acl`, and for the boot, which reports gaps.
 
 use super::{Engine, facts::RulesFacts, mode::Mode};
 use crate::{
@@ -10,9 +10,10 @@ use std::{collections::BTreeSet, fmt};
 
 /// A command that an engine needs.
 struct Need {
-    /// As an ACL rule names it.
+    /// Its name in an ACL rule.
     command: &'static str,
-    /// A call that changes nothing on a key that is not there (`KEY`); empty where there is none.
+    /// A call that changes nothing if the key (`KEY`) does not exist; empty if there is no such
+    /// call.
     probe: &'static [&'static str],
 }
 
@@ -45,10 +46,10 @@ const SCRIPT: [Need; 2] = [need("evalsha", &[]), need("script|load", &[])];
 const FUNCTION: [Need; 2] = [need("fcall", &[]), need("function|load", &[])];
 const WATCH: [Need; 2] = [need("watch", &[]), need("discard", &[])];
 const SELECT: Need = need("select", &[]);
-/// Who serves what, and keys on their way from node to node.
+/// Which node serves what, and keys on their way from node to node.
 const CLUSTER: [Need; 2] = [need("cluster|slots", &[]), need("asking", &[])];
 const WAIT: Need = need("wait", &[]);
-/// To tell those who wait that a lock is free, and to be told.
+/// To tell waiters that a lock is free, and to be told.
 const MESSAGES: [&str; 3] = ["publish", "subscribe", "unsubscribe"];
 
 fn needs(engine: Engine) -> Vec<Need> {
@@ -61,7 +62,7 @@ fn needs(engine: Engine) -> Vec<Need> {
     needs
 }
 
-/// Harmless calls, each refused where a permission is missing.
+/// Harmless calls, each refused if a permission is missing.
 pub(super) fn probes(mode: &Mode, rules: &RulesFacts) -> Vec<Vec<String>> {
     let Some(key) = rules.free_key() else {
         return Vec::new();
@@ -86,7 +87,7 @@ pub(super) fn probes(mode: &Mode, rules: &RulesFacts) -> Vec<Vec<String>> {
     commands.chain(keys).collect()
 }
 
-/// The least that a user of a server has to be allowed: commands and keys.
+/// The least permissions that a user of a server needs: commands and keys.
 ///
 /// # Examples
 ///
@@ -112,7 +113,7 @@ pub struct Acl {
 }
 
 impl Acl {
-    /// The commands of an engine; for [`Engine::Auto`] those of Script, which it takes where it may.
+    /// The commands of an engine. For [`Engine::Auto`] those of Script, which it takes if it may.
     #[must_use]
     pub fn new(engine: Engine) -> Self {
         Self {
@@ -147,15 +148,16 @@ impl Acl {
         self
     }
 
-    /// Leaves out what is there for messages only: `publish`, `subscribe`, `unsubscribe` and channels. Without it locks work
-    /// all the same, but who waits for one, or holds one that an operator clears, finds out by asking now and then.
+    /// Leaves out what only messages need: `publish`, `subscribe`, `unsubscribe` and channels.
+    /// Locks work without it, but waiters for a lock, and a holder whose lock an operator clears,
+    /// notice only when they ask now and then.
     #[must_use]
     pub fn without_messages(mut self) -> Self {
         self.messages = false;
         self
     }
 
-    /// Adds the keys of these rules: values and what is kept beside them, and the channels of their locks.
+    /// Adds the keys of these rules: values, the keys beside them, and the channels of their locks.
     #[must_use]
     pub fn rules(mut self, rules: &Rules) -> Self {
         for template in rules.templates() {
@@ -180,11 +182,12 @@ impl Acl {
         self
     }
 
-    /// Adds the locks of a store that has a lock key of its own ([`StoreBuilder::lock_key`](crate::StoreBuilder::lock_key)).
+    /// Adds the locks of a store with its own lock key
+    /// ([`StoreBuilder::lock_key`](crate::StoreBuilder::lock_key)).
     ///
     /// # Errors
     ///
-    /// The template is none.
+    /// Not a valid template.
     pub fn lock_key(mut self, template: &str) -> Result<Self> {
         let parsed = Template::parse(template)
             .map_err(|why| Error::new(Kind::Config(format!("the lock key `{template}`: {why}"))))?;
@@ -199,7 +202,8 @@ impl Acl {
         Ok(self)
     }
 
-    /// The commands without which operations fail, as ACL rules name them: `get`, `script|load`.
+    /// The commands without which operations fail, by their names in ACL rules: `get`,
+    /// `script|load`.
     pub fn commands(&self) -> impl Iterator<Item = &'static str> {
         let mut needs = needs(self.engine);
         if self.select {
@@ -214,32 +218,32 @@ impl Acl {
         needs.into_iter().map(|need| need.command)
     }
 
-    /// The patterns of keys.
+    /// The key patterns.
     pub fn keys(&self) -> impl Iterator<Item = &str> {
         self.keys.iter().map(String::as_str)
     }
 
-    /// The commands that messages take; none [without messages](Self::without_messages).
+    /// The commands that messages need; none [without messages](Self::without_messages).
     pub fn message_commands(&self) -> impl Iterator<Item = &'static str> {
         MESSAGES.into_iter().filter(|_| self.messages)
     }
 
-    /// The patterns of the channels that messages come by; none [without messages](Self::without_messages).
+    /// The patterns of the channels for messages; none [without messages](Self::without_messages).
     pub fn channels(&self) -> impl Iterator<Item = &str> {
         let channels = self.channels.iter().filter(|_| self.messages);
         channels.map(String::as_str)
     }
 }
 
-/// The words for `ACL SETUSER`, after `-@all`: `+get ~nodb_cache:*:climate … +publish … resetchannels &…`. Those from
-/// `+publish` on are for messages, and optional.
+/// The words for `ACL SETUSER`, after `-@all`: `+get ~nodb_cache:*:climate … +publish …
+/// resetchannels &…`. From `+publish` on they are for messages, and optional.
 impl fmt::Display for Acl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let commands = self.commands().map(|command| format!("+{command}"));
         let keys = self.keys().map(|pattern| format!("~{pattern}"));
         let messages = self.message_commands().map(|command| format!("+{command}"));
         let channels = self.channels().map(|pattern| format!("&{pattern}"));
-        // Redis 6.2 lets new users at all channels, and then takes no pattern.
+        // Redis 6.2 allows new users all channels, and then accepts no pattern.
         let reset = self.messages.then(|| "resetchannels".to_owned());
         let messages = messages.chain(reset).chain(channels);
         let words = commands.chain(keys).chain(messages);

@@ -1,5 +1,5 @@
-//! Takes a lock in one transaction of plain commands, which costs the server a fifth of what a script does. It is the same for
-//! every engine.
+//! Acquires a lock in one transaction of plain commands, which costs the server a fifth of what a
+//! script does. It is the same for every engine.
 
 use super::{
     failure::{Failure, nonsense},
@@ -12,8 +12,9 @@ use crate::{
 };
 use redis::Value;
 
-/// `None` where it has given no fence above the floor, or something is of another type: the operation's program then says what
-/// is wrong, or gives a lock with this value its fence. A fence is skipped where the lock is held.
+/// Returns `None` if the transaction gave no fence above the floor, or a key is of another type.
+/// The operation's program then reports what is wrong, or gives a lock with this value its fence. A
+/// fence is skipped if the lock is held.
 pub(super) async fn at_once(
     session: &mut Session<'_>,
     op: &Acquire,

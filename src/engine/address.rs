@@ -22,7 +22,8 @@ impl Address {
         Some(Self::new(host, port.parse().ok()?))
     }
 
-    /// No host, or `?`, is the one that was asked: a server that prefers to announce a host name and has none says so.
+    /// An empty host or `?` means the server that was asked: one that prefers to announce a host
+    /// name, and has none, answers so.
     pub(super) fn told_by(self, asked: Option<&Self>) -> Self {
         match asked {
             Some(asked) if self.host.is_empty() || self.host == "?" => {

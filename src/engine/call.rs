@@ -1,4 +1,4 @@
-//! Lays an operation's keys and arguments out as its Lua file's header says.
+//! Lays out an operation's keys and arguments in the order of its Lua file's header.
 
 use super::{
     source::{Script, ScriptName},
@@ -14,7 +14,7 @@ use crate::{
     },
 };
 
-/// Takes keys and arguments, in order, each with the name that the Lua header gives it.
+/// Takes keys and arguments in order, each with its name in the Lua header.
 trait Sink {
     fn key(&mut self, name: &'static str, key: &str);
     fn arg(&mut self, name: &'static str, arg: &[u8]);
@@ -25,7 +25,7 @@ trait Sink {
     }
 }
 
-/// An operation that is a script, with what has to be worked out once.
+/// An operation that is a script, with what is computed once.
 pub(super) struct Call<'a> {
     pub(super) name: ScriptName,
     op: &'a Op,
@@ -33,12 +33,12 @@ pub(super) struct Call<'a> {
     groups: Vec<Group<'a>>,
 }
 
-/// What an own entry needs beside its value.
+/// What an own entry needs besides its value.
 struct OwnNames {
     stamp_key: String,
     file: String,
     voucher: String,
-    /// Empty where it may be set over anything.
+    /// Empty if the entry may be set over anything.
     over: String,
 }
 
@@ -82,12 +82,12 @@ impl<'a> Call<'a> {
         })
     }
 
-    /// Whether values go ahead of the program, in one transaction with it.
+    /// Whether values are set before the program runs, in one transaction with it.
     pub(super) fn has_values(&self) -> bool {
         !self.owns.is_empty()
     }
 
-    /// Packs these: by a plain `SET` each, since servers hash every byte of a script's arguments.
+    /// Packs the values, by a plain `SET` each: servers hash every byte of a script's arguments.
     pub(super) fn pack_values(&self, packed: &mut Packed) {
         let Op::Commit(op) = self.op else { return };
         let ttl = match cfg!(cachetx_without_short_life) {
@@ -110,7 +110,7 @@ impl<'a> Call<'a> {
         self.pack_as(b"EVALSHA", script.sha.as_bytes(), packed);
     }
 
-    /// Packs `EVAL`: where scripts cannot be loaded.
+    /// Packs `EVAL`, for when scripts cannot be loaded.
     pub(super) fn pack_whole(&self, script: &Script, packed: &mut Packed) {
         self.pack_as(b"EVAL", script.text.as_bytes(), packed);
     }
@@ -227,7 +227,7 @@ impl<'a> Call<'a> {
         }
     }
 
-    /// The leases keys of the entries that are only deleted, each with their value keys.
+    /// The leases keys of the entries that are only deleted, each with these entries' value keys.
     pub(super) fn groups(&self) -> impl Iterator<Item = (&str, Vec<&str>)> {
         self.groups.iter().map(|group| {
             let values = group.entries.iter().map(|entry| entry.value.as_str());
@@ -235,12 +235,12 @@ impl<'a> Call<'a> {
         })
     }
 
-    /// What the stamp key of an own entry is set to.
+    /// The value for an own entry's stamp key.
     pub(super) fn voucher(&self, own: usize) -> &str {
         &self.owns[own].voucher
     }
 
-    /// All keys, each with the name that its Lua file gives it.
+    /// All keys, each with its name in the Lua file.
     pub(super) fn keys(&self) -> Vec<(&'static str, String)> {
         let mut keys = Keys::default();
         self.lay_out(&mut keys);
@@ -324,7 +324,7 @@ fn fill(op: &Fill, sink: &mut impl Sink) {
     sink.number("ttl_ms", op.ttl_ms);
 }
 
-/// Groups stand in the order of their first entries.
+/// Groups are in the order of their first entries.
 fn group(entries: &[Entry]) -> Vec<Group<'_>> {
     let mut groups: Vec<Group<'_>> = Vec::new();
     let mut places = std::collections::HashMap::new();
@@ -355,7 +355,7 @@ struct Size {
     bytes: usize,
 }
 
-/// A length's digits, markers and line ends.
+/// The digits of a length, markers and line ends.
 const FRAME_BYTES: usize = 16;
 
 impl Sink for Size {

@@ -1,4 +1,4 @@
-//! Where a server is, and how to be let in.
+//! Where a server is and how to connect to it.
 
 use super::{
     CredentialsSource, Engine, TlsOptions,
@@ -11,47 +11,47 @@ use crate::{
 };
 use std::{fmt, sync::Arc, time::Duration};
 
-/// What a connection needs to know, and how operations are to run on it.
+/// How to connect, and how operations run on the connection.
 #[derive(Clone)]
 pub(crate) struct ServerConfig {
     /// `redis://`, `rediss://` or `redis+unix://`, with credentials and database number.
     pub(crate) url: String,
-    /// In place of a URL.
+    /// Replaces the URL.
     #[cfg(feature = "redis-1")]
     pub(crate) client: Option<redis::Client>,
-    /// Which servers there are beside the one of the URL.
+    /// Which servers there are besides the one of the URL.
     pub(crate) topology: TopologyConfig,
-    /// Where the topology found the server, in place of the URL's host and port.
+    /// Where the topology found the server. Replaces the URL's host and port.
     pub(super) address: Option<Address>,
-    /// Refuses to work with a server that is not a primary.
+    /// Refuse a server that is not a primary.
     pub(super) primary_only: bool,
     pub(crate) engine: Engine,
-    /// The database of locks and fences; the cache's own where there is none.
+    /// The database of locks and fences; `None` is the cache's own.
     pub(crate) lock_database: Option<u32>,
-    /// For what a boot reports of them.
+    /// What a boot reports on.
     pub(crate) rules: Option<Arc<LiveRules>>,
-    /// TCP, TLS, AUTH and SELECT included; looking the name up is not.
+    /// For TCP, TLS, AUTH and SELECT together; not for the name lookup.
     pub(crate) connect_timeout: Duration,
     /// For each write and each read.
     pub(crate) response_timeout: Duration,
-    /// Connections at most.
+    /// The most connections.
     pub(crate) pool_size: u32,
     /// For URLs that mean TLS.
     pub(crate) tls: TlsOptions,
-    /// In place of the URL's user and password.
+    /// Replaces the URL's user and password.
     pub(crate) credentials: Option<CredentialsSource>,
     /// The same for sentinels.
     pub(crate) sentinel_credentials: Option<CredentialsSource>,
 }
 
-/// How to find the server that has a key.
+/// How the server that has a key is found.
 #[derive(Clone)]
 pub(crate) enum TopologyConfig {
-    /// The URL says it.
+    /// It is the one of the URL.
     Single,
-    /// A Cluster's nodes know each other; some of them, to start with.
+    /// A Cluster's nodes know each other; these are some of them, to start with.
     Cluster { seeds: Vec<String> },
-    /// Sentinels know the primary of that name; the URL says how to be let in there.
+    /// Sentinels know the primary of that name; the URL says how to log in there.
     Sentinel { name: String, urls: Vec<String> },
 }
 
@@ -76,12 +76,12 @@ impl ServerConfig {
         }
     }
 
-    /// The database number that the URL names.
+    /// The database number in the URL.
     pub(super) fn database(&self) -> Result<u32> {
         Ok(self.way()?.database)
     }
 
-    /// The same way in at another address.
+    /// The same, at another address.
     pub(super) fn at(&self, address: &Address) -> Self {
         Self {
             address: Some(address.clone()),
@@ -98,7 +98,7 @@ impl ServerConfig {
         }
     }
 
-    /// The way to a sentinel, which has users and passwords of its own, and TLS or none.
+    /// For a sentinel, which has its own users and passwords, and TLS or none.
     pub(super) fn sentinel(&self, url: &str) -> Self {
         let tls = match link::is_tls(url) {
             true => self.tls.clone(),
@@ -111,12 +111,12 @@ impl ServerConfig {
         }
     }
 
-    /// How long an operation waits for servers that do not know yet which of them has the keys.
+    /// How long an operation waits while the servers do not agree yet which of them has the keys.
     pub(super) fn patience(&self) -> Duration {
         self.connect_timeout.saturating_add(self.response_timeout)
     }
 
-    /// Where the server is, fit to be shown.
+    /// The server's address, without secrets.
     pub(super) fn shown(&self) -> String {
         #[cfg(feature = "redis-1")]
         if let Some(client) = &self.client {
@@ -135,7 +135,7 @@ impl ServerConfig {
         }
     }
 
-    /// What concerns the time-outs and the pool, whatever the server.
+    /// Checks the time-outs and the pool size, which do not depend on the server.
     pub(crate) fn check_bounds(&self) -> Result<(), &'static str> {
         if self.connect_timeout.is_zero() || self.response_timeout.is_zero() {
             return Err(
@@ -151,7 +151,8 @@ impl ServerConfig {
         Ok(())
     }
 
-    /// Whether the options go together. Reads the files that they name: what is wrong with them shows before a server is asked.
+    /// Checks that the options fit together. Reads the files that they name, so that errors in them
+    /// show before a server is asked.
     pub(super) fn check_options(&self) -> Result<()> {
         #[cfg(feature = "redis-1")]
         if self.client.is_some() {
@@ -163,7 +164,7 @@ impl ServerConfig {
         link::check_tls(&self.tls).map_err(|e| Error::new(Kind::Config(e.to_string())))
     }
 
-    /// Whatever says how to reach or enter a server is the client's.
+    /// How to reach and log in to a server is up to the client.
     #[cfg(feature = "redis-1")]
     fn check_client(&self) -> Result<()> {
         let why = if !matches!(self.topology, TopologyConfig::Single) {
@@ -178,7 +179,7 @@ impl ServerConfig {
         Err(Error::new(Kind::Config(why.to_owned())))
     }
 
-    /// Where the server is and how to enter it; refuses what cannot work.
+    /// Where the server is and how to log in; refuses what cannot work.
     pub(super) fn way(&self) -> Result<Way> {
         let config = |message| Error::new(Kind::Config(message));
         #[cfg(feature = "redis-1")]
@@ -237,16 +238,17 @@ impl fmt::Debug for ServerConfig {
     }
 }
 
-/// `url` as it may be logged: without user, password and query (a Unix socket's password stands there).
+/// `url` as it may be logged: without user, password and query (which holds a Unix socket's
+/// password).
 pub(crate) fn redacted(url: &str) -> String {
     let (scheme, rest) = url.split_once("://").unwrap_or(("", url));
     let query_first = rest.find('?') < rest.rfind('@');
     if query_first && rest.contains('?') && !scheme.ends_with("unix") {
-        // A password with a `?` that was not escaped, or something else that is no URL.
+        // A password with an unescaped `?`, or something else that is not a URL.
         return format!("{scheme}://…");
     }
     let (rest, query) = rest.split_once('?').map_or((rest, ""), |(r, _)| (r, "?…"));
-    // The last `@`: a password may hold one that was not escaped.
+    // The last `@`: a password may hold an unescaped one.
     let (login, rest) = rest.rsplit_once('@').map_or(("", rest), |(_, r)| ("…@", r));
     let separator = if scheme.is_empty() { "" } else { "://" };
     format!("{scheme}{separator}{login}{rest}{query}")

@@ -1,4 +1,4 @@
-//! Who we are to a server, and where that is asked.
+//! Who we are to a server, and where to ask for that.
 
 use crate::model::BoxError;
 use std::{fmt, panic, sync::Arc};
@@ -46,7 +46,7 @@ impl fmt::Debug for Credentials {
     }
 }
 
-/// A caller's closure that knows the credentials of now.
+/// A caller's closure that returns the current credentials.
 #[derive(Clone)]
 pub(crate) struct CredentialsSource(Arc<Ask>);
 
@@ -59,7 +59,7 @@ impl CredentialsSource {
         Self(Arc::new(ask))
     }
 
-    /// A panic is a failure like any other: it may happen in a thread that others rely on.
+    /// A panic counts as a failure: this may run in a thread that others rely on.
     pub(super) fn ask(&self) -> Result<Credentials, String> {
         match panic::catch_unwind(panic::AssertUnwindSafe(|| (self.0)())) {
             Ok(Ok(credentials)) => Ok(credentials),

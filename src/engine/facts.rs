@@ -1,4 +1,4 @@
-//! What a boot has to know of the rules.
+//! What a boot must know of the rules.
 
 use crate::{
     model::limits,
@@ -9,14 +9,14 @@ use crate::{
 #[derive(Clone, Debug)]
 pub(crate) struct RulesFacts {
     pub(crate) digest: String,
-    /// What would be refused in a Cluster.
+    /// What a Cluster would refuse.
     pub(crate) slots: Option<String>,
-    /// Value keys such as the rules make, of a run that is none.
+    /// Value keys as the rules make them, for a run that does not exist.
     pub(crate) samples: Vec<String>,
 }
 
 impl RulesFacts {
-    /// `None` for rules without controllers, which have nothing to tell.
+    /// `None` for rules without controllers, for which there is nothing to report.
     pub(crate) fn of(rules: &Rules) -> Option<Self> {
         if rules.controllers().len() == 0 {
             return None;
@@ -33,7 +33,7 @@ impl RulesFacts {
         })
     }
 
-    /// A key that the rules' owner may use and that nobody does.
+    /// A key that the rules' owner may use, and that nobody does.
     pub(super) fn free_key(&self) -> Option<String> {
         let sample = self.samples.first()?;
         Some(sibling(sample, "00000000000000000000000000000000"))

@@ -1,4 +1,5 @@
-//! Runs operations as functions of one library: FCALL, healed where the server has lost the library.
+//! Runs operations as functions of one library: FCALL, with a reload if the server has lost the
+//! library.
 
 use super::{
     call::Call,
@@ -24,7 +25,7 @@ impl Program for FunctionLibrary {
         }
     }
 
-    /// Without REPLACE: the name says what is in it, so the same name is the same library.
+    /// Without REPLACE: the name identifies the content, so the same name is the same library.
     fn pack_load(&self, packed: &mut Packed) {
         packed.request(&[b"FUNCTION", b"LOAD", self.text().as_bytes()]);
     }
@@ -33,13 +34,13 @@ impl Program for FunctionLibrary {
         check_loaded(self, loaded).map(|()| false)
     }
 
-    /// There is no other way to call a function.
+    /// A function can be called in no other way.
     fn pack_whole(&self, call: &Call<'_>, packed: &mut Packed) {
         self.pack(call, packed);
     }
 }
 
-/// Whether the library is there now, loaded by this or by another process.
+/// Checks that the library is there now, loaded by this or by another process.
 pub(super) fn check_loaded(library: &FunctionLibrary, reply: &Value) -> Result<(), Failure> {
     match reply {
         Value::BulkString(name) if name == library.name().as_bytes() => Ok(()),

@@ -1,4 +1,5 @@
-//! A server's reply, whatever it says: read as the reply to each operation, and to each question of a boot.
+//! A server's reply, whatever it says, read as the reply to each operation and to each question of
+//! a boot.
 
 use super::{redirect::Redirect, reply, session, survey::Survey, topology};
 use crate::{
@@ -10,7 +11,7 @@ use crate::{
 };
 use redis::Value;
 
-/// Reads the bytes as replies, one behind the other, as they come by a connection.
+/// Parses the bytes as a series of replies, as a connection delivers them.
 pub(crate) fn reply(bytes: &[u8]) {
     let mut parser = redis::Parser::new();
     let mut rest = bytes;
@@ -35,7 +36,7 @@ pub(crate) fn reply(bytes: &[u8]) {
     drop(Survey::read(replies));
 }
 
-/// What is under a stamp's key may be anybody's.
+/// The value under a stamp key may be anything.
 fn stored_stamp(stored: &[u8]) {
     let file = Stamp {
         mtime_ns: 1_700_000_000_000_000_000,
@@ -49,7 +50,7 @@ fn stored_stamp(stored: &[u8]) {
     assert!(!(voucher::is_of(stored, &file) && voucher::is_later(stored, &file)));
 }
 
-/// One of each.
+/// One operation of each kind.
 fn operations() -> [Op; 12] {
     let text = str::to_owned;
     let lock = || Lock {

@@ -1,12 +1,14 @@
-//! Puts the same Lua files together into one function library.
+//! Assembles the same Lua files into one function library.
 
 use super::source::{Dialect, Script, ScriptName, Scripts};
 
-/// The server operations as one library of functions, for `FUNCTION LOAD`: Redis from 7.0 on, and Valkey. A cache with
-/// [`Engine::Function`](crate::Engine::Function) loads it by itself; programs in other languages load it to save and invalidate by the
-/// same steps: `docs/protocol.md` says how.
+/// The server operations as one library of functions, for `FUNCTION LOAD`: Redis from 7.0 on, and
+/// Valkey. A cache with [`Engine::Function`](crate::Engine::Function) loads it by itself. Programs
+/// in other languages load it to save and invalidate by the same steps, which `docs/protocol.md`
+/// describes.
 ///
-/// Its names carry a hash of its source, so that versions of this crate have their own, side by side on one server.
+/// Its names contain a hash of its source, so each version of this crate has its own, and they can
+/// be on one server side by side.
 ///
 /// # Examples
 ///
@@ -32,25 +34,25 @@ impl Default for FunctionLibrary {
 }
 
 impl FunctionLibrary {
-    /// The library of this version of the crate, for locks in the database of the entries.
+    /// The library of this version of the crate, for locks in the entries' database.
     #[must_use]
     pub fn new() -> Self {
         Self::of(Scripts::of(Dialect::Flagged))
     }
 
-    /// The name under which the server has it.
+    /// Its name on the server.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// What `FUNCTION LOAD` takes.
+    /// The text for `FUNCTION LOAD`.
     #[must_use]
     pub fn text(&self) -> &str {
         &self.text
     }
 
-    /// Each operation, named as its file under `lua/`, and the function that `FCALL` takes.
+    /// Each operation, by the name of its file under `lua/`, and the function for `FCALL`.
     pub fn functions(&self) -> impl Iterator<Item = (&'static str, &str)> {
         let functions = self.functions.iter();
         functions.map(|(name, function)| (name.as_str(), function.as_str()))
@@ -77,7 +79,7 @@ impl FunctionLibrary {
     }
 }
 
-/// A script's body is the function's: what it keeps in its locals starts anew with each call.
+/// A script's body becomes the function's: its locals start fresh with each call.
 fn register(function: &str, script: &Script) -> String {
     let flags = if script.allow_oom { "'allow-oom'" } else { "" };
     let body = script.body();
@@ -86,7 +88,7 @@ fn register(function: &str, script: &Script) -> String {
     )
 }
 
-/// The first 64 bits of SHA-1 over all that the library is made of, but for the names that it goes into.
+/// The first 64 bits of SHA-1 over the whole library, except the names that contain it.
 fn hash(scripts: &Scripts) -> String {
     let mut sha = sha1_smol::Sha1::new();
     for script in scripts.iter() {

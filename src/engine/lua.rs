@@ -1,5 +1,6 @@
-//! Runs operations that are Lua on the server, as scripts or as functions: with the values of a commit ahead of the call in one
-//! transaction, and once more where the server has lost the program.
+//! Runs operations as Lua on the server, as scripts or functions. The values of a commit are set in
+//! the same transaction, before the call. If the server has lost the program, it is loaded and
+//! called again.
 
 use super::{
     call::Call,
@@ -19,19 +20,20 @@ use redis::Value;
 pub(super) trait Program {
     fn pack(&self, call: &Call<'_>, packed: &mut Packed);
 
-    /// Whether the server says that it has no such program: it has run nothing then.
+    /// Whether the server answers that it has no such program; then it has run nothing.
     fn is_missing(&self, reply: &Value) -> bool;
 
     fn pack_load(&self, packed: &mut Packed);
 
-    /// Whether a program that is still missing after it was loaded has to be called whole, by [`pack_whole`](Self::pack_whole).
+    /// Whether a program that is still missing after loading must be sent whole, by
+    /// [`pack_whole`](Self::pack_whole).
     ///
     /// # Errors
     ///
     /// It was not loaded, for any other reason.
     fn is_to_be_whole(&self, loaded: &Value) -> Result<bool, Failure>;
 
-    /// The call with all of the program in it.
+    /// The call, with the program's full text.
     fn pack_whole(&self, call: &Call<'_>, packed: &mut Packed);
 }
 
@@ -56,7 +58,7 @@ pub(super) async fn perform(
     }
     session.forget_if_denied(&reply);
     match typed(op, reply) {
-        // The values were set before.
+        // The values were set already.
         Err(Failure::Refused(error)) if call.has_values() => {
             Err(Failure::Midway(error.effect_is(Effect::Unknown)))
         }
@@ -64,7 +66,7 @@ pub(super) async fn perform(
     }
 }
 
-/// In one round trip where loading is allowed.
+/// Takes one round trip if loading is allowed.
 async fn load_and_call(
     session: &mut Session<'_>,
     call: &Call<'_>,
@@ -81,7 +83,7 @@ async fn load_and_call(
         false => replies.remove(0),
     };
     let reply = answer(session, call, replies)?;
-    // One that was not loaded has not run either, unless somebody else was faster.
+    // If loading failed, the program has not run either, unless somebody else has loaded it.
     if !program.is_missing(&reply) {
         return Ok(reply);
     }
@@ -95,7 +97,7 @@ async fn load_and_call(
     answer(session, call, replies)
 }
 
-/// The call, or the transaction that it ends.
+/// The call, or the transaction that ends with it.
 fn step<P: Program>(
     program: &P,
     call: &Call<'_>,
@@ -121,7 +123,7 @@ fn answer(
         replies = transaction::results(session, replies)?;
     }
     let reply = replies.pop().ok_or_else(|| nonsense("no reply"))?;
-    // The program went on without that value.
+    // The program ran without that value.
     match replies.iter().find_map(transaction::refusal) {
         Some(error) => Err(Failure::Midway(error.effect_is(Effect::Unknown))),
         None => Ok(reply),

@@ -4,7 +4,7 @@ use super::{library::FunctionLibrary, source::Scripts};
 
 /// How operations run on one server.
 pub(super) enum Mode {
-    /// As the scripts that the server understands.
+    /// As scripts in a dialect that the server understands.
     Script(Scripts),
     Function(FunctionLibrary),
     /// Without Lua.

@@ -58,7 +58,7 @@ async fn read(session: &mut Session<'_>, op: &Op, asked: &Read) -> Result<Reply,
     if let Reply::Read(ReadReply::Found { left_ms, .. }) = &mut reply {
         *left_ms = match life {
             Value::Int(-1) => None,
-            // -2 where the value has gone since.
+            // -2 if the value has expired since.
             Value::Int(left) => Some(u64::try_from(left).unwrap_or(0)),
             Value::ServerError(error) => return Err(Failure::Refused(server_error(&error))),
             _ => return Err(nonsense("PTTL")),
@@ -82,7 +82,7 @@ async fn clear_locks(
                 pack_messages(keys, packed);
             })
             .await?;
-        // What became of the messages is nobody's business: who waits looks again by itself.
+        // Whether the messages were sent does not matter: waiters poll anyway.
         replies.truncate(1);
         let reply = replies.pop().ok_or_else(|| nonsense("no reply"))?;
         if let Reply::ClearLocks(ClearLocksReply::Cleared(n)) = typed(op, reply)? {
@@ -109,7 +109,7 @@ async fn holders(session: &mut Session<'_>, op: &Op, asked: &Holders) -> Result<
         let replies = session
             .exchange(|packed| {
                 for key in keys {
-                    // A replica refuses it, and so does a primary that has become one and knows of no lock.
+                    // A replica refuses it. So does a demoted primary, which knows of no lock.
                     packed.request(&[b"GETEX", key.as_bytes()]);
                     packed.request(&[b"PTTL", key.as_bytes()]);
                 }
@@ -123,11 +123,11 @@ async fn holders(session: &mut Session<'_>, op: &Op, asked: &Holders) -> Result<
     Ok(Reply::Holders(HoldersReply::Found(found)))
 }
 
-/// What GETEX and PTTL say of one lock.
+/// The holder of one lock, from the replies to GETEX and PTTL.
 fn holder(op: &Op, value: Value, left: Value) -> Result<Option<(String, u64)>, Failure> {
     match (value, left) {
         (Value::Nil, _) => Ok(None),
-        // It ended in between.
+        // It expired in between.
         (Value::BulkString(_), Value::Int(-2)) => Ok(None),
         (Value::BulkString(value), Value::Int(left)) => {
             let value = String::from_utf8_lossy(&value).into_owned();
@@ -141,7 +141,7 @@ fn holder(op: &Op, value: Value, left: Value) -> Result<Option<(String, u64)>, F
     }
 }
 
-/// Tells those who wait for these locks that they are free.
+/// Tells the waiters for these locks that they are free.
 pub(super) fn pack_messages(locks: &[impl AsRef<str>], packed: &mut Packed) {
     for lock in locks {
         packed.request(&[b"PUBLISH", channel(lock.as_ref()).as_bytes(), b""]);

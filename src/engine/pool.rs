@@ -8,8 +8,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Hands out slots, at most `size` at a time, the one that was used last first. It connects nothing: whoever has a slot
-/// does, so that a failure is that thread's own and at once.
+/// Hands out at most `size` slots at a time, the most recently used first. It does not connect: the
+/// thread that has the slot does, so that it gets a failure itself and at once.
 pub(super) struct Pool {
     size: u32,
     state: Mutex<State>,
@@ -23,19 +23,19 @@ struct State {
     idle: Vec<Slot>,
 }
 
-/// A connection's place.
+/// A connection's slot.
 #[derive(Default)]
 pub(super) struct Slot {
     pub(super) connection: Option<(Link, Identity)>,
-    /// When it was opened.
+    /// When the connection was opened.
     pub(super) opened: Option<Instant>,
-    /// When it came back.
+    /// When it was given back.
     pub(super) used: Option<Instant>,
     /// Its last connection was lost.
     pub(super) failed: bool,
-    /// Its last connection is of no use.
+    /// Its last connection is unusable.
     pub(super) is_given_up: bool,
-    /// Kept from request to request: packing into a warm one saves 4 to 13 percent at 256 KiB.
+    /// Kept between requests: packing into a warm buffer saves 4 to 13 percent at 256 KiB.
     pub(super) buffer: Packed,
 }
 
@@ -50,7 +50,7 @@ impl Slot {
         }
     }
 
-    /// It comes back.
+    /// Marks it as given back now.
     pub(super) fn given_back(self) -> Self {
         Self {
             used: Some(Instant::now()),
@@ -58,13 +58,14 @@ impl Slot {
         }
     }
 
-    /// Gives the memory of an unusually big request back.
+    /// Frees the memory of an unusually big request.
     pub(super) fn trim(&mut self) {
         self.buffer.clear();
         self.buffer.bytes.shrink_to(limits::WARM_BUFFER_BYTES);
     }
 
-    /// Closes a connection that servers or firewalls in between may have dropped, or whose name may lead elsewhere by now.
+    /// Closes a connection that servers or firewalls may have dropped, or whose name may lead
+    /// elsewhere by now.
     pub(super) fn close_if_old(&mut self) {
         let longer = |since: Option<Instant>, most| since.is_some_and(|at| at.elapsed() > most);
         if longer(self.used, limits::CONNECTION_IDLE)
@@ -84,7 +85,7 @@ impl Pool {
         }
     }
 
-    /// A slot of the caller's own; `None` where all are in use for as long as `patience`.
+    /// A slot for the caller; `None` if all stay in use for `patience`.
     pub(super) fn take(&self, patience: Duration) -> Option<SlotOfPool<'_>> {
         let all_taken = |state: &mut State| state.in_use >= self.size;
         let waited = self
@@ -106,7 +107,7 @@ impl Pool {
     }
 }
 
-/// A slot in use; its drop gives it back.
+/// A slot in use. Dropping it gives it back.
 pub(super) struct SlotOfPool<'a> {
     slot: Slot,
     pool: &'a Pool,

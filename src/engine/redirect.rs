@@ -1,4 +1,5 @@
-//! What a server's refusal says about where to go instead. Each of these is given before the first write.
+//! What a server's refusal says about where to go instead. Each such refusal comes before the first
+//! write.
 
 use super::{address::Address, refusal::unwrapped};
 use redis::Value;
@@ -7,26 +8,26 @@ use redis::Value;
 pub(super) enum Redirect {
     /// Another node has the slot now.
     Moved(Address),
-    /// Another node is getting the slot, and has these keys already.
+    /// Another node is taking the slot over, and has these keys already.
     Ask(Address),
-    /// The slot is on its way to another node, and so are some of the keys.
+    /// The slot and some of the keys are on their way to another node.
     TryAgain,
     /// Not a primary any more.
     ReadOnly,
-    /// None that can work now.
+    /// No server can run it now.
     Unsettled,
 }
 
-/// Why a server gave no reply, as far as it says whether another one may be the one to ask.
+/// Why a server gave no reply, as far as that decides whether to ask another one.
 #[derive(Clone, Debug)]
 pub(super) enum Cause {
-    /// No connection was to be had.
+    /// Could not connect.
     Unreached,
-    /// It says so.
+    /// The server redirected us.
     Elsewhere(Redirect),
-    /// It refused for a reason of its own, or broke off: no other is a better one to ask.
+    /// It refused for its own reason, or broke off: asking another server does not help.
     Refused,
-    /// It gave no answer.
+    /// It did not answer.
     Lost,
 }
 

@@ -1,34 +1,35 @@
-//! What a server's error replies mean: one table, and what is wrapped around their codes.
+//! What a server's error replies mean: one table, and how to unwrap their codes.
 
 use crate::model::{Effect, Error, error::Kind};
 
-/// What an error reply says about the server, or about the request.
+/// What an error reply says about the server or about the request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Meaning {
-    /// The server is there and cannot work now, whatever it is asked: unavailable.
+    /// The server is there but cannot work now, whatever the request: unavailable.
     Away,
-    /// It takes no writes now, not even deletions; reads go on. Unavailable: a lock fails over to the OS's, a save is put off.
+    /// It takes no writes now, not even deletions; reads still work. Unavailable: a lock fails over
+    /// to the OS lock, a save's commit is deferred.
     NoWrites,
-    /// Its memory is full: unavailable for what sets, so that a save deletes instead.
+    /// Its memory is full: unavailable for what sets, so a save deletes instead.
     Full,
-    /// This user may not call it, or not with these keys: what the boot found may hold no longer.
+    /// The user may not call this, or not with these keys: what the boot found may be out of date.
     Denied,
-    /// One of the library's keys holds something of somebody else's.
+    /// One of the library's keys holds something else.
     WrongType,
-    /// The server ends the connection with it and reads nothing more.
+    /// The server closes the connection with it and reads nothing more.
     Ended,
-    /// All else is about the request.
+    /// Anything else: about the request.
     Request,
 }
 
-/// By the code of the refusal itself, whatever is wrapped around it.
+/// By the code of the refusal itself, unwrapped.
 const MEANINGS: [(&str, Meaning); 13] = [
     ("LOADING", Meaning::Away),
     ("MASTERDOWN", Meaning::Away),
     ("READONLY", Meaning::Away),
     ("CLUSTERDOWN", Meaning::Away),
     ("TRYAGAIN", Meaning::Away),
-    // A slow script; it is not to be ended where it has written.
+    // A slow script. It must not be killed if it has written.
     ("BUSY", Meaning::Away),
     ("UNKILLABLE", Meaning::Away),
     ("MISCONF", Meaning::NoWrites),
@@ -36,18 +37,18 @@ const MEANINGS: [(&str, Meaning); 13] = [
     ("OOM", Meaning::Full),
     ("NOPERM", Meaning::Denied),
     ("WRONGTYPE", Meaning::WrongType),
-    // Credentials are the caller's: NOAUTH and WRONGPASS do not go away by waiting.
+    // Credentials are the caller's: waiting does not resolve NOAUTH and WRONGPASS.
     ("NOAUTH", Meaning::Request),
 ];
 
-/// Refusals that have no code of their own, by how they begin.
+/// Refusals without a code of their own, by their first words.
 const TEXTS: [(&str, Meaning); 3] = [
     ("max number of clients", Meaning::Away),
     ("Protocol error", Meaning::Ended),
     ("unknown command", Meaning::Denied),
 ];
 
-/// The code and the details of a refusal without what scripts and transactions wrap around them.
+/// The code and details of a refusal, without the wrapping of scripts and transactions.
 pub(super) fn unwrapped<'a>(code: &'a str, details: &'a str) -> (&'a str, &'a str) {
     let inner = match code {
         // Redis 6.2: `ERR Error running script (call to f_…): @user_script:12: -READONLY …`.
@@ -80,9 +81,10 @@ pub(super) fn meaning(code: &str, details: &str) -> Meaning {
         .map_or(Meaning::Request, |(_, meaning)| *meaning)
 }
 
-/// Whether it is about a command within a program, which may have written before. What a program writes first is refused where the
-/// server is full, or is no primary; and what is of another type is found by its looks, which come before its writes. A server that takes
-/// no writes for a while refuses a whole program, but for Redis 6.2, which refuses the first write.
+/// Whether it is about a command in a program that may have written before. A full server and a
+/// replica refuse the first write of a program. Keys of another type are found by its reads, which
+/// come before its writes. A server that takes no writes for a while refuses the whole program;
+/// only Redis 6.2 refuses the first write instead.
 pub(super) fn is_midway(code: &str, details: &str) -> bool {
     let is_within = details.contains("@user_script") || details.contains("@user_function");
     let may_have_written = || match meaning(code, details) {
@@ -93,18 +95,18 @@ pub(super) fn is_midway(code: &str, details: &str) -> bool {
     is_within && may_have_written()
 }
 
-/// Whether the server has closed the connection with it: what was sent after that was not read.
+/// Whether the server has closed the connection with it: later requests were not read.
 pub(super) fn ends_the_connection(code: &str, details: &str) -> bool {
     let by_text = |text| code == "ERR" && details.starts_with(text);
     by_text(TEXTS[0].0) || by_text(TEXTS[1].0)
 }
 
-/// A server's error reply, as this crate's error.
+/// A server's error reply as this crate's error.
 pub(super) fn refused(code: &str, details: Option<&str>) -> Error {
     refused_at("", code, details)
 }
 
-/// The same, of a server that is named before it.
+/// The same; `server` is put before the message.
 pub(super) fn refused_at(server: &str, code: &str, details: Option<&str>) -> Error {
     let message = format!("{server}{}", text(code, details));
     match meaning(code, details.unwrap_or_default()) {
@@ -139,7 +141,7 @@ pub(super) fn unavailable(message: String, effect: Effect) -> Error {
 mod tests {
     use super::*;
 
-    /// Each code bare, and as each server wraps it inside of scripts, functions and transactions.
+    /// Each code bare, and as each server wraps it in scripts, functions and transactions.
     fn wrappings(code: &str, details: &str) -> Vec<String> {
         vec![
             format!("{code} {details}"),
@@ -189,7 +191,7 @@ mod tests {
                 .map(|line| line.split_once(' ').unwrap())
                 .map(|(code, details)| is_midway(code, details))
                 .collect();
-            // The first one is bare, and the last one of a transaction.
+            // The first one is bare; the last one is from a transaction.
             let last = midway.len() - 1;
             assert!(!midway[0] && !midway[last], "{refusal}");
             assert_eq!(midway[1..last], expected, "{refusal}");

@@ -4,8 +4,9 @@ use super::session::Session;
 use crate::op::{CommitReply, Op, Reply, Wait};
 use redis::Value;
 
-/// The reply of `op`, and where it was a commit that asked for it, how many replicas have it. WAIT counts what its own
-/// connection has written, so this is the session that the commit ran in. Whatever happens here, the commit is done.
+/// The reply of `op`. If it was a commit that asked for replicas, adds how many have it. WAIT
+/// counts the writes of its own connection, so this must be the session that the commit ran in.
+/// Whatever fails here, the commit is done.
 pub(super) async fn waited(session: &mut Session<'_>, op: &Op, reply: Reply) -> Reply {
     let wait = match op {
         Op::Commit(commit) => commit.wait,
@@ -22,7 +23,7 @@ pub(super) async fn waited(session: &mut Session<'_>, op: &Op, reply: Reply) -> 
     }
 }
 
-/// `None` where the server did not say. Then the session is spoilt if a late answer may come, and goes.
+/// `None` if the server did not answer. The session is then spoilt if a late answer may come.
 async fn acknowledged(session: &mut Session<'_>, wait: Wait) -> Option<u64> {
     let usual = session.peer.response_timeout();
     let patience = usual + wait.time;

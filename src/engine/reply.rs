@@ -1,4 +1,4 @@
-//! Turns what a server answered into typed replies.
+//! Converts the server's answers to typed replies.
 
 use super::{
     failure::{Failure, nonsense},
@@ -61,8 +61,8 @@ pub(super) fn code(value: &Value) -> Option<&str> {
     }
 }
 
-/// Whether a command may not be called: the ACL denies it, or it goes by another name (`rename-command`), or there is no
-/// such command.
+/// Whether a command may not be called: the ACL denies it, it was renamed (`rename-command`), or it
+/// does not exist.
 pub(super) fn is_denied(value: &Value) -> bool {
     match value {
         Value::ServerError(error) => meaning_of(error) == Meaning::Denied,
@@ -74,7 +74,7 @@ pub(super) fn meaning_of(error: &redis::ServerError) -> Meaning {
     meaning(error.code(), error.details().unwrap_or_default())
 }
 
-/// Whether there is no such command.
+/// Whether the command does not exist.
 pub(super) fn is_unknown_command(value: &Value) -> bool {
     is_denied(value) && code(value) == Some("ERR")
 }
@@ -93,7 +93,7 @@ fn typed_array(op: &Op, parts: Vec<Part>) -> Option<Reply> {
     let mut parts = parts.into_iter();
     if matches!(op, Op::Read(_)) {
         let (voucher, value) = (parts.next()?, parts.next()?);
-        // Another request asks that.
+        // Another request asks for it.
         let left_ms = None;
         return Some(Reply::Read(ReadReply::Found {
             voucher,
@@ -147,7 +147,7 @@ fn number(part: Option<Part>) -> Option<u64> {
     std::str::from_utf8(&part??).ok()?.parse().ok()
 }
 
-/// PTTL's answer: -1 is a lock that somebody set without a life, so that no wait is long enough.
+/// PTTL's answer: -1 is a lock that somebody set without expiry, so no wait is long enough.
 fn left_ms(part: Option<Part>) -> Option<u64> {
     let left: i64 = std::str::from_utf8(&part??).ok()?.parse().ok()?;
     Some(match left {

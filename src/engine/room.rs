@@ -1,5 +1,5 @@
-//! How big a value the server takes: one that is too big is refused here. The server would break the connection off, in the
-//! middle of the value.
+//! How big a value the server takes. One that is too big is refused here: the server would close
+//! the connection in the middle of the value.
 
 use super::failure::Failure;
 use crate::{
@@ -7,12 +7,13 @@ use crate::{
     op::Op,
 };
 
-/// The server's own bounds, in bytes.
+/// The server's own limits, in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Room {
     /// `proto-max-bulk-len`.
     pub(super) bulk: u64,
-    /// `client-query-buffer-limit`: all that a client has sent and the server has not yet worked off.
+    /// `client-query-buffer-limit`: all that a client has sent and the server has not yet
+    /// processed.
     pub(super) query: u64,
 }
 

@@ -1,8 +1,9 @@
-//! Which run of which server is meant: a server that was started again, or replaced, may have an older memory.
+//! Identifies a server's run: a server that was restarted or replaced may have older data.
 
 use std::{ops::RangeInclusive, sync::Arc};
 
-/// Names a server from its start to its end: by its own random name (`run_id`), else by a name that this process gives it.
+/// Identifies a server from its start to its end: by its own random name (`run_id`), or else by a
+/// name that this process gives it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct RunId(Arc<str>);
 
@@ -11,8 +12,8 @@ impl RunId {
         Self(name.into())
     }
 
-    /// Of a server that does not tell its name. `number` is new with each connection that was made in place of a failed one:
-    /// the server may have been started again in between.
+    /// For a server that does not tell its name. `number` is new for each connection that replaces
+    /// a failed one, since the server may have been restarted in between.
     pub(super) fn untold(number: u64) -> Self {
         Self(format!("#{number}").into())
     }
@@ -24,16 +25,16 @@ pub(super) enum Identity {
     #[default]
     Unasked,
     Told(RunId),
-    /// It may not be asked.
+    /// The server does not allow the question.
     Untold,
 }
 
-/// Which server has the keys of which hash slots, as it was found at one moment.
+/// Which server has the keys of which hash slots, as found at one moment.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Servers {
-    /// The first that has a slot counts.
+    /// If several name a slot, the first one counts.
     served: Vec<(RangeInclusive<u16>, RunId)>,
-    /// Whether all of them have answered.
+    /// Whether all servers answered.
     pub(crate) complete: bool,
 }
 
@@ -42,13 +43,13 @@ impl Servers {
         Self { served, complete }
     }
 
-    /// One that has all keys.
+    /// One server that has all keys.
     #[cfg(test)]
     pub(crate) fn one(run: RunId) -> Self {
         Self::new(vec![(0..=crate::model::limits::SLOTS - 1, run)], true)
     }
 
-    /// Who has the slot; `None` where that one did not answer.
+    /// The server that has the slot; `None` if it did not answer.
     pub(crate) fn of(&self, slot: u16) -> Option<&RunId> {
         let mut served = self.served.iter();
         served
@@ -60,7 +61,7 @@ impl Servers {
         self.served.iter().any(|(_, served)| served == run)
     }
 
-    /// Whether nobody was found, or looked for yet.
+    /// Whether no server was found, or none was looked for yet.
     pub(crate) fn is_empty(&self) -> bool {
         self.served.is_empty()
     }

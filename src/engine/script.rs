@@ -1,4 +1,4 @@
-//! Runs operations as Lua scripts: EVALSHA, healed where the server has lost the script.
+//! Runs operations as Lua scripts: EVALSHA, with a reload if the server has lost the script.
 
 use super::{
     call::Call,
@@ -41,7 +41,7 @@ pub(super) fn pack_loads(scripts: &Scripts, packed: &mut Packed) {
     }
 }
 
-/// Holds the server's digests against ours.
+/// Compares the server's digests with ours.
 pub(super) fn checked(scripts: Scripts, replies: &[Value]) -> Result<Scripts, Failure> {
     if replies.len() != scripts.iter().len() {
         return Err(nonsense("SCRIPT LOAD"));
@@ -52,7 +52,7 @@ pub(super) fn checked(scripts: Scripts, replies: &[Value]) -> Result<Scripts, Fa
     Ok(scripts)
 }
 
-/// Whether `reply` to SCRIPT LOAD is the digest that EVALSHA will be called with.
+/// Checks that `reply` to SCRIPT LOAD is the digest for EVALSHA.
 fn check_sha(sha: &str, reply: &Value) -> Result<(), Failure> {
     match reply {
         Value::BulkString(answer) if answer == sha.as_bytes() => Ok(()),

@@ -1,4 +1,5 @@
-//! The engine on a server: boots it when it is first met, and runs each operation the way that the boot chose.
+//! The engine on a server: boots it when it is first met, and runs each operation in the mode that
+//! the boot chose.
 
 use super::{
     EngineReport, Performer, RunId, Servers, Taken, acquire,
@@ -25,11 +26,11 @@ use crate::{
 };
 use std::{sync::Arc, time::Duration};
 
-/// Runs operations on one server, or on the one of several that has the keys.
+/// Runs operations on one server, or on that one of several which has the keys.
 pub(crate) struct ServerEngine {
     topology: Arc<Topology>,
     subscriber: Subscriber,
-    /// How long an operation waits for servers that do not know yet which of them has its keys.
+    /// How long an operation waits while the servers do not agree yet which of them has its keys.
     patience: Duration,
     counters: Arc<Counters>,
     assemble: Assemble,
@@ -43,7 +44,7 @@ impl ServerEngine {
         Ok(engine)
     }
 
-    /// Connects at the first use, so it can be made while the server is away.
+    /// Connects at the first use, so it can be created while the server is away.
     pub(crate) fn lazy(config: ServerConfig) -> Result<Self> {
         Self::with_scripts(config, |dialect| Scripts::of(dialect).clone())
     }
@@ -66,7 +67,7 @@ impl ServerEngine {
 
     async fn boot(&self, net: Net) -> Result<()> {
         if self.space() == Space::Whole {
-            // Sentinels may be behind, as they may be at any operation.
+            // Sentinels may be out of date, here as in any operation.
             let route = Topology::anywhere(self.patience);
             let done = self.topology.with(net, route, &mut Boot(self)).await;
             let failed = |fault: Fault| boot::boot_error(&fault.into_error());
@@ -79,7 +80,7 @@ impl ServerEngine {
                 Ok(_) => booted = true,
                 Err(miss) => {
                     let error = boot::boot_error(&miss.fault.into_error());
-                    // One of a Cluster that is away now is booted when it is first met.
+                    // A Cluster's node that is away now is booted when it is first met.
                     if !error.is_unavailable() {
                         return Err(error);
                     }
@@ -94,7 +95,7 @@ impl ServerEngine {
         }
     }
 
-    /// What the session's server was found to be; boots it where it was not met yet.
+    /// What the boot found about the session's server; boots it if it was not met yet.
     async fn booted(&self, node: &Node, session: &mut Session<'_>) -> Result<Arc<Booted>, Failure> {
         if let Some(booted) = node.booted() {
             return Ok(booted);
@@ -106,7 +107,7 @@ impl ServerEngine {
     }
 }
 
-/// A request that was sent is not sent again, where a first copy that arrives late would do harm.
+/// Does not let a request be sent again if a late first copy would do harm.
 fn last_try(failure: Failure, op: &Op) -> Failure {
     match failure {
         Failure::Lost { error, .. } if !op.may_be_sent_again() => Failure::Lost {
@@ -117,7 +118,7 @@ fn last_try(failure: Failure, op: &Op) -> Failure {
     }
 }
 
-/// Runs an operation the way that the boot chose. `sent` tells whether anything that writes has left.
+/// Runs an operation in the mode that the boot chose. `sent` tells whether a write was sent.
 async fn run(
     session: &mut Session<'_>,
     mode: &Mode,
@@ -133,7 +134,7 @@ async fn run(
     }
 }
 
-/// Where the program is needed and refuses, the lock may be taken by then: it is released.
+/// If the program is needed and refuses, the lock may be held by then: it is released.
 async fn acquire(
     session: &mut Session<'_>,
     mode: &Mode,
@@ -164,7 +165,7 @@ async fn acquire(
     })
 }
 
-/// By this thread; in tests by a task, where they are told to.
+/// In this thread; tests may run it in a task.
 fn run_now<F: Future<Output: Send> + Send>(run: impl FnOnce(Net) -> F) -> F::Output {
     #[cfg(all(test, feature = "testing", feature = "tokio"))]
     if let Some(runtime) = super::tests::tasks() {
@@ -177,7 +178,7 @@ fn run_now<F: Future<Output: Send> + Send>(run: impl FnOnce(Net) -> F) -> F::Out
     done
 }
 
-/// What a boot finds, or found.
+/// Boots a server that was not booted yet.
 struct Boot<'a>(&'a ServerEngine);
 
 impl Work for Boot<'_> {
@@ -196,7 +197,7 @@ impl Work for Boot<'_> {
     }
 }
 
-/// Which run of the server it is.
+/// Asks which run of the server it is.
 struct AskRun;
 
 impl Work for AskRun {
@@ -207,9 +208,9 @@ impl Work for AskRun {
     }
 }
 
-/// About how many bytes a request has.
+/// The approximate size of a request in bytes.
 fn size(op: &Op) -> usize {
-    /// Of a key with those that belong to it.
+    /// For a key and those that belong to it.
     const KEY_BYTES: usize = 128;
     match op {
         Op::Commit(op) => {
@@ -228,11 +229,11 @@ struct Perform<'a> {
     engine: &'a ServerEngine,
     op: &'a Op,
     call: Option<Call<'a>>,
-    /// What the server was found to be, where the connection is shared.
+    /// What the boot found about the server, if the connection is shared.
     booted: Option<Arc<Booted>>,
     /// Whether the boot is done.
     ready: bool,
-    /// Whether anything that writes has left.
+    /// Whether a write was sent.
     sent: bool,
 }
 
@@ -249,7 +250,8 @@ impl Work for Perform<'_> {
             None | Some(Mode::Watch) => !is_plain,
             Some(_) => false,
         };
-        // A boot that others forget meanwhile holds for this run: another one might find that it needs a connection of its own.
+        // A boot that others discard meanwhile stays valid for this run: a new one might require a
+        // connection of its own.
         self.booted = booted.filter(|_| !own);
         match own {
             true => Sharing::Own,
@@ -311,7 +313,7 @@ impl ServerEngine {
         };
         match self.topology.with(net, route, &mut work).await {
             Err(Fault::Unknown(e)) if !work.ready => Err(Fault::NotDone(boot::boot_error(&e))),
-            // Nothing but reads has left.
+            // Only reads were sent.
             Err(Fault::Unknown(e)) if !work.sent => Err(Fault::NotDone(e.effect_is(Effect::None))),
             done => done,
         }
@@ -337,7 +339,7 @@ impl ServerEngine {
     }
 }
 
-/// `None` where it does not answer.
+/// `None` if it does not answer.
 async fn run_of(net: Net, node: &Node) -> Option<RunId> {
     let asked = node.attempt(net, Asking::No, &mut AskRun).await;
     let silent = |miss: &Miss| log::debug!("{}: which run it is: {miss:?}", node.shown_url());

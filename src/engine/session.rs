@@ -21,20 +21,21 @@ pub(super) struct Session<'a> {
     pub(super) packed: &'a mut Packed,
     pub(super) peer: &'a Peer,
     pub(super) net: Net,
-    /// The connection's server, as far as it was asked.
+    /// What is known about the connection's server.
     pub(super) identity: Identity,
-    /// What the last replies said about where to go instead.
+    /// Where to go instead, from the last replies.
     pub(super) redirect: Option<Redirect>,
-    /// Whether one of the last replies said that a key holds something else.
+    /// Whether one of the last replies said that a key is of another type.
     pub(super) wrong_type: bool,
-    /// What the boot found holds no longer: another one is needed.
+    /// What the boot found is out of date: boot again.
     pub(super) forgets_boot: bool,
-    /// The connection is in a state that nobody knows: it does not go back to the pool.
+    /// The connection's state is unknown: it does not go back to the pool.
     pub(super) spoilt: bool,
 }
 
 impl Session<'_> {
-    /// Packs requests, sends them in one write and waits for their replies, errors among them.
+    /// Packs requests, sends them in one write and waits for their replies. Errors count as
+    /// replies.
     pub(super) async fn exchange(
         &mut self,
         pack: impl FnOnce(&mut Packed),
@@ -47,7 +48,7 @@ impl Session<'_> {
         let replies = self.connection.exchange(self.packed).await?;
         self.spoilt = spoilt;
         let replies = self.packed.answers(replies);
-        // Of a pipeline the last one counts: it is the request that the others were made for.
+        // In a pipeline the last redirect counts: the other requests prepare the last one.
         self.redirect = replies.iter().rev().find_map(Redirect::of);
         self.wrong_type = replies.iter().any(is_wrong_type);
         Ok(replies)
@@ -64,12 +65,12 @@ impl Session<'_> {
             .map_err(|_| nonsense("two replies were expected"))
     }
 
-    /// Without giving the connection back.
+    /// Keeps the connection meanwhile.
     pub(super) async fn sleep(&mut self, pause: Duration) {
         self.net.sleep(pause).await;
     }
 
-    /// Until [`wait_as_usual`](Self::wait_as_usual), each answer may take so long.
+    /// Until [`wait_as_usual`](Self::wait_as_usual), each answer may take up to `patience`.
     pub(super) fn wait_up_to(&mut self, patience: Duration) -> Result<(), Failure> {
         let unset = |e: io::Error| Failure::Lost {
             error: unavailable(e.to_string(), Effect::None),
@@ -83,8 +84,8 @@ impl Session<'_> {
         self.spoilt |= self.connection.set_patience(usual).is_err();
     }
 
-    /// Goes to the database of the locks, where that is another one. A connection that does not come back from there by
-    /// [`leave_locks`](Self::leave_locks) is of no use.
+    /// Selects the database of the locks, if that is another one. Unless
+    /// [`leave_locks`](Self::leave_locks) follows, the connection is unusable.
     pub(super) async fn enter_locks(&mut self) -> Result<(), Failure> {
         if let Some(databases) = self.peer.databases() {
             self.select(databases.lock).await?;
@@ -109,7 +110,7 @@ impl Session<'_> {
         }
     }
 
-    /// What the boot had tried may no longer be called: the next call tries again.
+    /// What the boot tried may no longer be allowed: the next call boots again.
     pub(super) fn forget_if_denied(&mut self, reply: &Value) {
         self.forgets_boot |= is_denied(reply);
     }
@@ -124,7 +125,7 @@ impl Session<'_> {
     }
 }
 
-/// A transaction's results are in its reply.
+/// The results of a transaction are inside its reply.
 pub(super) fn is_wrong_type(reply: &Value) -> bool {
     match reply {
         Value::Array(results) => results.iter().any(is_wrong_type),

@@ -1,14 +1,14 @@
-//! Puts the Lua files together into scripts.
+//! Assembles the Lua files into scripts.
 
 use crate::model::limits;
 use std::sync::OnceLock;
 
-/// How a script is written for a server.
+/// The form of a script for a server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Dialect {
     /// With a `#!lua` line, whose flags let the server refuse a script before it starts: Redis from 7.0, Valkey.
     Flagged,
-    /// Without: Redis 6.2 takes such a line for a syntax error.
+    /// Without such a line: for Redis 6.2 it is a syntax error.
     Plain,
 }
 
@@ -27,11 +27,12 @@ pub(crate) enum ScriptName {
     Fill,
 }
 
-/// One operation's Lua file, which may include others by a line `--@include <name>`, and the flags that it runs with.
+/// One operation's Lua file, which may include others by a line `--@include <name>`, and its flags.
 struct File {
     name: ScriptName,
     text: &'static str,
-    /// Only where nothing is stored: a full server has to refuse what sets, and must not refuse what frees.
+    /// Set only if nothing is stored: a full server must refuse what sets, and must not refuse what
+    /// frees.
     allow_oom: bool,
 }
 
@@ -100,26 +101,26 @@ pub(super) const LIBRARY: [(&str, &str); 7] = [
 
 const INCLUDE: &str = "--@include ";
 
-/// Where a file goes on in the database of the lock, or of the cache, and with what statement; nothing where they are the same.
-/// What a script has selected ends with it.
+/// Marks where a file continues in the lock's or the cache's database, and the statement for that.
+/// It is left out if both are one database. A script's selection ends with the script.
 const SELECT: &str = "--@select ";
 
-/// Where locks and their fences live in another database than the cache.
+/// Set if locks and their fences are in another database than the cache.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Databases {
     pub(super) lock: u32,
     pub(super) cache: u32,
 }
 
-/// A script as the server gets it.
+/// A script as sent to the server.
 #[derive(Clone, Debug)]
 pub(crate) struct Script {
     pub(crate) name: ScriptName,
     pub(crate) text: String,
-    /// SHA-1 of the text in lower-case hex, as EVALSHA wants it.
+    /// SHA-1 of the text in lower-case hex, for EVALSHA.
     pub(crate) sha: String,
     pub(super) allow_oom: bool,
-    /// The text before databases are worked in.
+    /// The text before the databases are filled in.
     source: String,
 }
 
@@ -131,7 +132,7 @@ pub(crate) struct Scripts {
 }
 
 impl Scripts {
-    /// The library's scripts, assembled at the first use.
+    /// The library's scripts, assembled at first use.
     pub(crate) fn of(dialect: Dialect) -> &'static Self {
         static FLAGGED: OnceLock<Scripts> = OnceLock::new();
         static PLAIN: OnceLock<Scripts> = OnceLock::new();
@@ -142,7 +143,7 @@ impl Scripts {
         cell.get_or_init(|| Self::assemble(dialect, |_, text| text.to_owned()))
     }
 
-    /// `edit` sees each operation's own text first; tests break it there.
+    /// `edit` gets each operation's own text first; tests break it there.
     pub(super) fn assemble(dialect: Dialect, edit: impl Fn(ScriptName, &str) -> String) -> Self {
         let scripts = FILES.iter().map(|file| {
             let source = assemble(dialect, file.allow_oom, &edit(file.name, file.text));
@@ -154,7 +155,7 @@ impl Scripts {
         }
     }
 
-    /// The same scripts for locks in a database of their own.
+    /// The same scripts, for locks in a database of their own.
     pub(super) fn in_databases(self, databases: Databases) -> Self {
         let scripts = self.scripts.into_iter().map(|script| {
             Script::new(
@@ -171,7 +172,7 @@ impl Scripts {
     }
 
     pub(crate) fn get(&self, name: ScriptName) -> &Script {
-        // FILES is in the order of the names; a test holds it to that.
+        // FILES is in the order of the names; a test checks that.
         &self.scripts[name as usize]
     }
 
@@ -223,7 +224,7 @@ impl ScriptName {
         }
     }
 
-    /// The Lua file's text, as it is in the repository.
+    /// The Lua file's text as in the repository.
     #[cfg(all(test, feature = "testing"))]
     pub(super) fn file(self) -> &'static str {
         FILES[self as usize].text
@@ -246,7 +247,7 @@ fn assemble(dialect: Dialect, allow_oom: bool, text: &str) -> String {
     script
 }
 
-/// Works the databases in.
+/// Fills the databases in.
 fn select(source: &str, databases: Option<Databases>) -> String {
     let mut text = String::with_capacity(source.len());
     for line in source.lines() {
@@ -269,7 +270,7 @@ fn select(source: &str, databases: Option<Databases>) -> String {
     text
 }
 
-/// Headers are for people: servers need not hash and keep them.
+/// Comments are for people: servers need not hash and keep them.
 fn push(script: &mut String, line: &str) {
     let code = line.trim_start();
     if !line.is_empty() && (!code.starts_with("--") || code.starts_with(SELECT)) {
@@ -278,7 +279,7 @@ fn push(script: &mut String, line: &str) {
     }
 }
 
-/// What Lua has to know of `limits`, so that each number stands in one place.
+/// The `limits` that Lua needs, so that each number is defined once.
 fn limits_text(dialect: Dialect) -> String {
     format!(
         "local UNLINK_CHUNK, MAX_FENCE, FENCE_LIFE, REFUSE_OOM = {}, '{}', '{}', {}\n",
@@ -291,7 +292,8 @@ fn limits_text(dialect: Dialect) -> String {
 
 pub(super) fn library(name: &str) -> &'static str {
     let found = LIBRARY.iter().find(|(n, _)| *n == name);
-    // A name that is not there fails the test that assembles everything; the server would call it a missing function.
+    // An unknown name fails the test that assembles everything; the server would report a missing
+    // function.
     found.map_or("", |(_, text)| text)
 }
 

@@ -1,12 +1,13 @@
-//! How TLS is spoken.
+//! TLS options.
 
 use std::path::{Path, PathBuf};
 
-/// How TLS is spoken with servers whose URL says `rediss://`. By default a server's certificate is checked against the
-/// system's authorities (Mozilla's where it has none) and the host of the URL, and no client certificate is shown.
+/// TLS options for servers whose URL says `rediss://`. By default a server's certificate is checked
+/// against the system's authorities (Mozilla's if the system has none) and the host of the URL, and
+/// no client certificate is sent.
 ///
-/// Files are PEM. They are read for each new connection, so they may be replaced while the program runs. Needs the
-/// feature `tls`.
+/// Files are PEM. They are read for each new connection, so they may be replaced while the program
+/// runs. Needs the feature `tls`.
 ///
 /// # Examples
 ///
@@ -36,13 +37,13 @@ impl TlsOptions {
         Self::default()
     }
 
-    /// A file with the authorities that are trusted, in place of the system's.
+    /// A file with the trusted authorities, in place of the system's.
     pub fn root_ca(mut self, pem: impl AsRef<Path>) -> Self {
         self.root_ca = Some(pem.as_ref().to_owned());
         self
     }
 
-    /// Files with the certificate that is shown to servers (and those between it and its authority), and with its key:
+    /// Files with the client certificate (and those between it and its authority) and its key, for
     /// mutual TLS. None by default.
     pub fn client_certificate(
         mut self,
@@ -54,9 +55,10 @@ impl TlsOptions {
         self
     }
 
-    /// The name that servers' certificates have to be for, which they are also told (SNI): for servers that are reached
-    /// by an address, or by another name than their certificates'. All servers of a Cluster, and those that sentinels
-    /// name, and the sentinels, have to have it. By default each server's own host.
+    /// The name that servers' certificates must be for; also sent to the servers (SNI). For servers
+    /// that are reached by an address, or by another name than in their certificates. It applies to
+    /// all servers of a Cluster, to the sentinels, and to the servers that they name. By default
+    /// each server's own host.
     pub fn server_name(mut self, name: impl Into<String>) -> Self {
         self.server_name = Some(name.into());
         self

@@ -1,4 +1,4 @@
-//! What came of a transaction that was sent whole, MULTI to EXEC, in one write.
+//! The outcome of a transaction that was sent whole, MULTI to EXEC, in one write.
 
 use super::{
     failure::{Failure, nonsense},
@@ -12,7 +12,8 @@ use redis::Value;
 ///
 /// # Errors
 ///
-/// A command was refused when it was queued: nothing was done. Where it is MULTI or EXEC that the server refused, nobody knows.
+/// A command was refused when it was queued: nothing was done. If the server refused MULTI or EXEC,
+/// the outcome is unknown.
 pub(super) fn results(
     session: &mut Session<'_>,
     mut replies: Vec<Value>,
@@ -24,12 +25,13 @@ pub(super) fn results(
     };
     let cause = replies.iter().find_map(refusal);
     if error.code() == "EXECABORT" {
-        // `EXECABORT Transaction discarded because of: READONLY …` where no command was refused by itself.
+        // `EXECABORT Transaction discarded because of: READONLY …` if no single command was
+        // refused.
         return Err(Failure::Refused(
             cause.unwrap_or_else(|| server_error(&error)),
         ));
     }
-    // Without MULTI the commands have run as they came; without EXEC they are queued still.
+    // Without MULTI the commands have run one by one; without EXEC they are still queued.
     session.spoilt = true;
     session.forget_if_denied(replies.first().unwrap_or(&Value::Nil));
     session.forget_if_denied(&Value::ServerError(error.clone()));
@@ -37,7 +39,7 @@ pub(super) fn results(
     Err(Failure::Midway(error.effect_is(Effect::Unknown)))
 }
 
-/// The error that a reply is.
+/// The error, if the reply is one.
 pub(super) fn refusal(reply: &Value) -> Option<Error> {
     match reply {
         Value::ServerError(error) => Some(server_error(error)),

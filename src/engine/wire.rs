@@ -1,15 +1,15 @@
-//! Packs requests into the bytes that go out, copying a value once.
+//! Packs requests into the bytes to send, copying a value once.
 
 /// Digits of the longest 64-bit number.
 pub(super) const DIGITS: usize = 20;
 
-/// `value` in decimal, at the end of `text`: a request holds a length for each of its arguments, so `fmt` would cost more
-/// than the copying.
+/// `value` in decimal, at the end of `text`. A request has a length for each of its arguments, so
+/// `fmt` would cost more than the copying.
 pub(super) fn decimal(mut value: u64, text: &mut [u8; DIGITS]) -> &[u8] {
     let mut start = DIGITS;
     loop {
         start -= 1;
-        // A remainder of ten is a digit.
+        // A remainder modulo ten is one digit.
         text[start] = b'0' + (value % 10) as u8;
         value /= 10;
         if value == 0 {
@@ -18,24 +18,25 @@ pub(super) fn decimal(mut value: u64, text: &mut [u8; DIGITS]) -> &[u8] {
     }
 }
 
-/// Requests that go out in one write and come back in one round trip.
+/// Requests that are sent in one write and answered in one round trip.
 #[derive(Debug, Default)]
 pub(super) struct Packed {
     pub(super) bytes: Vec<u8>,
-    /// How many replies they will have.
+    /// How many replies they will get.
     pub(super) count: usize,
-    /// Sends ASKING before each request: a Cluster's node then serves keys of a slot that is on its way to it.
+    /// Sends ASKING before each request: a Cluster's node then serves keys of a slot that it is
+    /// taking over.
     pub(super) asking: bool,
     /// Which of the replies are ASKING's.
     asked: Vec<usize>,
-    /// From MULTI to EXEC, where ASKING would be queued; the one before MULTI holds for all.
+    /// Set from MULTI to EXEC, where ASKING would be queued; the one before MULTI applies to all.
     in_multi: bool,
-    /// The next argument is a request's name.
+    /// The next argument is a command's name.
     at_name: bool,
 }
 
 impl Packed {
-    /// Empty, and with the room it had.
+    /// Empties it and keeps its memory.
     pub(super) fn clear(&mut self) {
         self.bytes.clear();
         self.count = 0;

@@ -1,4 +1,5 @@
-//! What a save keeps of a file beside its content: mode, owner, group, the white space around its JSON.
+//! What a save keeps of a file besides its content: mode, owner, group, the white space around its
+//! JSON.
 
 use crate::support::{self, Climate, RUN, World, account::run_as, committed};
 use cachetx::{Document, JsonStyle};
@@ -72,7 +73,7 @@ fn the_owner_the_group_and_who_may_write_are_kept() {
     let save = || document.lock().expect("locked").dump_and_unlock();
     committed(&save().expect("saved by root"));
     assert_eq!(whose("climate.nodb"), (owner, group, 0o660));
-    // The owner and the group can go on writing.
+    // The owner and the group can still write it.
     assert_eq!(whose(".climate.nodb.cachetx"), (owner, group, 0o660));
 }
 

@@ -1,4 +1,4 @@
-//! Hostile input, each with its clear error, and nothing lost.
+//! Hostile input, each with a clear error, and nothing lost.
 
 use crate::support::{Climate, RUN, World, get, key};
 use cachetx::{Cache, Document, Error, Locked, NO_TASKS, Params, RawObject, Rules, Save, Store};
@@ -16,7 +16,7 @@ fn says(error: &Error, parts: &[&str]) {
 #[test]
 fn run_ids_that_are_no_folder_names() {
     let world = World::start();
-    // Below the root's parent, which is the test's own: in a folder that others use anything may be there.
+    // Below the root's parent, which belongs to the test: a shared folder may contain anything.
     let store = Store::builder(world.cache())
         .root(world.root.path().join("root"))
         .open()
@@ -42,7 +42,7 @@ fn run_ids_that_are_no_folder_names() {
         assert!(store.clear_locks(run).expect_err(run).is_invalid_name());
         assert!(store.documents(run).expect_err(run).is_invalid_name());
     }
-    // Fine as a folder's name, and no part of a key.
+    // Valid as a folder's name, but not in a key.
     for run in ["a{b", "a}b"] {
         assert!(
             store
@@ -201,7 +201,7 @@ fn documents_that_are_too_large() {
     assert!(document.read().expect_err("64 MiB").is_too_large());
     assert_eq!(get(&mut world.redis(), &(key("climate") + ":lock")), None);
 
-    // Who wants it can have it.
+    // The limit can be raised.
     let cache = world
         .cache_builder()
         .response_timeout(Duration::from_secs(20))
@@ -246,7 +246,7 @@ fn data_that_json_cannot_hold() {
     held.ppts[2] = 3.0;
     held.dump_and_unlock().expect("mended and saved");
 
-    // A map with keys that are no strings.
+    // A map with keys that are not strings.
     let document: Document<BTreeMap<Vec<u8>, u8>> =
         store.document(RUN, "soils").expect("a document");
     let refused = document
@@ -386,14 +386,14 @@ fn names_that_stand_for_something_else() {
         let builder = Store::builder(cache).root(world.root.path());
         change(builder).open().expect("a store")
     };
-    // A document that would be the marker of its folder.
+    // A document with the name of its folder's marker.
     let marker =
         r#"{ "version": "1.0", "cache_keys": { "READONLY": "c:{run_id}:a" }, "rules": {} }"#;
     let refused = store(marker, |builder| builder.layout("{run_id}/{controller}"))
         .document::<Climate>(RUN, "READONLY")
         .expect_err("the marker");
     assert!(refused.is_invalid_name(), "{refused}");
-    // Two keys that would share one file, since the layout's {controller} is another one.
+    // Two keys that would share one file, since the layout's {controller} is not the key's.
     let named =
         r#"{ "version": "1.0", "cache_keys": { "a": "c:{run_id}:{controller}" }, "rules": {} }"#;
     let params = Params::new().with("controller", "x");

@@ -1,4 +1,5 @@
-//! What a hot read costs: one system call, no round trip. Counted by the library's own steps, and by `strace` where there is one.
+//! What a hot read costs: one system call, no round trip. Counted by the library's own steps, and
+//! by `strace` if it is installed.
 
 use crate::support::{self, Climate, RUN, World, given};
 use cachetx::{Document, FileSystem, Store};
@@ -39,7 +40,7 @@ fn a_hot_read_is_one_step_and_no_round_trip() {
     assert_eq!(after.reads_from_snapshot, before.reads_from_snapshot + 1);
 }
 
-/// The system calls that a process makes for [`READS`] hot reads; `None` where they cannot be traced.
+/// The system calls that a process makes for [`READS`] hot reads; `None` if they cannot be traced.
 fn traced(world: &World, file_system: &str) -> Option<Vec<String>> {
     let traces = TempDir::new().expect("a folder");
     let child = Command::new("strace")
@@ -56,11 +57,11 @@ fn traced(world: &World, file_system: &str) -> Option<Vec<String>> {
         .env("CACHETX_TEST_ROOT", world.root.path())
         .env("CACHETX_TEST_FILE_SYSTEM", file_system)
         .output();
-    // Not there, or not allowed to trace.
+    // `strace` is missing or may not trace.
     let child = child.ok().filter(|child| child.status.success())?;
     let said = String::from_utf8_lossy(&child.stdout);
     assert!(said.contains("1 passed"), "{said}");
-    // A file for each thread; the reader's has the two marks.
+    // There is a file for each thread; the reader's has the two marks.
     let calls = fs::read_dir(traces.path()).expect("listed").find_map(|it| {
         let text = fs::read_to_string(it.expect("a trace").path()).expect("text");
         let mut parts = text.split("getppid(");

@@ -1,5 +1,6 @@
-//! A file is told from every other one that was in its place, whatever modification times other programs set, however coarse the
-//! clock, and however soon an inode is used again; and one that is only touched is still the same.
+//! A file is distinguished from every other file that was in its place, whatever modification times
+//! other programs set, however coarse the clock, and however soon an inode is reused. A file that
+//! is only touched counts as the same.
 #![cfg(unix)]
 
 use crate::{
@@ -18,14 +19,14 @@ use std::{
 
 const ROUNDS: u64 = 10;
 
-/// Another program that replaces the document and asks for no lock.
+/// Another program, which replaces the document and takes no lock.
 struct Tool {
     folder: PathBuf,
     /// The modification time that all of its files get.
     time: Option<SystemTime>,
-    /// What a stamp is made of, of each file that it has left.
+    /// The stamp's values of each file that it has left.
     stamps: HashSet<(i64, i64, u64, u64)>,
-    /// How often one came back.
+    /// How often one of these repeated.
     came_back: u64,
 }
 
@@ -43,7 +44,8 @@ impl Tool {
         self.folder.join("climate.nodb")
     }
 
-    /// Twice, so that the second file may have the inode of the one that was there; all have the same size.
+    /// Writes twice, so that the second file may get the inode of the file that was there. All have
+    /// the same size.
     fn write_twice(&mut self, years: u64) {
         for years in [years + 1, years] {
             let temporary = self.folder.join("temporary");
@@ -74,12 +76,12 @@ fn open(world: &World, root: &Path) -> (Store, Document<Climate>) {
     (store, document)
 }
 
-/// Of one digit more than the rounds, so that no size differs.
+/// Has one digit more than the number of rounds, so that all sizes are equal.
 fn years(round: u64) -> u64 {
     100 + 2 * round
 }
 
-/// Readers of both kinds, with a snapshot and without, and the entry on the server in between.
+/// Readers with and without a snapshot, and with the entry on the server in between.
 fn no_reader_keeps_what_is_older(root: &Path, mut tool: Tool, wait: bool) -> u64 {
     let world = World::start();
     let (store, document) = open(&world, root);
@@ -105,7 +107,7 @@ fn no_reader_keeps_what_is_older(root: &Path, mut tool: Tool, wait: bool) -> u64
     tool.came_back
 }
 
-/// A holder of the lock saves over nothing that it has not seen.
+/// A holder of the lock never overwrites what it has not seen.
 fn a_foreign_change_is_a_conflict(root: &Path, mut tool: Tool) -> u64 {
     let world = World::start();
     let (store, document) = open(&world, root);
@@ -135,7 +137,7 @@ fn a_foreign_change_is_a_conflict(root: &Path, mut tool: Tool) -> u64 {
     tool.came_back
 }
 
-/// Long past: nothing is young by it.
+/// Long ago: no file counts as young by it.
 fn fixed() -> Option<SystemTime> {
     Some(SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000_000))
 }
@@ -195,7 +197,7 @@ fn two_renames_within_a_second_are_a_conflict_where_times_are_whole_seconds() {
 
 type Touch = (&'static str, Box<dyn Fn()>);
 
-/// Everything that moves the change time and nothing else.
+/// Everything that changes the change time and nothing else.
 fn touches(world: &World) -> [Touch; 3] {
     let (file, aside) = (world.file(), world.run_folder().join("aside"));
     let of = move || (file.clone(), aside.clone());

@@ -1,4 +1,5 @@
-//! Documents on disk and in memory: attributes, hostile files, stamps, snapshots, foreign JSON kept as its text.
+//! Documents on disk and in memory: attributes, hostile files, stamps, snapshots, foreign JSON kept
+//! as its text.
 #![cfg(feature = "testing")]
 
 mod file_attributes;

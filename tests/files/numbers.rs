@@ -1,4 +1,4 @@
-//! A save changes no number that nobody touched.
+//! A save changes no number that the program did not touch.
 
 use crate::support::{RUN, World};
 use cachetx::{Document, Durability, RawObject};
@@ -22,7 +22,8 @@ fn a_save_of_a_value_leaves_its_other_numbers_as_they_are() {
     assert_eq!(saved, text.replace("\"n\":0", "\"n\":1"));
 }
 
-/// A `Value` cannot hold such an integer: it is refused by lock and read, and the file stays. A `RawObject` can.
+/// A `Value` cannot hold such an integer: lock and read refuse it, and the file stays. A
+/// `RawObject` can.
 #[test]
 fn an_integer_beyond_64_bits_is_refused_or_kept_as_text() {
     let world = World::start();

@@ -1,4 +1,4 @@
-//! `RawObject` against a model that keeps a document in pieces, and against real documents.
+//! Compares `RawObject` with a model that keeps a document in pieces, and with real documents.
 
 use cachetx::RawObject;
 use proptest::prelude::*;
@@ -6,7 +6,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::{collections::HashSet, path::Path};
 
-/// An object in pieces: each member as (before the name, name as written, colon, value, after the value).
+/// An object in pieces: each member is (before the name, name as written, colon, value, after the
+/// value).
 #[derive(Clone, Debug)]
 struct Pieces(Vec<Member>);
 
@@ -71,7 +72,7 @@ fn values() -> impl Strategy<Value = String> {
     })
 }
 
-/// Names as they are written: plain ones, ones that need escapes, and ones that are escaped without need.
+/// Names as written: plain ones, ones that need escapes, and ones that are escaped needlessly.
 fn names() -> impl Strategy<Value = String> {
     let written = |name: String| serde_json::to_string(&name).unwrap();
     prop_oneof![
@@ -100,7 +101,7 @@ fn pieces(sizes: std::ops::Range<usize>) -> impl Strategy<Value = Pieces> {
     })
 }
 
-/// The index is what reading the text anew would give.
+/// The index is the same as after parsing the text again.
 fn assert_sound(object: &RawObject) {
     let anew = RawObject::from_json(object.as_str()).unwrap();
     assert!(object.iter().eq(anew.iter()), "{object}");
@@ -191,7 +192,7 @@ proptest! {
     ) {
         let mut again = pieces.0[which.index(pieces.0.len())].clone();
         let name = again.decoded();
-        // Another spelling of the same name is the same name.
+        // Another spelling of the same name counts as the same name.
         let units: Vec<String> = name.encode_utf16().map(|u| format!("\\u{u:04x}")).collect();
         again.name = format!("\"{}\"", units.concat());
         pieces.0.insert(to.index(pieces.0.len() + 1), again);
@@ -312,7 +313,7 @@ fn it_is_a_field_like_any_other_within_serde_json() {
     assert!(e.to_string().contains("two members \"a\""), "{e}");
 }
 
-/// The docs warn of these: the day one of them behaves otherwise, they are to be mended.
+/// The docs warn of these cases: correct the docs once one of them behaves otherwise.
 #[test]
 fn where_serde_keeps_values_in_a_buffer_the_text_is_lost() {
     #[derive(Debug, Deserialize)]

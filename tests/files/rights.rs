@@ -1,4 +1,4 @@
-//! Who may use what a save leaves: ACLs, extended attributes, and the files beside a document.
+//! Who may use what a save leaves: ACLs, extended attributes, and the files next to a document.
 
 use crate::support::{
     self, Climate, RUN, World,
@@ -28,7 +28,7 @@ fn attribute(path: &Path, name: &str) -> Option<Vec<u8>> {
     }
 }
 
-/// Whether the file system takes it; else the test is named.
+/// Whether the file system accepts it; else the test is reported as skipped.
 fn set(test: &str, path: &Path, name: &str, value: &[u8]) -> bool {
     let set = setxattr(path, name, value, XattrFlags::empty());
     if let Err(e) = &set {
@@ -65,7 +65,7 @@ fn an_acl_and_extended_attributes_are_kept() {
     let test = "an_acl_and_extended_attributes_are_kept";
     let world = with_document(0o600);
     let file = world.file();
-    // A named user may write and the group nothing: the mode's group bits are the mask.
+    // A named user may write and the group may not: the mode's group bits are the mask.
     let list = acl(BOB, 6, 0, 6, 0);
     let long = vec![7; 1_000];
     if !set(test, &file, ACL, &list) || !set(test, &file, "user.origin", &long) {
@@ -87,7 +87,7 @@ fn an_acl_and_extended_attributes_are_kept() {
         let expected = was_set.then(|| value.to_vec());
         assert_eq!(attribute(&file, name), expected, "{name}");
     }
-    // Whom it names can save as well: the sidecar has it too.
+    // The user that it names can save as well: the sidecar has the ACL too.
     let sidecar = world.run_folder().join(".climate.nodb.cachetx");
     assert_eq!(attribute(&sidecar, ACL), Some(acl(BOB, 6, 0, 6, 0)));
 
@@ -114,12 +114,12 @@ fn a_folder_s_default_acl_gives_no_rights_that_the_document_does_not_give() {
     }
 }
 
-/// Alice's root folder, which her team shares.
+/// Alice's root folder, shared with her team.
 fn shared_root(world: &World) {
     give(world.root.path(), ALICE, TEAM, 0o2775);
 }
 
-/// The child test `saver` as that account.
+/// Runs the child test `saver` as that account.
 fn save_as(test: &str, world: &World, user: u32, groups: &str, umask: &str) -> Option<()> {
     let child = support::child(
         "rights::saver",
@@ -133,7 +133,8 @@ fn save_as(test: &str, world: &World, user: u32, groups: &str, umask: &str) -> O
     Some(())
 }
 
-/// Creates or changes the document, with a record in the outbox, and changes it again in a transaction.
+/// Creates or changes the document, with a record in the outbox, and changes it again in a
+/// transaction.
 #[test]
 #[ignore = "a child process of other tests"]
 fn saver() {
@@ -208,7 +209,7 @@ fn the_owner_s_next_save_mends_what_is_narrower_than_the_document() {
     assert_eq!(world.on_disk().years, 6);
 }
 
-/// Whoever may write in the folder could have linked any of the saver's files there.
+/// A user who may write in the folder could have linked any of the saver's files there.
 #[test]
 fn a_sidecar_with_a_second_name_keeps_its_rights() {
     let world = with_document(0o666);

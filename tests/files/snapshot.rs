@@ -15,7 +15,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-/// On a local file system whatever the tests' temporary folder lies on.
+/// On a local file system, whatever the tests' temporary folder is on.
 fn local(world: &World) -> StoreBuilder {
     world.store_builder().file_system(FileSystem::Local)
 }
@@ -32,7 +32,7 @@ fn save(document: &Document<Climate>, years: u64) {
     saved.expect("saved");
 }
 
-/// Gives the file a time that is long past, so that nothing written from now on can have it.
+/// Sets the file's time to long ago, so that nothing written from now on can have it.
 fn age(world: &World) {
     let file = fs::File::options().write(true).open(world.file());
     let past = SystemTime::now() - Duration::from_secs(60);
@@ -46,7 +46,7 @@ fn a_second_read_is_the_same_arc_until_the_file_changes() {
     document.create(&Climate::of(1)).expect("created");
     let first = document.read().expect("read");
     assert!(Arc::ptr_eq(&first, &document.read().expect("read")));
-    // Another handle on it has the same snapshots, another store its own.
+    // Another handle on the document has the same snapshots; another store has its own.
     assert!(Arc::ptr_eq(&first, &document.clone().read().expect("read")));
     let elsewhere = self::document(&world, local(&world));
     assert!(!Arc::ptr_eq(&first, &elsewhere.read().expect("read")));
@@ -89,10 +89,10 @@ fn what_a_foreign_tool_writes_is_seen_at_the_next_read() {
     document.create(&Climate::of(1)).expect("created");
     assert_eq!(document.read().expect("read").years, 1);
 
-    // In place, with the same size: the time is another one.
+    // Written in place, with the same size: the time differs.
     fs::write(world.file(), Climate::of(2).bytes()).expect("written");
     assert_eq!(document.read().expect("read").years, 2);
-    // The same content again by a rename, with the old time: the inode is another one.
+    // The same content by a rename, with the old time: the inode differs.
     age(&world);
     let aged = document.read().expect("read");
     let modified = fs::metadata(world.file()).and_then(|it| it.modified());
@@ -105,7 +105,7 @@ fn what_a_foreign_tool_writes_is_seen_at_the_next_read() {
         .expect("set");
     fs::rename(&copy, world.file()).expect("renamed");
     assert_eq!((aged.years, document.read().expect("read").years), (2, 3));
-    // Another size, with the old time, in place.
+    // Written in place with another size and the old time.
     let modified = fs::metadata(world.file()).and_then(|it| it.modified());
     fs::write(world.file(), Climate::of(44).bytes()).expect("written");
     fs::File::options()
@@ -147,7 +147,7 @@ fn a_file_that_may_change_within_a_tick_is_read_again_and_parsed_once() {
     set();
     let first = read();
     assert!(Arc::ptr_eq(&first, &read()), "the same bytes");
-    // Its stamp comes back with another content, within one tick perhaps: seen.
+    // Its stamp repeats with another content, perhaps within one tick: noticed.
     fs::write(world.file(), Climate::of(2).bytes()).expect("written");
     set();
     let second = read();
@@ -243,7 +243,7 @@ fn bounds_hold_and_zero_keeps_none() {
         let folder = world.root.path().join(format!("run-{n}"));
         support::settle(&folder.join("climate.nodb"));
     }
-    // What a second round over all of them finds.
+    // The snapshots that a second round over all of them finds.
     let kept = |store: StoreBuilder| {
         let store = store.open().expect("a store");
         for _ in 0..2 {
@@ -310,7 +310,8 @@ fn threads_that_open_the_same_document_share_one_load() {
     }
 }
 
-/// A store whose `n`th look at the file is preceded by `change(n)`, so that other programs come in between exactly there.
+/// A store that calls `change(n)` before its `n`th look at the file, so that other programs act
+/// exactly then.
 fn watched(world: &World, change: impl Fn(u64) + Send + Sync + 'static) -> StoreBuilder {
     let looks = AtomicU64::new(0);
     local(world).trace(move |step| {
@@ -325,7 +326,7 @@ fn a_file_that_is_missing_for_a_moment_is_found() {
     let world = World::start();
     fs::create_dir(world.run_folder()).expect("made");
     let path = world.file();
-    // Made at the third look, deleted at the fourth and made again at the sixth.
+    // Created at the third look, deleted at the fourth and created again at the sixth.
     let store = watched(&world, move |look| match look {
         3 => fs::write(&path, b"{").expect("written"),
         4 => fs::remove_file(&path).expect("removed"),
@@ -372,14 +373,15 @@ fn a_file_that_is_cut_short_for_a_moment_is_read_whole() {
     // A lock reads the file in the same way.
     assert_eq!(document.lock().expect("locked").years, 7);
 
-    // Cut short for good: an error, after a bounded time.
+    // Permanently cut short: an error, after a bounded time.
     let store = watched(&world, |_| {});
     fs::write(world.file(), b"{\"years\":").expect("written");
     let refused = self::document(&world, store).read().expect_err("cut short");
     assert!(refused.to_string().contains("ends too early"), "{refused}");
 }
 
-/// The same with a writer that nobody waits for: it truncates and writes in two halves, as fast as it can.
+/// The same with a writer that nobody waits for: it truncates and writes in two halves, as fast as
+/// it can.
 #[test]
 fn readers_never_see_the_half_of_what_is_written_in_place() {
     let world = World::start();
@@ -410,7 +412,8 @@ fn readers_never_see_the_half_of_what_is_written_in_place() {
                     assert!(read.years >= last, "{} after {last}", read.years);
                     last = read.years;
                 }
-                // On a busy machine the writer may stand still for longer than a reader waits for the rest.
+                // On a busy machine the writer may stall for longer than a reader waits for the
+                // rest.
                 Err(e) => {
                     let why = e.to_string();
                     assert!(

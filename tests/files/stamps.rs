@@ -18,7 +18,7 @@ const SAVES: u64 = 10_000;
 fn stamps_of_fast_saves(world: &World, root: &Path) -> (usize, HashSet<(i64, i64)>) {
     let store = Store::builder(world.cache())
         .root(root)
-        // One guard for all saves: on a slow machine they take longer than the default life of a lock.
+        // One guard for all saves: on a slow machine they take longer than a lock's default life.
         .lock_ttl(Duration::from_secs(3_600))
         .open()
         .expect("a store");
@@ -77,7 +77,8 @@ fn stamps_never_repeat_on_a_file_system_with_times_of_one_second() {
 
 #[test]
 fn negative_control_without_setting_the_time_stamps_repeat() {
-    // Whole-second times make it certain; elsewhere it takes luck, so that is where the naive way is shown to fail.
+    // With whole-second times the naive way certainly fails, elsewhere only by luck: so the test
+    // uses such a file system.
     let Some(mount) = Mount::ext4_with_small_inodes() else {
         support::skipped(
             "negative_control_without_setting_the_time_stamps_repeat",
@@ -97,7 +98,7 @@ fn negative_control_without_setting_the_time_stamps_repeat() {
     assert!(seen.len() < 200, "the naive stamps came back");
 }
 
-/// A small ext4 on a loop device, with inodes too small for more than whole seconds.
+/// A small ext4 on a loop device, with inodes that can only hold whole seconds.
 pub struct Mount {
     pub point: PathBuf,
     _dir: TempDir,

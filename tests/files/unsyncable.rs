@@ -1,5 +1,6 @@
-//! A file system that cannot sync folders: everything goes through, and says that it may not outlive a power loss. The system call
-/// is answered by a library that is loaded before the C library's.
+//! A file system that cannot sync folders: every save succeeds, and reports that it may not survive
+//! a power loss. A library that is loaded before the C library answers the system call.
+
 use crate::support::{self, Climate, RUN, World};
 use cachetx::{CacheOutcome, Document, Durability, Guarantee, NO_TASKS, Outcome};
 use std::process::{Command, Stdio};
@@ -20,7 +21,8 @@ int fsync(int fd) {
 }
 "#;
 
-/// Runs a child test in which the sync of a folder fails with `errno`; the test is named where there is no compiler.
+/// Runs a child test in which the sync of a folder fails with `errno`; the test is reported as
+/// skipped if there is no compiler.
 fn run(test: &str, world: &World, child: &str, errno: i32) {
     let (source, shim) = (
         world.root.path().join("shim.c"),
@@ -97,7 +99,7 @@ fn all_goes_through() {
         unknown(locked.dump_and_unlock().expect("saved"));
         let transaction = store.transaction((&document,)).expect("begun");
         unknown(transaction.commit(NO_TASKS).expect("committed"));
-        // Nothing of the transaction is left that would be in the way.
+        // The transaction leaves nothing that would be in the way.
         unknown(document.delete(NO_TASKS).expect("deleted"));
     }
 }

@@ -1,6 +1,6 @@
-//! `invalidate_around`: what depends on a foreign source of truth is deleted before and after a change of it, and nobody fills
-//! it meanwhile; whether the change goes through, fails, panics or dies with its process. The naive way (change, then
-//! invalidate) is caught by the same check.
+//! `invalidate_around`: dependents of a foreign source of truth are deleted before and after a
+//! change of it, and nobody fills them meanwhile, whether the change succeeds, fails, panics or
+//! dies with its process. The same check catches the naive way (change, then invalidate).
 
 use crate::support::gate::Gate;
 use crate::support::{self, RUN, World, child, given, key, until};
@@ -25,7 +25,7 @@ fn leases() -> String {
     format!("{{{RUN}}}:cachetx:leases")
 }
 
-/// A truth that is no document of ours: a number in a file of its own.
+/// A source of truth that is not one of our documents: a number in its own file.
 struct Truth(PathBuf);
 
 impl Truth {
@@ -44,7 +44,7 @@ impl Truth {
         text.parse().expect("a number")
     }
 
-    /// What a reader gets that derives `ash` from it.
+    /// The value for a reader that derives `ash` from it.
     fn derived(&self, cache: &Cache) -> u64 {
         let loaded = cache.get_or_load_json("ash", &params(), || Ok(self.get()));
         loaded.expect("loaded")
@@ -166,7 +166,7 @@ fn a_mistake_is_found_before_the_change() {
 
 #[test]
 fn marks_live_as_long_as_the_change() {
-    // Long enough for a machine that stands still for a moment.
+    // Long enough for a machine that stalls for a moment.
     let ttl = Duration::from_secs(3);
     let world = World::start();
     let truth = Truth::new(world.root.path());
@@ -224,7 +224,7 @@ fn a_change_within_a_change_ends_neither_early() {
         truth.change(3)
     });
     around.expect("changed");
-    // Neither may drop the mark that both have: it ends by itself.
+    // Neither may drop the mark that both share: it expires by itself.
     until("it is filled again", || {
         truth.derived(&cache) == 3 && kept(&cache).is_some()
     });
@@ -285,7 +285,7 @@ fn what_a_server_that_is_away_did_not_take_is_done_when_it_is_back() {
     }
 }
 
-/// A way to tell a cache of a change.
+/// A way to announce a change to a cache.
 const WAYS: [&str; 2] = ["around", "naive"];
 
 #[test]
@@ -322,7 +322,8 @@ fn killed_in_the_change() {
     unreachable!("killed before that");
 }
 
-/// What is kept of the truth after a process died that had just changed it, and what there is to replay.
+/// What is kept after the death of a process that had just changed the truth, and what there is to
+/// replay.
 fn after_a_death(way: &str) -> (Option<u64>, usize) {
     let world = World::start();
     let folder = world.root.path();

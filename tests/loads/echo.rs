@@ -1,5 +1,5 @@
-//! A server that restarts from an old snapshot has older entries back: what was changed last is deleted again. A connection that
-//! is only cut changes nothing.
+//! A server that restarts from an old snapshot has older entries again: the last changes are
+//! deleted again. A connection that is only cut changes nothing.
 
 use crate::support::{self, Climate, RUN, World, key, nodes::Nodes, until};
 use cachetx::{
@@ -10,13 +10,14 @@ use redis::Commands as _;
 use std::{thread, time::Duration};
 use tempfile::TempDir;
 
-/// Any operation notices what became of the server.
+/// Any operation notices what happened to the server.
 fn ask(cache: &Cache) {
     let nothing = cache.invalidate(NO_TASKS, &Params::new());
     assert!(nothing.expect("no mistake").is_settled());
 }
 
-/// Makes the server write its snapshot, with all dependents and a witness that it forgets after that.
+/// Makes the server write its snapshot, with all dependents and a witness that is deleted
+/// afterwards.
 fn snapshot(world: &World) {
     world.warm();
     let mut redis = world.redis();
@@ -25,7 +26,7 @@ fn snapshot(world: &World) {
     let _: () = redis.del("witness").expect("deleted");
 }
 
-/// The dependents that are back with the witness may be gone again by the time that anybody looks.
+/// The dependents that return with the witness may be gone again before anybody looks.
 fn restart_from_snapshot(world: &mut World) {
     world.server.kill();
     world.server.restart().expect("back");
@@ -66,7 +67,7 @@ fn an_own_entry_that_is_back_is_deleted_and_a_lock_that_is_back_is_released() {
         let store = world.store();
         let document = world.climate(&store);
         document.create(&Climate::of(1)).expect("created");
-        // The snapshot has the first content, and the lock of whoever saves the second.
+        // The snapshot has the first content, and the lock of the writer that saves the second.
         let mut held = document.lock().expect("locked");
         snapshot(&world);
         held.years = 2;
@@ -104,7 +105,7 @@ fn what_this_process_has_saved_on_the_new_server_stays_there() {
         save(2 * round);
         snapshot(&world);
         restart_from_snapshot(&mut world);
-        // The first operation makes the background thread look, side by side with the others.
+        // The first operation makes the background thread look, at the same time as the others.
         save(2 * round + 1);
         until("the echo is over", || store.cache().stats().echoes == round);
         let own = support::get(&mut world.redis(), document.cache_key());
@@ -128,7 +129,7 @@ fn a_deletion_whose_reply_was_on_its_way_is_sent_again_too() {
         .expect("deleted");
     snapshot(&world);
     proxy.inject_at(
-        // Longer than it takes a silent process to look.
+        // Longer than an idle process takes to look.
         WireFault::DelayReply(Duration::from_secs(10)),
         key("ash").as_bytes(),
     );
@@ -201,7 +202,7 @@ fn a_cut_connection_to_the_same_server_is_no_reason() {
             .expect("cut");
         let before = store.cache().stats();
         ask(store.cache());
-        // The background thread asks who the server is.
+        // The background thread asks for the server's identity.
         until("it has looked", || {
             let now = store.cache().stats();
             now.reconnects > before.reconnects && now.round_trips >= before.round_trips + 3
@@ -231,11 +232,12 @@ fn a_new_primary_that_missed_the_last_deletions_gets_them_again() {
     held.dump_and_unlock_with_transaction(["build_climate"])
         .expect("saved");
 
-    // Of three servers one is the primary for the second time then.
+    // With three servers, one is then the primary for the second time.
     for _ in 0..3 {
         let next = trio.fail_over().expect("replaced");
         let mut primary = Nodes::of([trio.server(next).url()]);
-        // As if these had never been deleted there: how many are lost with a primary is a matter of luck.
+        // As if these had never been deleted there: how many are lost with a primary is a matter of
+        // chance.
         for controller in ["wepp", "ash", "soils"] {
             let _: String = primary.run(&["SET", &key(controller), "derived"]);
         }

@@ -1,5 +1,5 @@
-//! A document's entry is filled by the first reader that misses it, under a lease: never over a later save, never from a
-//! file whose stamp may come back.
+//! A document's entry is filled by the first reader that misses it, under a lease: never over a
+//! later save, never from a file whose stamp may repeat.
 
 use crate::support::{self, Climate, World, get, key, on_every_server, set};
 use cachetx::Store;
@@ -12,7 +12,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-/// A world with a document that somebody put there so long ago, and nothing on the server.
+/// A world with a document that another program wrote this long ago, and nothing on the server.
 fn foreign_document(world: &World, age: Duration) {
     std::fs::create_dir_all(world.run_folder()).expect("a folder");
     std::fs::write(world.file(), Climate::of(1).bytes()).expect("written");
@@ -28,7 +28,7 @@ fn age_by(world: &World, age: Duration) {
 
 const LONG: Duration = Duration::from_secs(60);
 
-/// Reads as a process that has not read it yet; what it read, and in how many round trips.
+/// Reads as a process that has not read it yet. Returns what it read, and in how many round trips.
 fn read(world: &World) -> (u64, u64) {
     let store = world.store();
     let before = store.cache().stats().round_trips;
@@ -55,7 +55,7 @@ fn a_miss_costs_two_round_trips_and_the_next_reader_one() {
         assert!(support::pttl(&mut redis, &key("climate")) > 0);
         assert!(!in_flight(world));
 
-        // A foreign SET of the value alone is noticed and mended.
+        // A foreign SET of the value alone is noticed and corrected.
         set(&mut redis, &key("climate"), &Climate::of(7).bytes());
         assert_eq!(read(world), (1, 3));
         assert_eq!(read(world), (1, 1));
@@ -93,7 +93,7 @@ fn a_document_that_vanishes_leaves_no_lease() {
     assert!(!in_flight(&world));
 }
 
-/// A save in the middle of a read, wherever that is.
+/// A save in the middle of a read, at each step.
 #[test]
 fn a_save_during_a_read_is_never_undone_by_its_fill() {
     on_every_server(|world| {

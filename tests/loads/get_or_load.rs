@@ -1,5 +1,5 @@
-//! Values that are loaded on a miss: one loader at a time, its lease given back or kept, and nothing foreign taken for
-//! current.
+//! Values that are loaded on a miss: one loader at a time, its lease given back or kept, and no
+//! foreign value taken for current.
 
 use crate::support::{self, RUN, World, key, until};
 use cachetx::{
@@ -28,7 +28,7 @@ fn in_memory(server: &MemoryServer, on_busy: OnBusy) -> Cache {
     builder.on_busy(on_busy).open().expect("it opens")
 }
 
-/// A cache on every server that was found, in the engine that it prefers.
+/// A cache on every server found, with its preferred engine.
 fn on_every_server(on_busy: OnBusy, test: impl Fn(&Cache, &Server)) {
     for binary in ServerBinary::all() {
         let server = Server::start(binary).expect("the server starts");
@@ -38,7 +38,7 @@ fn on_every_server(on_busy: OnBusy, test: impl Fn(&Cache, &Server)) {
     }
 }
 
-/// What a reader gets that loads `loaded` where it has to.
+/// The value of a reader that loads `loaded` if it has to.
 fn load(cache: &Cache, loaded: &str) -> Vec<u8> {
     let value = cache.get_or_load("ash", &params(), || Ok(loaded.as_bytes()));
     value.expect("nothing stops a load").to_vec()
@@ -94,7 +94,7 @@ fn a_waiter_does_not_take_what_was_loaded_over_an_invalidation() {
         });
         begins.recv().expect("the first one loads");
         let waiter = scope.spawn(|| load(&cache, "new"));
-        // The lease is looked at, and what the waiter saw is that somebody else has it.
+        // The waiter has looked at the lease and seen that another reader has it.
         let asked = cache.stats().round_trips;
         until("the waiter has asked again and again", || {
             cache.stats().round_trips > asked + 4
@@ -119,7 +119,7 @@ fn a_wait_is_bounded_and_ends_in_a_load_that_is_not_filled() {
             // A writer between its prepare and its commit.
             ("w:somebody", "9999999999999", 0),
             ("w:*", "9999999999999", 0),
-            // The time of a dead reader's lease is over.
+            // A dead reader's lease has expired.
             ("l:somebody", "9", 1),
         ] {
             let field = (LEASES, key("ash"), format!("{owner}:{expires}"));
@@ -210,7 +210,7 @@ fn a_server_that_is_away_fails_no_load() {
     server.start();
     assert_eq!(get(&cache), None, "nothing was filled");
 
-    // It goes while the loader runs.
+    // The server stops while the loader runs.
     let value = cache.get_or_load("ash", &params(), || {
         server.stop();
         Ok("loaded".as_bytes())
@@ -235,7 +235,7 @@ fn a_foreign_set_is_never_taken_for_current() {
             support::get(&mut redis, &key("ash")).as_deref(),
             Some(&b"second"[..])
         );
-        // For any client to GET, and not for ever.
+        // Any client can GET it, and it expires.
         assert!(support::pttl(&mut redis, &key("ash")) > 0);
     });
 }
@@ -309,7 +309,7 @@ fn what_cannot_be_a_key_or_an_option_is_refused_before_the_loader_is_called() {
     }
 }
 
-/// As another version of the program has made it.
+/// As another version of the program may have stored it.
 #[test]
 fn an_entry_of_another_type_is_loaded_anew() {
     let world = World::start();
@@ -322,7 +322,7 @@ fn an_entry_of_another_type_is_loaded_anew() {
         let kept = cache.get_or_load_json("ash", &run, || Ok(2_u32));
         assert_eq!(kept.expect("there"), 1);
     }
-    // Nobody can tell what it is without a server.
+    // Without a loader it is an error.
     cache.put("ash", &run, b"no JSON".as_slice()).expect("put");
     assert!(cache.get_json::<u32>("ash", &run).is_err());
 }

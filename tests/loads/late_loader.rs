@@ -1,5 +1,6 @@
-//! Readers that load late: every interleaving of two of them and one writer, in memory and on each engine of each server.
-//! Nobody fills what the writer has made out of date. The naive ways are caught by the same check.
+//! Readers that load late: every interleaving of two of them and one writer, in memory and on each
+//! engine of each server. Nobody fills what the writer has made out of date. The same check catches
+//! the naive ways.
 
 use crate::support::{self, Climate, RUN, key};
 use cachetx::{
@@ -18,8 +19,8 @@ use tempfile::TempDir;
 const OLD: &[u8] = b"old";
 const NEW: &[u8] = b"new";
 
-/// What takes a step: a reader begins (and is given the lease, or not), loads, and fills; the writer changes the truth, then
-/// tells the cache of it.
+/// Who takes a step: a reader begins (and gets the lease, or not), loads, and fills; the writer
+/// changes the truth, then announces it to the cache.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Who {
     First,
@@ -31,7 +32,7 @@ const STEPS: [(Who, usize); 3] = [(Who::First, 3), (Who::Second, 3), (Who::Write
 /// 8! / (3! 3! 2!)
 const INTERLEAVINGS: usize = 560;
 
-/// All orders of what is left to do.
+/// All orders of the remaining steps.
 fn interleavings(left: [usize; 3]) -> Vec<Vec<Who>> {
     if left == [0; 3] {
         return vec![Vec::new()];
@@ -50,17 +51,17 @@ fn interleavings(left: [usize; 3]) -> Vec<Vec<Who>> {
 
 /// A way to keep a value in a cache.
 trait Way: Sync {
-    /// The value; `load` makes it where the cache has none.
+    /// The value; `load` makes it if the cache has none.
     fn read(&self, load: &mut dyn FnMut() -> Vec<u8>) -> Vec<u8>;
     /// What is there for the next reader.
     fn peek(&self) -> Option<Vec<u8>>;
-    /// The writer's word that the truth has changed.
+    /// The writer announces that the truth has changed.
     fn tell(&self);
-    /// Makes it as it was before the first reader.
+    /// Restores the state before the first reader.
     fn empty(&self);
 }
 
-/// What a reader's thread says after each of its steps.
+/// What a reader's thread reports after each of its steps.
 enum Did {
     Called,
     Loaded,
@@ -114,7 +115,7 @@ fn reader<'s>(
     }
 }
 
-/// Takes the steps in this order; what a reader was given, or finds, that is out of date.
+/// Takes the steps in this order. The error is what a reader got, or finds, that is out of date.
 fn run(way: &dyn Way, order: &[Who]) -> Result<(), String> {
     way.empty();
     let truth = Mutex::new(OLD);
@@ -163,7 +164,8 @@ fn params() -> Params {
     Params::new().with("run_id", RUN)
 }
 
-/// The library, with a writer that invalidates, or one that saves a document of which the value is a dependent.
+/// The library, with a writer that invalidates, or one that saves a document with the value as a
+/// dependent.
 struct Library {
     cache: Cache,
     document: Option<Document<Climate>>,
@@ -203,9 +205,9 @@ impl Way for Library {
     }
 }
 
-/// Both writers on one cache.
+/// Checks both writers on one cache.
 fn holds_on(builder: CacheBuilder, name: &str) {
-    // In memory where that can be had: what it takes to sync a file makes no difference here.
+    // In memory if possible: the time to sync a file makes no difference here.
     let root = TempDir::new_in("/dev/shm").or_else(|_| TempDir::new());
     let root = root.expect("a folder");
     // A second reader that waits would not take its turn.
@@ -256,7 +258,7 @@ fn no_interleaving_fills_what_is_out_of_date_on_any_server() {
 struct ByHand {
     cache: Cache,
     server: Server,
-    /// Takes a lease as the library does, but sets the value without a look at it.
+    /// Takes a lease as the library does, but sets the value without checking it.
     leases: bool,
 }
 

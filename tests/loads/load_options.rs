@@ -1,4 +1,4 @@
-//! Entries that are loaded anew before they end, where a cache asks for that.
+//! Entries that are loaded again before they expire, if a cache has that option.
 
 use crate::support::{self, Climate, RUN, key, pttl, until};
 use cachetx::{
@@ -18,16 +18,16 @@ use tempfile::TempDir;
 
 const LEASES: &str = "{copacetic-sled}:cachetx:leases";
 const EARLY: Duration = Duration::from_secs(60);
-/// Less than that.
+/// Less than `EARLY`.
 const NEAR_THE_END_MS: u64 = 30_000;
-/// What the rules' default is.
+/// The rules' default.
 const TTL_MS: i64 = 72 * 3_600 * 1_000;
 
 fn params() -> Params {
     Params::new().with("run_id", RUN)
 }
 
-/// A cache on every server that was found, in every engine that it has.
+/// A cache on every server found, with every engine that it has.
 fn on_every_engine(
     options: impl Fn(CacheBuilder) -> CacheBuilder,
     test: impl Fn(&Cache, &Server, Engine),
@@ -63,12 +63,12 @@ fn empty(cache: &Cache) {
     assert!(outcome.expect("the rules have it").is_settled());
 }
 
-/// What a reader gets that loads `loaded` where it has to.
+/// The value of a reader that loads `loaded` if it has to.
 fn load(cache: &Cache, loaded: &str) -> String {
     text(cache.get_or_load("ash", &params(), || Ok(loaded.as_bytes())))
 }
 
-/// What a reader gets that must not load.
+/// The value of a reader that must not load.
 fn found(cache: &Cache) -> String {
     text(
         cache.get_or_load("ash", &params(), || -> Result<Vec<u8>, _> {
@@ -88,7 +88,7 @@ fn get(cache: &Cache) -> Option<String> {
         .map(|value| String::from_utf8(value.to_vec()).expect("text"))
 }
 
-/// Takes most of the entry's life away.
+/// Shortens the entry's life to near its end.
 fn near_the_end(redis: &mut redis::Connection) {
     for key in [key("ash"), key("ash") + ":stamp"] {
         redis::cmd("PEXPIRE")
@@ -168,14 +168,15 @@ trait Way: Sync {
     fn peek(&self) -> Option<String>;
     /// An entry near its end.
     fn prepare(&self);
-    /// The writer's word that the truth has changed.
+    /// The writer announces that the truth has changed.
     fn tell(&self);
 }
 
 struct Library<'a> {
     cache: &'a Cache,
     server: &'a Server,
-    /// The writer saves this one, of which the value is a dependent; else it invalidates.
+    /// The writer saves this document, which has the value as a dependent; without one it
+    /// invalidates.
     document: Option<Document<Climate>>,
 }
 
@@ -207,7 +208,7 @@ impl Way for Library<'_> {
     }
 }
 
-/// GET and PTTL; where little is left, load and SET.
+/// GET and PTTL; if little time is left, load and SET.
 struct ByHand<'a>(&'a Library<'a>);
 
 impl Way for ByHand<'_> {
@@ -238,7 +239,8 @@ impl Way for ByHand<'_> {
 
 const READERS: usize = 8;
 
-/// How many of many readers load, none of whom is done before each of the others has its value or loads too.
+/// How many of many readers load. None is done before each of the others has its value or loads
+/// too.
 fn refreshers(way: &dyn Way) -> usize {
     way.prepare();
     let (start, loading, returned) = (
@@ -280,7 +282,8 @@ fn one_of_many_readers_loads_anew_and_the_others_get_the_present_value() {
     });
 }
 
-/// What the next reader finds after a writer's word during an early load, and what that load's caller got.
+/// What the next reader finds after a writer's announcement during an early load, and what that
+/// load's caller got.
 fn changed_meanwhile(way: &dyn Way) -> (Option<String>, String) {
     way.prepare();
     let got = way.read(&|| {
@@ -313,7 +316,7 @@ fn a_change_during_an_early_load_refuses_its_fill() {
     });
 }
 
-/// What a reader gets whose loader fails; the caller's own error in its place.
+/// What a reader gets whose loader fails: a value, or the caller's own error.
 fn fail(cache: &Cache, before: impl FnOnce()) -> Result<String, String> {
     let value = cache.get_or_load("ash", &params(), || {
         before();
@@ -382,7 +385,7 @@ fn without_the_lease_a_reader_is_content_with_the_present_value() {
         full(&mut redis, "0");
         assert_eq!(kept, "present");
 
-        // A dead reader's lease is nobody's.
+        // A dead reader's lease counts for nobody.
         let field = (LEASES, key("ash"), "l:somebody:9");
         redis::cmd("HSET")
             .arg(field)
@@ -409,7 +412,7 @@ fn in_memory_the_options_do_the_same() {
     assert_eq!(got, "second");
     server.advance(whole - EARLY);
     assert_eq!(fail(&cache, || {}).as_deref(), Ok("second"));
-    // The value that is there when the load begins comes to its end before it fails.
+    // The value that is there when the load begins expires before the load fails.
     let ended = fail(&cache, || server.advance(EARLY));
     assert_eq!(ended, Err("no such luck".to_owned()));
     load(&cache, "third");
@@ -418,7 +421,7 @@ fn in_memory_the_options_do_the_same() {
     server.start();
     assert_eq!(away, Err("no such luck".to_owned()), "nobody knows");
 
-    // At most half of a life is early, however long the option is.
+    // At most half of a life counts as early, however long the option is.
     let cache = support::cache_builder().in_memory();
     let cache = cache.early_refresh(Duration::MAX).open().expect("it opens");
     load(&cache, "first");

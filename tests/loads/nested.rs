@@ -1,4 +1,4 @@
-//! A load that asks for itself, in the same thread, is refused at once.
+//! A load that requests its own value, in the same thread, is refused at once.
 
 use crate::support::{self, RUN, World};
 use cachetx::{Cache, Document, Error, OnBusy, Params};
@@ -28,7 +28,7 @@ fn a_loader_that_loads_its_own_entry_is_told_so_and_gives_the_lease_back() {
     let (cache, params) = (cache(), params());
     let clone = cache.clone();
     let refused = cache.get_or_load("ash", &params, || {
-        // By way of another entry, too.
+        // Through another entry, too.
         let other = clone.get_or_load("soils", &params, || {
             let nested = clone.get_or_load("ash", &params, || Ok(vec![1]));
             Ok(nested?.to_vec())
@@ -69,7 +69,7 @@ fn other_entries_other_caches_and_what_comes_after_are_not_nested() {
     assert!(panicked.is_err());
     let again = cache.get_or_load("wepp", &params, || Ok(vec![4]));
     assert_eq!(&*again.expect("loaded"), [4]);
-    // The one around the other ends first, in the outcome of both.
+    // The inner call ends first, and both are settled.
     let around = cache.invalidate_around(["build_climate"], &params, || {
         let inner = cache.invalidate_around(["build_climate"], &params, || Ok(()));
         Ok(inner?.1.is_settled())

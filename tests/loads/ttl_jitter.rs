@@ -1,17 +1,17 @@
-//! Entries that are set together live for different times, where a cache asks for that.
+//! Entries that are set together live for different times, if a cache has that option.
 
 use crate::support::{self, Climate, RUN, key, pttl, until};
 use cachetx::{Document, Params, PutOutcome, Store, testing::Server};
 use std::time::Duration;
 use tempfile::TempDir;
 
-/// What the rules' default is.
+/// The rules' default.
 const TTL_MS: i64 = 72 * 3_600 * 1_000;
 
-/// Enough that all of them are alike less than once in 10^12 runs.
+/// With this many, all of them are equal less than once in 10^12 runs.
 const SET_TOGETHER: usize = 24;
 
-/// How long the entries live that `set` gives a run each, in ms.
+/// How long the entries live, in ms, that `set` sets for one run each.
 fn lives(controller: &str, server: &Server, mut set: impl FnMut(&str)) -> Vec<i64> {
     let mut redis = support::connect(server);
     let runs = (0..SET_TOGETHER).map(|n| format!("run-{n}"));
@@ -22,10 +22,10 @@ fn lives(controller: &str, server: &Server, mut set: impl FnMut(&str)) -> Vec<i6
     .collect()
 }
 
-/// What the test itself takes at most.
+/// The most that the test itself takes.
 const SLACK_MS: i64 = 60_000;
 
-/// Whether they end at different times, and in the part of the life that they may.
+/// Whether they end at different times, within the permitted part of the life.
 fn spread(lives: &[i64], ttl_ms: i64, part: f64) -> Result<(), String> {
     let (first, last) = (lives.iter().min(), lives.iter().max());
     let (first, last) = (*first.expect("some"), *last.expect("some"));
@@ -74,7 +74,7 @@ fn entries_that_are_set_together_do_not_end_together() {
         redis::cmd("FLUSHALL")
             .exec(&mut support::connect(&server))
             .expect("FLUSHALL");
-        // Another program writes the files, too long ago for their stamps to come back.
+        // Another program writes the files, long enough ago that their stamps cannot repeat.
         let then = std::time::SystemTime::now() - Duration::from_secs(60);
         for run in (0..SET_TOGETHER).map(|n| format!("run-{n}")) {
             let file = root.path().join(run).join("climate.nodb");
@@ -98,7 +98,7 @@ fn entries_that_are_set_together_do_not_end_together() {
             ("grouped", grouped, 1_000_000),
             ("read", read, 1_000_000),
         ] {
-            // Without the option the same check says that they end together.
+            // Without the option the same check finds that they end together.
             let checked = spread(&lives, ttl_ms, 0.5);
             assert_eq!(checked.is_ok(), is_spread, "{what}: {checked:?}");
             if !is_spread {

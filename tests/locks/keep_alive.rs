@@ -14,7 +14,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Of the locks here; a third of it is long enough for a busy machine to renew.
+/// The TTL of the locks here; a third of it is long enough for a busy machine to renew.
 pub(super) const TTL: Duration = Duration::from_secs(3);
 
 pub(super) fn lock_key() -> String {
@@ -26,7 +26,7 @@ pub(super) fn delete(world: &World) {
     deleted.expect("DEL");
 }
 
-/// A store whose lost locks come by a channel.
+/// A store that reports lost locks on a channel.
 pub(super) fn telling(builder: StoreBuilder) -> (Store, Receiver<String>) {
     let (say, told) = channel();
     let store = builder.on_lock_lost(move |lost| {
@@ -84,7 +84,7 @@ fn negative_control_without_renewals_the_save_is_refused() {
     assert!(told.try_recv().is_err(), "nobody looked");
 }
 
-/// A save that is held up on its way until the end that its lock had when it began is past.
+/// A save that is delayed past the end that its lock had when the save began.
 fn save_held_up(world: &World, keep_alive: KeepAlive) -> Result<(), cachetx::Error> {
     let ends = Arc::new(Mutex::new(None::<Instant>));
     let end = Arc::clone(&ends);
@@ -128,7 +128,7 @@ fn a_save_that_takes_longer_than_its_lock_had_left_goes_through() {
     assert_eq!(world.on_disk().years, 1);
 }
 
-/// The message of its own release makes the keep-alive look before the deletion is over.
+/// The message about its own release makes the keep-alive check before the deletion has ended.
 #[test]
 fn a_deletion_that_lets_its_lock_go_has_not_lost_it() {
     let world = World::start();
@@ -159,7 +159,7 @@ fn a_deletion_that_lets_its_lock_go_has_not_lost_it() {
             match step {
                 "server.Commit" => {
                     until("its keep-alive listens", || listens() == 1);
-                    // Its first look is over when nothing more is asked.
+                    // Its first check is over when no more requests come.
                     until("it has looked", || {
                         *before = asked();
                         thread::sleep(Duration::from_millis(100));
@@ -168,7 +168,7 @@ fn a_deletion_that_lets_its_lock_go_has_not_lost_it() {
                 }
                 "outbox.retire" => {
                     until("its keep-alive has looked", || asked() > *before + 1);
-                    // Time to make something of the answer.
+                    // Time to react to the answer.
                     thread::sleep(Duration::from_millis(100));
                     looked.store(true, SeqCst);
                 }
@@ -186,7 +186,7 @@ fn a_deletion_that_lets_its_lock_go_has_not_lost_it() {
     assert_eq!(store.cache().stats().locks_lost, 0);
 }
 
-/// A hook that waits, or panics, is one lock's trouble, not that of the others.
+/// A hook that waits or panics affects one lock only, not the others.
 #[test]
 fn a_hook_that_waits_or_panics_stops_no_other_renewal() {
     let root = tempfile::TempDir::new().expect("a folder");
@@ -227,7 +227,8 @@ fn a_hook_that_waits_or_panics_stops_no_other_renewal() {
     drop(end);
 }
 
-/// A renewal whose reply was lost may have been done: then the server has the lock for longer than its holder knows.
+/// A renewal whose reply was lost may have been done: then the server keeps the lock longer than
+/// its holder knows.
 #[test]
 fn a_lock_that_ran_out_by_the_clock_only_is_let_go_of() {
     let world = World::start();
@@ -244,7 +245,7 @@ fn a_lock_that_ran_out_by_the_clock_only_is_let_go_of() {
     let value = support::get(&mut world.redis(), &lock_key()).expect("it is there");
     proxy.delay_replies(Duration::from_secs(60));
     assert!(is_told(&told).contains("while the server could not be reached"));
-    // As one that was renewed for hours is.
+    // As if the lock had been renewed for hours.
     support::set(&mut world.redis(), &lock_key(), &value);
     proxy.delay_replies(Duration::ZERO);
     drop(held);
@@ -253,7 +254,7 @@ fn a_lock_that_ran_out_by_the_clock_only_is_let_go_of() {
     });
 }
 
-/// Renewals as the server has counted them.
+/// The number of renewals, as the server has counted them.
 fn requests(world: &World) -> u64 {
     support::calls(&mut world.redis(), "evalsha")
 }
@@ -276,7 +277,7 @@ fn renewals_end_with_the_guard() {
                 committed(&held.dump_and_unlock().expect("saved"));
             }
         }
-        // One may be on its way; then nothing comes for longer than there is between two.
+        // One may be in flight; then none comes for longer than the interval between two.
         until("the last one is through", || {
             let before = requests(&world);
             thread::sleep(TTL / 2);
@@ -286,7 +287,8 @@ fn renewals_end_with_the_guard() {
     assert_eq!(store.cache().stats().locks_lost, 0);
 }
 
-/// A renewal that meets the save's own release is no loss: the saves here begin about when a renewal does.
+/// A renewal that meets the save's own release is no loss: the saves here start about when a
+/// renewal does.
 #[test]
 fn saves_that_meet_a_renewal_lose_nothing() {
     let world = World::start();
@@ -318,7 +320,7 @@ fn threads(name: &str) -> usize {
     names.filter(|found| found.trim_end() == name).count()
 }
 
-/// In a process of its own: the other tests have threads too.
+/// In its own process: the other tests have threads too.
 #[test]
 fn no_thread_is_left_behind() {
     let ended = child(

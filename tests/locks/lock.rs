@@ -1,4 +1,4 @@
-//! Locks: who holds one, who waits, and what becomes of a save whose lock is gone.
+//! Locks: who holds one, who waits, and what happens to a save whose lock is gone.
 
 use crate::support::{self, Climate, RUN, World, committed, get, key, pttl};
 use cachetx::{CacheOutcome, Locked, Save};
@@ -87,7 +87,8 @@ fn a_server_that_forgets_its_fences_while_somebody_waits_fences_nobody_out() {
     document.create(&Climate::of(1)).expect("created");
     let (lock, fence) = (key("climate") + ":lock", key("climate") + ":lock:fence");
     support::set(&mut world.redis(), &lock, b"somebody");
-    // While the waiter waits, somebody lets the lock go, another holder saves with a high fence, and both are forgotten.
+    // While the waiter waits, the lock is released, another holder saves with a high fence, and the
+    // server forgets both.
     let meanwhile = std::sync::Once::new();
     let url = world.server.url();
     let waiting = world

@@ -1,4 +1,5 @@
-//! The domain's layout: locks in database 0 under a key of their own, entries in database 13, foreign programs on both.
+//! The domain's layout: locks in database 0 under their own key, entries in database 13, foreign
+//! programs on both.
 
 use crate::support::{self, Climate, get, key, on_every_server};
 use cachetx::{CacheOutcome, Engine, NO_TASKS};

@@ -8,7 +8,7 @@ fn owner() -> String {
     format!(":{}", std::process::id())
 }
 
-/// Two of a run's documents are locked, one of them by a program of another kind.
+/// Two of a run's documents are locked, one of them by a foreign program.
 fn list(store: &Store, foreign: &mut dyn FnMut(&str)) {
     let climate = store
         .document::<Climate>(RUN, "climate")
@@ -28,7 +28,7 @@ fn list(store: &Store, foreign: &mut dyn FnMut(&str)) {
     assert_eq!(own.document.controller, "climate");
     assert!(own.holder.owner.ends_with(&owner()), "{own}");
     assert!(own.holder.remaining > Duration::from_secs(50));
-    // The value counts in whole seconds.
+    // The value has whole seconds.
     assert!(
         own.age.expect("it says so") < Duration::from_secs(30),
         "{own}"
@@ -104,7 +104,7 @@ fn in_the_database_of_the_locks() {
     });
 }
 
-/// Keys without a hash tag are in a slot each.
+/// Keys without a hash tag are each in a slot of their own.
 #[test]
 fn in_a_cluster_every_slot_is_asked() {
     let cluster = Cluster::start(support::any_binary()).expect("a Cluster");
@@ -126,7 +126,7 @@ fn in_a_cluster_every_slot_is_asked() {
         for url in cluster.urls() {
             let client = redis::Client::open(url).expect("a client");
             let mut redis = client.get_connection().expect("a connection");
-            // All nodes but one send it on.
+            // All nodes but one redirect it.
             let _ = redis::cmd("SET").arg(&lock).arg(value).exec(&mut redis);
         }
     });

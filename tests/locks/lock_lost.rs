@@ -1,4 +1,4 @@
-//! A lock is lost: its holder is told, without asking.
+//! A lock is lost: its holder is told without asking.
 
 use super::keep_alive::{TTL, delete, is_told, lock_key, telling};
 use crate::support::{self, Climate, RUN, World, child, committed, given, on_every_server, until};
@@ -12,7 +12,8 @@ use std::{
     time::Duration,
 };
 
-/// Cleared by an operator, which a message tells; deleted or taken by somebody else, which the next renewal finds.
+/// An operator clears the lock, which sends a message; or another program deletes or takes it,
+/// which the next renewal finds.
 #[test]
 fn whoever_loses_a_lock_is_told_without_asking() {
     on_every_server(|world| {
@@ -47,7 +48,7 @@ fn whoever_loses_a_lock_is_told_without_asking() {
             );
             assert!(Locked::is_lost(&held), "{how}");
             assert_eq!(store.cache().stats().locks_lost, n as u64 + 1);
-            // Who comes late is told at once.
+            // A hook that is set late is called at once.
             let (say, late) = channel();
             Locked::on_lost(&mut held, move |_| {
                 let _ = say.send(());
@@ -86,7 +87,7 @@ fn clear_locks_is_noticed_long_before_a_renewal() {
     assert!(Locked::is_lost(&held));
 }
 
-/// A document on a server in memory, and where its store tells of lost locks.
+/// A document on an in-memory server, and the channel on which its store reports lost locks.
 fn in_memory(root: &Path, server: &MemoryServer) -> (Document<Climate>, Receiver<String>) {
     let cache = support::cache_builder().memory_server(server).open();
     let builder = Store::builder(cache.expect("a cache")).root(root);
@@ -108,14 +109,15 @@ fn in_memory_too() {
     committed(&held.dump_and_unlock().expect("saved"));
 }
 
-/// While the server is away a lock counts as held until its time is over by this machine's clock.
+/// While the server is unreachable, a lock counts as held until its time is over by this machine's
+/// clock.
 #[test]
 fn while_the_server_is_away_a_lock_runs_out_by_the_clock() {
     let root = tempfile::TempDir::new().expect("a folder");
     let server = MemoryServer::new();
     let (document, told) = in_memory(root.path(), &server);
 
-    // Back in time: nothing is lost.
+    // The server is back in time: nothing is lost.
     let held = document.lock().expect("locked");
     let renewed_until = Locked::remaining(&held);
     server.stop();
@@ -135,7 +137,7 @@ fn while_the_server_is_away_a_lock_runs_out_by_the_clock() {
     assert!(refused.error().is_lock_lost(), "{refused}");
 }
 
-/// A process that is halted past its TTL: its save is refused, and it is told when it goes on.
+/// A process that is halted past its TTL: its save is refused, and it is told when it continues.
 #[test]
 fn a_halted_process_is_told_when_it_goes_on() {
     let world = World::start();

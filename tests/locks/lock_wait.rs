@@ -1,4 +1,4 @@
-//! Waiting for a lock: woken when it is free, and asking now and then where no message comes.
+//! Waiting for a lock: woken when it is free, and polling now and then if no message comes.
 
 use crate::support::{self, Climate, RUN, SetOnDrop, World, child, given, on_every_server, until};
 use cachetx::{Cache, Document, Engine, KeepAlive, Store, StoreBuilder, testing::Proxy};
@@ -16,22 +16,24 @@ use std::{
 
 const PROCESSES: u64 = 2;
 const THREADS: u64 = 3;
-/// Times that each thread of each process takes the lock.
+/// How often each thread of each process takes the lock.
 const TURNS: u64 = 12;
-/// How long each holds it: many times what a waiter that polls would sleep at first.
+/// How long each turn lasts: many times what a polling waiter would sleep at first.
 const HOLD: Duration = Duration::from_millis(100);
 
-/// Where a holder says when it let the lock go.
+/// The file in which a holder notes when it released the lock.
 const RELEASED: &str = "released";
 
-/// Guards of such a store do not listen to their own lock's channel, as those that are kept alive do after half a second.
+/// Guards of such a store do not listen to their own lock's channel; guards that are kept alive do
+/// so after half a second.
 fn that_does_not_listen(builder: StoreBuilder) -> StoreBuilder {
     builder
         .keep_alive(KeepAlive::Off)
         .lock_ttl(Duration::from_secs(3_600))
 }
 
-/// A store that counts how often it asks for a lock, and notes when a commit with a release is about to be sent.
+/// A store that counts how often it asks for a lock, and records when a commit with a release is
+/// about to be sent.
 fn counting(cache: Cache, root: &Path) -> (Store, Arc<AtomicU64>) {
     let asked = Arc::new(AtomicU64::new(0));
     let count = Arc::clone(&asked);
@@ -52,11 +54,11 @@ fn counting(cache: Cache, root: &Path) -> (Store, Arc<AtomicU64>) {
     (store, asked)
 }
 
-/// A child with a line of its own from time to time.
+/// A child that prints a line from time to time.
 struct Peer {
     child: Child,
     out: BufReader<ChildStdout>,
-    /// Closed, it tells the child to end.
+    /// Closing it tells the child to end.
     _in: Option<ChildStdin>,
 }
 
@@ -75,7 +77,7 @@ impl Peer {
         Self { child, out, _in }
     }
 
-    /// What follows `name=` in the next line that has it.
+    /// The text after `name=` in the next line that has it.
     fn says(&mut self, name: &str) -> String {
         let mut line = String::new();
         loop {
@@ -89,14 +91,15 @@ impl Peer {
     }
 }
 
-/// By the clock that processes share.
+/// By the clock that all processes share.
 fn now_us() -> u64 {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
     u64::try_from(since.expect("a clock").as_micros()).expect("it fits")
 }
 
-/// One lock goes round between threads of several processes while others save other documents. Each turn is found out by a
-/// message, so a waiter asks about as often as somebody lets the lock go, and far less often than it would by polling.
+/// One lock goes round between threads of several processes while others save other documents. A
+/// message announces each turn, so a waiter asks about as often as the lock is released, and far
+/// less often than by polling.
 #[test]
 fn a_lock_goes_round_without_polling() {
     let world = World::start();
@@ -127,8 +130,9 @@ fn a_lock_goes_round_without_polling() {
         "{turns} turns of {PROCESSES} processes with {THREADS} threads: from a release to the next holder {median:?} (median), {most:?} (95 %); {:.1} requests for the lock a turn",
         asked as f64 / turns as f64
     );
-    // A thread asks twice before it waits, one of each process is woken, and however slow the machine is each that waits asks
-    // once more in 250 ms. By polling it is one request in 50 ms at least, and nine in the first 100 ms.
+    // A thread asks twice before it waits, one waiter of each process is woken, and on a slow
+    // machine each waiter asks once more every 250 ms. Polling takes at least one request every 50
+    // ms, and nine in the first 100 ms.
     let polls = u64::try_from(waited.as_millis() / 200).expect("it fits");
     assert!(
         asked <= turns * (3 + PROCESSES) + polls,
@@ -158,7 +162,7 @@ fn a_process() {
         ),
         _ => {
             let (waits, waited) = turns(&store, root);
-            // Past the harness, which has begun a line.
+            // Written past the harness, which has begun a line.
             println!(
                 "\nasked={}\nwaited_us={}\nwaits_us={}",
                 asked.load(SeqCst),
@@ -195,8 +199,8 @@ fn load(store: &Store) {
     });
 }
 
-/// Takes the lock in turns with others; how long after the last release each turn that had to wait began, in us, and how long
-/// all of them waited.
+/// Takes the lock in turns with others. Returns how long after the last release each turn that had
+/// to wait began, in us, and how long all of them waited.
 fn turns(store: &Store, root: &Path) -> (Vec<String>, Duration) {
     let waits = Mutex::new((Vec::new(), Duration::ZERO));
     thread::scope(|scope| {
@@ -221,7 +225,8 @@ fn turns(store: &Store, root: &Path) -> (Vec<String>, Duration) {
                     held.years += 1;
                     thread::sleep(HOLD);
                     held.dump_and_unlock().expect("saved");
-                    // Whoever asks again at once is faster than all who wait in other processes: they would hardly get a turn by polling.
+                    // A thread that asks again at once is faster than all waiters in other
+                    // processes: by polling they would hardly get a turn.
                     thread::sleep(2 * HOLD);
                 }
             });
@@ -230,7 +235,7 @@ fn turns(store: &Store, root: &Path) -> (Vec<String>, Duration) {
     waits.into_inner().expect("not poisoned")
 }
 
-/// Who has just let the lock go would be faster than those who wait for it.
+/// A thread that has just released the lock would be faster than the waiters.
 #[test]
 fn who_asks_while_others_of_its_process_wait_stands_behind_them() {
     let world = World::start();
@@ -273,8 +278,8 @@ fn who_asks_while_others_of_its_process_wait_stands_behind_them() {
     });
 }
 
-/// The reader of messages is killed while somebody waits: the waiter polls meanwhile, and is woken again once messages come
-/// again.
+/// The connection for messages is killed while somebody waits: the waiter polls meanwhile, and is
+/// woken again once messages come again.
 #[test]
 fn without_its_connection_a_waiter_polls_and_with_a_new_one_it_is_woken() {
     on_every_server(|world| {
@@ -323,7 +328,7 @@ fn without_its_connection_a_waiter_polls_and_with_a_new_one_it_is_woken() {
                     drop(waiting.join().expect("woken"));
                 });
             }
-            // The next engine's waiter comes to a channel that nobody listens to.
+            // So that the next engine's waiter uses a channel without listeners.
             drop(waiting);
             drop(waiter);
             until("the reader of messages is gone", || subscribed() == 0);
@@ -331,7 +336,7 @@ fn without_its_connection_a_waiter_polls_and_with_a_new_one_it_is_woken() {
     });
 }
 
-/// While the server says nothing of a release, a waiter finds out by itself.
+/// If the server sends no message about a release, a waiter finds out by itself.
 #[test]
 fn a_lock_that_is_deleted_without_a_message_is_found_free() {
     let world = World::start();
@@ -357,7 +362,8 @@ fn a_lock_that_is_deleted_without_a_message_is_found_free() {
     });
 }
 
-/// The server that brings messages vanishes without closing the connection: that is noticed, and another one is made.
+/// The server that sends messages vanishes without closing the connection: that is noticed, and
+/// another connection is opened.
 #[test]
 fn a_connection_that_has_gone_silent_is_given_up() {
     let world = World::start();
@@ -375,11 +381,13 @@ fn a_connection_that_has_gone_silent_is_given_up() {
     };
     let held = document.lock().expect("locked");
     thread::scope(|scope| {
-        // One that asks while replies are held back is told that the server is away.
+        // A lock call that asks while replies are held back fails: the server counts as
+        // unreachable.
         let waiting = scope.spawn(|| until("it is locked", || document.lock().is_ok()));
         until("it listens", || subscriber().starts_with("id="));
         let first = subscriber();
-        // Whatever is said from now on is held back on this connection for good, and on others until they are made anew.
+        // Everything sent from now on is held back on this connection for good, and on others until
+        // they are opened again.
         proxy.delay_replies(Duration::from_secs(600));
         redis::cmd("PUBLISH")
             .arg(&[support::key("climate") + ":lock:free", String::new()])
@@ -396,7 +404,8 @@ fn a_connection_that_has_gone_silent_is_given_up() {
     });
 }
 
-/// A free lock is one round trip, and nothing listens; many who wait in one process share a connection.
+/// A free lock takes one round trip, and nothing listens; many waiters in one process share a
+/// connection.
 #[test]
 fn waiters_share_one_connection_which_the_first_of_them_makes() {
     let world = World::start();

@@ -1,5 +1,6 @@
-//! 64 threads in 4 processes increment a counter in one document 2,000 times under its lock: one holder at any time, and
-//! no update lost. Nor is one by `update`, which has no lock. The naive way, without the lock, loses some.
+//! 64 threads in 4 processes increment a counter in one document 2,000 times under its lock: there
+//! is one holder at any time, and no update is lost. `update`, which has no lock, loses none
+//! either. The naive way, without the lock, loses some.
 
 use crate::support::{self, Climate, RUN, World, child, given};
 use cachetx::Store;
@@ -126,7 +127,8 @@ fn locked(store: &Store, root: &Path) {
         .expect("a document");
     let witness = root.join("held");
     let change = |climate: &mut Climate| {
-        // Fails where somebody else holds the lock too: the operating system is the witness, not the library.
+        // Fails if somebody else holds the lock too: the operating system is the witness, not the
+        // library.
         let held = OpenOptions::new()
             .write(true)
             .create_new(true)
@@ -139,7 +141,7 @@ fn locked(store: &Store, root: &Path) {
     document.locked(change).expect("saved");
 }
 
-/// Whoever is told that others were faster each time, or had the OS lock for too long, begins again.
+/// Retries if others were faster each time, or held the OS lock for too long.
 fn updated(store: &Store) {
     let document = store
         .document::<Climate>(RUN, "climate")

@@ -1,6 +1,7 @@
-//! A crash-safe writer that renames its file and dies, while others write and load what depends on it: nobody fills an old
-//! value; and where the server has forgotten the marks, what was filled is gone once the writer's record is replayed. Without
-//! marks, and without replay (negative controls), it stays.
+//! A crash-safe writer renames its file and dies, while others write and load its dependents:
+//! nobody fills an old value. If the server has forgotten the marks, what was filled is gone once
+//! the writer's record is replayed. Without marks, and without replay (negative controls), it
+//! stays.
 
 use crate::support::{self, Climate, RUN, World, child, given, key, until};
 use cachetx::{
@@ -14,14 +15,14 @@ use std::{
 };
 use tempfile::TempDir;
 
-/// Runs scripts and none.
+/// One with scripts, one without.
 const ENGINES: [Engine; 2] = [Engine::Script, Engine::Watch];
 
-/// A writer in a process of its own that waits before it renames, and dies right after.
+/// A writer in its own process, which waits before it renames, and dies right after.
 struct Writer(Child);
 
 impl Writer {
-    /// Its marks are there when this returns.
+    /// Its marks are set when this returns.
     fn start(world: &World, engine: Engine) -> Self {
         let variables = [
             ("CACHETX_TEST_URL", world.server.url()),
@@ -88,7 +89,7 @@ fn dying_writer() {
     unreachable!("it dies after the rename");
 }
 
-/// A document of one year, and programs that never replay what is recorded in its store's folder.
+/// A document of one year, and programs that never replay the records in its store's folder.
 struct Scene {
     world: World,
     cache: Cache,
@@ -127,22 +128,22 @@ impl Scene {
         Params::new().with("run_id", RUN)
     }
 
-    /// What a reader gets that derives `ash` from the document and keeps it.
+    /// The value for a reader that derives `ash` from the document and keeps it.
     fn derived(&self) -> u64 {
         let load = || Ok(self.world.on_disk().years);
         let loaded = self.cache.get_or_load_json("ash", &Self::params(), load);
         loaded.expect("loaded")
     }
 
-    /// What is kept.
+    /// The value that is kept.
     fn kept(&self) -> Option<u64> {
         self.cache.get_json("ash", &Self::params()).expect("asked")
     }
 
-    /// Another process comes and finds what the dead one left.
+    /// Another process starts and finds what the dead one left.
     fn replay(&self) {
         let folder = self.world.root.path().join(".cachetx-outbox");
-        // Before the other process is there, which may be done with it at once.
+        // Before the other process is there, since it may replay it at once.
         assert_ne!(OutboxFile::list(&folder).expect("listed"), []);
         let next = self.world.store();
         until("the record is replayed", || {

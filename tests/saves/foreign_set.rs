@@ -1,5 +1,5 @@
-//! A foreign `SET` of a value key, with an older or a newer content, in any order with saves: no reader of the library takes
-//! it for current.
+//! A foreign `SET` of a value key, with older or newer content, in any order with saves: no reader
+//! of the library takes it for current.
 
 use crate::support::{Climate, World, get, key, set};
 use cachetx::Save;
@@ -8,13 +8,13 @@ use proptest::prelude::*;
 #[derive(Clone, Debug)]
 enum Step {
     Save,
-    /// A foreign program sets what the document held so many saves ago.
+    /// A foreign program sets what the document held this many saves ago.
     SetOlder(usize),
     /// ... or what it will hold after the next save.
     SetNewer,
-    /// ... or something that is no version of it.
+    /// ... or something that was never its content.
     SetOther,
-    /// ... or puts an old value back together with the stamp entry that once vouched for it.
+    /// ... or puts an old value back together with the stamp that was once valid for it.
     SetOlderWithStamp(usize),
     DeleteValue,
     DeleteStamp,
@@ -92,7 +92,7 @@ fn no_reader_takes_a_foreign_value_for_current() {
                     step,
                     &steps
                 );
-                // Negative control: the naive reader takes whatever is there.
+                // Negative control: the naive reader takes any value that is there.
                 let naive = get(&mut redis, &value);
                 **fooled.borrow_mut() +=
                     u64::from(naive.is_some_and(|bytes| bytes != Climate::of(now).bytes()));

@@ -1,4 +1,4 @@
-//! Caches on the server inside the process: they share what clones share, and it behaves as a server does.
+//! Caches on a server inside the process: they share it as clones do, and it behaves like a server.
 
 use crate::support::{self, Climate, RUN, key};
 use cachetx::{

@@ -1,6 +1,7 @@
-//! `kill -9` of the writer at each step of a save, under the lock or by an update: the file is the old or the new one, whole; the next save removes what
-//! was left; and the next writer gets in once the TTL is over. A crash-safe one leaves nothing stale; one that only makes an effort
-//! does, at the steps that the guarantees name.
+//! `kill -9` of the writer at each step of a save, under the lock or by an update: the file is the
+//! old or the new one, whole; the next save removes what was left; and the next writer gets the
+//! lock once the TTL is over. A crash-safe writer leaves nothing stale; a best-effort one does, at
+//! the steps that the guarantees name.
 
 use crate::support::{self, Climate, RUN, World, child, given, until};
 use cachetx::{Cache, Guarantee, OnBusy, OutboxFile, Params, Save, Store};
@@ -11,7 +12,7 @@ use std::{
 };
 
 const LOCK_TTL: Duration = Duration::from_millis(300);
-/// A step that comes from the background, on a slow machine in the middle of a save.
+/// A step of the background; on a slow machine it occurs in the middle of a save.
 const RENEWAL: &str = "server.Renew";
 
 /// How the victim saves.
@@ -55,14 +56,15 @@ fn change(store: &Store, years: u64, way: Way) {
     outcome.expect("saved");
 }
 
-/// What a reader that derives `ash` from the document, and keeps it in the cache, gets.
+/// The value for a reader that derives `ash` from the document and keeps it in the cache.
 fn derived(world: &World, cache: &Cache) -> u64 {
     let params = Params::new().with("run_id", RUN);
     let loaded = cache.get_or_load_json("ash", &params, || Ok(world.on_disk().years));
     loaded.expect("loaded")
 }
 
-/// Kills a writer before each of its steps; what dependents there were after each kill, by the name of the step.
+/// Kills a writer before each of its steps. Returns the number of dependents after each kill, with
+/// the name of the step.
 fn kill_everywhere(guarantee: Guarantee, way: Way) -> Vec<(String, usize)> {
     let world = World::start();
     let cache = world
@@ -79,7 +81,7 @@ fn kill_everywhere(guarantee: Guarantee, way: Way) -> Vec<(String, usize)> {
         .climate(&store)
         .create(&Climate::of(1))
         .expect("created");
-    // Within a tick of the file's change time a save reads the file once more, which is a step.
+    // Within a tick of the file's change time a save reads the file again, which is an extra step.
     world.settle();
     let steps = steps(&world, guarantee, way);
     let asks_for_the_lock = match way {
@@ -124,7 +126,7 @@ fn kill_everywhere(guarantee: Guarantee, way: Way) -> Vec<(String, usize)> {
         assert_eq!(end.signal(), Some(9), "killed before step {n}, {step}");
         dependents.push((step.clone(), world.dependents()));
 
-        // Killed before the step was taken: the rename itself is done only where a later one was reached.
+        // Killed before this step: the rename is done only if a later step was reached.
         let expected = if n > renamed { old + 1 } else { old };
         assert_eq!(
             world.on_disk().years,
@@ -179,7 +181,7 @@ fn stale(dependents: &[(String, usize)]) -> Vec<&str> {
 fn at_every_step_the_file_is_whole_and_the_next_writer_gets_in() {
     for way in [Way::Lock, Way::Update] {
         let dependents = kill_everywhere(Guarantee::BestEffort, way);
-        // What the guarantees say of a writer that dies between the file and the server.
+        // As the guarantees say of a writer that dies between the file and the server.
         assert_eq!(
             stale(&dependents),
             [
@@ -202,7 +204,7 @@ fn a_crash_safe_writer_leaves_nothing_stale_at_any_step() {
     }
 }
 
-/// One writer after the other dies with a temporary file, until every name for one is taken.
+/// Several writers in turn die with a temporary file, until every name for one is taken.
 #[test]
 fn a_save_gets_through_where_every_temporary_name_is_a_dead_writer_s() {
     let world = World::start();

@@ -1,4 +1,5 @@
-//! Saves of one document: what holds after each, after kill -9 too, and for programs in other languages.
+//! Saves of one document: what holds after each, also after kill -9, and for programs in other
+//! languages.
 #![cfg(feature = "testing")]
 
 mod counter;

@@ -1,4 +1,5 @@
-//! No acknowledged save is ever overwritten by a holder that had not seen it, however two holders came about.
+//! No acknowledged save is ever overwritten by a holder that has not seen it, however there came to
+//! be two holders.
 //!
 //! Negative control: built with `--cfg cachetx_without_stamp_check` this test fails (`make negative-controls`).
 
@@ -13,14 +14,15 @@ use std::{
     time::Duration,
 };
 
-/// Two holders at once: the first has read, then `event` makes its lock worthless, then the second saves.
+/// Two holders at once: the first has read, then `event` invalidates its lock, then the second
+/// saves.
 fn second_save_is_refused(
     world: &mut World,
     ttl: Duration,
     event: impl FnOnce(&mut World, &Document<Climate>),
 ) {
     let builder = world.store_builder().lock_ttl(ttl);
-    // Else the first would find out by itself before it saves.
+    // Otherwise the first would notice by itself before it saves.
     let store = builder.keep_alive(KeepAlive::Off).open().expect("a store");
     let document = world.climate(&store);
     document.create(&Climate::of(1)).expect("created");
@@ -28,7 +30,7 @@ fn second_save_is_refused(
     let mut first = document.lock().expect("the first holder");
     first.years = 100;
     event(world, &document);
-    // Its lock has to last for its save, on a busy machine too.
+    // Its lock must last for its save, even on a busy machine.
     let lasting = world
         .store_builder()
         .lock_ttl(LONG)
@@ -159,7 +161,8 @@ fn the_sidecar_is_deleted() {
     assert_eq!(world.on_disk().years, 2);
     drop(refused);
 
-    // And deleted before the second holder comes, whose fence then starts anew.
+    // The sidecar is also deleted before the second holder comes, whose fence then starts from the
+    // beginning.
     document.delete(cachetx::NO_TASKS).expect("deleted");
     second_save_is_refused(&mut world, LONG, |world, document| {
         std::fs::remove_file(sidecar(world)).expect("there was one");
@@ -244,8 +247,9 @@ fn suspended_holder() {
     }
 }
 
-/// Before each of its steps somebody takes the sidecar away and clears the lock, and a second holder saves: how many steps there
-/// were. `act` says how many years it has acknowledged, if it was not refused.
+/// Before each of its steps another process removes the sidecar and clears the lock, and a second
+/// holder saves. Returns the number of steps. `act` returns how many years it has acknowledged,
+/// unless it was refused.
 fn paused_at_every_step(
     prepare: impl Fn(&Document<Climate>, u64),
     act: impl Fn(&Document<Climate>) -> Result<Option<u64>>,
@@ -298,13 +302,13 @@ fn paused_at_every_step(
             assert!(refused > 1, "{refused} of {step}");
             return usize::try_from(step).expect("few");
         }
-        // What is there now, none where it was deleted.
+        // What is there now; `None` if it was deleted.
         let there = plain
             .exists()
             .expect("looked")
             .then(|| world.on_disk().years);
         match done {
-            // It came first; or it has read what the second one saved.
+            // It came first, or it has read what the second one saved.
             Ok(years) => assert!(
                 there == Some(second) || (years == there && !has_read.load(SeqCst)),
                 "an acknowledged save was overwritten: step {step}, {years:?} and {second} were acknowledged, there is {there:?}"

@@ -36,7 +36,7 @@ impl Scene {
         })
     }
 
-    /// How many entries a save of the task deletes, of two that are there.
+    /// How many entries a save of the task deletes, of two that exist.
     pub fn deleted(&self) -> Result<u64, BoxError> {
         let run = Params::new().with("run_id", RUN);
         for controller in ["wepp", "ash"] {
@@ -61,7 +61,7 @@ fn other_tasks_are_in_force_for_documents_in_use() -> Result<(), BoxError> {
     );
     assert_eq!(scene.cache.stats().rules_replaced, 1);
 
-    // A task that is gone is unknown, and a life that is another one holds for the next entry.
+    // A removed task is unknown, and a changed life applies to the next entry.
     assert!(scene.cache.replace_rules(rules("").parse()?)?);
     let refused = scene
         .climate
@@ -98,7 +98,7 @@ fn keys_of_documents_in_use_stay() -> Result<(), BoxError> {
     Ok(())
 }
 
-/// What is replaced under load is one or the other, whole.
+/// Rules that are replaced under load are the old or the new ones, whole.
 #[test]
 fn saves_go_on_while_rules_change() -> Result<(), BoxError> {
     let scene = Scene::new(&rules(BUILD))?;

@@ -1,4 +1,4 @@
-//! A rules file that is followed.
+//! A rules file that is watched.
 
 use crate::{
     reload::{BUILD, BUILD_MORE, Scene, rules},
@@ -7,7 +7,7 @@ use crate::{
 use cachetx::BoxError;
 use std::{fs, path::Path};
 
-/// As an editor does: another file, renamed.
+/// As an editor does: writes another file and renames it.
 fn save(path: &Path, text: &str) {
     let other = path.with_extension("tmp");
     fs::write(&other, text).expect("written");
@@ -28,7 +28,7 @@ fn a_file_that_changes_is_followed_and_a_broken_one_is_not() -> Result<(), BoxEr
     until("the new rules are in force", || {
         scene.deleted().is_ok_and(|deleted| deleted == 2)
     });
-    // In place, and what is broken in the middle.
+    // Written in place, and broken in the middle.
     let broken = &rules(BUILD)[..40];
     fs::write(&path, broken)?;
     until("the broken file is counted", || {

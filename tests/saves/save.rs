@@ -1,4 +1,4 @@
-//! A document from its making to its end, on every server.
+//! A document from its creation to its end, on every server.
 
 use crate::support::{self, Climate, RUN, World, committed, get, key, on_every_server, pttl};
 use cachetx::{
@@ -42,7 +42,7 @@ fn from_its_making_to_its_end() {
         assert_eq!(world.on_disk(), Climate::of(30));
 
         world.warm();
-        // Without: what depends on the document itself.
+        // Without the task: the dependents of the document itself.
         assert_eq!(
             committed(
                 &document
@@ -193,7 +193,8 @@ fn the_lock_key_and_the_layout_are_the_callers() {
     }
     drop(held);
 
-    // A controller with more placeholders: refused where documents would share a file, else a file each.
+    // A controller with more placeholders: refused if documents would share a file; else each has
+    // its own.
     let scenario = || Params::new().with("scenario", "burned");
     let shared = store
         .document_with::<Climate>(run, "omni", scenario())
@@ -203,7 +204,7 @@ fn the_lock_key_and_the_layout_are_the_callers() {
         .layout("{project}/{controller}-{scenario}.json")
         .open()
         .expect("a store");
-    // The other way round: files of their own and one key.
+    // The other way round: own files and one key.
     let shared = store
         .document_with::<Climate>(run, "climate", scenario())
         .expect_err("one entry for all");
@@ -223,7 +224,7 @@ fn the_lock_key_and_the_layout_are_the_callers() {
     );
     assert!(omni.clear_lock().is_ok_and(|was_there| !was_there));
 
-    // Params of a save widen what its tasks delete.
+    // The params of a save extend what its tasks delete.
     let mut redis = world.redis();
     for scenario in ["burned", "unburned"] {
         support::set(
@@ -244,8 +245,8 @@ fn the_lock_key_and_the_layout_are_the_callers() {
     assert_eq!(committed(&outcome), 2);
 }
 
-/// A document that is bigger than any value that the server takes: the file is saved and readers have it, the old entry and the
-/// dependents are gone, and no connection is lost over it.
+/// A document that is bigger than any value that the server takes: the file is saved and readers
+/// get it, the old entry and the dependents are gone, and no connection is lost.
 #[test]
 fn a_document_over_the_server_s_bound_is_saved_and_not_cached() {
     const BOUND: usize = 1024 * 1024;

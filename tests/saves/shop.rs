@@ -1,4 +1,5 @@
-//! A shop: products, orders, a price list and fragments of pages in one store, each with a layout of its own.
+//! A shop: products, orders, a price list and page fragments in one store, each with its own
+//! layout.
 
 use crate::support::{self, World, committed};
 use cachetx::{BoxError, Cache, Document, NO_TASKS, Params, Save, Store};
@@ -100,7 +101,7 @@ fn each_controller_has_files_of_its_own_and_a_save_deletes_what_is_derived() -> 
     assert_eq!(committed(&outcome), 2);
     assert!(DERIVED.iter().all(|derived| !is_cached(&cache, derived)));
 
-    // What the own key has not, a save is given.
+    // A save gets the params that the own key does not have.
     fill(&cache);
     let missing = tea
         .update(["feature"], |_| Ok(()))
@@ -151,7 +152,7 @@ fn every_document_is_listed_and_so_is_every_lock() -> Result<(), BoxError> {
     let last = order(&store, "2026", "17-b");
     last.create(&json!([]))?;
     store.document(SHOP, "shop")?.create(&json!({}))?;
-    // What is none of theirs is left alone, also where a layout has such a name and no key has.
+    // Other files are ignored, even if a layout matches the name but no key does.
     std::fs::create_dir(world.root.path().join(SHOP).join("product-old.json"))?;
     std::os::unix::fs::symlink(
         "shop.json",
@@ -176,7 +177,7 @@ fn every_document_is_listed_and_so_is_every_lock() -> Result<(), BoxError> {
         "shop",
     ];
     assert_eq!(names(&store)?, all);
-    // Each is found again by what is listed.
+    // Each can be opened by what is listed.
     for listed in store.documents(SHOP)? {
         let found: Document<Value> =
             store.document_with(SHOP, &listed.controller, listed.params)?;
@@ -249,7 +250,7 @@ fn layouts_that_could_share_a_file_are_refused() {
         let error = open(layouts).expect_err(why);
         assert!(error.to_string().contains(why), "{error}");
     }
-    // Whatever the lock key has.
+    // The same with any lock key.
     let shared = Store::builder(&cache)
         .root(world.root.path())
         .run_param("shop_id")

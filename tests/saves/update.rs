@@ -1,4 +1,4 @@
-//! `Document::update`: no lock while the closure runs, and nothing lost or stale all the same.
+//! `Document::update`: no lock while the closure runs, and still nothing lost or stale.
 
 use crate::support::{
     self, Climate, RUN, World, committed, gate::Gate, get, key, on_every_server, undisturbed, until,
@@ -54,7 +54,7 @@ fn the_entry_is_set_over_that_of_the_file_before_and_deleted_else() {
                 assert_eq!((years, committed(&outcome), world.dependents()), (2, 3, 0));
                 assert_eq!(value(world), Some(Climate::of(2).bytes()));
 
-                // Of that file no more, or not there: nobody knows what has happened to it.
+                // The entry is of another file or missing: what happened to it is unknown.
                 let stamp = format!("{}:stamp", key("climate"));
                 let changed = |key: &str| -> CacheOutcome {
                     redis::cmd("DEL")
@@ -111,7 +111,8 @@ fn it_is_two_round_trips_and_one_of_a_store_without_locks() {
     });
 }
 
-/// It has the OS lock meanwhile: whoever saves the same document waits for that, and not for as long as the server hangs.
+/// It holds the OS lock meanwhile: other saves of the document wait for that lock, but not for as
+/// long as the server hangs.
 #[test]
 fn a_look_that_hangs_ends_before_others_have_waited_long_enough() {
     let world = World::start();
@@ -144,7 +145,7 @@ fn a_look_that_hangs_ends_before_others_have_waited_long_enough() {
         other
             .locked(|climate| add_one(climate).map(drop))
             .expect("no such wait");
-        // It has asked for the lock then, with all the time that answers have.
+        // By then it has asked for the lock, with the full time for answers.
         update.join().expect("no panic").expect("saved");
     });
     assert_eq!(world.on_disk().years, 4);
@@ -169,7 +170,7 @@ fn where_somebody_was_faster_the_closure_runs_again_on_what_is_there_then() {
     assert_eq!((runs, years, world.on_disk().years), (3, 13, 13));
 }
 
-/// From the third time on it has the lock, so that nobody who updates is faster.
+/// From the third time on it holds the lock, so that no other update is faster.
 #[test]
 fn where_others_were_faster_three_times_it_runs_under_the_lock() {
     let world = World::start();

@@ -1,4 +1,5 @@
-//! Round trips, counted on the wire: the commit is one, the save with its lock is two, a crash-safe one is three.
+//! Round trips, counted on the wire: the commit takes one, the save with its lock two, a crash-safe
+//! one three.
 
 use crate::support::{self, Climate, on_every_server, undisturbed};
 use cachetx::{Guarantee, Save, Store, testing::Proxy};
@@ -18,7 +19,8 @@ fn the_commit_is_one_round_trip_and_the_save_two() {
         let document = world.climate(&store);
         document.create(&Climate::of(1)).expect("created");
 
-        // Small values travel in the script's arguments, big ones beside it: one round trip either way.
+        // Small values are in the script's arguments, big ones beside it: one round trip either
+        // way.
         for note in [0, 1 << 10, 32 << 10, 1 << 20] {
             let note = "x".repeat(note);
             let save = || {

@@ -1,4 +1,4 @@
-//! Children that run as another account, with files that belong to several. That takes root.
+//! Children that run as another account, with files that belong to several accounts. Needs root.
 
 use super::skipped;
 use std::{
@@ -13,7 +13,7 @@ pub const ALICE: u32 = 12_345;
 pub const TEAM: u32 = 12_346;
 pub const BOB: u32 = 12_347;
 
-/// Whether this process may do everything; else the test is named.
+/// Whether this process is root; else the test is reported as skipped.
 pub fn is_root(test: &str) -> bool {
     let root = rustix::process::geteuid().is_root();
     if !root {
@@ -28,8 +28,8 @@ pub fn give(path: &Path, owner: u32, group: u32, mode: u32) {
     fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("set");
 }
 
-/// Runs the child as `user` in the groups `groups`, and says what it said; `None`, and the test is named, where that cannot be done
-/// here.
+/// Runs the child as `user` in the groups `groups`. Returns its output; `None`, with the test
+/// reported as skipped, if that is not possible here.
 pub fn run_as(
     test: &str,
     user: u32,
@@ -66,7 +66,7 @@ pub fn run_as(
     Some(if passed { Ok(said) } else { Err(said) })
 }
 
-/// An ACL as Linux keeps it: the owner has read and write, who is named `perm`.
+/// An ACL in Linux's format: the owner may read and write, the user `who` has `perm`.
 pub fn acl(who: u32, perm: u16, group: u16, mask: u16, other: u16) -> Vec<u8> {
     const NOBODY: u32 = u32::MAX;
     let entries = [

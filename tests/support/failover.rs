@@ -1,8 +1,9 @@
-//! Saves that go on while a primary is replaced, and what has to be true of them afterwards.
+//! Saves that continue while a primary is replaced, and what must be true of them afterwards.
 //!
-//! Replication is asynchronous: a commit that was acknowledged may be lost with its primary. So what is asserted is what the
-//! library promises whatever a server forgets: the file has every acknowledged save and no other; nobody reads an older own
-//! entry than that; locks end with their TTL; and, where all replicas are known to have a commit, its dependents are gone.
+//! Replication is asynchronous: an acknowledged commit may be lost with its primary. So the test
+//! asserts what the library promises whatever a server forgets: the file has every acknowledged
+//! save and no other; nobody reads an own entry older than that; locks end with their TTL; and if
+//! all replicas are known to have a commit, its dependents are gone.
 
 use super::{Climate, nodes::Nodes};
 use cachetx::{CacheOutcome, Document, Outcome, Save, Store};
@@ -17,9 +18,10 @@ use std::{
 };
 
 pub const LOCK_TTL: Duration = Duration::from_secs(2);
-/// Saves that each writer gets through before the failover, and again after it.
+/// The number of saves of each writer before the failover, and again after it.
 const EACH: u64 = 25;
-/// Runs that are saved once each, with a wait for replicas, before and while the primary is replaced.
+/// Runs that are saved once each, with a wait for replicas, before and while the primary is
+/// replaced.
 const SERIES: usize = 60;
 const DEPENDENTS: [&str; 3] = ["wepp", "ash", "soils"];
 
@@ -39,7 +41,7 @@ fn add_one(document: &Document<Climate>, save: Save) -> cachetx::Result<Outcome>
 struct Hot {
     document: Document<Climate>,
     acknowledged: AtomicU64,
-    /// By what became of the entries, to be shown.
+    /// What happened to the entries, with counts, for display.
     outcomes: Mutex<BTreeMap<&'static str, u64>>,
 }
 
@@ -64,7 +66,8 @@ impl Hot {
                         _ => "deferred",
                     });
                 }
-                // Nothing was written: the lock was not to be had, or was lost with its server before the rename.
+                // Nothing was written: the lock could not be acquired, or was lost with its server
+                // before the rename.
                 Err(e) => {
                     let expected = e.is_unavailable()
                         || e.is_lock_held()
@@ -94,13 +97,14 @@ impl Hot {
     }
 }
 
-/// Lets saves go on while `replace` replaces the primary that has the `hot` runs and the series' ones, and checks them.
+/// Runs saves while `replace` replaces the primary that has the `hot` runs and those of the series,
+/// and checks them.
 pub fn replaced_under_load(
     store: &Store,
     nodes: &mut Nodes,
     hot: &[String],
     series: impl Fn(usize) -> String,
-    // Replicas of each primary: whichever takes over is among them.
+    // The number of replicas of each primary; the one that takes over is among them.
     replicas: u32,
     replace: impl FnOnce(),
 ) {
@@ -147,7 +151,7 @@ pub fn replaced_under_load(
                 if let Ok(outcome) = add_one(&document, save)
                     && outcome.replicas >= Some(replicas.into())
                 {
-                    // The echo to a new primary may have deleted some before.
+                    // The echo to a new primary may have deleted some already.
                     assert!(
                         matches!(outcome.cache, CacheOutcome::Committed { .. }),
                         "{outcome:?}"
@@ -167,7 +171,7 @@ pub fn replaced_under_load(
         replicated
     });
 
-    // A replay deletes own entries too, newer ones among them.
+    // A replay deletes own entries too, even newer ones.
     super::until("the outbox is empty", || {
         store.cache().stats().outbox_pending == 0
     });
@@ -180,8 +184,9 @@ pub fn replaced_under_load(
             saved,
             "every acknowledged save, and no other"
         );
-        // And the entry itself, once all is well: on a busy machine two servers may take themselves for the primary for some
-        // time yet, and a save then goes to the one, the look to the other.
+        // The entry itself is checked too, once everything has settled: on a busy machine two
+        // servers may act as the primary for a while, and a save goes to one, the check to the
+        // other.
         let mut years = saved;
         super::until("a save's entry is the file's", || {
             let saved = add_one(&hot.document, Save::new());
@@ -219,7 +224,8 @@ pub fn replaced_under_load(
     }
 }
 
-/// Whether the long runs are asked for: failovers take seconds, so `make test` has them on two servers only.
+/// Whether the long runs are requested: failovers take seconds, so `make test` runs them on two
+/// servers only.
 pub fn soak() -> bool {
     super::given("CACHETX_SOAK").is_some()
 }

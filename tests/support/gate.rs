@@ -1,4 +1,4 @@
-//! A way to a server that can be closed: the server and what it holds stay, and nobody gets there.
+//! A way to a server that can be closed: the server and its content stay, and nobody can reach it.
 
 use super::World;
 use std::{
@@ -6,14 +6,14 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// A symbolic link to the server's socket. Closed, it is gone, and so is every connection.
+/// A symbolic link to the server's socket. Closing it removes it and cuts every connection.
 pub struct Gate {
     link: PathBuf,
     socket: PathBuf,
 }
 
 impl Gate {
-    /// An open one, in a folder.
+    /// An open gate, in a folder.
     pub fn new(world: &World, folder: &Path) -> Self {
         let url = world.server.unix_url();
         let socket = url.strip_prefix("redis+unix://").expect("a socket's URL");
@@ -33,7 +33,7 @@ impl Gate {
         symlink(&self.socket, &self.link).expect("opened");
     }
 
-    /// What is on its way is cut: it may have been executed.
+    /// Requests in flight are cut off: they may have been executed.
     pub fn close(&self, world: &World) {
         std::fs::remove_file(&self.link).expect("closed");
         redis::cmd("CLIENT")

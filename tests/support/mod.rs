@@ -72,12 +72,12 @@ pub fn any_binary() -> &'static ServerBinary {
     ServerBinary::any().expect("no server found: run `make servers`")
 }
 
-/// Its time-outs are none that a busy machine runs into.
+/// Its time-outs are too long for a busy machine to exceed.
 pub fn cache_builder() -> CacheBuilder {
     cache_of(rules())
 }
 
-/// The same of other rules.
+/// The same with other rules.
 pub fn cache_of(rules: Rules) -> CacheBuilder {
     const LONG: Duration = Duration::from_secs(10);
     warnings::listen();
@@ -86,7 +86,7 @@ pub fn cache_of(rules: Rules) -> CacheBuilder {
         .response_timeout(LONG)
 }
 
-/// A server and a folder of its own.
+/// A server, and a folder for this test.
 pub struct World {
     pub server: Server,
     pub root: TempDir,
@@ -142,12 +142,12 @@ impl World {
         on_disk(self.root.path())
     }
 
-    /// Waits until the change time of the document's file tells it from what comes later.
+    /// Waits until a later change of the document's file must have another change time.
     pub fn settle(&self) {
         settle(&self.file());
     }
 
-    /// What dead writers left.
+    /// The temporary files of dead writers.
     pub fn temporary_files(&self) -> Vec<String> {
         std::fs::read_dir(self.run_folder())
             .expect("the run folder")
@@ -162,7 +162,7 @@ impl World {
             .collect()
     }
 
-    /// Puts something under each dependent, as programs that derive values do.
+    /// Sets each dependent, as programs that derive values do.
     pub fn warm(&self) {
         warm(&mut self.redis());
     }
@@ -172,8 +172,9 @@ impl World {
     }
 }
 
-/// What was measured, as soon as that is as expected, or at last: a server that was asked nothing for five seconds, as happens on a
-/// busy machine, is asked who it is, in the background.
+/// Measures until the result is as expected, at most five times, and returns the last one. A server
+/// without requests for five seconds, as happens on a busy machine, is asked for its identity in
+/// the background.
 pub fn undisturbed<T>(mut measure: impl FnMut() -> T, expected: impl Fn(&T) -> bool) -> T {
     for _ in 0..4 {
         let measured = measure();
@@ -184,7 +185,7 @@ pub fn undisturbed<T>(mut measure: impl FnMut() -> T, expected: impl Fn(&T) -> b
     measure()
 }
 
-/// Waits until a file's change time tells it from what comes later.
+/// Waits until a later change of the file must have another change time.
 pub fn settle(file: &Path) {
     until("the tick of its change time is over", || {
         let file = std::fs::metadata(file).expect("it is there");
@@ -216,14 +217,14 @@ pub fn on_disk(root: &Path) -> Climate {
 
 const DEPENDENTS: [&str; 3] = ["wepp", "ash", "soils"];
 
-/// Puts something under each dependent.
+/// Sets each dependent.
 pub fn warm(redis: &mut redis::Connection) {
     for controller in DEPENDENTS {
         set(redis, &key(controller), b"derived");
     }
 }
 
-/// How many of them are there.
+/// How many dependents exist.
 pub fn dependents(redis: &mut redis::Connection) -> usize {
     let found = DEPENDENTS
         .iter()
@@ -231,7 +232,7 @@ pub fn dependents(redis: &mut redis::Connection) -> usize {
     found.count()
 }
 
-/// Dependents that a save deleted, which has to be committed and synced.
+/// The number of dependents that a save deleted; the save must be committed and synced.
 pub fn committed(outcome: &cachetx::Outcome) -> u64 {
     assert_eq!(outcome.durability, cachetx::Durability::Synced);
     match outcome.cache {
@@ -256,7 +257,7 @@ pub fn pttl(redis: &mut redis::Connection, key: &str) -> i64 {
     redis::cmd("PTTL").arg(key).query(redis).expect("PTTL")
 }
 
-/// How often the server was asked for a command.
+/// How often the server has run a command.
 pub fn calls(redis: &mut redis::Connection, command: &str) -> u64 {
     let info: String = redis::cmd("INFO")
         .arg("commandstats")
@@ -268,7 +269,7 @@ pub fn calls(redis: &mut redis::Connection, command: &str) -> u64 {
     calls.map_or(0, |calls| calls.parse().expect("a number"))
 }
 
-/// Runs `test` on a fresh world for every server that was found, and says which.
+/// Runs `test` in a new world for every server found, and prints which.
 pub fn on_every_server(test: impl Fn(&World)) {
     let binaries = ServerBinary::all();
     assert!(!binaries.is_empty(), "no server found: run `make servers`");
@@ -278,14 +279,15 @@ pub fn on_every_server(test: impl Fn(&World)) {
     }
 }
 
-/// Names a test that cannot run here, and why. Past the harness, which shows what `eprintln!` writes for failures only.
+/// Reports a test that cannot run here, and why. Writes past the harness, which shows `eprintln!`
+/// output only for failures.
 pub fn skipped(test: &str, why: &str) {
     let _ = std::io::stderr().write_all(format!("SKIPPED {test}: {why}\n").as_bytes());
 }
 
 /// Waits until `done`, for a bounded time.
 pub fn until(what: &str, mut done: impl FnMut() -> bool) {
-    // Sentinels that find their clock jump, on a machine that stood still, do nothing for 30 s (TILT).
+    // Sentinels whose clock jumps, on a machine that stalled, do nothing for 30 s (TILT).
     let end = Instant::now() + Duration::from_secs(120);
     while !done() {
         assert!(Instant::now() < end, "waited too long until {what}");
@@ -293,7 +295,7 @@ pub fn until(what: &str, mut done: impl FnMut() -> bool) {
     }
 }
 
-/// This test binary again, running one ignored test of its own with these variables.
+/// Runs this test binary again, with one of its ignored tests and these variables.
 pub fn child(test: &str, variables: &[(&str, String)]) -> Command {
     let mut command = Command::new(std::env::current_exe().expect("the test binary"));
     command
@@ -311,12 +313,12 @@ pub fn child(test: &str, variables: &[(&str, String)]) -> Command {
     command
 }
 
-/// A variable that a parent gave; `None` where the test was not started by one.
+/// A variable set by the parent; `None` if no parent started the test.
 pub fn given(name: &str) -> Option<String> {
     std::env::var(name).ok()
 }
 
-/// Ends what other threads do in a loop, even where the test panics.
+/// Ends the loops of other threads, even if the test panics.
 pub struct SetOnDrop<'a>(pub &'a AtomicBool);
 
 impl Drop for SetOnDrop<'_> {

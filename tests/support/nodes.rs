@@ -1,4 +1,5 @@
-//! A plain client of several servers, to prepare and to look: it asks one after the other until a primary has the key.
+//! A plain client of several servers, to prepare and inspect: it asks one after the other until a
+//! primary has the key.
 
 use redis::{Connection, ErrorKind, FromRedisValue, RedisError, Value};
 use std::{
@@ -19,7 +20,7 @@ impl Nodes {
         }
     }
 
-    /// Runs a command where it is taken.
+    /// Runs a command on a server that accepts it.
     pub fn run<T: FromRedisValue>(&mut self, words: &[&str]) -> T {
         let end = Instant::now() + PATIENCE;
         loop {
@@ -31,7 +32,7 @@ impl Nodes {
         }
     }
 
-    /// The same with one round; `None` where nobody takes it now.
+    /// The same with one round; `None` if no server accepts it now.
     pub fn try_run<T: FromRedisValue>(&mut self, words: &[&str]) -> Option<T> {
         (0..self.nodes.len()).find_map(|n| self.try_on(n, words).ok())
     }
@@ -52,7 +53,7 @@ impl Nodes {
                 open
             }
         };
-        // A replica would answer too, from before its primary's last writes.
+        // A replica would answer too, with data from before its primary's last writes.
         let answer = redis::cmd("ROLE")
             .query(&mut open)
             .and_then(|role| match role {

@@ -9,15 +9,15 @@ use std::sync::{
 
 const USER: &str = "alice";
 const ROTATIONS: u64 = 10;
-/// Two on each document, so that there are waiters too.
+/// Two writers on each document, so that there are waiters too.
 const DOCUMENTS: usize = 2;
 const WRITERS: usize = 4;
-/// A writer waits for the other one of its document, which may wait for a disk.
+/// A writer waits for the other writer of its document, which may wait for a disk.
 const TURN: std::time::Duration = std::time::Duration::from_secs(120);
 /// Saves of each writer between two rotations.
 const SAVES: u64 = 5;
 
-/// The password of now, on all of the servers.
+/// The current password, on all servers.
 pub struct Rotation {
     servers: Mutex<Vec<redis::Connection>>,
     password: Arc<Mutex<String>>,
@@ -36,7 +36,7 @@ impl Rotation {
         rotation
     }
 
-    /// What is right at the moment.
+    /// The current credentials.
     pub fn credentials(
         &self,
     ) -> impl Fn() -> Result<Credentials, BoxError> + Send + Sync + 'static + use<> {
@@ -48,7 +48,7 @@ impl Rotation {
         }
     }
 
-    /// Another password; the callback knows it as soon as the servers do.
+    /// Sets another password; the callback knows it as soon as the servers do.
     fn replace(&self, n: u64) {
         let mut password = self.password.lock().expect("no panic");
         *password = format!("secret{n}");
@@ -76,7 +76,7 @@ impl Rotation {
         }
     }
 
-    /// Rotates under a load of saves, none of which fails.
+    /// Rotates while saves run; none of them fails.
     pub fn under_load(&self, store: &Store, run: &str) {
         let document = |n: usize| -> Document<Climate> {
             let controller = ["climate", "ash"][n % DOCUMENTS];
@@ -115,7 +115,8 @@ impl Rotation {
             for rotation in 1..=ROTATIONS {
                 progress();
                 self.replace(rotation);
-                // Some servers end the user's connections by themselves. Each second time all end at once.
+                // Some servers close the user's connections by themselves. Every second time all
+                // are closed at once.
                 if rotation % 2 == 0 {
                     progress();
                 }

@@ -1,11 +1,12 @@
-//! Three documents that are saved as one, and what depends on them.
+//! Three documents that are saved as one, and their dependents.
 
 use crate::support::{World, get, key, set};
 use cachetx::{Document, Rules, Save, Store, StoreBuilder, Transaction};
 use serde::{Deserialize, Serialize};
 use std::{fs, path::Path};
 
-/// `sum` depends on all three, `view` on the last by a task; the task names a document of the trio too, whose entry is set.
+/// `sum` depends on all three; `view` depends on the last one, by a task. The task also names a
+/// document of the trio, whose entry is set.
 pub const RULES: &str = r#"{
   "version": "1.1",
   "cache_keys": {
@@ -73,7 +74,7 @@ pub fn set_all(store: &Store, run: &str, n: u64, save: Save) -> cachetx::Result<
     Ok(transaction.commit_with(save)?)
 }
 
-/// What the files say.
+/// The values in the files.
 pub fn on_disk(root: &Path, run: &str) -> [u64; 3] {
     MEMBERS.map(|controller| {
         let file = root.join(run).join(format!("{controller}.nodb"));
@@ -83,7 +84,7 @@ pub fn on_disk(root: &Path, run: &str) -> [u64; 3] {
     })
 }
 
-/// All of the documents are of one save.
+/// Checks that all documents are of one save.
 pub fn all_or_none(seen: [u64; 3]) -> Result<u64, String> {
     match seen {
         [a, b, c] if a == b && b == c => Ok(a),
@@ -104,7 +105,7 @@ pub fn dependents(redis: &mut redis::Connection) -> usize {
     DEPENDENTS.into_iter().filter(|it| there(it)).count()
 }
 
-/// Temporary files in the run's folder, and journals: what somebody has left half done.
+/// Temporary files in the run's folder, and journals: what a dead process has left half done.
 pub fn left_over(root: &Path, run: &str) -> Vec<String> {
     let names = |folder: &Path| -> Vec<String> {
         let Ok(entries) = fs::read_dir(folder) else {

@@ -1,11 +1,11 @@
-//! What the library warns of. A test that fails shows it, and a test can count it.
+//! The library's warnings. A failing test shows them, and a test can count them.
 
 use std::{
     sync::{Mutex, Once, OnceLock},
     time::Instant,
 };
 
-/// Those of all tests in this process.
+/// The warnings of all tests in this process.
 static ALL: Mutex<Vec<String>> = Mutex::new(Vec::new());
 
 struct Warnings;
@@ -28,7 +28,7 @@ impl log::Log for Warnings {
     fn flush(&self) {}
 }
 
-/// From now on, in this process.
+/// Collects warnings from now on, in this process.
 pub fn listen() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
@@ -37,7 +37,7 @@ pub fn listen() {
     });
 }
 
-/// How many have these words.
+/// How many contain these words.
 pub fn with(words: &str) -> usize {
     let all = ALL.lock().expect("not poisoned");
     all.iter().filter(|it| it.contains(words)).count()

@@ -1,4 +1,4 @@
-//! Stores that recover nothing unasked, and children that are killed.
+//! Stores that recover nothing unless told to, and children that are killed.
 
 use crate::{
     support::trio::{
@@ -20,15 +20,15 @@ use std::{
     time::Duration,
 };
 
-/// Long enough for a slow machine; whoever needs a dead holder's lock sooner clears it.
+/// Long enough for a slow machine. A test that needs a dead holder's lock sooner clears it.
 const LOCK_TTL: Duration = Duration::from_secs(20);
 
-/// A store that recovers nothing in the background, and keeps no snapshot.
+/// A store that recovers nothing in the background, and keeps no snapshots.
 pub fn idle_store(world: &World) -> Store {
     traced(world, |_, _| {}).0
 }
 
-/// The same; calls `step` with the number and the name of each step from when it is armed.
+/// The same; once armed, calls `step` with the number and the name of each step.
 pub fn traced(
     world: &World,
     step: impl Fn(usize, &str) + Send + Sync + 'static,
@@ -53,7 +53,8 @@ pub fn save(guarantee: Guarantee) -> Save {
     Save::new().tasks(["build"]).guarantee(guarantee)
 }
 
-/// Within a tick of a file's change time a save reads the file once more, which is a step.
+/// Waits, since within a tick of a file's change time a save reads the file again, which is an
+/// extra step.
 fn settle(world: &World) {
     for name in MEMBERS {
         support::settle(&world.run_folder().join(format!("{name}.nodb")));
@@ -80,10 +81,10 @@ pub fn first_rename(world: &World) -> usize {
     found.unwrap_or_else(|| panic!("nothing is renamed in {steps:?}"))
 }
 
-/// A child that has its store open, and is killed before its step `step`.
+/// A child with its store open, which is killed before its step `step`.
 pub struct Victim {
     child: Child,
-    /// What it says; it fails where nobody can hear it.
+    /// Its output; kept open, since the child fails without a reader.
     said: Lines<BufReader<ChildStdout>>,
 }
 
@@ -107,7 +108,7 @@ impl Victim {
         Self { child, said }
     }
 
-    /// Lets it act, until its end.
+    /// Lets it act until its end.
     pub fn end(mut self) -> ExitStatus {
         drop(self.child.stdin.take());
         self.said.for_each(drop);
@@ -172,7 +173,7 @@ fn killed_victim() {
     }
 }
 
-/// Saves `old`, then dies in the middle of saving `old + 1`: one file is renamed and two are not.
+/// Saves `old`, then dies while saving `old + 1`: one file is renamed and two are not.
 pub fn die_in_the_middle(world: &World, store: &Store, first_rename: usize, old: u64) {
     store.clear_locks(RUN).expect("cleared");
     set_all(store, RUN, old, Save::new()).expect("saved");
@@ -195,7 +196,7 @@ pub fn journals(world: &World) -> Vec<String> {
     left
 }
 
-/// No reader of the server's copies takes an old one for a current one: what is read is what the file says.
+/// No reader takes an old entry on the server for a current one: a read returns what the file has.
 pub fn entries_are_right(world: &World, store: &Store, at: &str) {
     let files = on_disk(world.root.path(), RUN);
     for (controller, n) in MEMBERS.iter().zip(files) {

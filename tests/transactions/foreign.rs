@@ -1,4 +1,4 @@
-//! A program that asks for no lock writes one of the documents before the transaction is finished.
+//! A program that takes no lock writes one of the documents before the transaction is finished.
 
 use crate::{
     bed::*,
@@ -37,7 +37,7 @@ fn what_a_foreign_program_wrote_is_not_overwritten() {
     assert_eq!(dependents(&mut world.redis()), 0);
     nothing_is_left();
 
-    // None is renamed yet: it is given up as a whole.
+    // None is renamed yet: the transaction is given up as a whole.
     set_all(&store, RUN, 20, Save::new()).expect("saved");
     let end = Victim::new(&world, "commit", Guarantee::BestEffort, first, 21).end();
     assert_eq!(end.signal(), Some(9));
@@ -59,7 +59,7 @@ fn a_folder_that_is_gone_keeps_nobody_from_the_others_documents() {
     fs::rename(world.run_folder(), &aside).expect("moved");
     drop(idle_store(&world));
     assert_eq!((journals(&world), locks(&world)), (Vec::new(), 0));
-    // Moved back, it is as it was then; its sidecars name a journal that is gone, and forget it.
+    // Moved back, the folder is as it was; its sidecars name a journal that is gone, and forget it.
     fs::rename(&aside, world.run_folder()).expect("moved back");
     set_all(&store, RUN, 20, Save::new()).expect("saved");
     is_finished(&world, &store, 20, "after the folder came back");

@@ -10,7 +10,7 @@ use crate::{
 use cachetx::{Guarantee, Locked, Save, Store};
 use std::{os::unix::process::ExitStatusExt, thread};
 
-/// Who comes first after somebody died.
+/// Who comes first after a process died.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Visitor {
     Reader,
@@ -28,16 +28,18 @@ const VISITORS: [Visitor; 5] = [
     Visitor::Background,
 ];
 
-/// With one visitor after each kill, another one after the next; `shift` says who begins.
+/// One visitor comes after each kill, the next one after the next; `shift` decides who begins.
 fn kill_at_every_step(guarantee: Guarantee, shift: usize) {
     let world = World::start();
     let store = idle_store(&world);
     create(&store, RUN, 1);
-    // As before each kill: without a journal nothing vouches for what was saved, and it is read once more, which is a step.
+    // The same start as before each kill: without a journal nothing vouches for what was saved, and
+    // it is read again, which is an extra step.
     set_all(&store, RUN, 1, Save::new()).expect("saved");
     let steps = steps(&world, guarantee);
     let position = |name: &str| steps.iter().position(|step| step == name);
-    // Whole, it is the commit point for whoever comes next; synced, for who was told.
+    // Once whole, the journal is the commit point for the next process; once synced, for the
+    // caller.
     let written = position("disk.write-journal")
         .or(position("disk.rename"))
         .expect("there is a commit point");
@@ -52,7 +54,7 @@ fn kill_at_every_step(guarantee: Guarantee, shift: usize) {
         let left = left_over(world.root.path(), RUN);
         assert_eq!(left, Vec::<String>::new(), "{at}");
         warm(&mut world.redis());
-        // Its lock is cleared, so that the one that is killed gets it.
+        // Its lock is cleared, so that the process to be killed gets it.
         let saver = (visitor == Visitor::Saver).then(|| {
             let guard = document(&store, RUN, "ash").lock().expect("locked");
             store.clear_locks(RUN).expect("cleared");
@@ -70,7 +72,7 @@ fn kill_at_every_step(guarantee: Guarantee, shift: usize) {
 
         let committed = n > written;
         let mut expected = [if committed { new } else { old }; 3];
-        // Said first: it is what a transaction is for.
+        // Checked first: it is the purpose of a transaction.
         let whole = || {
             let files = on_disk(world.root.path(), RUN);
             all_or_none(files).unwrap_or_else(|e| panic!("{at}: {e}"))
@@ -97,7 +99,7 @@ fn kill_at_every_step(guarantee: Guarantee, shift: usize) {
                 }
             }
             Visitor::Locker => {
-                // Whoever died before the commit point has left its locks to their TTL.
+                // A process that died before the commit point leaves its locks to their TTL.
                 if !committed {
                     store.clear_locks(RUN).expect("cleared");
                 }
@@ -126,7 +128,8 @@ fn kill_at_every_step(guarantee: Guarantee, shift: usize) {
             assert_eq!(there, 2, "{at}: nothing was changed");
         }
         entries_are_right(&world, &store, &at);
-        // A journal that no sidecar names, not yet or no longer, is found by whoever looks for journals.
+        // A journal that no sidecar names, not yet or no longer, is found by a process that looks
+        // for journals.
         drop(idle_store(&world));
         assert_eq!(journals(&world), Vec::<String>::new(), "{at}");
         assert_eq!(on_disk(world.root.path(), RUN), expected, "{at}");
@@ -151,7 +154,7 @@ fn whoever_finishes_it_may_be_killed_at_every_step_too() {
     let store = idle_store(&world);
     create(&store, RUN, 1);
     let first = first_rename(&world);
-    // Who comes takes other steps before the same ones.
+    // Each kind of process takes other steps before the common ones.
     let heirs = ["read", "lock", "open"];
     let mut survivors = 0;
     for step in 0.. {
@@ -169,9 +172,10 @@ fn whoever_finishes_it_may_be_killed_at_every_step_too() {
         }
         let read = document(&store, RUN, "ash").read().expect("read");
         assert_eq!(read.n, old + 1, "{at}");
-        // Names are taken away before the journal goes, which is then found by whoever looks for journals.
+        // Names are removed before the journal, which is then found by a process that looks for
+        // journals.
         drop(idle_store(&world));
-        // That one may have died with a lock of its own.
+        // That process may have died with a lock of its own.
         store.clear_locks(RUN).expect("cleared");
         is_finished(&world, &store, old + 1, &at);
         if survivors == heirs.len() {
@@ -195,7 +199,7 @@ fn many_may_come_at_once() {
             let come = |n| {
                 let store = &store;
                 scope.spawn(move || match n {
-                    // A reader does not wait for who is at it.
+                    // A reader does not wait for the process that is finishing it.
                     0 => document(store, RUN, "ash")
                         .read()
                         .map(|read| read.n + u64::from(read.n == old)),

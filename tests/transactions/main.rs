@@ -1,5 +1,5 @@
-//! Several documents saved as one: all or none, whoever dies or stands still at whichever step, and nothing newer
-//! overwritten.
+//! Several documents saved as one: all or none, whichever process dies or halts at whichever step,
+//! and nothing newer is overwritten.
 #![cfg(feature = "testing")]
 
 mod bed;

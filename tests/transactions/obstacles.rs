@@ -1,4 +1,5 @@
-//! What keeps a file from being replaced for good: asked before the commit point, and named where it comes after that.
+//! What permanently keeps a file from being replaced: checked before the commit point, and named in
+//! the error if it appears after that.
 
 use crate::{
     bed::{idle_store, traced},
@@ -16,14 +17,14 @@ use std::{
     sync::atomic::Ordering::SeqCst,
 };
 
-/// Something in a file's way, until it is dropped.
+/// Something in a file's way, until dropped.
 struct Obstacle {
-    /// What takes it away.
+    /// The command that removes it.
     undo: Vec<String>,
 }
 
 impl Obstacle {
-    /// `None`, and the test is named, where it cannot be made here.
+    /// `None`, with the test reported as skipped, if it cannot be made here.
     fn put(test: &str, make: &[&str], undo: &[&str], path: &Path) -> Option<Self> {
         let path = path.display().to_string();
         let with_path = |words: &[&str]| -> Vec<String> {
@@ -105,7 +106,7 @@ fn a_transaction_is_refused_where_a_file_cannot_be_replaced() {
         assert!(refused.is_io() && refused.effect() == Effect::None);
         assert_eq!(on_disk(world.root.path(), RUN), [last; 3]);
         drop(obstacle);
-        // An ordinary file is in nobody's way.
+        // An ordinary file is no obstacle.
         last += 1;
         let done = set_all(&store, RUN, last, Save::new()).expect(why);
         assert_eq!(done.durability, Durability::Synced);
@@ -183,7 +184,7 @@ fn a_transaction_is_refused_in_a_sticky_folder_with_another_s_file() {
     give(world.root.path(), ALICE, TEAM, 0o777);
     give(&world.run_folder(), ALICE, TEAM, 0o1777);
     for controller in trio::MEMBERS {
-        // Bob's own, but for one.
+        // All but one are Bob's own.
         let owner = if controller == "soils" { ALICE } else { BOB };
         give(&file(&world, controller), owner, TEAM, 0o666);
         let sidecar = format!(".{controller}.nodb.cachetx");

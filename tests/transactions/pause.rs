@@ -1,4 +1,4 @@
-//! Paused at every step, while somebody else saves one of the documents.
+//! Paused at every step, while another writer saves one of the documents.
 
 use crate::{
     bed::*,
@@ -15,7 +15,7 @@ use std::{
     thread,
 };
 
-/// Stops a run at one of its steps until it is told to go on.
+/// Stops a run at one of its steps until told to continue.
 #[derive(Default)]
 struct Stop {
     /// The step's name, once it has stopped there.
@@ -43,8 +43,9 @@ impl Stop {
     }
 }
 
-/// Pauses `act` before each of its steps while somebody else, who does not mind locks, adds 5 to `ash` and saves it, after `meddle`.
-/// `check` gets the value before, what `act` came to, and whether the other one has saved. How many steps there were.
+/// Pauses `act` before each of its steps while another writer, which ignores locks, adds 5 to `ash`
+/// and saves it, after `meddle`. `check` gets the value before, the result of `act`, and whether
+/// the other writer has saved. Returns the number of steps.
 fn pause_at_every_step<R: Send>(
     world: &World,
     prepare: impl Fn(u64),
@@ -128,7 +129,7 @@ fn a_paused_transaction_overwrites_nothing_newer() {
         },
         |old, committed, saved, at| {
             let base = old + u64::from(committed.is_ok());
-            // Whoever saves has seen what stood there: so nothing is lost, of either.
+            // Each has seen what was there when it saved, so neither save is lost.
             let expected = [base, base + if saved { 5 } else { 0 }, base];
             let files = on_disk(world.root.path(), RUN);
             assert_eq!(files, expected, "{at}: {committed:?}");
@@ -149,8 +150,8 @@ fn a_paused_transaction_overwrites_nothing_newer() {
     assert!(refused.load(SeqCst) > 0 && both.load(SeqCst) > 0);
 }
 
-/// With the sidecars gone nobody is kept out: what somebody else saves meanwhile is not overwritten all the same, by the transaction
-/// or by its recovery.
+/// Without the sidecars nobody is kept out. Still, what another writer saves meanwhile is not
+/// overwritten, by the transaction or by its recovery.
 #[test]
 fn a_paused_transaction_whose_sidecars_are_deleted_overwrites_nothing_newer() {
     let world = World::start();
@@ -175,7 +176,7 @@ fn a_paused_transaction_whose_sidecars_are_deleted_overwrites_nothing_newer() {
             transaction.commit(["build"]).map_err(cachetx::Error::from)
         },
         |old, committed, saved, at| {
-            // What was left half done is finished.
+            // Finishes what was left half done.
             drop(idle_store(&world));
             let files = on_disk(world.root.path(), RUN);
             assert!(saved, "{at}: nobody keeps the other one out");
@@ -218,7 +219,7 @@ fn a_copy_of_a_sidecar_takes_no_journal_away_from_its_owner() {
     create(&store, RUN, 1);
     let stop = Arc::new(Stop::default());
     let here = stop.clone();
-    // Named and still empty.
+    // The journal is named and still empty.
     let (paused, armed) = traced(&world, move |_, step| {
         if step == "disk.write-journal" {
             here.here(step);
@@ -230,7 +231,7 @@ fn a_copy_of_a_sidecar_takes_no_journal_away_from_its_owner() {
         until("it has stopped", || {
             stop.at().is_some() || saving.is_finished()
         });
-        // Somebody copies the run, hidden files and all.
+        // Somebody copies the run, including hidden files.
         let copy = world.root.path().join("copy");
         fs::create_dir(&copy).expect("made");
         for entry in fs::read_dir(world.run_folder()).expect("listed") {

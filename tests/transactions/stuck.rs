@@ -1,4 +1,5 @@
-//! A transaction that cannot be finished now: what becomes of its documents meanwhile, and of who tries.
+//! A transaction that cannot be finished now: what happens to its documents meanwhile, and to
+//! processes that try.
 
 use crate::{
     bed::*,
@@ -14,10 +15,10 @@ use std::{
     },
 };
 
-/// The background has looked for journals so often since.
+/// Waits until the background has looked for journals this many times.
 fn looks(root: &Path, times: usize) {
     for _ in 0..times {
-        // Nobody holds it and it says nothing, so it is removed.
+        // Nobody holds it and it is empty, so it is removed.
         let journal = root.join(".cachetx-journal/00000000000000ff.journal");
         fs::write(&journal, "").expect("written");
         until("the background has looked", || !journal.exists());
@@ -87,7 +88,7 @@ fn is_finished_but_for_dependents(world: &World) {
     assert_eq!((left, locks(world)), (Vec::new(), 0));
 }
 
-/// The OS lock of another of its documents is held by somebody who stands still.
+/// A halted process holds the OS lock of another of its documents.
 #[test]
 fn a_reader_does_not_wait_for_whoever_has_a_document_that_it_does_not_read() {
     let world = World::start();
@@ -105,7 +106,7 @@ fn a_reader_does_not_wait_for_whoever_has_a_document_that_it_does_not_read() {
     armed.store(true, SeqCst);
     let read = document(&store, RUN, "soils").read().expect("read");
     assert_eq!(read.n, 10, "it is not finished yet");
-    // A sleep is 1 ms at least.
+    // A sleep takes at least 1 ms.
     assert!((1..=100).contains(&slept.load(SeqCst)), "{slept:?}");
     drop(sidecar);
     let read = document(&store, RUN, "soils").read().expect("read");

@@ -24,7 +24,7 @@ fn task() -> Save {
     Save::new().tasks(["build"])
 }
 
-/// What a test looks at before and after a commit that is refused.
+/// What a test compares before and after a commit that is refused.
 #[derive(Debug, PartialEq)]
 struct Everything {
     files: [Vec<u8>; 3],
@@ -42,7 +42,7 @@ fn everything(world: &World) -> Everything {
     }
 }
 
-/// No entry of the documents or of what depends on them.
+/// Whether neither the documents nor their dependents have an entry.
 fn nothing_is_cached(world: &World) -> bool {
     let now = everything(world);
     now.dependents == 0 && now.entries.iter().all(Option::is_none)
@@ -88,7 +88,7 @@ fn all_documents_are_saved_in_one_step_with_every_engine_on_every_server() {
             fill(&mut transaction, 2);
             Transaction::renew(&mut transaction).expect("renewed");
             let before = cache.stats().round_trips;
-            // The task names soils, too, whose entry is set.
+            // The task also names soils, whose entry is set.
             let outcome = transaction.commit(["build"]).expect("committed");
             assert_eq!(
                 committed(&outcome),
@@ -128,7 +128,8 @@ fn all_documents_are_saved_in_one_step_with_every_engine_on_every_server() {
     });
 }
 
-/// Makes one document of a transaction refuse, in several ways: nothing is changed, the guard comes back, and may go on.
+/// Makes one document of a transaction refuse, in several ways: nothing is changed, the guard is
+/// returned, and can be used again.
 #[test]
 fn whatever_refuses_before_the_commit_point_changes_nothing_and_gives_the_guard_back() {
     type Spoil = fn(&World);
@@ -208,7 +209,7 @@ fn whatever_refuses_before_the_commit_point_changes_nothing_and_gives_the_guard_
     }
 }
 
-/// Saves one by one under all locks, as one does without a transaction; the last one fails.
+/// Saves one by one under all locks, as without a transaction; the last one fails.
 fn one_by_one(store: &Store, n: u64, spoil: impl Fn()) {
     let mut held = documents(store, RUN).map(|document| document.lock().expect("locked"));
     spoil();
@@ -308,7 +309,8 @@ fn while_the_server_is_away_everything_is_recorded_and_replayed() {
     }
 }
 
-/// A document's name leads to a folder just while it should be renamed: the transaction is committed all the same.
+/// A document's name leads to a folder just when it should be renamed: the transaction is still
+/// committed.
 #[test]
 fn a_rename_that_fails_is_made_by_whoever_comes_next() {
     let world = World::start();
@@ -322,7 +324,7 @@ fn a_rename_that_fails_is_made_by_whoever_comes_next() {
     let once = AtomicBool::new(false);
     let seen = Arc::new(Mutex::new(0));
     let renames = seen.clone();
-    // The second rename: places are taken in the order of their names.
+    // The second rename: files are renamed in the order of their names.
     let failing = store_builder(&world).trace(move |step| {
         if step != "disk.rename" || once.load(SeqCst) {
             return;
@@ -342,7 +344,7 @@ fn a_rename_that_fails_is_made_by_whoever_comes_next() {
     assert_eq!(*seen.lock().expect("not poisoned"), 2);
     fs::remove_dir(&file).expect("empty");
     fs::rename(&aside, &file).expect("back");
-    // The members' order is another one than their places'.
+    // The members are not in the order of their files.
     all_or_none(on_disk(world.root.path(), RUN)).expect_err("the middle");
     assert_eq!(dependents(&mut world.redis()), 0);
     warm(&mut world.redis());

@@ -1,7 +1,8 @@
-//! Threads and processes move amounts between documents, three at a time, named in any order, while some are killed: nobody waits
-//! for ever, and the sum is what it was, also for whoever locks all of them in between.
+//! Threads and processes move amounts between documents, three at a time, named in any order, while
+//! some are killed. Nobody waits for ever, and the sum stays the same, also for a caller that locks
+//! all of them in between.
 //!
-//! `CACHETX_SOAK` makes it 16 threads for 30 s, in one process and in four that are killed.
+//! With `CACHETX_SOAK` there are 16 threads for 30 s, in one process and in four that are killed.
 
 use crate::support::trio::{self, Count, document, left_over};
 use crate::support::{World, child, given};
@@ -18,7 +19,7 @@ const DOCUMENTS: usize = 8;
 const EACH: u64 = 100;
 const SUM: u64 = EACH * DOCUMENTS as u64;
 
-/// A small generator; the seed is the test's, so that a run can be repeated.
+/// A small random generator. The test gives the seed, so a run can be repeated.
 struct Dice(u64);
 
 impl Dice {
@@ -29,7 +30,7 @@ impl Dice {
         (self.0 >> 33) as usize % end
     }
 
-    /// Three different ones, in any order.
+    /// Three different numbers, in any order.
     fn three(&mut self) -> [usize; 3] {
         let mut all: Vec<usize> = (0..DOCUMENTS).collect();
         std::array::from_fn(|_| all.swap_remove(self.below(all.len())))
@@ -61,12 +62,13 @@ fn transfer(documents: &[Document<Count>], store: &Store, dice: &mut Dice) -> ca
     Ok(())
 }
 
-/// Who has all of them locked sees no middle.
+/// A caller that has locked all of them never sees a transfer half done.
 fn sum(documents: &[Document<Count>], store: &Store) -> u64 {
     let [a, b, c, d, e, f, g, h] = documents else {
         unreachable!("eight")
     };
-    // A worker that was slow and lost its locks may still be at its renames, or the server slow to answer.
+    // A worker that was slow and lost its locks may still be renaming, or the server may be slow to
+    // answer.
     let locked = (0..10).find_map(|_| {
         let all = (a, b, c, d, e, f, g, h);
         match store.transaction_timeout(all, Duration::from_secs(60)) {
@@ -123,7 +125,7 @@ fn open(url: String, root: &str) -> Store {
         .url(url)
         .open()
         .expect("a cache");
-    // Short: whoever is killed leaves its locks to their end. Whoever is slow loses one, and tries again.
+    // Short: a killed worker leaves its locks to expire. A slow one loses one, and tries again.
     Store::builder(cache)
         .root(root)
         .lock_ttl(Duration::from_millis(500))
@@ -131,7 +133,7 @@ fn open(url: String, root: &str) -> Store {
         .expect("a store")
 }
 
-/// It was still at work.
+/// Kills a worker, which must still be at work.
 fn end(worker: &mut Child) {
     worker.kill().expect("killed");
     let end = worker.wait().expect("ended");
@@ -154,13 +156,13 @@ fn processes_that_are_killed_keep_the_sum() {
         worker.stdout(std::process::Stdio::null());
         worker.spawn().expect("a child")
     };
-    // Its locks do not run out while it looks: only then it sees no middle.
+    // Its locks must not expire while it looks: only then it sees no transfer half done.
     let store = trio::store(&world);
     let documents = all(&store);
     let mut dice = Dice(99);
     let mut workers: Vec<Child> = (1..=processes).map(start).collect();
     for kill in 0..kills {
-        // Somewhere in whatever it does: how long it lives decides where.
+        // At a random point: how long a worker lives decides where.
         thread::sleep(Duration::from_millis(80 + dice.below(120) as u64));
         let one = dice.below(workers.len());
         end(&mut workers[one]);
@@ -176,7 +178,7 @@ fn processes_that_are_killed_keep_the_sum() {
     let commits = documents.iter().map(|it| it.read().expect("read").n);
     assert!(commits.clone().any(|n| n != EACH), "something was moved");
 
-    // A save of each sweeps what was never committed.
+    // A save of each document sweeps what was never committed.
     for document in &documents {
         let locked = document.lock_timeout(Duration::from_secs(60));
         locked.expect("locked").dump_and_unlock().expect("saved");

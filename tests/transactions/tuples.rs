@@ -1,4 +1,4 @@
-//! Which documents can be one transaction, and which cannot.
+//! Which documents can form one transaction, and which cannot.
 
 use crate::support::trio::{Count, create, document, documents, store};
 use crate::support::{self, RUN, World, committed, get};
@@ -46,7 +46,7 @@ fn tuples_of_one_to_eight_and_documents_of_several_runs() {
     assert_eq!(get(&mut redis, &sums("run-6")), None);
     assert!(get(&mut redis, &sums("elsewhere")).is_some());
 
-    // With data of several types, white space kept, and given back unsaved.
+    // With data of several types; white space is kept, and one guard is returned unsaved.
     let text: Document<serde_json::Value> = store.document("first", "climate").expect("a document");
     fs::write(world.root.path().join("first/climate.nodb"), "{\"n\": 7}\n").expect("written");
     let mut mixed = store.transaction((&text, a)).expect("locked");
@@ -84,7 +84,7 @@ fn what_cannot_be_one_transaction_is_refused_before_any_lock() {
         refused.is_config() && refused.to_string().contains("another store"),
         "{refused}"
     );
-    // A clone of the store is the same one.
+    // A clone of the store counts as the same store.
     drop(store.clone().transaction((&a, &b)).expect("locked"));
 
     let missing = document(&store, "nowhere", "ash");

@@ -1,4 +1,4 @@
-//! What a save sends and what it costs the client, counted.
+//! What a save sends and what it costs the client, by exact counts.
 
 use crate::{
     Bench, COUNTED,
@@ -74,7 +74,7 @@ fn on_the_wire(bench: &mut Bench, server: &Server) -> Result<(), BoxError> {
     Ok(())
 }
 
-/// `None` where they cannot be counted.
+/// `None` if they cannot be counted.
 fn instructions(bench: &Bench) -> Result<Option<Vec<u64>>, BoxError> {
     if !bench.is_long() || callgrind::version().is_none() {
         return Ok(None);

@@ -17,10 +17,10 @@ use cachetx::{BoxError, testing::Server};
 use redis::Connection;
 
 const SIZES: [Size; 3] = [Size::new(1, 4), Size::new(1, 16), Size::new(32, 16)];
-/// Saves whose cost is booked together; one takes too little to be read from INFO cpu.
+/// Saves whose cost is measured together; one alone is too short for INFO cpu.
 const BATCH: u32 = 40;
 const BATCHES: usize = 12;
-/// Whose figures stand for the others'.
+/// The size whose figures are headlines.
 const HEADLINE: Size = SIZES[0];
 
 pub fn table(bench: &mut Bench) -> Result<(), BoxError> {
@@ -76,7 +76,7 @@ pub fn table(bench: &mut Bench) -> Result<(), BoxError> {
     Ok(())
 }
 
-/// With how many cores, by the booked commands, and of the whole process.
+/// The number of cores, and the figures by recorded commands and by the whole process.
 type Found = (usize, Vec<Figures>, Vec<Figures>);
 
 fn headlines(bench: &mut Bench, found: &[Found]) {
@@ -105,13 +105,13 @@ fn headlines(bench: &mut Bench, found: &[Found]) {
     }
 }
 
-/// All that do some work there.
+/// All ways that make the server do some work.
 fn ways() -> Vec<Way> {
     let ways = Way::RUST.into_iter();
     ways.filter(|way| *way != Way::Ping).collect()
 }
 
-/// By the booked commands, and of the whole process.
+/// Figures by recorded commands and by the whole process.
 fn measure(
     server: &Server,
     size: Size,
@@ -141,7 +141,8 @@ fn measure(
     Ok((booked, turns::figures(&whole)))
 }
 
-/// Us of the server's CPU for a batch of saves, or without them.
+/// Us of the server's CPU for a batch of saves and their preparation, or for the preparation
+/// alone.
 fn batch(
     plain: &mut Connection,
     scene: &Scene,

@@ -24,7 +24,7 @@ use std::{
 const SIZES: [Size; 3] = [Size::new(1, 4), Size::new(1, 16), Size::new(32, 16)];
 const ROUNDS: usize = 50;
 const ROUNDS_IN_MEMORY: usize = 200;
-/// A file system in memory, where Linux has one.
+/// A file system in memory, if Linux has one.
 const SHARED_MEMORY: &str = "/dev/shm";
 
 #[derive(Serialize, Deserialize)]
@@ -42,7 +42,7 @@ impl Content {
     }
 }
 
-/// A document file by hand, read whole and replaced durably.
+/// A document file by hand: read whole, replaced durably.
 pub struct DocumentFile {
     folder: PathBuf,
     path: PathBuf,
@@ -61,7 +61,7 @@ impl DocumentFile {
         Ok(serde_json::from_slice(&fs::read(&self.path)?)?)
     }
 
-    /// A temporary file, synced, renamed, and the folder synced.
+    /// Writes a temporary file, syncs it, renames it and syncs the folder.
     fn write(&self, bytes: &[u8]) -> std::io::Result<()> {
         let mut file = tempfile::NamedTempFile::new_in(&self.folder)?;
         file.write_all(bytes)?;
@@ -116,7 +116,7 @@ impl Subject for FileByHand {
     }
 }
 
-/// The same by the library.
+/// The same with the library.
 pub struct FileByLibrary {
     document: Document<Content>,
     save: Save,
@@ -172,7 +172,7 @@ impl Subject for FileByUpdate {
     }
 }
 
-/// A store below `root`, and the cache it is on.
+/// A store below `root`, and its cache.
 pub fn store(url: &str, root: &Path, scene: &Scene) -> Result<(Cache, Store), BoxError> {
     let cache = crate::bed::library::cache(url, scene)?;
     let store = Store::builder(&cache).root(root.join("ours")).open()?;
@@ -183,7 +183,8 @@ fn with_task() -> Save {
     Save::new().tasks([TASK])
 }
 
-/// By hand, by the library, by the library without a task, by `update`, and the write alone; in turns.
+/// By hand, with the library, with the library without a task, with `update`, and the write alone;
+/// in turns.
 fn measure(
     server: &Server,
     root: &Path,
@@ -367,7 +368,7 @@ pub fn crowd(bench: &mut Bench) -> Result<(), BoxError> {
     for n in 0..files {
         File::create(crowd.join(format!("hillslope_{n:06}.dat")))?;
     }
-    // What was just made is not to be written back between the saves.
+    // What was just made must not be written back between the saves.
     File::open(&crowd)?.sync_all()?;
     let rounds = bench.rounds(CROWD_ROUNDS);
     let found = turns::saves(&mut connect(&url)?, &scene, &mut subjects, rounds)?;

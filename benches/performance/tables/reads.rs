@@ -1,4 +1,5 @@
-//! Reads: hot (the snapshot), cold with the entry on the server, cold without; each beside the least that could do it by hand.
+//! Reads: hot (the snapshot), cold with the entry on the server, cold without it; each next to the
+//! fastest hand-written equivalent.
 
 use crate::{
     Bench,
@@ -14,7 +15,7 @@ use std::{fs, hint::black_box, time::Instant};
 
 const KIB: [usize; 3] = [1, 32, 1024];
 const SAMPLES: usize = 60;
-/// Reads of one sample, so that the clock's own cost does not count.
+/// Reads in one sample, so that the clock's own cost does not count.
 const HOT: u32 = 500;
 const COLD: u32 = 5;
 
@@ -78,7 +79,7 @@ pub fn table(bench: &mut Bench) -> Result<(), BoxError> {
     Ok(())
 }
 
-/// Us of one of `reads`.
+/// Us of each of `reads` reads.
 fn sample<R>(reads: u32, mut read: impl FnMut() -> Result<R, BoxError>) -> Result<f64, BoxError> {
     let started = Instant::now();
     for _ in 0..reads {

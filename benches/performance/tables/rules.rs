@@ -1,4 +1,4 @@
-//! Rules: what compiling and expanding them costs.
+//! What compiling and expanding rules costs.
 
 use crate::{
     Bench,
@@ -14,7 +14,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// How long one sample runs, so that the clock's own cost does not count.
+/// The duration of one sample, so that the clock's own cost does not count.
 const SAMPLE: Duration = Duration::from_micros(300);
 const SAMPLES: usize = 400;
 const COMPILED: usize = 9;
@@ -116,14 +116,14 @@ fn controllers(count: usize) -> Map<String, Value> {
         .collect()
 }
 
-/// Five controllers from the `first` of so many on.
+/// Five controllers, starting with number `first`, of `of`.
 fn five(first: usize, of: usize) -> Value {
     let names = (first..first + 5).map(|n| format!("controller_{:04}", n % of).into());
     Value::Array(names.collect())
 }
 
-/// 1,000 controllers; one task names them all, one reaches half of them by including a hundred others, and one has a controller of two
-/// placeholders.
+/// 1,000 controllers. One task names them all, one reaches half of them by including a hundred
+/// other tasks, and one has a controller with two placeholders.
 fn thousand() -> String {
     let mut keys = controllers(1_000);
     keys.insert(
@@ -148,11 +148,12 @@ fn thousand() -> String {
 }
 
 impl Case {
-    /// How many keys, ns of an expansion by `format!` and by the rules, and the latter's allocations.
+    /// The number of keys, the ns of an expansion by `format!` and by the rules, and the
+    /// allocations of the latter.
     fn measure(&self, samples: usize) -> Result<(usize, Vec<Figures>, u64), BoxError> {
         let expand = || self.rules.expand([self.task], black_box(&self.params));
         let keys = expand()?;
-        // The last part of each key is what the hand-written program has as its names.
+        // The hand-written program has the last part of each key as its names.
         let prefix = format!("nodb_cache:{{{RUN}}}:");
         let names: Vec<&str> = keys.iter().map(|key| &key[prefix.len()..]).collect();
         let by_hand = || -> Vec<String> {
@@ -181,7 +182,7 @@ fn calls_in_a_sample(call: &dyn Fn()) -> u32 {
     calls
 }
 
-/// Ns for one of so many calls.
+/// Ns of each of `calls` calls.
 fn time(call: &dyn Fn(), calls: u32) -> f64 {
     let start = Instant::now();
     (0..calls).for_each(|_| call());

@@ -1,4 +1,4 @@
-//! Lock and commit in time: by value size, by dependents, by transport, and beside Python.
+//! Lock and commit by time: by value size, by dependents, by transport, and next to Python.
 
 use crate::{
     Bench,
@@ -33,7 +33,7 @@ const BY_BYTES: [Size; 4] = [
 ];
 const BOTH: [Size; 2] = [Size::new(32, 16), Size::new(256, 16)];
 const ROUNDS: usize = 300;
-/// A save of so many bytes takes so long that fewer do.
+/// From this size on fewer rounds are enough, since a save takes longer.
 const BIG: usize = 100 << 10;
 const BIG_ROUNDS: usize = 100;
 
@@ -47,7 +47,7 @@ struct Cell {
 }
 
 impl Cell {
-    /// Of a way of [`Way::RUST`].
+    /// The ratio of a way of [`Way::RUST`].
     fn ratio(&self, way: Way) -> Ratio {
         let n = Way::RUST.iter().position(|w| *w == way);
         self.figures[n.expect("one of them")].ratio
@@ -83,7 +83,7 @@ fn table(place: &str, ways: &[Way]) -> Table {
     Table::new(&head)
 }
 
-/// The ways of this process at `url`, which leads to `server`.
+/// Measures the ways of this process at `url`, which leads to `server`.
 fn measure(
     server: &Server,
     url: &str,
@@ -145,7 +145,7 @@ pub fn sizes(bench: &mut Bench) -> Result<(), BoxError> {
     Ok(())
 }
 
-/// The least and the greatest median of all servers.
+/// The smallest and the largest median over all servers.
 fn headlines(bench: &mut Bench, cells: &[Cell]) {
     let groups: [(&str, &[Size]); 3] = [
         (
@@ -217,13 +217,13 @@ fn lines<const N: usize>(
 }
 
 const NETWORK_SIZES: [Size; 2] = [Size::new(1, 4), Size::new(32, 16)];
-/// What a proxy adds to each round trip, by sleeping before it passes the reply on.
+/// What a proxy adds to each round trip, by a sleep before it forwards the reply.
 const DELAYS: [(&str, Duration, usize); 2] = [
     ("TCP + 0.2 ms", Duration::from_micros(200), 120),
     ("TCP + 1 ms", Duration::from_millis(1), 50),
 ];
 
-/// TCP, and TCP that is delayed, on two cores where there are two.
+/// TCP, and delayed TCP, on two cores if there are two.
 pub fn network(bench: &mut Bench) -> Result<(), BoxError> {
     bench.report.section(
         "Over a network",
@@ -233,7 +233,7 @@ pub fn network(bench: &mut Bench) -> Result<(), BoxError> {
     let mut cells = Vec::new();
     for binary in servers() {
         let server = bench.start(binary)?;
-        // Its threads are started where this process may run now: on all cores.
+        // Its threads start on the cores that this process may use now: on all.
         let proxy = Proxy::start(server.port())?;
         let cores = bench.cores.placements().max().unwrap_or(1);
         for size in NETWORK_SIZES {
@@ -295,7 +295,7 @@ fn by_network(cells: &[Cell]) -> Result<Plot, BoxError> {
 const PYTHON_SIZES: [Size; 3] = [Size::new(1, 4), Size::new(1, 16), Size::new(32, 16)];
 const PYTHON_ROUNDS: usize = 100;
 
-/// Beside Python, over a Unix socket.
+/// Next to Python, over a Unix socket.
 pub fn python(bench: &mut Bench) -> Result<(), BoxError> {
     let server = bench.start(server()?)?;
     let mut ways = vec![Way::REFERENCE];

@@ -1,4 +1,4 @@
-//! Commits a second of many tasks.
+//! Commits per second of many tasks.
 
 use crate::{
     Bench,
@@ -26,7 +26,7 @@ use tokio::{runtime::Runtime, task::JoinSet};
 const TASKS: [usize; 4] = [1, 16, 64, 1_024];
 const SIZE: Size = Size::new(1, 4);
 const ENTRY_MS: u64 = 72 * 3_600 * 1_000;
-/// How long tasks commit before the others have their turn.
+/// How long one way's tasks commit before the next way's turn.
 const SLICE: Duration = Duration::from_millis(300);
 const SLICES: usize = 7;
 
@@ -114,13 +114,13 @@ pub fn table(bench: &mut Bench) -> Result<(), BoxError> {
     Ok(())
 }
 
-/// CPU time of both processes so far, us.
+/// CPU time of both processes so far, in us.
 struct Cpu {
     client: f64,
     server: f64,
 }
 
-/// Us a commit.
+/// Us per commit.
 struct Cost {
     client: f64,
     server: f64,
@@ -169,7 +169,7 @@ impl Committer {
     }
 }
 
-/// How many commits all tasks together have made, in how long.
+/// How many commits all tasks have made together, and in how much time.
 fn commits(
     runtime: &Runtime,
     crew: &mut Vec<Committer>,

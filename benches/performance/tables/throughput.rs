@@ -1,4 +1,4 @@
-//! Saves a second of many threads, each with a document of its own in one run.
+//! Saves per second of many threads, each with its own document in one run.
 
 use super::disk::{FileByHand, FileByLibrary, store};
 use crate::{
@@ -27,11 +27,11 @@ use std::{
 
 const THREADS: [usize; 4] = [1, 4, 16, 64];
 const SIZE: Size = Size::new(1, 4);
-/// How long threads save before the others have their turn.
+/// How long one way's threads save before the next way's turn.
 const SLICE: Duration = Duration::from_millis(300);
 const SLICES: usize = 5;
 
-/// A subject for each thread, by hand and by the library.
+/// A subject for each thread, by hand or with the library.
 type Crew = Vec<Box<dyn Subject>>;
 
 pub fn table(bench: &mut Bench) -> Result<(), BoxError> {
@@ -143,7 +143,7 @@ fn in_turns(bench: &Bench, crews: &mut [Crew; 2]) -> Result<Vec<Figures>, BoxErr
     })
 }
 
-/// Saves a second of all threads together.
+/// Saves per second of all threads together.
 fn rate(crew: &mut Crew, slice: Duration) -> Result<f64, BoxError> {
     let (start, stop) = (Barrier::new(crew.len() + 1), AtomicBool::new(false));
     thread::scope(|scope| {

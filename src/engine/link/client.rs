@@ -1,12 +1,12 @@
-//! Connections of a client of the caller's own, with its TLS and its credentials.
+//! Connections of the caller's own client, with its TLS and its credentials.
 
 use super::{Unopened, enter::away};
 use crate::engine::refusal::text;
 use redis::{Client, Connection, ErrorKind, ProtocolVersion, RedisError};
 use std::{borrow::Cow, time::Duration};
 
-/// Connects before `timeout` is over, as far as the client keeps to it; from then on each read and each write waits for up to `patience`.
-/// One that `listens` speaks RESP3.
+/// Connects within `timeout`, as far as the client keeps to it. From then on each read and each
+/// write waits for up to `patience`. A connection that `listens` speaks RESP3.
 pub(super) fn open(
     client: &Client,
     listens: bool,
@@ -38,7 +38,7 @@ pub(super) fn set_patience(
 
 fn unopened(e: RedisError) -> Unopened {
     let code = match (e.kind(), e.code()) {
-        // It does not say why.
+        // The client library may drop the server's error code.
         (ErrorKind::AuthenticationFailed, code) => code.unwrap_or("WRONGPASS"),
         (_, Some(code)) => code,
         (_, None) => return away(e),

@@ -1,19 +1,19 @@
-//! What is said first on a connection: who we are, and which database is meant.
+//! The first requests on a connection: login, database, role.
 
 use super::{Way, Wired, tls::explained};
 use crate::engine::{Credentials, refusal::text, wire::Packed};
 use redis::{RedisError, Value};
 use std::{error::Error, io, sync::Arc};
 
-/// Why a server was not entered. Nothing was done there.
+/// Why a connection could not be opened. Nothing was done on the server.
 pub(in crate::engine) enum Unopened {
-    /// No connection, or not in time.
+    /// Could not connect, or not in time.
     Away(io::Error),
-    /// The server refuses the user or the password, or wants one: its words.
+    /// The server refuses the user or the password, or requires one. In the server's words.
     NotLetIn { code: String, text: String },
-    /// The server refuses something else: its words.
+    /// The server refuses something else. In the server's words.
     Refused { code: String, text: String },
-    /// It is not the primary.
+    /// The server is not the primary.
     NotPrimary(String),
 }
 
@@ -21,7 +21,7 @@ const DATABASES: &str =
     " (the server's setting is `databases`, in a Cluster `cluster-databases` from Valkey 9.0 on)";
 
 impl Unopened {
-    /// Whether the server was there, and closed the connection.
+    /// Whether the server was reached and closed the connection.
     pub(in crate::engine) fn is_ended(&self) -> bool {
         use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof};
         let ends = [
@@ -38,7 +38,7 @@ impl Unopened {
     }
 }
 
-/// What was asked, in the order of the replies.
+/// What was requested, in the order of the replies.
 #[derive(Clone, Copy)]
 enum Step {
     Login,
@@ -47,8 +47,8 @@ enum Step {
     Ping,
 }
 
-/// One round trip, or none where there is nothing to say. By TLS there is always one: a server refuses a client's
-/// certificate in answer to it.
+/// Takes one round trip, or none if there is nothing to send. With TLS there is always one: a
+/// server rejects a client's certificate in its answer.
 pub(super) fn enter(
     link: &mut Wired,
     way: &Way,
@@ -66,7 +66,7 @@ pub(super) fn enter(
 }
 
 pub(super) fn away(e: RedisError) -> Unopened {
-    // The client library keeps the cause so.
+    // The client library keeps the cause in this form.
     let kept = e.source().and_then(|e| e.downcast_ref::<Arc<AnyError>>());
     let io = kept.and_then(|e| e.downcast_ref::<io::Error>());
     Unopened::Away(io.map_or_else(|| io::Error::other(e.to_string()), explained))
@@ -119,7 +119,7 @@ fn check(step: Step, reply: &Value) -> Result<(), Unopened> {
     };
     let (code, text) = (error.code().to_owned(), text(error.code(), error.details()));
     match (step, code.as_str()) {
-        // One that may not be asked is believed.
+        // If the ACL denies ROLE, the sentinel is believed.
         (Step::Role, "NOPERM") => Ok(()),
         (_, "WRONGPASS" | "NOAUTH") => Err(Unopened::NotLetIn { code, text }),
         (Step::Database, "ERR") => {
@@ -130,7 +130,7 @@ fn check(step: Step, reply: &Value) -> Result<(), Unopened> {
     }
 }
 
-/// A sentinel may be behind: the server itself has to say that it is the primary.
+/// A sentinel may be out of date, so the server itself must say that it is the primary.
 fn check_role(reply: &Value) -> Result<(), Unopened> {
     let role = match reply {
         Value::Array(parts) => parts.first(),

@@ -1,8 +1,9 @@
-//! A connection to a server: requests out, replies in, each until its time is over.
+//! A connection to a server: requests out, replies in, each within its time limit.
 //!
-//! The client library parses URLs and replies; the sockets are our own. Its TLS is a feature that breaks the build of a
-//! program that uses it with tokio, checks no other server name than the host that it connects to, and takes a call that
-//! a signal interrupts for a lost reply.
+//! The client library parses URLs and replies; the sockets are our own. The library's TLS is a
+//! feature that breaks the build of a program that uses the library with tokio. It checks the
+//! certificate only for the host that it connects to, not for another server name. And it treats a
+//! call that a signal interrupts as a lost reply.
 
 #[cfg(feature = "redis-1")]
 mod client;
@@ -42,37 +43,39 @@ use std::{
 #[cfg(all(feature = "tokio", feature = "redis-1"))]
 use tokio::sync::Semaphore;
 
-/// Reads the files of the options: what is wrong with them shows before a server is asked.
+/// Reads the files that the options name, so that errors in them show before a server is asked.
 pub(super) fn check_tls(options: &TlsOptions) -> io::Result<()> {
     tls::check(options)
 }
 
-/// A server that has let us in.
+/// A connection after login.
 pub(super) enum Connection {
     Wired(Wired),
-    /// Of the caller's own client.
+    /// From the caller's own client.
     #[cfg(feature = "redis-1")]
     Client(Box<redis::Connection>),
 }
 
-/// By a socket of our own.
+/// A connection over our own socket.
 pub(super) struct Wired {
     wire: Box<dyn Wire>,
     parser: Parser,
 }
 
-/// A connection, as whoever runs the engine's logic can wait for it.
+/// A connection, in the form that its caller can wait for.
 pub(super) enum Link {
     Thread(Connection),
     #[cfg(feature = "tokio")]
     Task(TaskLink),
-    /// A task's connection that blocks: threads of the runtime make its exchanges, a bounded number at a time. `None` while one is under way.
+    /// A blocking connection for tasks. Threads of the runtime run its exchanges, a bounded number
+    /// at a time. `None` during an exchange.
     #[cfg(all(feature = "tokio", feature = "redis-1"))]
     Aside(Option<Connection>, Arc<Semaphore>),
 }
 
 impl Link {
-    /// Sends all that is packed in one write, and waits for as many replies, errors among them, pushes not.
+    /// Sends all packed requests in one write and waits for as many replies. Errors count as
+    /// replies; pushes do not.
     pub(super) async fn exchange(&mut self, packed: &Packed) -> Result<Vec<Value>, Failure> {
         match self {
             Self::Thread(connection) => connection.exchange(&packed.bytes, packed.count),
@@ -83,7 +86,7 @@ impl Link {
         }
     }
 
-    /// How long each later exchange waits.
+    /// Sets how long each later exchange waits.
     pub(super) fn set_patience(&mut self, patience: Duration) -> io::Result<()> {
         match self {
             Self::Thread(connection) => connection.set_patience(patience),
@@ -101,7 +104,7 @@ impl Link {
     }
 }
 
-/// The connection comes back with the replies.
+/// Puts the connection back after the exchange.
 #[cfg(all(feature = "tokio", feature = "redis-1"))]
 async fn exchange_aside(
     mine: &mut Option<Connection>,
@@ -122,8 +125,8 @@ async fn exchange_aside(
 }
 
 impl Connection {
-    /// Connects and is let in before `timeout` is over; looking the name up is not bounded. From then on each call waits
-    /// for up to `patience`.
+    /// Connects and logs in within `timeout`; the name lookup is not bounded. From then on each
+    /// call waits for up to `patience`.
     pub(super) fn open(
         way: &Way,
         credentials: Option<&Credentials>,
@@ -138,7 +141,7 @@ impl Connection {
         Wired::open(way, credentials, timeout, patience).map(Self::Wired)
     }
 
-    /// How long each later call waits.
+    /// Sets how long each later call waits.
     pub(super) fn set_patience(&mut self, patience: Duration) -> io::Result<()> {
         match self {
             Self::Wired(wired) => wired.bind(Bound::Each(patience)),
@@ -157,7 +160,7 @@ impl Connection {
         }
     }
 
-    /// The next reply or push message. After a time-out the rest of it may still be received.
+    /// The next reply or push message. After a time-out, the rest of it may still be received.
     pub(super) fn receive(&mut self) -> RedisResult<Value> {
         match self {
             Self::Wired(wired) => wired.receive(),
@@ -208,7 +211,7 @@ impl Wired {
     }
 }
 
-/// Takes one that has come, unless it is a push.
+/// Stores a reply, unless it is a push.
 fn take(replies: &mut Vec<Value>, reply: Value) -> Result<(), Failure> {
     match reply {
         Value::Push { .. } => {}
@@ -224,7 +227,7 @@ fn is_last_word(error: &redis::ServerError) -> bool {
     ends_the_connection(error.code(), error.details().unwrap_or_default())
 }
 
-/// The server reads nothing after that. What it has answered before, it may have done.
+/// The server reads nothing after such an error. It may have done what it answered before.
 fn ended(error: &redis::ServerError, nothing_done: bool) -> Failure {
     let error = server_error(error);
     match nothing_done {
@@ -248,7 +251,7 @@ fn lost(e: redis::RedisError) -> Failure {
     }
 }
 
-/// The runtime of its task has ended.
+/// The runtime of the connection's task has ended.
 #[cfg(feature = "tokio")]
 fn ended_by_its_task() -> Failure {
     Failure::Lost {

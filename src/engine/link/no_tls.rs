@@ -1,4 +1,4 @@
-//! In place of TLS, where the feature `tls` is off.
+//! Takes the place of TLS if the feature `tls` is off.
 
 use super::socket::{Socket, Wire};
 use crate::engine::TlsOptions;

@@ -1,4 +1,4 @@
-//! When a connection's socket can be read or written, by tokio.
+//! Tells when a connection's socket can be read or written, by tokio.
 
 use redis::{RedisResult, io::tcp::socket2::Socket};
 use std::io;
@@ -7,14 +7,14 @@ use tokio::{
     net::{TcpStream, UnixStream},
 };
 
-/// Another handle on the connection's socket, which tells when it can be read or written.
+/// A second handle on the connection's socket, which tells when it can be read or written.
 pub(super) enum Readiness {
     Tcp(TcpStream),
     Unix(UnixStream),
 }
 
 impl Readiness {
-    /// Of a socket that does not block.
+    /// The socket must not block.
     pub(super) fn of(socket: Socket) -> io::Result<Self> {
         Ok(match socket.local_addr()?.is_unix() {
             true => Self::Unix(UnixStream::from_std(socket.into())?),
@@ -30,7 +30,8 @@ impl Readiness {
         ready.map(drop)
     }
 
-    /// Goes on as far as that is possible without waiting: `work` says whether it would have to wait. `true` where all is well.
+    /// Runs `work` if the socket is ready. `work` returns `true` if it would have to wait. Returns
+    /// `true` unless `work` fails.
     pub(super) fn while_ready(
         &self,
         interest: Interest,
@@ -45,7 +46,7 @@ impl Readiness {
                 Ok(())
             }
         };
-        // That it would block is what it has to be told.
+        // The result only tells tokio whether the socket would block.
         let _ = match self {
             Self::Tcp(socket) => socket.try_io(interest, work),
             Self::Unix(socket) => socket.try_io(interest, work),

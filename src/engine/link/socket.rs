@@ -1,4 +1,4 @@
-//! A TCP or Unix socket whose calls end in time, and are not ended by signals.
+//! A TCP or Unix socket whose calls end in time and are continued after signals.
 
 use crate::model::limits;
 use redis::io::tcp::socket2::{self, Domain, SockAddr, TcpKeepalive, Type};
@@ -12,13 +12,13 @@ use std::{
 /// How long a call may take.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Bound {
-    /// Each so long.
+    /// Each call this long.
     Each(Duration),
-    /// All of them together.
+    /// All calls together until then.
     Until(Instant),
 }
 
-/// Bytes to and from a server, by a socket or by TLS on one.
+/// Bytes to and from a server, over a plain socket or TLS.
 pub(super) trait Wire: Read + Write + Send {
     fn socket(&mut self) -> &mut Socket;
 }
@@ -38,7 +38,8 @@ impl Wire for Socket {
 /// Sets the socket's own time-out for reading or for writing.
 type Arm = fn(&socket2::Socket, Option<Duration>) -> io::Result<()>;
 
-/// The time that is left, for a socket: to it a time-out of zero is none, and it counts in microseconds.
+/// The time left, as a socket's time-out. At least 1 ms: a time-out of zero means none, and the
+/// socket counts in microseconds.
 fn left(until: Instant) -> io::Result<Option<Duration>> {
     match until.saturating_duration_since(Instant::now()) {
         Duration::ZERO => Err(io::ErrorKind::TimedOut.into()),
@@ -47,7 +48,8 @@ fn left(until: Instant) -> io::Result<Option<Duration>> {
 }
 
 impl Socket {
-    /// To the first address of that name that takes the connection. Each gets an equal part of the time that is left.
+    /// Connects to the first address of that name that accepts. Each address gets an equal share of
+    /// the time left.
     pub(super) fn tcp(host: &str, port: u16, until: Instant) -> io::Result<Self> {
         let addresses: Vec<_> = (host, port).to_socket_addrs()?.collect();
         let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
@@ -97,15 +99,16 @@ impl Socket {
         Ok(())
     }
 
-    /// Calls that would wait fail from now on. Another handle on the socket, to be told when they would not.
+    /// From now on, calls that would wait fail. Returns a second handle on the socket, which tells
+    /// when they would not.
     #[cfg(feature = "tokio")]
     pub(super) fn go_on_without_blocking(&mut self) -> io::Result<socket2::Socket> {
         self.inner.set_nonblocking(true)?;
         self.inner.try_clone()
     }
 
-    /// A call that is interrupted goes on with the time that it had left: a socket with a time-out is interrupted by every
-    /// signal, also by those that are to restart system calls.
+    /// Continues an interrupted call with the time that it had left. Every signal interrupts a call
+    /// on a socket with a time-out, even a signal that is set to restart system calls.
     fn call(
         &self,
         arm: Arm,

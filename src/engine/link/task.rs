@@ -1,7 +1,7 @@
-//! A connection that tasks wait for. A task of its own reads and writes it, so that many requests can be under way at a time, each with its
-//! own replies, whatever becomes of those who asked.
+//! A connection that tasks share. A task of its own reads and writes it, so many requests can be in
+//! flight at a time. Each gets its own replies, even if other callers go away.
 //!
-//! It is a [`Wired`] connection as threads have it, opened by one, whose socket does not block from then on.
+//! It is a [`Wired`] connection, opened by a thread; from then on its socket does not block.
 
 use super::{Wired, ended_by_its_task, lost, readiness::Readiness, take, timed_out};
 use crate::{
@@ -28,34 +28,37 @@ use tokio::{
     time::{Instant, Sleep},
 };
 
-/// A handle on it. The connection is closed with the last one, once all requests are sent.
+/// A handle on the connection. The connection is closed with the last handle, once all requests are
+/// sent.
 #[derive(Clone)]
 pub(in crate::engine) struct TaskLink {
     requests: mpsc::UnboundedSender<Request>,
     waiting: Arc<Waiting>,
     patience: Duration,
-    /// The connection's, by which its task tells what is late.
+    /// The patience that the connection was opened with; a request with a shorter one times itself.
     usual: Duration,
     told: Arc<Told>,
-    /// That of the connection's task.
+    /// The runtime of the connection's task.
     runtime: Id,
 }
 
-/// The bytes of all requests in the channel, one after the other. Both are changed under this lock, so that they belong together. One buffer
-/// and not one for each request: what one thread allocates and another frees is dear.
+/// The bytes of all requests in the channel, in order. Channel and bytes change under this lock, so
+/// that they stay in step. One buffer instead of one for each request: memory that one thread
+/// allocates and another frees is expensive.
 type Waiting = Mutex<Vec<u8>>;
 
 /// What the connection's task tells all handles.
 #[derive(Default)]
 struct Told {
-    /// What the server has said before it was asked, such as that it takes no more clients: it is the reply to what comes next.
+    /// An error that the server sent unasked, such as that it takes no more clients. It is the
+    /// reply to all later requests.
     refusal: OnceLock<Value>,
-    /// How often bytes have come or gone.
+    /// Counts reads and writes of bytes.
     progress: AtomicU64,
 }
 
 impl Told {
-    /// What whoever wanted to send so many requests is told where the connection is gone.
+    /// The result of a request for `count` replies if the connection is gone.
     fn unsent(&self, count: usize) -> Result<Vec<Value>, Failure> {
         match self.refusal.get() {
             Some(refusal) => Ok(vec![refusal.clone(); count]),
@@ -64,26 +67,26 @@ impl Told {
     }
 }
 
-/// Sent in one piece.
+/// A request. It is sent in one piece.
 struct Request {
-    /// How many bytes it has.
+    /// Its number of bytes.
     len: usize,
-    /// How many replies it will have.
+    /// The number of replies that it will have.
     count: usize,
     patience: Duration,
     reply: Asker,
 }
 
-/// A request that was taken in.
+/// A request that the connection's task has taken.
 struct Pending {
     count: usize,
     replies: Vec<Value>,
     patience: Duration,
-    /// Its time, where nothing moves.
+    /// When it times out, if nothing moves.
     until: Instant,
-    /// Where it ends, counted from the connection's first byte.
+    /// The position of its end, counted from the connection's first byte.
     end: u64,
-    /// `None` where it has waited long enough.
+    /// `None` after its time-out.
     reply: Option<Asker>,
 }
 
@@ -96,7 +99,7 @@ impl Pending {
 }
 
 impl TaskLink {
-    /// Has the connection read and written by a task of the runtime that this is called in.
+    /// Spawns a task that reads and writes the connection, in the current runtime.
     pub(in crate::engine) fn spawn(mut connection: Wired, patience: Duration) -> io::Result<Self> {
         let socket = connection.wire.socket().go_on_without_blocking()?;
         let socket = Readiness::of(socket)?;
@@ -138,17 +141,18 @@ impl TaskLink {
         self.patience = patience;
     }
 
-    /// Whether both are of one connection.
+    /// Whether both are handles on one connection.
     pub(in crate::engine) fn is_same(&self, other: &Self) -> bool {
         self.requests.same_channel(&other.requests)
     }
 
-    /// Whether it takes no more requests: it was lost, or the server left one without an answer.
+    /// Whether it takes no more requests: it was lost, or the server left one without an answer in
+    /// time.
     pub(in crate::engine) fn is_closed(&self) -> bool {
         self.requests.is_closed()
     }
 
-    /// A request whose future is dropped may have been sent; its replies are thrown away.
+    /// A request whose future is dropped may have been sent; its replies are discarded.
     pub(super) async fn exchange(&self, packed: &Packed) -> Result<Vec<Value>, Failure> {
         if packed.count == 0 {
             return Ok(Vec::new());
@@ -164,7 +168,8 @@ impl TaskLink {
         if !self.hand_over(request, &packed.bytes) {
             return self.told.unsent(packed.count);
         }
-        // The connection's task gives up in time, unless this is to be faster than what was asked before.
+        // The connection's task times requests out, but only in order: one with a shorter patience
+        // than those before it times itself.
         if self.patience >= self.usual && Handle::current().id() == self.runtime {
             return answer.await.unwrap_or_else(|_| Err(ended_by_its_task()));
         }
@@ -172,7 +177,7 @@ impl TaskLink {
             match tokio::time::timeout(self.patience, &mut answer).await {
                 Ok(Ok(answer)) => return answer,
                 Ok(Err(_)) => return Err(ended_by_its_task()),
-                // Another runtime may not be driven just now.
+                // Another runtime may not be running now; then its task cannot time this out.
                 Err(_) => {
                     let before = mem::replace(&mut progress, self.told.progress.load(Relaxed));
                     if before == progress {
@@ -183,7 +188,7 @@ impl TaskLink {
         }
     }
 
-    /// `false` where the connection takes no more.
+    /// Returns `false` if the connection takes no more requests.
     fn hand_over(&self, request: Request, bytes: &[u8]) -> bool {
         let mut waiting = lock(&self.waiting);
         let before = waiting.len();
@@ -205,23 +210,23 @@ struct Driver {
     socket: Arc<Readiness>,
     asked: mpsc::UnboundedReceiver<Request>,
     waiting: Arc<Waiting>,
-    /// What was taken in last; more wait until these are written.
+    /// The bytes taken last. The next ones are taken once these are written.
     outgoing: Vec<u8>,
-    /// How much of that is written.
+    /// How many bytes of `outgoing` are written.
     written: usize,
-    /// TLS may keep something back.
+    /// `false` while TLS may hold bytes back.
     flushed: bool,
-    /// Bytes of all requests so far, and those of them that are sent.
+    /// The bytes of all requests so far, and how many of them are sent.
     taken_in: u64,
     sent: u64,
-    /// How many of the pending requests are not sent, the last ones.
+    /// How many of the pending requests are not sent yet; they are the last ones.
     unsent: usize,
     read_at: Instant,
     wrote_at: Instant,
-    /// Goes off when the first request may be late, or before.
+    /// Fires when the first request may be late, or earlier.
     timer: Pin<Box<Sleep>>,
     pending: VecDeque<Pending>,
-    /// It takes no more requests.
+    /// No more requests are taken.
     is_over: bool,
     told: Arc<Told>,
 }
@@ -241,7 +246,7 @@ impl Driver {
         }
     }
 
-    /// What comes from now on is refused, so that its sender knows that it was not sent.
+    /// Refuses all later requests, so that their senders know that they were not sent.
     async fn refuse_more(&mut self) {
         self.is_over = true;
         self.asked.close();
@@ -251,7 +256,7 @@ impl Driver {
         *lock(&self.waiting) = Vec::new();
     }
 
-    /// Whether there is, or may be, something left to do.
+    /// Returns `false` once there is nothing left to do.
     async fn turn(&mut self) -> RedisResult<bool> {
         let first = self.pending.iter().find(|it| it.reply.is_some());
         let late = first.map(|first| self.late(first));
@@ -284,7 +289,7 @@ impl Driver {
         // Usually it can be written at once.
         socket.while_ready(Interest::WRITABLE, || self.write())?;
         if !self.is_sent() {
-            // TLS may have read while it wrote, and of that the socket does not tell.
+            // TLS may have read while it wrote, and the socket does not tell of those bytes.
             self.read()?;
         }
         Ok(true)
@@ -294,12 +299,13 @@ impl Driver {
         self.outgoing.is_empty() && self.flushed
     }
 
-    /// Nobody waits for a reply any more, and what was to be done all the same is sent, or was not taken in its time.
+    /// Whether no request is open any more, or all are sent and no caller waits.
     fn is_done(&self, nothing_is_open: bool) -> bool {
         nothing_is_open || self.is_sent() && !self.pending.iter().any(Pending::is_wanted)
     }
 
-    /// When a request is late: its time is over, and neither it nor a reply has moved for so long.
+    /// When a request is late: its time is over, and neither it nor a reply has moved for that
+    /// long.
     fn late(&self, pending: &Pending) -> Instant {
         if cfg!(cachetx_without_progress) {
             return pending.until;
@@ -311,8 +317,9 @@ impl Driver {
         pending.until.max(moved + pending.patience)
     }
 
-    /// Where the server has left a request without an answer in its time, those that come are for another connection, and whoever has
-    /// waited long enough is told. The others may still be answered.
+    /// Called when the server has left a request without an answer in time. Later requests must use
+    /// another connection; callers whose time is over get an error. The others may still be
+    /// answered.
     async fn give_up(&mut self) {
         let now = Instant::now();
         let mut late: Vec<_> = (0..self.pending.len())
@@ -335,7 +342,7 @@ impl Driver {
         let waiting = Arc::clone(&self.waiting);
         let mut waiting = lock(&waiting);
         let mut next = Some(first);
-        // Those bytes whose senders have not gone.
+        // The bytes whose senders still wait.
         let mut wanted: Vec<Range<usize>> = Vec::new();
         let mut end = 0;
         while let Some(request) = next.take() {
@@ -370,7 +377,7 @@ impl Driver {
         }
     }
 
-    /// So many bytes more are sent. The time of a request begins anew once it is sent whole.
+    /// Counts bytes as sent. The time of a request starts again once it is sent whole.
     fn has_sent(&mut self, bytes: usize) {
         self.sent += bytes as u64;
         self.wrote_at = Instant::now();
@@ -386,12 +393,12 @@ impl Driver {
         }
     }
 
-    /// Whether the socket takes no more for now.
+    /// Returns `true` if the socket takes no more for now.
     fn write(&mut self) -> RedisResult<bool> {
         while self.written < self.outgoing.len() {
             self.flushed = false;
             match self.connection.wire.write(&self.outgoing[self.written..]) {
-                // TLS has its fill of what the socket does not take; a socket itself never says so.
+                // TLS has buffered as much as it can; a plain socket never returns 0.
                 Ok(0) => return Ok(true),
                 Ok(n) => {
                     self.written += n;
@@ -414,7 +421,7 @@ impl Driver {
         }
     }
 
-    /// Takes all replies that are there. Whether the socket has no more for now.
+    /// Takes all replies that have arrived. Returns `true` if the socket has no more for now.
     fn read(&mut self) -> RedisResult<bool> {
         loop {
             let reply = match self.connection.receive() {
@@ -438,7 +445,8 @@ impl Driver {
             }
             let is_last_word = taken.is_err();
             if let Some(pending) = self.pending.pop_front() {
-                // Where the server has not waited for all of the request, nobody knows what it makes of the rest.
+                // The server has answered before it had the whole request: what it does with the
+                // rest is unknown.
                 let is_early = pending.end > self.sent;
                 if let Some(reply) = pending.reply {
                     let _ = reply.send(taken.map(|()| pending.replies));

@@ -1,4 +1,4 @@
-//! TLS on a socket, by rustls.
+//! TLS on a socket, with rustls.
 
 use super::socket::{Socket, Wire};
 use crate::engine::TlsOptions;
@@ -19,7 +19,7 @@ impl Wire for StreamOwned<ClientConnection, Socket> {
     }
 }
 
-/// TLS on a socket that is connected to `host`; the handshake is over.
+/// Wraps a socket that is connected to `host` in TLS, and completes the handshake.
 pub(super) fn secured(
     mut socket: Socket,
     host: &str,
@@ -30,7 +30,7 @@ pub(super) fn secured(
         let why = format!("TLS: `{name}` is no name that a certificate can have");
         io::Error::new(io::ErrorKind::InvalidInput, why)
     })?;
-    // Files are read for each connection: certificates are replaced while programs run.
+    // The files are read for each connection, since certificates are replaced while programs run.
     let mut connection = ClientConnection::new(Arc::new(config(options)?), name).map_err(failed)?;
     while connection.is_handshaking() {
         connection
@@ -46,7 +46,7 @@ pub(super) fn check(options: &TlsOptions) -> io::Result<()> {
 
 /// Reads the files that the options name.
 fn config(options: &TlsOptions) -> io::Result<ClientConfig> {
-    // A program's own choice, where it has made one.
+    // The program's own choice, if it has made one.
     let provider = match CryptoProvider::get_default() {
         Some(chosen) => Arc::clone(chosen),
         None => Arc::new(ring::default_provider()),
@@ -68,7 +68,7 @@ fn config(options: &TlsOptions) -> io::Result<ClientConfig> {
     config.map_err(|e| unusable(certificate, &format!("certificate and key do not fit: {e}")))
 }
 
-/// The system's; Mozilla's where it has none.
+/// The system's roots, or Mozilla's if the system has none.
 static USUAL_ROOTS: LazyLock<Arc<RootCertStore>> = LazyLock::new(|| {
     let mut roots = RootCertStore::empty();
     let found = rustls_native_certs::load_native_certs();
@@ -91,7 +91,7 @@ fn roots(path: &Path) -> io::Result<RootCertStore> {
     Ok(roots)
 }
 
-/// At least one.
+/// Reads at least one certificate: none is an error.
 fn certificates(path: &Path) -> io::Result<Vec<CertificateDer<'static>>> {
     use rustls::pki_types::pem::Error;
     let bad = |e| match e {
@@ -115,7 +115,7 @@ fn failed(e: rustls::Error) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, format!("TLS: {e}"))
 }
 
-/// What went wrong on a connection, with what to do where TLS is the reason.
+/// The connection's error, with advice if TLS is the reason.
 pub(super) fn explained(e: &io::Error) -> io::Error {
     use rustls::{AlertDescription as Alert, CertificateError as Bad, Error};
     let cause = e.get_ref().and_then(|e| e.downcast_ref::<Error>());

@@ -1,4 +1,4 @@
-//! Where a server is, and how it is to be entered, as its URL says.
+//! Where a server is and how to log in, from its URL.
 
 use super::{
     socket::{Socket, Wire},
@@ -11,15 +11,15 @@ use std::{io, path::PathBuf, time::Instant};
 #[derive(Clone)]
 pub(in crate::engine) struct Way {
     pub(in crate::engine) target: Target,
-    /// How TLS is spoken, where it is.
+    /// The TLS options; `None` without TLS.
     pub(in crate::engine) tls: Option<TlsOptions>,
-    /// The URL's.
+    /// From the URL.
     pub(in crate::engine) credentials: Option<Credentials>,
     pub(in crate::engine) database: u32,
     pub(in crate::engine) resp3: bool,
-    /// A server that is not a primary is not entered.
+    /// Refuse a server that is not a primary.
     pub(in crate::engine) primary_only: bool,
-    /// In place of all that, whose connections are used.
+    /// The caller's own client. Its connections are used, and all fields above are ignored.
     #[cfg(feature = "redis-1")]
     pub(in crate::engine) client: Option<redis::Client>,
 }
@@ -45,18 +45,17 @@ impl Target {
 /// The URL schemes that mean TLS, each with the one that is otherwise the same.
 const TLS_SCHEMES: [(&str, &str); 2] = [("rediss://", "redis://"), ("valkeys://", "valkey://")];
 
-/// Whether the URL means TLS.
 pub(in crate::engine) fn is_tls(url: &str) -> bool {
     TLS_SCHEMES.iter().any(|(tls, _)| url.starts_with(tls))
 }
 
 impl Way {
-    /// What the URL says; TLS with no options. The error never quotes the URL.
+    /// Parses the URL; TLS gets no options. The error never quotes the URL.
     pub(in crate::engine) fn parse(url: &str) -> Result<Self, String> {
         let secure = TLS_SCHEMES
             .iter()
             .find_map(|(tls, plain)| Some((plain, url.strip_prefix(tls)?)));
-        // The client library knows these schemes only with its own TLS.
+        // The client library accepts these schemes only with its own TLS.
         let plain = match secure {
             Some((plain, rest)) => format!("{plain}{rest}"),
             None => url.to_owned(),
@@ -88,7 +87,7 @@ impl Way {
         })
     }
 
-    /// The client's own; where it leads is for messages.
+    /// For the caller's own client; the target is for messages only.
     #[cfg(feature = "redis-1")]
     pub(in crate::engine) fn of(client: &redis::Client) -> Result<Self, String> {
         let info = client.get_connection_info();

@@ -1,14 +1,14 @@
-//! Where the in-memory server has its time from.
+//! The clock of the in-memory server.
 
 #[cfg(any(test, feature = "testing"))]
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
-/// Milliseconds since the server was made. Never goes back.
+/// Milliseconds since the server was created. Never goes back.
 #[derive(Debug)]
 pub(super) enum Clock {
     Real(Instant),
-    /// Stands still but for [`Clock::advance`].
+    /// Stands still except for [`Clock::advance`].
     #[cfg(any(test, feature = "testing"))]
     Manual(AtomicU64),
 }

@@ -1,4 +1,4 @@
-//! Keys with strings, hashes and lives: as much of a server as the operations need.
+//! Keys with strings, hashes and expiry: the part of a server that the operations need.
 
 use crate::model::Bytes;
 use std::{
@@ -6,37 +6,37 @@ use std::{
     sync::Arc,
 };
 
-/// Keys that are there before the first sweep.
+/// The number of keys at which the first sweep runs.
 const FIRST_SWEEP: usize = 64;
 
-/// What stands under a key.
+/// What is stored under a key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Content {
     Text(Bytes),
-    /// Never empty: a hash goes with its last field.
+    /// Never empty: a hash is removed with its last field.
     Hash(BTreeMap<String, Bytes>),
 }
 
 #[derive(Clone, Debug)]
 struct Item {
     content: Content,
-    /// By the server's clock; `None` lives for ever.
+    /// By the server's clock; `None` never expires.
     expires_ms: Option<u64>,
 }
 
-/// A key holds something else than was asked for.
+/// A key holds another type than was requested.
 #[derive(Debug)]
 pub(super) struct WrongType {
     pub(super) key: String,
 }
 
-/// All keys. Its time stands still while an operation runs, as a server's does while a script runs.
+/// All keys. Time stands still while an operation runs, as on a server while a script runs.
 #[derive(Clone, Debug)]
 pub(crate) struct Keyspace {
     items: HashMap<String, Item>,
     now_ms: u64,
-    /// So many keys make it look for those whose life is over. It grows with what is alive, so a sweep costs each new key
-    /// the same.
+    /// At this number of keys the expired ones are swept. It grows with the number of live keys, so
+    /// that sweeping costs each new key the same.
     sweep_at: usize,
     /// Channels that an operation has a message for.
     messages: Vec<String>,
@@ -54,7 +54,7 @@ impl Default for Keyspace {
 }
 
 impl Keyspace {
-    /// Lets time go on to `now_ms`.
+    /// Advances the time to `now_ms`.
     pub(super) fn go_on_to(&mut self, now_ms: u64) {
         self.now_ms = self.now_ms.max(now_ms);
     }
@@ -88,7 +88,8 @@ impl Keyspace {
         }
     }
 
-    /// How long the key still lives; the outer `None` where it is not there, the inner one where it lives for ever.
+    /// How much longer the key lives. The outer `None`: it does not exist. The inner `None`: it
+    /// never expires.
     pub(crate) fn left_ms(&self, key: &str) -> Option<Option<u64>> {
         let item = self.item(key)?;
         Some(item.expires_ms.map(|end| end - self.now_ms))
@@ -98,7 +99,7 @@ impl Keyspace {
         self.item(key).is_some()
     }
 
-    /// Sets a string, whatever was there.
+    /// Sets a string, over anything that was there.
     pub(crate) fn set(&mut self, key: &str, text: Bytes, life_ms: Option<u64>) {
         self.put(key, Content::Text(text), life_ms);
     }
@@ -118,7 +119,7 @@ impl Keyspace {
         self.items.insert(key.to_owned(), item);
     }
 
-    /// Gives a key another life; says nothing where it is not there.
+    /// Changes a key's life; does nothing if it does not exist.
     pub(crate) fn live_for(&mut self, key: &str, life_ms: u64) {
         if self.item(key).is_some()
             && let Some(item) = self.items.get_mut(key)
@@ -127,14 +128,14 @@ impl Keyspace {
         }
     }
 
-    /// Whether it was there.
+    /// Returns whether it existed.
     pub(crate) fn remove(&mut self, key: &str) -> bool {
         let there = self.item(key).is_some();
         self.items.remove(key);
         there
     }
 
-    /// Tells whoever listens to the channel, once the operation is done.
+    /// Notifies the channel's listeners, once the operation is done.
     pub(super) fn tell(&mut self, channel: String) {
         self.messages.push(channel);
     }
@@ -155,7 +156,7 @@ impl Keyspace {
         }
     }
 
-    /// Sets a field of a hash, which it makes where there is none; nothing happens to a string.
+    /// Sets a field of a hash, which is created if missing; does nothing to a string.
     pub(crate) fn set_field(&mut self, key: &str, field: &str, text: Bytes) {
         if self.item(key).is_none() {
             self.put(key, Content::Hash(BTreeMap::new()), None);
@@ -167,7 +168,7 @@ impl Keyspace {
         }
     }
 
-    /// Everything that is alive, with how long it still lives.
+    /// Every live key, with how much longer it lives.
     #[cfg(test)]
     pub(crate) fn dump(&self) -> BTreeMap<String, (Content, Option<u64>)> {
         let keys = self.items.keys();
@@ -185,7 +186,7 @@ impl Keyspace {
     }
 }
 
-/// Whether `text` is a number as a server's counter writes it; `None` where it is not.
+/// The number, if `text` is one as a server's counter writes it.
 pub(super) fn counter(text: &[u8]) -> Option<u64> {
     let text = std::str::from_utf8(text).ok()?;
     let number: u64 = text.parse().ok()?;

@@ -1,4 +1,5 @@
-//! The engine that runs operations inside the process: their model, and a stand-in for a server.
+//! The engine that runs operations inside the process: a model of them, and a substitute for a
+//! server.
 
 mod clock;
 mod keyspace;
@@ -18,7 +19,7 @@ use crate::{
 };
 use std::sync::Arc;
 
-/// Runs operations on a [`MemoryServer`], which others may share.
+/// Runs operations on a [`MemoryServer`], which may be shared.
 pub(crate) struct MemoryEngine {
     server: MemoryServer,
     counters: Counters,
@@ -36,7 +37,7 @@ impl MemoryEngine {
 impl Performer for MemoryEngine {
     fn perform(&self, op: &Op) -> Result<Reply, Fault> {
         op.check()?;
-        // What a server would cost, so that a program's own tests can count.
+        // Counts what a server would cost, so that a program's own tests can check it.
         self.counters.count_round_trip();
         let not_done = |kind| Fault::NotDone(Error::new(kind));
         let keys = self.server.keyspace();

@@ -1,6 +1,6 @@
-//! What each operation means: section 6 of the design, in memory.
+//! What each operation means, in memory.
 //!
-//! Every operation looks first and changes then, so that a refusal has changed nothing.
+//! Every operation reads first and then writes, so a refusal has changed nothing.
 
 use super::keyspace::{Keyspace, WrongType, bytes, counter};
 use crate::{
@@ -50,8 +50,9 @@ pub(super) fn run(keys: &mut Keyspace, op: &Op) -> Result<Reply, Refusal> {
     })
 }
 
-/// First by plain commands, whatever they find: a fence is skipped where the lock is held. Where these give no fence above the
-/// floor, by a program, which says what is wrong; the lock is free then.
+/// First what the plain commands do, whatever they find: they skip a fence if the lock is held. If
+/// they give no fence above the floor, the program runs. If it finds something wrong, it reports
+/// that and leaves the lock free.
 fn acquire(keys: &mut Keyspace, op: &Acquire) -> Result<AcquireReply, Refusal> {
     let free = !keys.contains(&op.lock.key);
     if free {
@@ -80,7 +81,7 @@ fn acquire(keys: &mut Keyspace, op: &Acquire) -> Result<AcquireReply, Refusal> {
     Ok(AcquireReply::Acquired { fence })
 }
 
-/// As INCR gives it.
+/// As INCR returns it.
 fn next_fence(keys: &mut Keyspace, key: &str) -> Option<i64> {
     let stored = match keys.text(key).ok()? {
         None => 0,
@@ -151,7 +152,7 @@ fn prepare(keys: &mut Keyspace, op: &Prepare) -> Result<PrepareReply, Refusal> {
 }
 
 fn commit(keys: &mut Keyspace, op: &Commit) -> Result<CommitReply, Refusal> {
-    // A lock that is of another type is not the caller's.
+    // A lock of another type is not the caller's.
     let held = op
         .locks
         .iter()
@@ -197,7 +198,7 @@ fn commit(keys: &mut Keyspace, op: &Commit) -> Result<CommitReply, Refusal> {
     })
 }
 
-/// The stamp under an entry's stamp key; what is of another type is none.
+/// The stamp under an entry's stamp key; `None` if the key is of another type.
 fn stamp_of(keys: &Keyspace, value: &str) -> Option<Bytes> {
     let found = keys.text(&sibling(value, "stamp")).ok().flatten();
     found.cloned()
@@ -299,7 +300,7 @@ fn read(keys: &Keyspace, op: &Read) -> ReadReply {
 
 fn clear_locks(keys: &mut Keyspace, op: &ClearLocks) -> ClearLocksReply {
     let cleared = op.locks.iter().filter(|lock| keys.remove(lock)).count();
-    // Without a look at which of them there were, as a server is asked.
+    // For every lock, whether it existed or not, as with a server.
     for lock in &op.locks {
         keys.tell(channel(lock));
     }
@@ -332,9 +333,9 @@ fn remove_all(keys: &mut Keyspace, entries: &[Entry]) -> u64 {
     removed.count() as u64
 }
 
-/// The entries that somebody has a lease on: what they load is not to be filled. Marks are their writers' own: those with
-/// this token are found too, where it is not empty.
-/// What is of another type holds none.
+/// The entries that somebody has a lease on: what is loaded for them must not be filled. Marks are
+/// their writers' own: those with this token are found too, unless it is empty. A key of another
+/// type holds none.
 fn in_flight<'a>(
     keys: &Keyspace,
     entries: impl Iterator<Item = &'a Entry>,
@@ -358,7 +359,8 @@ fn drop_flights(keys: &mut Keyspace, found: &[&Entry]) {
     }
 }
 
-/// A lease whose time is over and that nobody took is still its reader's: whoever changed the entry would have dropped it.
+/// An expired lease that nobody took is still its reader's: a change of the entry would have
+/// dropped it.
 fn is_own_lease(keys: &Keyspace, entry: &Entry, token: &str) -> Result<bool, Refusal> {
     let flight = keys.field(&entry.leases, &entry.value)?;
     let mine = format!("l:{token}:");
@@ -384,7 +386,8 @@ fn put_flight(keys: &mut Keyspace, entry: &Entry, text: Bytes, life_ms: u64) {
     }
 }
 
-/// Whose a lease or mark is (`l:<token>`), and when it ends by the server's clock; `None` where the text is neither.
+/// The owner of a lease or mark (`l:<token>`), and when it ends by the server's clock; `None` if
+/// the text is neither.
 fn parse_flight(text: &[u8]) -> Option<(&str, u64)> {
     let (owner, expires) = std::str::from_utf8(text).ok()?.rsplit_once(':')?;
     let token = owner.strip_prefix("l:").or(owner.strip_prefix("w:"))?;

@@ -8,10 +8,11 @@ use std::{
     time::Instant,
 };
 
-/// A server inside the process, for [`CacheBuilder::memory_server`](crate::CacheBuilder::memory_server): caches that share
-/// one see each other's entries and locks, as processes that share a Redis do. Clones are the same server.
+/// A server inside the process, for
+/// [`CacheBuilder::memory_server`](crate::CacheBuilder::memory_server): caches that share one see
+/// each other's entries and locks, like processes that share a Redis. Clones are the same server.
 ///
-/// It keeps no more than what is alive: entries and locks go when their time is over.
+/// Entries and locks disappear when their time is over; a later write frees their memory.
 ///
 /// # Examples
 ///
@@ -41,7 +42,7 @@ struct Shared {
 }
 
 impl MemoryServer {
-    /// An empty server. Time passes as it does.
+    /// An empty server with a real clock.
     #[must_use]
     pub fn new() -> Self {
         Self::with(Clock::Real(Instant::now()))
@@ -60,13 +61,14 @@ impl MemoryServer {
         &self.0.bells
     }
 
-    /// The keys as they are now; `None` while it is stopped.
+    /// The keys as they are now; `None` while the server is stopped.
     pub(crate) fn keyspace(&self) -> Option<MutexGuard<'_, Keyspace>> {
         if self.0.stopped.load(Ordering::SeqCst) {
             return None;
         }
         let keyspace = self.0.keyspace.lock();
-        // An operation cannot be left half done by a panic: nothing in it fails once it has begun to write.
+        // A panic cannot leave an operation half done: nothing in it fails once it has begun to
+        // write.
         let mut keyspace = keyspace.unwrap_or_else(PoisonError::into_inner);
         keyspace.go_on_to(self.0.clock.now_ms());
         Some(keyspace)
@@ -75,19 +77,19 @@ impl MemoryServer {
 
 #[cfg(any(test, feature = "testing"))]
 impl MemoryServer {
-    /// An empty server whose time stands still but for [`advance`](Self::advance).
+    /// An empty server whose clock moves only by [`advance`](Self::advance).
     #[must_use]
     pub fn with_manual_clock() -> Self {
         Self::with(Clock::Manual(0.into()))
     }
 
-    /// Lets time pass on a manual clock; on a real one it passes by itself, and this does nothing.
+    /// Advances a manual clock. A real clock runs by itself, so this does nothing to it.
     pub fn advance(&self, time: std::time::Duration) {
         let ms = u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
         self.0.clock.advance(ms);
     }
 
-    /// From now on every operation finds the server unavailable. What it holds stays.
+    /// From now on every operation finds the server unavailable. It keeps its content.
     pub fn stop(&self) {
         self.0.stopped.store(true, Ordering::SeqCst);
     }
@@ -97,7 +99,7 @@ impl MemoryServer {
         self.0.stopped.store(false, Ordering::SeqCst);
     }
 
-    /// Whether there is something under `key`; never while it is stopped.
+    /// Whether `key` exists; `false` while the server is stopped.
     #[must_use]
     pub fn contains(&self, key: &str) -> bool {
         self.keyspace().is_some_and(|keys| keys.contains(key))
@@ -106,14 +108,14 @@ impl MemoryServer {
 
 #[cfg(all(test, feature = "testing"))]
 impl MemoryServer {
-    /// Another server that holds what this one does: a snapshot, for [`restart_from`](Self::restart_from).
+    /// A server with the same content: a snapshot, for [`restart_from`](Self::restart_from).
     pub(crate) fn copy(&self) -> Self {
         let copy = Self::with(Clock::Manual(self.0.clock.now_ms().into()));
         copy.restart_from(self);
         copy
     }
 
-    /// It has lost its memory, and has another one's in place of it. Lives have gone on meanwhile.
+    /// Replaces the content by a snapshot's, as a restart does. Time has passed meanwhile.
     pub(crate) fn restart_from(&self, snapshot: &Self) {
         let kept = snapshot.keyspace().map(|keys| keys.clone());
         if let (Some(mut keys), Some(kept)) = (self.keyspace(), kept) {

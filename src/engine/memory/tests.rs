@@ -1,4 +1,4 @@
-//! What the model does alone; that servers do the same is for the histories to show.
+//! What the model does by itself. The histories show that servers do the same.
 
 use super::{
     MemoryEngine, MemoryServer,
@@ -57,7 +57,7 @@ fn a_lock_runs_out_to_the_millisecond_and_its_fence_later() {
     };
     assert_eq!(run(&server, acquire("you", 100, 0)).unwrap(), held);
     server.advance(Duration::from_millis(1));
-    // One was skipped for the try in vain.
+    // The failed attempt skipped one fence.
     assert_eq!(fence(&server, acquire("you", 100, 0)), Some(3));
     let renew = Renew {
         lock: lock("you"),
@@ -74,7 +74,7 @@ fn a_lock_runs_out_to_the_millisecond_and_its_fence_later() {
     assert!(!server.contains("{l}:fence"));
 }
 
-/// Its clock had begun at zero, so that time stood still there until it had caught up.
+/// Regression: a copy's clock started at zero, so time stood still there until it had caught up.
 #[cfg(feature = "testing")]
 #[test]
 fn time_goes_on_in_a_copy() {
@@ -146,7 +146,7 @@ fn what_has_run_out_does_not_stay_in_memory() {
         assert!(run(&server, ask).is_ok());
         server.advance(Duration::from_millis(1));
     }
-    // Nine locks and their fence are alive; half of what is kept at most is dead.
+    // Nine locks and their fence are alive; at most half of what is kept is dead.
     assert_eq!(server.keyspace().unwrap().dump().len(), 10);
     assert!(server.keyspace().unwrap().stored() <= 100);
 }

@@ -8,27 +8,28 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Who in this process listens to which channel.
+/// The listeners in this process, by channel.
 #[derive(Default)]
 pub(crate) struct Bells {
     channels: Mutex<HashMap<String, Bell>>,
-    /// Somebody listens to a channel that nobody listened to before.
+    /// A channel without listeners was joined.
     changed: AtomicBool,
-    /// Messages come without anybody's doing: inside the process.
+    /// Messages need no connection: they stay inside the process.
     always_live: bool,
     /// Channels are forgotten as soon as nobody listens: there is no connection to keep them for.
     forgetful: AtomicBool,
 }
 
-/// One channel's.
+/// The listeners of one channel.
 #[derive(Default)]
 struct Bell {
-    /// Whether messages come. Else whoever waits has to look by itself, as often as without any.
+    /// Whether messages come. If not, waiters poll as often as without messages.
     live: bool,
-    /// The one that has waited longest first.
+    /// Longest waiting first.
     waiters: Vec<Arc<Waiter>>,
     watchers: Vec<Arc<dyn Fn() + Send + Sync>>,
-    /// Since when nobody listens. A channel is kept for a while: where a lock is wanted often, somebody listens again soon.
+    /// Since when nobody listens. The channel is kept for a while: a lock in demand soon has a
+    /// listener again.
     idle_since: Option<Instant>,
 }
 
@@ -67,8 +68,8 @@ impl Bells {
         }
     }
 
-    /// Waits in the channel's queue from now on. What came before was missed: where messages come already, and nobody is before this
-    /// one, the first wait is none.
+    /// Joins the channel's queue. Earlier messages were missed: if messages come already and the
+    /// queue is empty, the first wait returns at once.
     pub(crate) fn listen(self: &Arc<Self>, channel: &str) -> Ear {
         let waiter = Arc::new(Waiter::default());
         self.join(channel, |bell| {
@@ -82,7 +83,7 @@ impl Bells {
         }
     }
 
-    /// Whether somebody waits in the channel's queue, to be told by a message.
+    /// Whether messages come on the channel and somebody waits for one.
     pub(crate) fn are_awaited(&self, channel: &str) -> bool {
         let channels = lock(&self.channels);
         channels
@@ -90,7 +91,8 @@ impl Bells {
             .is_some_and(|bell| bell.live && !bell.waiters.is_empty())
     }
 
-    /// Calls `heard` at every message from now on, in the thread that brings it, and where messages come already, now.
+    /// Calls `heard` for every message from now on, in the thread that delivers it. Calls it at
+    /// once if messages come already.
     pub(crate) fn watch(
         self: &Arc<Self>,
         channel: &str,
@@ -136,19 +138,19 @@ impl Bells {
         }
     }
 
-    /// A message: wakes the one that has waited longest. It takes the lock and will tell the next one, or finds it taken by
-    /// somebody who will.
+    /// A message: wakes the one that has waited longest. That one acquires the lock and tells the
+    /// next when it releases it, or finds the lock held by another, who will tell.
     pub(crate) fn ring(&self, channel: &str) {
         let mut watchers = Vec::new();
         if let Some(bell) = lock(&self.channels).get(channel) {
             bell.ring_next();
             watchers.clone_from(&bell.watchers);
         }
-        // They may leave, or join another channel.
+        // Watchers may leave now, or join another channel.
         watchers.iter().for_each(|heard| heard());
     }
 
-    /// From now on messages come. What came before was missed, so everybody looks once.
+    /// Called when messages start to come. Earlier ones were missed, so every listener looks once.
     pub(crate) fn is_live(&self, channel: &str) {
         let mut watchers = Vec::new();
         if let Some(bell) = lock(&self.channels).get_mut(channel) {
@@ -159,7 +161,7 @@ impl Bells {
         watchers.iter().for_each(|heard| heard());
     }
 
-    /// No messages come any more, on any channel: whoever waits begins to look by itself.
+    /// Called when messages stop on all channels: waiters begin to poll.
     pub(super) fn are_deaf(&self) {
         for bell in lock(&self.channels).values_mut() {
             bell.live = false;
@@ -168,19 +170,19 @@ impl Bells {
         self.changed.store(true, SeqCst);
     }
 
-    /// Nobody brings messages any more.
+    /// Called when no thread delivers messages any more.
     pub(super) fn are_left(&self) {
         let mut channels = lock(&self.channels);
         self.forgetful.store(true, SeqCst);
         channels.retain(|_, bell| !bell.is_idle());
     }
 
-    /// Whether there are channels that nobody listened to when this was asked last.
+    /// Whether a channel was added since the last call.
     pub(super) fn have_changed(&self) -> bool {
         self.changed.swap(false, SeqCst)
     }
 
-    /// The channels to listen to. Those that nobody has wanted for a while are forgotten.
+    /// The channels to listen to. Those without a listener for a while are forgotten.
     pub(super) fn wanted(&self) -> HashSet<String> {
         let mut channels = lock(&self.channels);
         channels.retain(|_, bell| {
@@ -221,7 +223,7 @@ impl Ear {
         &self.channel
     }
 
-    /// Waits for a message, and no longer than that; whether messages come.
+    /// Waits for a message, at most for `time`. Returns whether messages come.
     pub(crate) fn wait(&self, time: Duration) -> bool {
         let rung = lock(&self.waiter.rung);
         let waited = self
@@ -242,7 +244,7 @@ impl Ear {
                 self.waiter.task.notified().await;
             }
         };
-        // Whether it was rung or is over: whoever waits looks.
+        // A message or a time-out: the waiter looks either way.
         let _ = tokio::time::timeout(time, rung).await;
         self.messages_come()
     }
@@ -256,7 +258,7 @@ impl Ear {
 
 #[cfg(test)]
 impl Ear {
-    /// Whether a message waits for the next wait.
+    /// Whether a message is there for the next wait.
     pub(crate) fn is_rung(&self) -> bool {
         self.waiter.is_rung()
     }
@@ -267,7 +269,7 @@ impl Drop for Ear {
         self.bells.leave(&self.channel, |bell| {
             bell.waiters
                 .retain(|waiter| !Arc::ptr_eq(waiter, &self.waiter));
-            // A message that this one has not followed is the next one's.
+            // A message that this waiter did not act on goes to the next one.
             if self.waiter.is_rung() {
                 bell.ring_next();
             }
@@ -275,7 +277,7 @@ impl Drop for Ear {
     }
 }
 
-/// Ends with its drop.
+/// Ends when dropped.
 pub(crate) struct Watch {
     bells: Arc<Bells>,
     channel: String,
@@ -316,7 +318,7 @@ mod tests {
         });
         bells.ring("l");
         assert!(heard(&first) && !heard(&second) && !heard(&other));
-        // Where it finds the lock taken it is still the first.
+        // A waiter that finds the lock taken is still the first.
         bells.ring("l");
         bells.ring("l");
         assert!(heard(&first) && heard(&second));

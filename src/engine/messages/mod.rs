@@ -1,8 +1,8 @@
-//! Messages that wake those who wait for a lock: who listens ([`Bells`]), and the connection that brings them
-//! ([`Subscriber`]).
+//! Messages that wake waiters for a lock: the listeners ([`Bells`]), and the connection that
+//! delivers the messages ([`Subscriber`]).
 //!
-//! A message is a hint. It may be lost, or come for nothing; who waits asks the server either way, and now and then without
-//! one.
+//! A message is a hint. It may be lost, or come for nothing. Waiters ask the server in either case,
+//! and now and then without a message.
 
 mod bells;
 mod subscriber;

@@ -20,8 +20,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// The one connection of a cache that messages come by, and the thread that reads it. Both begin with the first who listens
-/// and end some seconds after the last; what goes wrong is logged once, and costs those who wait some time.
+/// A cache's one connection for messages, and the thread that reads it. Both start with the first
+/// listener and end some seconds after the last. An error is logged once, and costs waiters some
+/// time.
 pub(in crate::engine) struct Subscriber(Arc<Shared>);
 
 struct Shared {
@@ -29,7 +30,7 @@ struct Shared {
     bells: Arc<Bells>,
     thread: Mutex<Thread>,
     end: Condvar,
-    /// Whether it was said that no messages come.
+    /// Whether it was logged that no messages come.
     complained: AtomicBool,
 }
 
@@ -37,21 +38,21 @@ struct Shared {
 enum Thread {
     None,
     Runs,
-    /// The cache is closed: none is started any more.
+    /// The cache is closed: no thread is started any more.
     Ended,
 }
 
-/// Why a connection is not listened to any more.
+/// Why a connection is not read any more.
 enum End {
     Closed,
     Unused,
     Lost(String),
-    /// By the ACL, or since the server has no messages.
+    /// By the ACL, or because the server has no messages.
     Denied(String),
 }
 
-/// What nobody subscribes to. To unsubscribe from it is a question that every server answers by a message, whatever its ACL:
-/// answers that are no messages are lost after a time-out.
+/// A channel that nobody subscribes to. Every server answers an unsubscription from it with a
+/// message, whatever its ACL; an answer that is not a message would be lost after a time-out.
 const NOBODYS: &str = "cachetx:nobody";
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -70,12 +71,12 @@ impl Subscriber {
         }))
     }
 
-    /// Where to join; after that [`start`](Self::start) sees to the thread.
+    /// Where listeners join; call [`start`](Self::start) afterwards.
     pub(in crate::engine) fn bells(&self) -> &Arc<Bells> {
         &self.0.bells
     }
 
-    /// Starts the thread where it does not run.
+    /// Starts the thread unless it runs.
     pub(in crate::engine) fn start(&self) {
         let mut thread = lock(&self.0.thread);
         if *thread != Thread::None || cfg!(cachetx_without_wake_up) {
@@ -91,7 +92,7 @@ impl Subscriber {
         }
     }
 
-    /// Ends the thread, which needs some ms for it.
+    /// Ends the thread, which takes some ms.
     pub(in crate::engine) fn stop(&self) {
         *lock(&self.0.thread) = Thread::Ended;
         self.0.end.notify_all();
@@ -140,7 +141,7 @@ impl Shared {
         }
     }
 
-    /// Waits; whether the thread is to end: the cache is closed, or nobody listens.
+    /// Pauses. Returns whether the thread must end: the cache is closed, or nobody listens.
     fn ends(&self, pause: Duration) -> bool {
         let until = Instant::now() + pause;
         let mut thread = lock(&self.thread);
@@ -148,7 +149,7 @@ impl Shared {
             if *thread == Thread::Ended {
                 return true;
             }
-            // Under the lock: whoever begins to listen now starts the next thread.
+            // Checked under the lock: a later listener starts the next thread.
             if self.bells.wanted().is_empty() {
                 *thread = Thread::None;
                 return true;
@@ -164,7 +165,7 @@ impl Shared {
         }
     }
 
-    /// To any server that takes writes: a Cluster's nodes hand messages on to one another.
+    /// Connects to any server that takes writes: a Cluster's nodes forward messages to each other.
     fn connect(&self) -> Result<Connection> {
         let mut failed = None;
         for node in now(self.topology.primaries(Net::Threads))? {
@@ -183,11 +184,11 @@ impl Shared {
         }))
     }
 
-    /// Listens to what is wanted, as long as it goes well.
+    /// Listens to the wanted channels until the connection ends.
     fn serve(&self, mut connection: Connection, mut goes_well: impl FnMut()) -> End {
         let mut asked = HashSet::new();
         let mut looked = None;
-        // Whether the server has said anything since it was asked to.
+        // Whether the server has sent anything since it was last asked to.
         let (mut answered, mut asked_at) = (false, Instant::now());
         loop {
             if *lock(&self.thread) == Thread::Ended {

@@ -1,4 +1,4 @@
-//! The least ACL: it is enough, and nothing in it is too much.
+//! The least ACL: it is enough, and each word of it is needed.
 
 use super::*;
 use crate::{
@@ -18,7 +18,7 @@ fn rules() -> Rules {
     Rules::from_json(text).unwrap()
 }
 
-/// The key of a store with a lock key of its own.
+/// The key of a store with its own lock key.
 const LOCK: &str = "app-lock:{run}:{controller}";
 
 fn user(engine: Engine) -> Acl {
@@ -35,7 +35,8 @@ fn entry_of(controller: &str) -> Entry {
     }
 }
 
-/// Every operation on every kind of key, with everything that they can meet, healing included.
+/// Every operation on every kind of key, in every situation that needs a permission, recovery
+/// included.
 fn suite(bed: &mut Bed, url: &str, lock_database: Option<u32>) -> Result<EngineReport, Error> {
     bed.cmd::<()>(&["FLUSHALL"]);
     let config = ServerConfig {
@@ -153,9 +154,9 @@ fn operations(own: &Entry, other: &Entry, lock_key: &str, bytes: usize, id: &str
     ]
 }
 
-/// Lets bob do just that.
+/// Allows bob exactly these words.
 fn set_user<'a>(bed: &mut Bed, words: impl Iterator<Item = &'a String>) {
-    // The words end with their own channels, which some servers do not take after "all of them".
+    // The words end with their own channels, which some servers reject after "all channels".
     let start = [
         "ACL",
         "SETUSER",
@@ -188,7 +189,7 @@ fn least_and_no_less(bed: &mut Bed, acl: &Acl, lock_database: Option<u32>) {
     assert_eq!(words, all[..words.len()]);
     let url = bed.server.url_as("bob", "pw");
 
-    // With what messages need, and without any of it: locks and commits work.
+    // Locks and commits work with and without the permissions for messages.
     for allowed in [&all, &words] {
         set_user(bed, allowed.iter());
         let report = suite(bed, &url, lock_database).unwrap_or_else(|e| panic!("{acl}: {e}"));
@@ -199,7 +200,7 @@ fn least_and_no_less(bed: &mut Bed, acl: &Acl, lock_database: Option<u32>) {
         set_user(bed, words.iter().filter(|word| *word != missing));
         let done = suite(bed, &url, lock_database);
         let error = done.map(|_| ()).expect_err(missing);
-        // Redis has words of its own for what a script may not do.
+        // Redis has its own words for what a script may not do.
         let text = error.to_string();
         let words = [
             "NOPERM",
@@ -215,7 +216,7 @@ fn words(acl: &Acl) -> Vec<String> {
     acl.to_string().split(' ').map(str::to_owned).collect()
 }
 
-/// What bob is denied, as a client that speaks plainly, of what messages of the suite's locks take.
+/// Those permissions for messages about the suite's locks that bob, as a plain client, is denied.
 fn denied_messages(url: &str) -> Vec<String> {
     let locks = ["a", "b"].map(|own| sibling(&entry_of(own).value, "lock"));
     let mut denied = Vec::new();
@@ -284,7 +285,7 @@ fn a_boot_tells_of_the_gaps_that_it_can_find() {
             );
             assert!(warnings.clone().all(|w| w.contains("NOPERM")), "{report}");
         }
-        // Probing leaves nothing behind; that these rules are in use is told on purpose.
+        // Probing leaves nothing behind; the record of these rules is intended.
         let left: Vec<String> = bed.cmd(&["KEYS", "*"]);
         assert_eq!(left, [crate::engine::survey::RULES_KEY]);
     });

@@ -1,4 +1,4 @@
-//! What a boot chooses, and what it says.
+//! What a boot chooses and reports.
 
 use super::*;
 use crate::rules::{LiveRules, Rules};
@@ -10,7 +10,7 @@ fn rules(keys: &str) -> Rules {
     Rules::from_json(&text).unwrap()
 }
 
-/// The engine that Auto takes, which has to work.
+/// The engine that Auto chooses, which must work.
 fn chosen(bed: &mut Bed, url: String) -> String {
     let engine = ServerEngine::open(config(url, Engine::Auto)).unwrap();
     bed.cmd::<()>(&["FLUSHDB"]);
@@ -155,7 +155,7 @@ fn rules_of_others_and_rules_that_span_slots_are_told() {
             other.contains(&old.digest()) && other.contains(&new.digest()),
             "{other}"
         );
-        // It forgets them in time, and the whole in the end.
+        // It forgets them after some time, and the whole hash in the end.
         let key = crate::engine::survey::RULES_KEY;
         bed.cmd::<()>(&["HSET", key, &old.digest(), "1"]);
         assert!(with(&new).warnings.is_empty());

@@ -49,8 +49,8 @@ fn a_commit_sets_deletes_and_releases() {
     });
 }
 
-/// A server that halts may run a guard's requests in another order than they were sent in: each came on a connection of
-/// its own, since the first one timed out.
+/// A server that halts may run a guard's requests in another order than they were sent in: each
+/// came on its own connection, since the first one timed out.
 #[test]
 fn a_commit_that_was_held_up_does_not_overwrite_a_later_one() {
     on_every_server(|bed| {
@@ -85,7 +85,7 @@ fn a_commit_that_was_held_up_does_not_overwrite_a_later_one() {
     });
 }
 
-/// A commit of a file, by the holder with this value, that keeps its lock.
+/// A commit of a file by this holder, which keeps its lock.
 fn commit_of(file: i64, holder: &str) -> Commit {
     let mut ask = Commit {
         id: format!("of-{file}"),
@@ -108,7 +108,8 @@ fn a_repeat_brings_no_entry_back_that_was_deleted_since() {
     });
 }
 
-/// Its lock was cleared, another holder has locked, read and saved, and lost the lock too: to one who came before.
+/// The earlier holder's lock was cleared. Another holder locked, read and saved, and lost the lock
+/// too, to the earlier one.
 #[test]
 fn a_commit_of_an_earlier_file_sets_nothing_after_a_later_one_that_was_lost() {
     on_every_server(|bed| {
@@ -121,7 +122,7 @@ fn a_commit_of_an_earlier_file_sets_nothing_after_a_later_one_that_was_lost() {
     });
 }
 
-/// A later save was deferred, and replayed from the outbox; or the document was deleted.
+/// A later save was deferred and replayed from the outbox; or the document was deleted.
 #[test]
 fn a_late_commit_sets_nothing_after_an_invalidation_that_raised_the_stamp() {
     on_every_server(|bed| {
@@ -140,7 +141,7 @@ fn a_late_commit_sets_nothing_after_an_invalidation_that_raised_the_stamp() {
         let late = bed.run(again);
         assert_eq!(late, CommitReply::Superseded { removed: 0 });
         assert!(!bed.exists("own"));
-        // One that only deletes leaves the stamp, and a later file is set.
+        // An invalidation that only deletes keeps the stamp, and a later file is set.
         assert_eq!(bed.run(invalidate(&["own"])), removed(0));
         assert_eq!(bed.run(commit_of(7, "me")), committed(0));
     });
@@ -158,7 +159,8 @@ fn a_commit_keeps_the_lock_where_it_is_not_to_release_it() {
         assert!(bed.exists("l"));
         let value: Vec<u8> = bed.cmd(&["GET", "own"]);
         assert_eq!(value, b"\xff\x00");
-        // A repeat deletes the value, which may have been deleted since; it keeps the stamp, and releases if that is wanted.
+        // A repeat deletes the value, which may have been invalidated since. It keeps the stamp,
+        // and releases the lock if asked to.
         let mut before = bed.dump();
         assert_eq!(bed.run(ask.clone()), CommitReply::Replayed);
         before.remove("own");
@@ -246,7 +248,7 @@ fn several_documents_are_committed_or_lost_together() {
         assert!(bed.pttl("{tag}own") > 99_000);
         assert!(!bed.exists("l") && !bed.exists("m"));
 
-        // The one that is still held is released, and nothing is set.
+        // The lock that is still held is released, and nothing is set.
         bed.run(acquire("l", "me", 0));
         let lost = Commit {
             id: "c2".to_owned(),
@@ -279,7 +281,7 @@ fn any_number_of_dependents_goes_in_chunks() {
             assert_eq!(bed.run(ask.clone()), committed(count as u64));
             assert_eq!(bed.cmd::<usize>(&["DBSIZE"]), 3);
 
-            // The same where something is in flight for each.
+            // The same with a lease in flight for each.
             for keys in keys.chunks(1_000) {
                 let mut line = vec!["HSET", LEASES];
                 keys.iter()

@@ -46,10 +46,10 @@ fn lost_programs_are_loaded_again() {
                 ..commit(&vec![b'x'; bytes], &[])
             };
             assert_eq!(bed.run(ask), committed(0));
-            // The call; the load and the call again.
+            // First the call; then the load and the call again.
             assert_eq!(counts(bed), (reloads + 1, trips + 2));
             assert_eq!(bed.get("own").map(|v| v.len()), Some(bytes));
-            // Each script is loaded by itself, a library whole.
+            // Each script is loaded by itself, a library as a whole.
             assert_eq!(bed.run(invalidate(&["own"])), removed(1));
             let each = u64::from(bed.kind == Engine::Script);
             assert_eq!(bed.engine.counters().reloads(), reloads + 1 + each);
@@ -57,7 +57,8 @@ fn lost_programs_are_loaded_again() {
     });
 }
 
-/// The program is lost, and the client dies before it has loaded it again: what it has set is there for a moment only.
+/// The program is lost, and the client dies before it has loaded it again: the value that it set
+/// soon expires.
 #[test]
 fn a_value_whose_program_is_lost_ends_by_itself() {
     on_every_server_in(LUA, |bed| {
@@ -69,7 +70,7 @@ fn a_value_whose_program_is_lost_ends_by_itself() {
             Engine::Function => &["FUNCTION", "FLUSH"],
             _ => &["SCRIPT", "FLUSH"],
         });
-        // A connection that is closed is asked again by another one, once.
+        // If a connection is closed, the request is sent again on another one, once.
         proxy.inject_at(WireFault::DropRequest, b"LOAD");
         proxy.inject_at(WireFault::DropRequest, b"LOAD");
         let done = bed.try_run(commit(b"new", &["a"]));
@@ -114,7 +115,7 @@ fn where_script_is_denied_scripts_are_sent_whole() {
             };
             assert_eq!(bed.run(ask), committed(0));
         }
-        // EVAL leaves the script with the server.
+        // EVAL stores the script on the server.
         bed.hold();
         let before = counts(bed);
         let again = Commit {
@@ -148,7 +149,7 @@ fn where_eval_is_denied_too_the_error_says_so() {
     });
 }
 
-/// The values of a commit go ahead of its script: where that is not there, or fails, they end by themselves.
+/// A commit's values are set before its script. If the script is missing or fails, they expire.
 #[test]
 fn a_value_whose_script_fails_is_gone_and_nothing_else_is_done() {
     use crate::engine::source::ScriptName;
@@ -210,7 +211,7 @@ fn a_restarted_server_is_found_again() {
     });
 }
 
-/// Open connections go on; new ones fail, and say why, until the password is put right.
+/// Open connections still work. New ones fail, with the reason, until the password is corrected.
 #[test]
 fn a_password_that_changes_is_told_clearly_and_once_right_again_all_works() {
     on_every_server(|bed| {
@@ -219,7 +220,7 @@ fn a_password_that_changes_is_told_clearly_and_once_right_again_all_works() {
         bed.cmd::<()>(&["CONFIG", "SET", "requirepass", "secret"]);
         assert!(bed.try_run(acquire("l", "me", 0)).is_ok());
         bed.cmd::<()>(&["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"]);
-        // The connection is gone; whether the request on it was done is known where it only read.
+        // The connection is gone. If its request only read, it is known not to have been done.
         let mut errors = vec![];
         for _ in 0..2 {
             errors.push(bed.try_run(invalidate(&["own"])).unwrap_err().into_error());
@@ -286,7 +287,7 @@ fn a_halted_server_costs_the_time_out_and_the_connection() {
             let bytes = if big { 8 << 20 } else { 10 };
             let error = match big {
                 false => unknown(run(&engine, read("first"))),
-                // Watch has only read by then.
+                // Watch has only read until then.
                 true if bed.kind == Engine::Watch => {
                     not_done(run(&engine, fill("own", &vec![b'x'; bytes])))
                 }
@@ -298,15 +299,16 @@ fn a_halted_server_costs_the_time_out_and_the_connection() {
             );
             assert!(started.elapsed() < NOT_A_HANG);
         }
-        // On a new connection the server is asked who it is first, and the commit has not left.
+        // On a new connection the server is asked for its identity first, so the commit was not
+        // sent.
         not_done(run(&engine, commit(b"x", &[])));
         bed.server.resume().unwrap();
-        // Its answer to the first request must not be taken for that to the second.
+        // Its answer to the first request must not be taken for the second one's.
         let until = Instant::now() + NOT_A_HANG;
         let reply = loop {
             match run(&engine, read("second")) {
                 Ok(reply) => break reply,
-                // On a machine under load.
+                // On a busy machine.
                 Err(Fault::Unknown(e)) if Instant::now() < until => {
                     assert!(e.to_string().contains("in time"), "{e}");
                 }
@@ -348,8 +350,8 @@ fn a_lost_reply_on_a_used_connection_is_mended_by_one_repeat() {
     });
 }
 
-/// What must not be done late with the same name is not sent again by the engine: its sender has to ask with another one. Watch has
-/// only read by then.
+/// The engine does not repeat requests that would do harm if a copy came late: the sender must ask
+/// under another name. Watch has only read until then.
 #[test]
 fn a_lock_and_a_lease_are_not_sent_again_on_another_connection() {
     on_every_server(|bed| {
@@ -386,10 +388,10 @@ fn a_repeat_that_cannot_connect_leaves_the_outcome_unknown() {
         bed.hold();
         bed.server.kill();
         let first = bed.try_run(invalidate(&["own"]));
-        // Watch has only read by then.
+        // Watch has only read until then.
         let error = match bed.kind {
             Engine::Watch => not_done(first),
-            // A task may have been told of the connection's end before it sends anything.
+            // A task may hear of the connection's end before it sends anything.
             _ if by_tasks() && matches!(first, Err(Fault::NotDone(_))) => not_done(first),
             _ => unknown(first),
         };
@@ -432,7 +434,8 @@ fn a_pool_that_is_in_use_is_an_error_in_bounded_time() {
     let engine = ServerEngine::open(config).unwrap();
     server.pause().unwrap();
     std::thread::scope(|scope| {
-        // They find the server halted, or the only connection in use. A value of this size has one for itself, by tasks too.
+        // They find the server halted, or the only connection in use. A value of this size takes a
+        // whole connection, for tasks too.
         let calls: Vec<_> = (0..3)
             .map(|_| scope.spawn(|| run(&engine, fill("own", &vec![b'x'; 1 << 20]))))
             .collect();
@@ -444,7 +447,7 @@ fn a_pool_that_is_in_use_is_an_error_in_bounded_time() {
     server.resume().unwrap();
 }
 
-/// It asks behind somebody who has all the time there is, by tasks on the same connection.
+/// It asks after a caller with a very long time-out; for tasks, on the same connection.
 #[test]
 fn who_has_little_time_does_not_wait_for_who_has_more() {
     let server = Server::start(ServerBinary::any().unwrap()).unwrap();

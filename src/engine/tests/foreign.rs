@@ -1,4 +1,4 @@
-//! Keys of the library's that hold something of another program's, and values that are too big for the server.
+//! Library keys that hold another program's data, and values that are too big for the server.
 
 use super::*;
 use crate::op::{Op, Release, Renew};
@@ -30,7 +30,7 @@ fn the_key_that_holds_another_type_is_named_with_what_to_do() {
         let stamp = sibling("own", "stamp");
         let fence = sibling("l", "fence");
         let leases = leases("own", Some("run"));
-        // Each with how many of the operations mind.
+        // Each with the number of operations that fail on it.
         for (key, command, kind, minds) in [
             ("l", "RPUSH", "list", 3),
             (fence.as_str(), "RPUSH", "list", 1),
@@ -43,7 +43,7 @@ fn the_key_that_holds_another_type_is_named_with_what_to_do() {
             bed.cmd::<()>(&[command, key, "x"]);
             let mut minded = 0;
             for op in ops() {
-                // A fence may be skipped, and a lock that could not have one is released.
+                // A fence may be skipped, and a lock that could not get one is released.
                 bed.cmd::<()>(&["SET", "l", "me", "NX", "PX", "60000"]);
                 let before = without_fences(bed.dump());
                 let Err(fault) = bed.engine.perform(&op) else {
@@ -62,7 +62,7 @@ fn the_key_that_holds_another_type_is_named_with_what_to_do() {
     });
 }
 
-/// By a user who may do what operations need, and no more.
+/// As a user with the permissions that operations need, and no more.
 #[test]
 fn the_key_is_named_to_a_user_with_the_least_permissions() {
     on_every_server_with(
@@ -122,7 +122,8 @@ fn a_value_over_the_server_s_bound_is_refused_before_it_is_sent() {
     }
 }
 
-/// Where the setting may not be asked for: the server breaks off, and the next operation finds a new connection.
+/// The setting may not be read: the server closes the connection, and the next operation opens a
+/// new one.
 #[test]
 fn where_the_bound_is_not_known_nothing_worse_happens_than_a_lost_connection() {
     let bound = BULK.to_string();

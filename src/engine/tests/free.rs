@@ -1,4 +1,4 @@
-//! Whoever frees a lock says so on the lock's channel, afterwards, and loses nothing where it may not.
+//! Freeing a lock sends a message on the lock's channel, afterwards; a denied message does no harm.
 
 use super::*;
 use crate::{
@@ -7,7 +7,8 @@ use crate::{
 };
 use std::time::Duration;
 
-/// Operations on the locks `l` and `m` of which "me" has the first, or both; the locks that each frees.
+/// Operations on the locks `l` and `m`, of which "me" holds the first or both; with the locks that
+/// each frees.
 fn operations() -> [(Op, &'static [&'static str]); 10] {
     let release = |holder: &str| Release {
         lock: lock("l", holder),
@@ -53,7 +54,7 @@ fn listener(server: &Server) -> redis::Connection {
     connection
 }
 
-/// The channels of the messages so far; one of the test's own comes after them.
+/// The channels of the messages so far; the test sends one of its own after them.
 fn heard(listener: &mut redis::Connection, plain: &mut redis::Connection) -> Vec<String> {
     cmd::<()>(plain, &["PUBLISH", "end", ""]);
     let mut channels = Vec::new();
@@ -72,7 +73,7 @@ fn prepare(plain: &mut redis::Connection) {
     cmd::<()>(plain, &["MSET", "l", "me", "m", "me", "a", "old"]);
 }
 
-/// What is wrong with the messages of the engine's operations.
+/// Describes what is wrong with the messages of the engine's operations.
 pub(super) fn told(engine: &dyn Performer, server: &Server) -> Result<(), String> {
     let (mut listener, mut plain) = (listener(server), plain(&server.unix_url()));
     for (op, freed) in operations() {
@@ -86,11 +87,11 @@ pub(super) fn told(engine: &dyn Performer, server: &Server) -> Result<(), String
             ));
         }
     }
-    // In the order in which clients see what a script does.
+    // In the order in which clients see a script's effects.
     monitored(engine, server)
 }
 
-/// Whether the message goes out when the lock is gone.
+/// Whether the message is sent after the lock is gone.
 fn monitored(engine: &dyn Performer, server: &Server) -> Result<(), String> {
     let mut plain = plain(&server.unix_url());
     let mut monitor = super::plain(&server.unix_url());
@@ -122,7 +123,7 @@ fn monitored(engine: &dyn Performer, server: &Server) -> Result<(), String> {
     }
 }
 
-/// A URL of the server for a user who may do anything but publish.
+/// The server's URL for a user who may do anything but publish.
 pub(super) fn without_messages(server: &Server) -> String {
     let mut plain = plain(&server.unix_url());
     let rule = "ACL SETUSER mute on >pw ~* +@all -publish";
@@ -130,7 +131,7 @@ pub(super) fn without_messages(server: &Server) -> String {
     server.url_as("mute", "pw")
 }
 
-/// What is wrong with the operations of an engine that may not publish.
+/// Describes what is wrong with the operations of an engine that may not publish.
 pub(super) fn denied(engine: &dyn Performer, server: &Server) -> Result<(), String> {
     let (mut listener, mut plain) = (listener(server), plain(&server.unix_url()));
     let done = [
@@ -199,14 +200,14 @@ fn the_message_costs_no_round_trip() {
     });
 }
 
-/// Waits for messages until that holds, a bounded time.
+/// Waits for messages until `holds`, for a bounded time.
 fn until(ear: &Ear, mut holds: impl FnMut(bool) -> bool) {
     let tries = 3_000;
     let held = (0..tries).any(|_| holds(ear.wait(Duration::from_millis(10))));
     assert!(held, "no message in time");
 }
 
-/// Messages come by the same way as replies do.
+/// Messages come by the same URL, TLS and credentials as replies.
 pub(super) fn listens(engine: &ServerEngine) {
     let ear = engine.bells().listen(&channel("l"));
     engine.listens();
@@ -229,10 +230,10 @@ fn who_listens_hears_it() {
         bed.run(Release {
             lock: lock("l", "me"),
         });
-        // As long as it takes: the wait ends with the message.
+        // However long it takes, the wait ends with the message.
         assert!(ear.wait(Duration::from_secs(60)));
 
-        // The connection breaks: whoever waits hears again by another one.
+        // The connection breaks: waiters get messages on another one.
         let first = subscriber();
         bed.cmd::<()>(&["CLIENT", "KILL", "TYPE", "pubsub"]);
         until(&ear, |messages_come| {

@@ -1,4 +1,4 @@
-//! The headers of the Lua files against the Rust side, and the digests against the servers.
+//! Compares the headers of the Lua files with the Rust side, and the digests with the servers'.
 
 use super::*;
 use crate::{
@@ -12,7 +12,7 @@ use crate::{
 use redis::Value;
 use std::collections::BTreeSet;
 
-/// The names in one section of a header; a `*` marks what comes any number of times, and drops here.
+/// The names in one section of a header, without the `*` that marks what may repeat.
 fn section(file: &str, title: &str) -> Vec<String> {
     let header = file.lines().take_while(|line| line.starts_with("--"));
     let lines = header.map(|line| line.trim_start_matches("--"));
@@ -72,7 +72,7 @@ fn headers_list_the_replies_that_are_given_and_understood() {
             let word = rest.trim_start_matches("{ ").strip_prefix('\'')?;
             word.split('\'').next()
         });
-        // A mark is no reply.
+        // A mark is not a reply.
         let mut given: BTreeSet<_> = words
             .filter(|word| !word.contains(':'))
             .map(str::to_owned)
@@ -110,7 +110,7 @@ fn digests_are_the_servers_own() {
             let there: Vec<bool> = bed.cmd(&["SCRIPT", "EXISTS", sha]);
             assert_eq!(there, [true], "{name}");
         }
-        // What the server says of itself, and the dialect that it turned out to understand.
+        // The server's name and version, and the dialect that it understands.
         let binary = bed.server.binary();
         let version = binary.version();
         assert_eq!(report.flagged, version.0 >= 7, "{report}");

@@ -1,4 +1,4 @@
-//! A server that reads its data in again after a restart: away until it is done, then as before.
+//! A server that loads its data after a restart: unavailable until that is done, then as before.
 
 use super::*;
 use std::{
@@ -7,9 +7,9 @@ use std::{
 };
 
 const KEYS: usize = 200;
-/// While it loads, a server looks at its clients after every two MiB.
+/// While loading, a server serves its clients after every two MiB.
 const BYTES: usize = 64 * 1_024;
-/// What the server waits at each key that it loads, in us: so it is at it for over a second.
+/// The server's pause at each key that it loads, in us, so that loading takes over a second.
 const DELAY_US: &str = "6000";
 const PATIENCE: Duration = Duration::from_secs(30);
 

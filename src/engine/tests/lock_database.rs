@@ -15,7 +15,7 @@ fn apart(bed: &Bed, url: &str) -> ServerConfig {
     }
 }
 
-/// Keys of the same names in the other database, which nobody may touch.
+/// Keys of the same names in the other database, which must not be touched.
 fn decoys(bed: &mut Bed) {
     bed.cmd::<()>(&["MSET", "own", "decoy", "a", "decoy", "{own}:stamp", "decoy"]);
     bed.cmd::<()>(&["HSET", LEASES, "a", "l:decoy:9"]);
@@ -181,7 +181,7 @@ fn a_database_that_cannot_be_selected_is_refused_at_boot() {
             let message = opened.unwrap_err().to_string();
             assert!(message.contains(why), "{message}");
         }
-        // The cache's own database is none of its own.
+        // Naming the cache's own database as the lock database needs no permission to select it.
         let same = ServerConfig {
             lock_database: Some(0),
             ..bed.config_at(bed.server.url_as("bob", "pw"))

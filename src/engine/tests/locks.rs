@@ -32,9 +32,9 @@ fn the_lock_is_taken_once_and_a_lost_reply_is_mended() {
         };
         assert_eq!(value, "me");
         assert!((59_000..=60_000).contains(&left_ms));
-        // A fence is skipped, for nobody, and lives its whole life again.
+        // A fence is skipped, used by nobody, and its key gets its full life again.
         assert_eq!(bed.get(FENCE).as_deref(), Some("2"));
-        // So it does for one who asks for less, and is refused.
+        // So it does for a caller who asks for a shorter lock and is refused.
         let brief = Acquire {
             ttl_ms: 1,
             ..acquire("l", "he", 0)
@@ -42,7 +42,8 @@ fn the_lock_is_taken_once_and_a_lost_reply_is_mended() {
         assert!(matches!(bed.run(brief), AcquireReply::Held { .. }));
         assert!((FENCE_LIFE_MS - 1_000..=FENCE_LIFE_MS).contains(&bed.pttl(FENCE)));
 
-        // My own value: the reply was lost. It lives its whole life again, and the fence grows.
+        // The lock has the caller's own value: its reply was lost. The lock gets its full life
+        // again, and the fence grows.
         bed.cmd::<()>(&["PEXPIRE", "l", "5000"]);
         assert!(fence(bed.run(acquire("l", "me", 0))) > 3);
         assert!(bed.pttl("l") > 59_000);
@@ -172,7 +173,7 @@ fn clearing_takes_locks_from_anybody_and_leaves_fences() {
     });
 }
 
-/// It was the primary, and has not got the lock: another server is the primary now.
+/// The replica was the primary and does not have the lock: another server is the primary now.
 #[test]
 fn a_replica_does_not_say_that_a_lock_is_free() {
     on_every_server(|bed| {

@@ -1,4 +1,5 @@
-//! The engine on real servers: every test runs on each server that this machine has, in one of its own.
+//! The engine on real servers: every test runs on each server of this machine, each time on its own
+//! instance.
 
 mod acl;
 mod boot;
@@ -45,26 +46,26 @@ use std::{
     sync::{Arc, Once},
 };
 
-/// What the tests are made for; what is missing is skipped by name.
+/// The servers that the tests are made for; a missing one is reported as skipped, by name.
 const EXPECTED: [&str; 4] = ["redis-6.2", "redis-7.0", "redis-8.2", "valkey-9.1"];
 
-/// Bytes of a value that is not small.
+/// The size of a big value in bytes.
 const BIG: usize = 8 << 10;
 
 /// All engines, and those that run Lua on the server.
 const ENGINES: &[Engine] = &[Engine::Script, Engine::Function, Engine::Watch];
 const LUA: &[Engine] = &[Engine::Script, Engine::Function];
 
-/// A server of the test's own, and an engine on it.
+/// The test's own server, and an engine on it.
 struct Bed {
     server: Server,
     kind: Engine,
     engine: ServerEngine,
-    /// A plain connection, to prepare and to look.
+    /// A plain connection, to prepare and inspect.
     plain: redis::Connection,
 }
 
-/// Where `CACHETX_TASKS` is set, all tests of the engine run by tasks.
+/// If `CACHETX_TASKS` is set, all tests of the engine run in tasks.
 #[cfg(feature = "tokio")]
 pub(super) fn tasks() -> Option<&'static tokio::runtime::Runtime> {
     static RUNTIME: std::sync::OnceLock<Option<tokio::runtime::Runtime>> =
@@ -77,7 +78,7 @@ pub(super) fn tasks() -> Option<&'static tokio::runtime::Runtime> {
     runtime.as_ref()
 }
 
-/// Whether they do.
+/// Whether they run in tasks.
 fn by_tasks() -> bool {
     #[cfg(feature = "tokio")]
     return tasks().is_some();
@@ -101,7 +102,7 @@ where
 }
 
 impl Node {
-    /// As an operation on a server that stands alone.
+    /// Runs `work` as an operation on a standalone server.
     fn with<T: Send>(
         &self,
         work: impl FnMut(&mut Session<'_>) -> Result<T, Failure> + Send,
@@ -120,7 +121,7 @@ fn on_every_server_in(engines: &[Engine], test: impl Fn(&mut Bed)) {
     on_every_server_with(engines, |_| Some(ServerOptions::new()), test);
 }
 
-/// The same with options; `None` skips a server, and says why itself.
+/// The same with options; `None` skips a server, and prints the reason itself.
 fn on_every_server_with(
     engines: &[Engine],
     options: impl Fn(&ServerBinary) -> Option<ServerOptions>,
@@ -137,7 +138,7 @@ fn on_every_server_with(
     }
 }
 
-/// Redis has functions from 7.0 on, and Valkey began later than that.
+/// Redis has functions from 7.0 on; Valkey always had them.
 fn has(binary: &ServerBinary, engine: Engine) -> bool {
     engine != Engine::Function || binary.version().0 >= 7
 }
@@ -171,12 +172,12 @@ impl Bed {
         }
     }
 
-    /// The bed's engine on its server.
+    /// A config for the bed's engine on its server.
     fn config(&self) -> ServerConfig {
         self.config_at(self.server.url())
     }
 
-    /// The bed's engine by another way: through a proxy, or as another user.
+    /// The same at another URL: through a proxy, or as another user.
     fn config_at(&self, url: String) -> ServerConfig {
         config(url, self.kind)
     }
@@ -214,7 +215,7 @@ impl Bed {
         self.cmd(&["EXISTS", key])
     }
 
-    /// Every key with its content and with whether it expires.
+    /// Every key with its content and whether it expires.
     fn dump(&mut self) -> BTreeMap<String, (Vec<u8>, bool)> {
         let keys: Vec<String> = self.cmd(&["KEYS", "*"]);
         let entries = keys.into_iter().map(|key| {
@@ -225,7 +226,7 @@ impl Bed {
         entries.collect()
     }
 
-    /// Opens what connections a task has: one that is shared, and one for big values.
+    /// Opens the connections that a task needs: a shared one, and one for big values.
     fn warm(&mut self) {
         self.run(read("own"));
         self.hold();
@@ -236,7 +237,7 @@ impl Bed {
         assert_eq!(self.run(big), committed(0));
     }
 
-    /// Takes `lock("l")` as its holder.
+    /// Acquires `lock("l")` as its holder.
     fn hold(&mut self) -> Lock {
         let reply = self.run(acquire("l", "me", 0));
         assert!(matches!(reply, AcquireReply::Acquired { .. }), "{reply:?}");
@@ -244,7 +245,7 @@ impl Bed {
     }
 }
 
-/// A dump without the keys of fences, which may grow for nobody.
+/// A dump without the fences, which may grow unused.
 fn without_fences<T>(mut dump: BTreeMap<String, T>) -> BTreeMap<String, T> {
     dump.retain(|key, _| !key.ends_with(":fence"));
     dump
@@ -319,7 +320,7 @@ fn own(value: &str, bytes: &[u8]) -> Own {
     }
 }
 
-/// That a file later than those of [`own`] was deleted.
+/// Says that a file later than those of [`own`] was deleted.
 fn raise(value: &str) -> Raise {
     let stamp = own(value, b"").stamp;
     Raise {
@@ -364,7 +365,7 @@ fn invalidate(values: &[&str]) -> Invalidate {
     }
 }
 
-/// As a document's readers ask, who mind no life.
+/// As a document's readers ask, who do not need the life.
 fn read(value: &str) -> Read {
     Read {
         entry: entry(value),
@@ -372,7 +373,7 @@ fn read(value: &str) -> Read {
     }
 }
 
-/// What a reader with the token "t" asks, of a value without a file.
+/// The request of a reader with the token "t", for a value without a file.
 fn lease(value: &str) -> Lease {
     Lease {
         entry: entry(value),

@@ -1,11 +1,11 @@
-//! prepare, and what becomes of its marks.
+//! prepare, and what happens to its marks.
 
 use super::*;
 use crate::op::{ExtendReply, FillReply, GiveBackReply, LeaseReply, PrepareReply};
 
 const LEASES: &str = "cachetx:leases:run";
 
-/// A writer without a lock of its own: a program that changes another source of truth.
+/// A writer without a lock: a program that changes another source of truth.
 fn by(token: &str, ttl_ms: u64) -> Prepare {
     Prepare {
         locks: Vec::new(),
@@ -24,7 +24,7 @@ fn commit_marked(id: &str, token: &str) -> Commit {
     }
 }
 
-/// Whose mark or lease is on an entry, and how long it still has, in ms.
+/// The owner of the mark or lease on an entry, and how much longer it lives, in ms.
 fn flight(bed: &mut Bed, value: &str) -> Option<(String, i64)> {
     let text: Option<String> = bed.cmd(&["HGET", LEASES, value]);
     let (seconds, micros): (i64, i64) = bed.cmd(&["TIME"]);
@@ -56,7 +56,7 @@ fn entries_go_and_nobody_fills_them_until_the_commit() {
         }
         assert!((29_000..=30_000).contains(&bed.pttl(LEASES)));
 
-        // Who had begun to load is too late, and who begins now waits.
+        // Readers that were loading are too late, and new ones wait.
         assert_eq!(bed.run(fill("a", b"stale")), FillReply::Refused);
         assert_eq!(bed.run(extend("a")), ExtendReply::Lost);
         assert_eq!(bed.run(give_back("a")), GiveBackReply::Lost);
@@ -112,7 +112,7 @@ fn a_repeat_gives_the_own_mark_its_whole_life_again() {
         let (owner, left) = flight(bed, "a").unwrap();
         assert!(owner == "w:w" && left > 49_000, "{owner} {left}");
         assert!(bed.pttl(LEASES) > 49_000 && !bed.exists("a"));
-        // A shorter one too, but the hash lives as long as its longest field may.
+        // A shorter life too, but the hash lives as long as its longest field may.
         bed.run(by("w", 10_000));
         assert!(flight(bed, "a").unwrap().1 <= 10_000);
         assert!(bed.pttl(LEASES) > 49_000);
@@ -142,11 +142,11 @@ fn over_another_writer_s_mark_comes_one_that_neither_drops() {
                 let busy = bed.run(lease("a"));
                 assert!(matches!(busy, LeaseReply::Busy { .. }), "{token}: {busy:?}");
             }
-            // Either's repeat leaves it nobody's, and never shortens it.
+            // A repeat by either writer does not make it its own, and never shortens it.
             bed.run(by("x", 10_000));
             let (owner, left) = flight(bed, "a").unwrap();
             assert!(owner == "w:*" && left > 58_000, "{owner} {left}");
-            // Nobody drops it but time.
+            // Only time removes it.
             bed.cmd::<()>(&["HSET", LEASES, "a", "w:*:9"]);
             assert_eq!(bed.run(lease("a")), LeaseReply::Leased);
         }
@@ -196,7 +196,7 @@ fn any_number_of_entries_is_marked_in_one_step() {
     });
 }
 
-/// Marks are put first: where the rest is denied, entries are as they were and nobody fills them.
+/// Marks are set first: if the rest is denied, entries are unchanged and nobody fills them.
 #[test]
 fn what_breaks_off_says_so_and_leaves_marks() {
     let users = |_: &ServerBinary| Some(bob("~* +@all -unlink"));

@@ -1,4 +1,4 @@
-//! Looking for the server that takes an operation.
+//! The search for the server that takes an operation.
 
 use super::*;
 use crate::engine::TopologyConfig;
@@ -12,7 +12,7 @@ use std::{
 
 const THREADS: usize = 16;
 
-/// Takes connections and answers nothing.
+/// Accepts connections and answers nothing.
 fn silent() -> (TcpListener, String) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("redis://{}/", listener.local_addr().unwrap());
@@ -28,7 +28,7 @@ fn config(url: &str, topology: TopologyConfig) -> ServerConfig {
     }
 }
 
-/// One after the other they would wait for as many time-outs as there are threads.
+/// If they asked one after the other, they would wait for as many time-outs as there are threads.
 #[test]
 fn threads_that_ask_in_vain_ask_together() {
     let (_silent, url) = silent();
@@ -58,7 +58,7 @@ fn threads_that_ask_in_vain_ask_together() {
     }
 }
 
-/// Answers every request as a sentinel that knows the primary's port.
+/// Answers every request like a sentinel that knows the primary's port.
 fn sentinel(port: u16) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("redis://{}/", listener.local_addr().unwrap());
@@ -77,7 +77,7 @@ fn sentinel(port: u16) -> String {
     url
 }
 
-/// It lost sight of the others, and of the failover.
+/// The first sentinel is cut off from the others and missed the failover.
 #[test]
 fn where_a_sentinel_s_word_is_not_true_the_next_one_is_asked() {
     let Some(binary) = ServerBinary::any() else {
@@ -96,13 +96,13 @@ fn sentinels_that_do_not_answer_keep_no_other_from_being_asked() {
         return;
     };
     let server = Server::start(binary).unwrap();
-    // More than there is time for in one go.
+    // More than one call has time for.
     let silent = [silent(), silent(), silent()];
     let urls = silent.iter().map(|(_, url)| url.clone());
     found_by(urls.chain([sentinel(server.port())]).collect());
 }
 
-/// Each with the time that one call has.
+/// The number of calls, each with its own time limit.
 const GOES: usize = 5;
 
 fn found_by(urls: Vec<String>) {
@@ -110,7 +110,7 @@ fn found_by(urls: Vec<String>) {
         name: "m".to_owned(),
         urls,
     };
-    // A busy machine may need a third go.
+    // A busy machine may need a third call.
     let engine = ServerEngine::lazy(config("", topology)).unwrap();
     let tries = (0..GOES).map(|_| run(&engine, acquire("l", "me", 0)));
     let replies: Vec<_> = tries.filter_map(Result::ok).collect();
@@ -120,7 +120,7 @@ fn found_by(urls: Vec<String>) {
     );
 }
 
-/// Behind the same name there may be another server by now.
+/// The same name may lead to another server by now.
 #[test]
 fn a_connection_to_a_server_that_became_a_replica_is_not_used_again() {
     on_every_server(|bed| {

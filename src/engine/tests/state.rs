@@ -1,4 +1,5 @@
-//! A server that is there and cannot do it now: unavailable, whatever it is asked, and told from a request that is wrong.
+//! A server that is reachable but cannot work now: unavailable, whatever the request, and distinct
+//! from a wrong request.
 
 use super::*;
 use crate::op::ReadReply;
@@ -9,7 +10,7 @@ use std::{
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// The error of an operation that was surely not done because of the server's state.
+/// The error of an operation that was surely not done, because of the server's state.
 fn state<T: std::fmt::Debug>(result: Result<T, Fault>, word: &str) -> crate::model::Error {
     match result {
         Err(Fault::NotDone(e)) => {
@@ -25,7 +26,7 @@ fn still_reads(bed: &Bed) {
     assert!(matches!(bed.run(read("own")), ReadReply::Found { .. }));
 }
 
-/// It takes no writes, deletions neither, until `mend`; then all goes on as before.
+/// The server takes no writes, not even deletions, until `mend`; then everything works as before.
 fn takes_no_writes(bed: &mut Bed, word: &str, mend: impl FnOnce(&mut Bed)) {
     for error in [
         state(bed.try_run(acquire("m", "me", 0)), word),
@@ -46,7 +47,7 @@ fn a_server_whose_snapshot_failed() {
     on_every_server(|bed| {
         bed.hold();
         bed.cmd::<()>(&["SET", "a", "old"]);
-        // A folder in the snapshot's place, which no rename replaces.
+        // A folder in place of the snapshot, which no rename replaces.
         let place = bed.server.dir().join("dump.rdb");
         fs::create_dir(&place).unwrap();
         fs::write(place.join("x"), "").unwrap();
@@ -101,7 +102,7 @@ fn a_full_server_takes_deletions() {
 #[test]
 fn a_server_that_has_no_connection_free() {
     on_every_server(|bed| {
-        // The bed's two connections are there already.
+        // The bed's two connections are open already.
         bed.cmd::<()>(&["CONFIG", "SET", "maxclients", "2"]);
         let engine = ServerEngine::lazy(bed.config()).unwrap();
         let words = "max number of clients";
@@ -130,9 +131,9 @@ fn a_server_that_runs_a_slow_script() {
             let until = Instant::now() + PATIENCE;
             loop {
                 match bed.try_run(invalidate(&["a"])) {
-                    // It has not begun yet.
+                    // The script has not begun yet.
                     Ok(_) => assert!(Instant::now() < until, "the script does not run"),
-                    // On a machine under load.
+                    // On a busy machine.
                     Err(Fault::Unknown(e)) => assert!(e.to_string().contains("in time"), "{e}"),
                     busy => {
                         state(busy, "BUSY");

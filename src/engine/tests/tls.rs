@@ -1,5 +1,5 @@
-//! TLS, with authorities of the test's own: one server, a Cluster and sentinels of the builds that speak it, and a front that speaks it
-//! before the others.
+//! TLS, with the test's own authorities: one server, a Cluster and sentinels of the builds that
+//! support it, and a TLS front before the others.
 
 mod front;
 mod papers;
@@ -14,7 +14,7 @@ use front::Front;
 use papers::Papers;
 use std::time::Duration;
 
-/// A server with these options; `None` where the build does not know them, as one without TLS.
+/// A server with these options; `None` if the build does not know them, such as one without TLS.
 fn start(options: &ServerOptions, binary: &ServerBinary) -> Option<Server> {
     let server = options.clone().start(binary).ok();
     if server.is_none() {
@@ -30,7 +30,7 @@ fn config(url: impl Into<String>, tls: &TlsOptions) -> ServerConfig {
     }
 }
 
-/// Why the server cannot be reached like this.
+/// Why the server cannot be used with these options.
 fn refusal(url: &str, tls: &TlsOptions) -> String {
     let error = ServerEngine::open(config(url, tls)).map(drop).unwrap_err();
     assert!(error.is_unavailable(), "{error:?}");
@@ -45,7 +45,7 @@ fn says(message: &str, parts: &[&str]) {
     }
 }
 
-/// What fails, and why, on a server that wants clients' certificates.
+/// What fails, and why, on a server that requires client certificates.
 fn wrong_papers_are_refused(url: &str, papers: &Papers, others: &Papers) {
     let nothing = refusal(url, &TlsOptions::new());
     says(&nothing, &["UnknownIssuer", "TlsOptions::root_ca"]);
@@ -101,7 +101,7 @@ fn a_server_is_checked_against_the_authority_and_the_name() {
     );
 }
 
-/// Requests and replies of many callers fill the socket while the server stands still.
+/// Requests and replies of many callers fill the socket while the server is halted.
 #[test]
 fn values_get_through_while_the_socket_takes_no_more() {
     let papers = Papers::new();
@@ -191,7 +191,7 @@ fn mutual_tls_works_on_one_server_and_new_files_are_taken() {
     let [certificate, key] = papers.server();
     let options = ServerOptions::new().mutual_tls(certificate, key, papers.path("ca.pem"));
     for binary in servers() {
-        // What the build cannot do, a front before its port does.
+        // If the build has no TLS, a front before its port has.
         let (url, _running) = match start(&options, binary) {
             Some(server) => (server.url(), (server, None)),
             None => {
@@ -224,7 +224,7 @@ fn mutual_tls_works_in_a_cluster() {
                 let cluster = Cluster::start_with(binary, options.clone()).unwrap();
                 (cluster.urls(), (cluster, Vec::new()))
             }
-            // Told another port later, its nodes go on telling the first.
+            // If their port is changed later, its nodes still announce the first one.
             None if binary.version().0 < 7 => continue,
             None => {
                 let cluster = Cluster::start(binary).unwrap();
@@ -241,7 +241,7 @@ fn mutual_tls_works_in_a_cluster() {
         };
         let refused = ServerEngine::open(cluster(&others.client(), &urls)).map(drop);
         says(&refused.unwrap_err().to_string(), &["TlsOptions::root_ca"]);
-        // The others have to be found by one, and are known by another name.
+        // The others are found through one node, and have another name than in their certificate.
         let options = papers.client().server_name("redis.test");
         let engine = ServerEngine::open(cluster(&options, &urls[..1])).unwrap();
         for tag in ["a", "b", "c", "d", "e", "f"] {

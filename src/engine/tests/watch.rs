@@ -20,7 +20,8 @@ use std::{
 
 const WATCH: &[Engine] = &[Engine::Watch];
 
-/// Looks at "k", lets `between` happen, then sets "k" to "mine"; what the look had seen, and how it ended.
+/// Looks at "k", runs `between`, then sets "k" to "mine". Returns what the look saw, and the
+/// outcome.
 fn set_after(
     session: &mut Session<'_>,
     between: impl FnOnce(),
@@ -48,7 +49,7 @@ fn node(config: ServerConfig) -> Node {
     Node::new(config, Arc::new(Counters::default())).unwrap()
 }
 
-/// So that the next use of the node's connection is not its first.
+/// Ensures that the next use of the node's connection is not its first.
 fn warm(node: &Node) {
     let pinged = node.with(|session| now(session.ask(|packed| packed.request(&[b"PING"]))));
     pinged.unwrap();
@@ -97,7 +98,7 @@ fn a_connection_killed_between_the_look_and_exec_never_commits_unwatched() {
                 }
             })
         });
-        // The repeat began with a look of its own.
+        // The repeat started with its own look.
         assert_eq!(done.unwrap(), (Some("theirs".to_owned()), "done"));
         assert_eq!(looks, 2);
     });
@@ -162,7 +163,7 @@ fn no_way_out_leaves_a_watch_behind() {
                 ttl_ms: 60_000,
             };
             assert_eq!(bed.run(renew), RenewReply::Done);
-            // One attempt: on a connection with a watch left, its EXEC would have been undone.
+            // One attempt: with a watch left on the connection, its EXEC would have done nothing.
             let trips = bed.engine.counters().round_trips() - before;
             assert_eq!(trips, 2, "{}", op.name());
         }
@@ -195,7 +196,7 @@ fn endless_contention_is_an_error_of_its_own_and_does_nothing() {
     let engine = ServerEngine::open(config(proxy.url(), Engine::Watch)).unwrap();
     let mut other = plain(&server.unix_url());
     cmd::<()>(&mut other, &["SET", "a", "old"]);
-    // Somebody is always faster.
+    // Another client is always faster.
     let change = ["HINCRBY", "cachetx:leases:run", "x", "1"];
     let change = redis::cmd(change[0]).arg(&change[1..]).get_packed_command();
     proxy.do_first(b"EXEC", change);

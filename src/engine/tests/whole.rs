@@ -1,4 +1,4 @@
-//! Nothing or all of it: what is refused has written nothing, and what breaks off says so.
+//! All or nothing: a refusal has written nothing, and an operation that breaks off reports it.
 
 use super::*;
 use crate::op::{Op, Release, ReleaseReply, Renew, RenewReply};
@@ -30,13 +30,13 @@ fn ops(bytes: usize) -> Vec<Op> {
     ]
 }
 
-/// What each script reads, so that the wrong type there is found before it writes.
+/// The keys that each script reads, so that it finds the wrong type before it writes.
 fn reads(op: &Op, key: &str) -> bool {
     match op {
-        // Of a lock that cannot have a fence another test tells.
+        // Another test covers a lock that cannot get a fence.
         Op::Acquire(_) | Op::Renew(_) | Op::Release(_) => key == "l",
         Op::Prepare(_) => key == LEASES,
-        // What is of another type is no lock of the caller's, and neither a stamp nor a lease.
+        // A key of another type is not the caller's lock, nor a stamp or a lease.
         Op::Commit(_) => false,
         Op::Invalidate(_) => key == "l",
         Op::Lease(_) => matches!(key, "{a}:stamp" | LEASES),
@@ -116,7 +116,8 @@ fn a_full_server_refuses_a_commit_before_any_write_and_invalidates() {
     });
 }
 
-/// The program that is there already, or nothing that a full server would have to store, is all that deletions need.
+/// Deletions need only the program that is there already, or nothing that a full server would have
+/// to store.
 #[test]
 fn a_boot_on_a_full_server_still_lets_invalidate() {
     on_every_server(|bed| {
@@ -128,7 +129,8 @@ fn a_boot_on_a_full_server_still_lets_invalidate() {
     });
 }
 
-/// What is of another type under the keys that a commit reads is another program's: deleting goes on all the same.
+/// Keys of another type among those that a commit reads belong to another program: it deletes all
+/// the same.
 #[test]
 fn a_commit_minds_no_key_of_the_wrong_type() {
     on_every_server(|bed| {
@@ -169,7 +171,7 @@ fn an_inner_command_that_is_denied_midway_is_not_taken_for_nothing_done() {
             panic!("{fault:?}");
         };
         assert!(error.is_server() && error.effect() == crate::model::Effect::Unknown);
-        // Absent, never stale, and the lock is held.
+        // The entry is absent, never stale, and the lock is held.
         assert!(!bed.exists("a") && bed.exists("l"));
         while bed.exists("own") {
             assert!(bed.pttl("own") <= 100, "the value has a life");

@@ -1,4 +1,4 @@
-//! A Cluster: hash slots, the nodes that serve them, and where to go when that changes.
+//! A Cluster: hash slots, the nodes that serve them, and how to follow changes.
 
 use super::{route::Route, search::Search, slots, turns::Turns};
 use crate::{
@@ -27,32 +27,34 @@ use std::{
 };
 
 pub(in crate::engine) struct Cluster {
-    /// The first seed's way in, for every node that it tells of.
+    /// How to connect to the nodes that are found: as to the first seed.
     config: ServerConfig,
     counters: Arc<Counters>,
     seeds: Vec<Arc<Node>>,
     map: RwLock<Map>,
     refreshing: Turns,
-    /// The node that is asked for the map first, among those that are known: the next one, where this one had no answer.
+    /// The known node that is asked for the map first. Moves on when a node does not answer.
     first: AtomicUsize,
-    /// A node gave no answer: it may have been replaced.
+    /// The map may be out of date, for example because a node did not answer: it may have been
+    /// replaced.
     stale: AtomicBool,
 }
 
-/// Who serves what.
+/// Which node serves which slots.
 #[derive(Default)]
 struct Map {
-    /// Grows with each answer, so that a thread knows whether somebody has asked since it looked.
+    /// Grows with each answer, so that a thread can tell whether the map was refreshed since it
+    /// looked.
     version: u64,
     /// One pool of connections for each address.
     nodes: HashMap<Address, Arc<Node>>,
     /// In the order of the slots: first, last, primary.
     served: Vec<(u16, u16, Arc<Node>)>,
-    /// What MOVED said since the last answer.
+    /// What MOVED replies said since the last answer.
     moved: HashMap<u16, Arc<Node>>,
 }
 
-/// Marks the map as stale again, unless asking for a new one came to its end.
+/// On drop, marks the map as stale again, unless the refresh has ended.
 struct StillStale<'a>(Option<&'a AtomicBool>);
 
 impl Drop for StillStale<'_> {
@@ -83,7 +85,7 @@ impl Map {
         primaries
     }
 
-    /// Closes the connections to nodes that serve nothing, but for the seeds.
+    /// Closes the connections to nodes that serve nothing, except the seeds.
     fn keep_serving(&mut self, seeds: &[Arc<Node>]) {
         let served = &self.served;
         self.nodes.retain(|_, node| {
@@ -139,8 +141,9 @@ impl Cluster {
         })
     }
 
-    /// Runs `work` on the node that has the slot, following it where it moves. Only refusals before the first write, and
-    /// nodes that cannot be reached, are a reason to ask another node; an answer that was lost is for the caller to judge.
+    /// Runs `work` on the node that has the slot, and follows the slot where it moves. Another node
+    /// is asked only after a refusal before the first write, or if the node cannot be reached. A
+    /// lost answer is for the caller to judge.
     pub(super) async fn with<W: Work>(
         &self,
         net: Net,
@@ -148,7 +151,7 @@ impl Cluster {
         work: &mut W,
     ) -> Result<W::Done, Fault> {
         let mut search = Search::new(route.patience);
-        // The node that an ASK named: for the next attempt only.
+        // The node that an ASK named, for the next attempt only.
         let mut asked: Option<Arc<Node>> = None;
         loop {
             let asking = if asked.is_some() {
@@ -192,10 +195,11 @@ impl Cluster {
                 }
                 Cause::Elsewhere(Redirect::Unsettled | Redirect::ReadOnly) | Cause::Unreached => {
                     self.counters.count_redirect();
-                    // Also where this operation waits for nobody: the next one asks.
+                    // Set even if this operation does not wait: the next one refreshes the map.
                     self.stale.store(true, SeqCst);
                     search.unsettled(net, miss.fault).await?;
-                    // Nobody answers: the next round finds that out again, and time ends it.
+                    // If no node answers, the next round notices it again, and the time limit ends
+                    // the loop.
                     let _ = self.refresh(net, version, Some(&node)).await;
                 }
                 Cause::Lost => {
@@ -216,7 +220,7 @@ impl Cluster {
         Ok(self.map().primaries())
     }
 
-    /// Every node that serves slots, with them. Single slots that have moved come first.
+    /// Every node that serves slots, with its slots. Single slots that have moved come first.
     pub(super) async fn served(&self, net: Net) -> Result<Vec<(RangeInclusive<u16>, Arc<Node>)>> {
         if self.version() == 0 {
             self.refresh(net, 0, None).await?;
@@ -229,7 +233,7 @@ impl Cluster {
         Ok(all.map(|(slots, node)| (slots, Arc::clone(node))).collect())
     }
 
-    /// Those that are known, without asking.
+    /// The known nodes, without a request.
     pub(super) fn known(&self) -> Vec<Arc<Node>> {
         self.map().primaries()
     }
@@ -242,7 +246,8 @@ impl Cluster {
         self.map().version
     }
 
-    /// The node that serves the slot, and the version of the map that says so. Any node will do where there is no slot.
+    /// The node that serves the slot, and the version of the map that says so. Without a slot, any
+    /// node.
     async fn owner(&self, net: Net, slot: Option<u16>) -> Result<(Arc<Node>, u64)> {
         if self.version() == 0 {
             self.refresh(net, 0, None).await?;
@@ -265,7 +270,7 @@ impl Cluster {
         Ok((owner.ok_or_else(unserved)?, map.version))
     }
 
-    /// Believes the node that sent us away, and asks the one that it named for everything else.
+    /// Trusts the node that redirected us, and asks the node that it named for the rest of the map.
     async fn moved(
         &self,
         net: Net,
@@ -287,7 +292,7 @@ impl Cluster {
                 .is_some_and(|owner| Arc::ptr_eq(&owner, &node))
         {
             map.moved.insert(slot, node);
-            // What else has moved is asked a moment later.
+            // Other slots may have moved too: the map is refreshed a moment later.
             self.stale.store(true, SeqCst);
         }
         Ok(())
@@ -320,7 +325,8 @@ impl Cluster {
         Ok(node)
     }
 
-    /// Asks the nodes who serves what, unless somebody has since `version`; `doubted` is asked last.
+    /// Asks the nodes for the map, unless it was refreshed since `version`; `doubted` is asked
+    /// last.
     async fn refresh(&self, net: Net, version: u64, doubted: Option<&Arc<Node>>) -> Result<()> {
         let mut sources = self.map().primaries();
         for seed in &self.seeds {
@@ -348,7 +354,7 @@ impl Cluster {
             match ask(net, &source).await {
                 Ok(served) => return self.learn(served),
                 Err(e) => {
-                    // A question: no operation has left.
+                    // This was a query: no operation was sent.
                     let e = e.effect_is(Effect::None);
                     log::debug!("{}: {e}", source.shown_url());
                     self.first.fetch_add(1, SeqCst);
@@ -362,7 +368,7 @@ impl Cluster {
         Err(last)
     }
 
-    /// Takes an answer over. Nodes that serve nothing any more are let go of, but for the seeds.
+    /// Stores an answer. Drops nodes that serve nothing any more, except the seeds.
     fn learn(&self, served: Vec<slots::Served>) -> Result<()> {
         let mut map = self.map.write().unwrap_or_else(PoisonError::into_inner);
         let mut nodes = std::mem::take(&mut map.nodes);
@@ -380,7 +386,7 @@ impl Cluster {
     }
 }
 
-/// What one node knows.
+/// The map, as one node knows it.
 async fn ask(net: Net, source: &Node) -> Result<Vec<slots::Served>> {
     let mut question = Question(&[b"CLUSTER", b"SLOTS"]);
     let answer = source.attempt(net, Asking::No, &mut question).await;
@@ -389,7 +395,7 @@ async fn ask(net: Net, source: &Node) -> Result<Vec<slots::Served>> {
         return Err(crate::engine::reply::server_error(error));
     }
     match slots::parse(&answer, source.address().as_ref()) {
-        // A node that was reset knows of nobody.
+        // A node that was reset knows no slots.
         Some(served) if !served.is_empty() => Ok(served),
         Some(_) => Err(unavailable(
             format!("{} knows of no slots", source.shown_url()),

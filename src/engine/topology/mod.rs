@@ -1,8 +1,9 @@
-//! Which server has a key: the one of the URL, a Cluster's node, or the primary that sentinels know.
+//! Which server has a key: the one of the URL, a Cluster's node, or the primary that sentinels
+//! know.
 //!
-//! Not by the client library's own Cluster and Sentinel clients: they send a write again when its reply is lost, where here
-//! a lost reply is `Unknown` and the protocol's to judge; a script's loading and its call have to reach the same node; and
-//! their connections wait without bound.
+//! The client library's own Cluster and Sentinel clients are not used. They send a write again if
+//! its reply is lost; here a lost reply is `Unknown`, and the protocol decides. A script's loading
+//! and its call must reach the same node. And their connections wait without a bound.
 
 mod cluster;
 mod route;
@@ -62,27 +63,28 @@ impl Topology {
         }
     }
 
-    /// To a server that takes writes, whatever the keys.
+    /// For an operation that any server that takes writes can run.
     pub(super) fn anywhere(patience: Duration) -> Route {
         let slot = None;
         Route { slot, patience }
     }
 
-    /// Where an operation goes. One whose keys are in several slots goes nowhere.
+    /// Where an operation goes. If its keys are in several slots, it is refused.
     pub(super) fn route(&self, op: &Op, patience: Duration) -> Result<Route, Fault> {
         let slot = match self.space() {
             Space::Slots => op.slot().map_err(Fault::NotDone)?,
             Space::Whole => None,
         };
         let patience = match op {
-            // A reader has the file to go to.
+            // A reader can read the file instead.
             Op::Read(_) => Duration::ZERO,
             _ => patience,
         };
         Ok(Route { slot, patience })
     }
 
-    /// Runs `work` on the server that has the keys. `work` may run several times, and must be safe to repeat.
+    /// Runs `work` on the server that has the keys. `work` may run several times, so it must be
+    /// safe to repeat.
     pub(super) async fn with<W: Work>(
         &self,
         net: Net,
@@ -115,7 +117,8 @@ impl Topology {
         }
     }
 
-    /// Every server that takes writes, with the hash slots of its keys; the first that has a slot counts.
+    /// Every server that takes writes, with the hash slots of its keys. If several name a slot, the
+    /// first one counts.
     pub(super) async fn served(&self, net: Net) -> Result<Vec<(RangeInclusive<u16>, Arc<Node>)>> {
         let all = 0..=limits::SLOTS - 1;
         match self {
@@ -125,15 +128,15 @@ impl Topology {
         }
     }
 
-    /// A primary that cannot be reached, or is none any more: the next one who wants it asks the sentinels. A Cluster's nodes are
-    /// looked for by whoever has keys for them.
+    /// Called if a primary cannot be reached or has been demoted: the next caller asks the
+    /// sentinels. In a Cluster this does nothing: callers with keys for a node find out themselves.
     pub(super) fn doubt(&self, node: &Arc<Node>) {
         if let Self::Sentinel(sentinel) = self {
             sentinel.doubt(node);
         }
     }
 
-    /// Those that are known, without asking anybody.
+    /// The known servers, without a request.
     pub(super) fn known(&self) -> Vec<Arc<Node>> {
         match self {
             Self::Single(node) => vec![Arc::clone(node)],

@@ -5,8 +5,8 @@ use std::time::Duration;
 /// What an operation needs from the topology.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::engine) struct Route {
-    /// Of its keys, in a Cluster.
+    /// The slot of its keys, in a Cluster.
     pub(super) slot: Option<u16>,
-    /// How long it waits for servers that do not know yet which of them has the keys.
+    /// How long it waits while the servers do not agree yet which of them has the keys.
     pub(super) patience: Duration,
 }

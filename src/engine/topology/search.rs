@@ -1,4 +1,4 @@
-//! The bounds of looking for the server that takes an operation.
+//! Bounds on the search for the server that takes an operation.
 
 use crate::{engine::net::Net, model::limits, op::Fault};
 use backon::{BackoffBuilder as _, ExponentialBackoff, ExponentialBuilder};
@@ -7,12 +7,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Counts redirects and takes time, from the first server that did not take the operation on.
+/// Counts redirects and measures time, from the first server that did not take the operation.
 pub(super) struct Search {
     patience: Duration,
     waits: Option<(Instant, ExponentialBackoff)>,
     redirects: u32,
-    /// A server that gave no answer may have done the work.
+    /// A server that did not answer may have done the work.
     maybe_done: bool,
 }
 
@@ -26,8 +26,8 @@ impl Search {
         }
     }
 
-    /// Another server is asked at once, unless that was done too often: servers that send a client to and fro have to
-    /// settle first.
+    /// Call it before asking another server. Returns at once, unless there were too many redirects:
+    /// servers that redirect in a circle need time to settle.
     pub(super) async fn redirected(&mut self, net: Net, fault: Fault) -> Result<(), Fault> {
         self.redirects += 1;
         if self.redirects > limits::MAX_REDIRECTS {
@@ -37,7 +37,7 @@ impl Search {
         Ok(())
     }
 
-    /// Pauses; gives the fault back where there is no more time.
+    /// Pauses; returns the fault if no time is left.
     pub(super) async fn unsettled(&mut self, net: Net, fault: Fault) -> Result<(), Fault> {
         self.redirects = 0;
         let patience = self.patience;
@@ -54,7 +54,7 @@ impl Search {
         Ok(())
     }
 
-    /// What the caller is told: "not done" only where no server may have done it.
+    /// The fault for the caller: "not done" only if no server may have done it.
     pub(super) fn end(&self, fault: Fault) -> Fault {
         fault.after(self.maybe_done)
     }
@@ -70,7 +70,7 @@ pub(super) fn pauses() -> ExponentialBackoff {
         .with_max_delay(limits::SETTLE_POLL_MAX)
         .with_factor(2.0)
         .with_jitter()
-        // Clients that lost the same server must not come back all at once.
+        // Clients that lost the same server must not all come back at once.
         .with_jitter_seed(RandomState::new().hash_one(0))
         .without_max_times()
         .build()

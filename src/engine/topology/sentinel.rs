@@ -24,16 +24,17 @@ use std::{
     time::Instant,
 };
 
-/// The client library's own sentinel client opens connections without any time-out, so sentinels are asked as servers are.
+/// Sentinels are asked in the same way as servers: the client library's own sentinel client opens
+/// connections without any time-out.
 pub(in crate::engine) struct Sentinel {
     name: String,
-    /// The way in at the primary, wherever that is.
+    /// How to connect to the primary, wherever it is.
     config: ServerConfig,
     counters: Arc<Counters>,
     sentinels: Vec<Node>,
     primary: RwLock<Primary>,
     resolving: Turns,
-    /// The sentinel that is asked first: the next one, where this one had no word, or none that was true.
+    /// The sentinel that is asked first. Moves on if this one gave no answer or a wrong one.
     first: AtomicUsize,
 }
 
@@ -41,7 +42,8 @@ pub(in crate::engine) struct Sentinel {
 #[derive(Default)]
 struct Primary {
     node: Option<Arc<Node>>,
-    /// The sentinels are to be asked whether it still is: a reply was lost. It keeps its connections.
+    /// A reply was lost: ask the sentinels whether it is still the primary. Its connections are
+    /// kept.
     doubted: bool,
     /// Why there is no node.
     gone: Option<Error>,
@@ -73,7 +75,7 @@ impl Sentinel {
             url => url,
         });
         primary.primary_only = true;
-        // Refuses now what cannot work later.
+        // Refuse now what cannot work later.
         primary.at(&Address::new("the-primary", 0)).way()?;
         Ok(Self {
             name: name.to_owned(),
@@ -86,8 +88,8 @@ impl Sentinel {
         })
     }
 
-    /// Runs `work` on the primary, and asks for the new one where it cannot be reached or is none any more. An answer that
-    /// was lost is for the caller to judge.
+    /// Runs `work` on the primary. If it cannot be reached or has been demoted, asks the sentinels
+    /// for the new one. A lost answer is for the caller to judge.
     pub(super) async fn with<W: Work>(
         &self,
         net: Net,
@@ -113,7 +115,7 @@ impl Sentinel {
                     self.forget(&node, miss.fault.error());
                     search.unsettled(net, miss.fault).await?;
                 }
-                // It may only have no connection free: those that it has given go on.
+                // Perhaps it only has no connection free; those in use go on.
                 Cause::Unreached => {
                     self.counters.count_redirect();
                     self.doubt(&node);
@@ -128,8 +130,8 @@ impl Sentinel {
         }
     }
 
-    /// The primary, as it is known or as the sentinels say now. Where they say nothing, one that is only doubted is
-    /// still the one to ask.
+    /// The primary, as known or as the sentinels say now. If they give no answer, a primary that is
+    /// only doubted is still used.
     pub(super) async fn primary(&self, net: Net) -> Result<Arc<Node>> {
         {
             let known = self.read();
@@ -163,7 +165,7 @@ impl Sentinel {
         Ok(())
     }
 
-    /// The primary, without asking.
+    /// The known primary, without a request.
     pub(super) fn known(&self) -> Option<Arc<Node>> {
         self.read().node.clone()
     }
@@ -172,7 +174,8 @@ impl Sentinel {
         &self.name
     }
 
-    /// It cannot be reached, or is no primary any more: what is connected to it is of no use.
+    /// Called if the node is no primary any more, or says that it cannot serve now. Its connections
+    /// are dropped.
     fn forget(&self, node: &Arc<Node>, why: &Error) {
         let mut primary = self.write();
         if primary.is(node) {
@@ -182,7 +185,7 @@ impl Sentinel {
         }
     }
 
-    /// It gave no answer.
+    /// Called if the node did not answer.
     pub(super) fn doubt(&self, node: &Arc<Node>) {
         let mut primary = self.write();
         if primary.is(node) && !primary.doubted {
@@ -191,7 +194,7 @@ impl Sentinel {
         }
     }
 
-    /// The sentinel that was asked last may know nothing of a failover that the others have seen.
+    /// The sentinel that was asked last may not know of a failover that the others have seen.
     fn ask_another(&self) {
         self.first.fetch_add(1, Relaxed);
     }
@@ -204,7 +207,7 @@ impl Sentinel {
         self.primary.write().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The first sentinel's word; whether it is true shows when the server is asked for its role.
+    /// The first answer of a sentinel. Asking the server for its role shows whether it is true.
     async fn ask_any(&self, net: Net) -> Result<Address> {
         let until = Instant::now() + self.config.patience();
         let mut last = None;

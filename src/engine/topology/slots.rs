@@ -1,9 +1,9 @@
-//! Which node of a Cluster has which slots, as one of its nodes says.
+//! Which node of a Cluster has which slots, according to one of its nodes.
 
 use crate::engine::address::Address;
 use redis::Value;
 
-/// Neighbouring slots that one primary serves.
+/// Adjacent slots that one primary serves.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Served {
     pub(super) first: u16,
@@ -11,7 +11,7 @@ pub(super) struct Served {
     pub(super) by: Address,
 }
 
-/// The answer to CLUSTER SLOTS, in the order of the slots; `None` where it is something else.
+/// Parses the answer to CLUSTER SLOTS, in the order of the slots; `None` if it is something else.
 pub(super) fn parse(answer: &Value, asked: Option<&Address>) -> Option<Vec<Served>> {
     let Value::Array(rows) = answer else {
         return None;

@@ -1,4 +1,4 @@
-//! Calls that want to know the same thing of servers.
+//! Single flight for topology queries.
 
 use super::search::pauses;
 use crate::{
@@ -11,17 +11,18 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Single flight: one call asks; those that come meanwhile wait, and take what came of it, also where it is nothing: were each
-/// to ask in its turn, the last one would wait for as many time-outs as there are calls.
+/// Single flight: one call asks. Those that come meanwhile wait and take its result, even an error:
+/// if each asked in its turn, the last one would wait for as many time-outs as there are calls.
 ///
-/// An answer counts for a moment, which grows while they ask again and again: an answer that led nowhere, or was none and
-/// cost no time, must not make every call a question to all servers.
+/// A result counts for a moment, which grows while calls keep asking. Otherwise an answer that led
+/// nowhere, or an error that came at once, would make every call query all servers.
 #[derive(Debug)]
 pub(super) struct Turns {
     last: Mutex<Last>,
-    /// How long one waits for another's answer: who has the turn may itself wait for who waits here.
+    /// How long a call waits for another's answer. Bounded, because the asking call may itself wait
+    /// for one that waits here.
     patience: Duration,
-    /// A turn is over: for threads that wait, and for tasks.
+    /// Signals the end of a turn, to threads and to tasks.
     over: Condvar,
     #[cfg(feature = "tokio")]
     is_over: tokio::sync::Notify,
@@ -31,13 +32,13 @@ pub(super) struct Turns {
 struct Last {
     answer: Result<()>,
     rest: Option<Rest>,
-    /// Somebody asks.
+    /// A call is asking.
     under_way: bool,
-    /// How many turns are over.
+    /// How many turns have ended.
     turns: u64,
 }
 
-/// The time after an answer in which nobody asks.
+/// The time after an answer in which no call asks.
 #[derive(Debug)]
 struct Rest {
     asked: Instant,
@@ -61,7 +62,7 @@ impl Turns {
         }
     }
 
-    /// Awaits `ask` where it is this call's turn.
+    /// Awaits `ask` if it is this call's turn.
     pub(super) async fn take(&self, net: Net, ask: impl Future<Output = Result<()>>) -> Result<()> {
         match self.wait(net).await {
             Wait::Answered(answer) => answer,
@@ -74,7 +75,7 @@ impl Turns {
         }
     }
 
-    /// Whether the last answer counts still, or somebody asks already. Waits for nobody.
+    /// Whether the last answer still counts, or a call is asking already. Does not wait.
     pub(super) fn rests(&self) -> bool {
         let last = self.lock();
         last.under_way || last.counts()
@@ -97,7 +98,7 @@ impl Turns {
                 let over = async {
                     loop {
                         let mut notified = std::pin::pin!(self.is_over.notified());
-                        // From here on it is told.
+                        // From here on, no notification is missed.
                         notified.as_mut().enable();
                         if let Some(over) = self.lock().begin_unless_awaited(turns) {
                             return over;
@@ -116,17 +117,17 @@ impl Turns {
     }
 }
 
-/// What a wait has come to.
+/// The result of a wait.
 enum Wait {
-    /// The last answer counts still, or came meanwhile.
+    /// The last answer still counts, or came meanwhile.
     Answered(Result<()>),
     /// It is the caller's turn.
     Turn,
-    /// Somebody has it for too long.
+    /// Another call has had its turn for too long: ask without one.
     Alone,
 }
 
-/// The turn of the one who asks. Its drop ends it without an answer.
+/// The turn of the call that asks. Dropping it ends the turn without an answer.
 struct Turn<'a>(&'a Turns);
 
 impl Turn<'_> {
@@ -149,7 +150,7 @@ impl Drop for Turn<'_> {
 }
 
 impl Last {
-    /// Whether somebody has asked since before this turn, and asks still.
+    /// Whether the call that was asking at this turn count is still asking.
     fn is_awaited(&self, turns: u64) -> bool {
         self.under_way && self.turns == turns
     }
@@ -163,7 +164,8 @@ impl Last {
         if self.turns != turns || self.counts() {
             return Wait::Answered(self.answer.clone());
         }
-        // Several may have waited for one that ended without an answer: the others wait for the first of them.
+        // If a call ends without an answer, the first of its waiters asks, and the others wait for
+        // that one.
         match std::mem::replace(&mut self.under_way, true) {
             true => Wait::Alone,
             false => Wait::Turn,
@@ -220,7 +222,7 @@ mod tests {
                 });
             }
         });
-        // 5, 10, 20, 40, 80, 100 … ms, each with as much again at most.
+        // 5, 10, 20, 40, 80, 100 … ms, each up to doubled by jitter.
         let most = 7 + start.elapsed().as_millis() / 100;
         assert!(u128::from(asked.load(SeqCst)) <= most, "{asked:?}");
         let before = asked.load(SeqCst);

@@ -60,7 +60,8 @@ pub(super) async fn run(attempt: &mut Attempt<'_, '_>, op: &Acquire) -> Result<A
     Ok(AcquireReply::Acquired { fence: last + 1 })
 }
 
-/// A number as the server's own counters write it: no sign, no leading zero, no longer than a 64-bit number.
+/// A number as the server's own counters write it: no sign, no leading zeros, no longer than a
+/// 64-bit number.
 pub(super) fn decimal(text: &[u8]) -> Option<u64> {
     let number: u64 = std::str::from_utf8(text).ok()?.parse().ok()?;
     (number <= limits::MAX_DECIMAL && number.to_string().as_bytes() == text).then_some(number)

@@ -14,21 +14,21 @@ use crate::{
 };
 use redis::Value;
 
-/// How an attempt goes about it, learned from the one before.
+/// What an attempt learned from the one before.
 #[derive(Clone, Copy, Default)]
 pub(in crate::engine) struct Style {
-    /// Something is in flight in a hash of leases: its fields are to be read.
+    /// A hash of leases has fields, so they must be read.
     pub(super) in_flight: bool,
-    /// Without a transaction: a full server refuses any.
+    /// Send no transaction: a full server refuses them all.
     pub(super) one_by_one: bool,
 }
 
-/// Why an attempt gives no reply.
+/// Why an attempt has no reply.
 pub(in crate::engine) enum Stop {
     Failed(Failure),
-    /// Somebody changed a watched key.
+    /// A watched key was changed.
     Contended,
-    /// The fields of the leases are to be read too: once more, [`Style::in_flight`].
+    /// The fields of the leases must be read too: try again with [`Style::in_flight`].
     InFlight,
     /// The server is full and refused the transaction before its first write.
     Full(Error),
@@ -48,12 +48,12 @@ pub(super) fn refuse(why: &str) -> Stop {
     )))
 }
 
-/// The connection of an attempt, and how far it has got.
+/// The connection of an attempt, and its progress.
 pub(in crate::engine) struct Attempt<'a, 'n> {
     session: &'a mut Session<'n>,
     style: Style,
     sent: &'a mut bool,
-    /// A transaction is open, and with it the watch.
+    /// A transaction is open, and the watch with it.
     open: bool,
 }
 
@@ -75,8 +75,8 @@ impl<'a, 'n> Attempt<'a, 'n> {
         self.style
     }
 
-    /// Watches keys, reads them, opens the transaction. Locks, and what is kept beside them, may be in a database of their
-    /// own; each of the two takes its keys and its reads.
+    /// Watches keys, reads them and opens the transaction. Locks, and what is kept beside them, may
+    /// be in a database of their own: each database has its own keys and reads.
     pub(in crate::engine) async fn look(
         &mut self,
         lock_keys: &[&str],
@@ -85,7 +85,7 @@ impl<'a, 'n> Attempt<'a, 'n> {
         reads: impl FnOnce(&mut Packed),
     ) -> Result<Seen, Stop> {
         let (style, databases) = (self.style, self.session.peer.databases());
-        // The places of the replies to reads; all others are OK.
+        // The positions of the replies to reads; all other replies are OK.
         let mut places = Vec::new();
         let replies = self
             .session
@@ -126,7 +126,7 @@ impl<'a, 'n> Attempt<'a, 'n> {
         Locks(self.session.peer.databases())
     }
 
-    /// Sends the writes and EXEC; their replies, none of which is an error.
+    /// Sends the writes and EXEC. Returns the writes' replies, none of which is an error.
     pub(in crate::engine) async fn write(
         &mut self,
         writes: impl FnOnce(&mut Packed),
@@ -134,8 +134,9 @@ impl<'a, 'n> Attempt<'a, 'n> {
         self.write_and_tell(&[], writes).await
     }
 
-    /// The same, and then tells those who wait for these locks. In the same round trip but outside the transaction, which a
-    /// message that the ACL denies would end; where the transaction does nothing, who is told looks in vain.
+    /// The same, and then tells the waiters for these locks. The messages go in the same round trip
+    /// but outside the transaction: a message that the ACL denies would abort it. If the
+    /// transaction does nothing, the waiters check needlessly.
     pub(in crate::engine) async fn write_and_tell(
         &mut self,
         freed: &[&str],
@@ -182,7 +183,8 @@ impl<'a, 'n> Attempt<'a, 'n> {
         }
     }
 
-    /// Ends the watch, where EXEC has not: DISCARD does both. A connection that cannot be freed is given up.
+    /// Ends the watch unless EXEC has: DISCARD ends transaction and watch. If it fails, the
+    /// connection is given up.
     pub(in crate::engine) async fn leave<T>(
         mut self,
         done: &Result<T, Stop>,
@@ -191,7 +193,7 @@ impl<'a, 'n> Attempt<'a, 'n> {
         if !self.open || lost {
             return Ok(());
         }
-        // Where to go instead, and why, was said before.
+        // DISCARD must not overwrite what the server said before: where to go instead, and why.
         let said = (self.session.redirect.take(), self.session.wrong_type);
         let reply = self
             .session
@@ -204,7 +206,8 @@ impl<'a, 'n> Attempt<'a, 'n> {
         }
     }
 
-    /// Anything but OK to SELECT, WATCH, MULTI or DISCARD leaves the connection in a state that nobody knows.
+    /// Anything but OK to SELECT, WATCH, MULTI or DISCARD leaves the connection in an unknown
+    /// state.
     fn must_be_ok(&mut self, reply: &Value) -> Result<(), Stop> {
         match reply {
             Value::Okay => Ok(()),
@@ -222,7 +225,7 @@ impl<'a, 'n> Attempt<'a, 'n> {
         self.session.spoilt = true;
     }
 
-    /// A command was refused when it was queued, or the server turned EXEC down for a reason that it names.
+    /// A command was refused when it was queued, or the server refused EXEC and named the reason.
     fn aborted(&self, cause: Option<&Value>, exec: &redis::ServerError) -> Stop {
         let cause = match cause {
             Some(Value::ServerError(error)) => error,
@@ -236,7 +239,7 @@ impl<'a, 'n> Attempt<'a, 'n> {
     }
 }
 
-/// A command that fails inside of a transaction does not undo the others.
+/// A command that fails in a transaction does not undo the others.
 fn executed(replies: Vec<Value>) -> Result<Vec<Value>, Stop> {
     for reply in &replies {
         if let Value::ServerError(error) = reply {
@@ -247,12 +250,12 @@ fn executed(replies: Vec<Value>) -> Result<Vec<Value>, Stop> {
     Ok(replies)
 }
 
-/// The database of the locks, where it is another one.
+/// The database of the locks, if it is another one.
 #[derive(Clone, Copy)]
 pub(super) struct Locks(Option<Databases>);
 
 impl Locks {
-    /// Packs what writes to locks: on the way there and back, one more reply each.
+    /// Packs writes to locks. Selecting their database, and the cache's again, adds one reply each.
     pub(super) fn pack(self, packed: &mut Packed, writes: impl FnOnce(&mut Packed)) {
         if let Some(databases) = self.0 {
             packed.select(databases.lock);
@@ -273,7 +276,7 @@ fn watch(style: Style, keys: &[&str], packed: &mut Packed) {
     keys.iter().for_each(|key| packed.arg(key.as_bytes()));
 }
 
-/// What a look has seen, in the order that it was asked for.
+/// What a look has read, in the order of the requests.
 pub(in crate::engine) struct Seen(std::vec::IntoIter<Value>);
 
 impl Seen {
@@ -311,7 +314,7 @@ impl Seen {
         }
     }
 
-    /// The reply to an HMGET of so many fields, none of which is there where the key is of another type.
+    /// The reply to an HMGET of `count` fields. If the key is of another type, no field exists.
     pub(super) fn fields(&mut self, count: usize) -> Result<Vec<Option<Vec<u8>>>, Stop> {
         match self.0.as_slice().first() {
             Some(reply) if is_wrong_type(reply) => {

@@ -100,7 +100,7 @@ fn own_flights(op: &Commit) -> impl Iterator<Item = Flight<'_>> {
     })
 }
 
-/// The locks that are still the caller's.
+/// The locks that the caller still holds.
 pub(super) fn held<'a>(locks: &'a [Lock], seen: &mut Seen) -> Result<Vec<&'a str>, Stop> {
     if locks.is_empty() {
         return Ok(Vec::new());
@@ -110,12 +110,13 @@ pub(super) fn held<'a>(locks: &'a [Lock], seen: &mut Seen) -> Result<Vec<&'a str
     Ok(held.map(|(lock, _)| lock.key.as_str()).collect())
 }
 
-/// What the own stamps say.
+/// What the stamps of the own entries say.
 #[derive(Default)]
 struct Before {
-    /// One carries this commit's id: it has run.
+    /// A stamp has this commit's id: it has run already.
     replayed: bool,
-    /// One is of a later file: this commit was held up on its way. Or an entry is not there, or not of the file that was replaced.
+    /// A stamp is of a later file, so this commit arrived late. Or an entry is missing, or not of
+    /// the file that was replaced.
     superseded: bool,
 }
 

@@ -1,4 +1,4 @@
-//! What is in flight for entries: found in the look, dropped in the transaction.
+//! Leases and marks in flight for entries: found in the look, dropped in the transaction.
 
 use super::attempt::{Seen, Stop, Style};
 use crate::{
@@ -12,13 +12,13 @@ pub(super) struct Flight<'a> {
     pub(super) values: Vec<&'a str>,
 }
 
-/// The entries of a call but for own ones.
+/// The entries of a call, except own ones.
 pub(super) fn of<'a>(call: &'a Call<'_>) -> impl Iterator<Item = Flight<'a>> {
     call.groups()
         .map(|(leases, values)| Flight { leases, values })
 }
 
-/// All keys in one request; none for no keys. What is of another type is read as absent.
+/// Requests all keys at once; nothing if there are none. A key of another type is read as missing.
 pub(super) fn pack_mget(keys: &[&str], packed: &mut Packed) {
     if keys.is_empty() {
         return;
@@ -28,7 +28,7 @@ pub(super) fn pack_mget(keys: &[&str], packed: &mut Packed) {
     keys.iter().for_each(|key| packed.arg(key.as_bytes()));
 }
 
-/// Asks whether there is anything in flight at all; where there is, for every entry's field.
+/// Asks whether anything is in flight at all; once that is known, reads every entry's field.
 pub(super) fn pack_reads(flights: &[Flight<'_>], style: Style, packed: &mut Packed) {
     for flight in flights {
         if !style.in_flight {
@@ -48,7 +48,7 @@ pub(super) fn pack_fields(leases: &str, values: &[&str], packed: &mut Packed) {
     values.iter().for_each(|value| packed.arg(value.as_bytes()));
 }
 
-/// The fields to drop: all leases, and the marks that have this token where it is not empty.
+/// The fields to drop: all leases, and the marks with this token unless it is empty.
 pub(super) fn to_drop<'a>(
     flights: &[Flight<'a>],
     style: Style,
@@ -101,7 +101,7 @@ pub(super) fn pack_drop(flights: &[Flight<'_>], packed: &mut Packed) {
     }
 }
 
-/// Deletes keys in chunks; as many requests as [`chunks`] says.
+/// Deletes keys in chunks, in as many requests as [`chunks`] returns.
 pub(super) fn pack_unlink(keys: &[&str], packed: &mut Packed) {
     for keys in keys.chunks(limits::UNLINK_CHUNK) {
         packed.begin(1 + keys.len());
@@ -114,7 +114,7 @@ pub(super) fn chunks(keys: &[&str]) -> usize {
     keys.len().div_ceil(limits::UNLINK_CHUNK)
 }
 
-/// How many keys a run of UNLINKs has deleted.
+/// How many keys a series of UNLINKs has deleted.
 pub(super) fn removed(replies: &[redis::Value]) -> u64 {
     let numbers = replies.iter().map(|reply| match reply {
         redis::Value::Int(n) => u64::try_from(*n).unwrap_or(0),

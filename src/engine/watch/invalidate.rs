@@ -18,7 +18,7 @@ pub(super) async fn run(
     let lock = op.release.as_ref();
     let locks = attempt.locks();
     let lock_key: Vec<&str> = lock.into_iter().map(|lock| lock.key.as_str()).collect();
-    // A full server has no memory for them.
+    // A full server has no memory for raised stamps.
     let raises = match style.one_by_one {
         true => &[],
         false => &*op.raises,

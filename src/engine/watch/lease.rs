@@ -30,7 +30,8 @@ pub(super) async fn lease(attempt: &mut Attempt<'_, '_>, op: &Lease) -> Result<L
         )
         .await?;
     let voucher = seen.text()?;
-    // A script would not have read the hash, nor minded its type, where the entry is there.
+    // A script does not read the hash if the entry is there, so errors about its type count only
+    // below.
     let (field, clocks) = (field(&mut seen), clocks(&mut seen));
     if let Some(voucher) = voucher {
         if op.wanted.is_some_and(|wanted| is_later(&voucher, &wanted)) {
@@ -144,10 +145,10 @@ fn field(seen: &mut Seen) -> Result<Option<Vec<u8>>, Stop> {
     Ok(seen.texts()?.into_iter().next().flatten())
 }
 
-/// The server's time, and how long the hash still lives by it.
+/// The server's time, and how much longer the hash lives.
 struct Clocks {
     now_ms: u64,
-    /// As PTTL says it.
+    /// As PTTL returns it.
     left_ms: i64,
 }
 
@@ -175,7 +176,7 @@ fn is_own(text: Option<Vec<u8>>, token: &str) -> bool {
     text.is_some_and(|text| text.starts_with(format!("l:{token}:").as_bytes()))
 }
 
-/// Whose a lease or mark is (`l:<token>`), and when it ends by the server's clock.
+/// The owner of a lease or mark (`l:<token>`), and when it ends by the server's clock.
 pub(super) fn parse(text: &[u8]) -> Option<(&[u8], u64)> {
     let end = text.iter().rposition(|byte| *byte == b':')?;
     let (owner, expires) = (&text[..end], decimal(&text[end + 1..])?);

@@ -1,9 +1,10 @@
 //! Runs operations without Lua, by WATCH, reads and MULTI … EXEC on one connection, for servers that have no scripts.
 //!
-//! An attempt is two round trips. The first watches every key that the decision hangs on, reads them and opens the
-//! transaction; the second has the writes and EXEC, which does nothing where a watched key was changed, or ran out, in
-//! between. Then the attempt is made again, a bounded number of times. MULTI is answered before any write is sent: were it
-//! denied, the writes would run one by one. A connection that breaks ends the attempt, and another one begins with WATCH.
+//! An attempt takes two round trips. The first watches every key that the decision depends on,
+//! reads them and opens the transaction. The second sends the writes and EXEC, which does nothing
+//! if a watched key was changed or expired in between. Then the attempt is repeated, a bounded
+//! number of times. MULTI is answered before any write is sent: if it were denied, the writes would
+//! run one by one. A broken connection ends the attempt, and the next one begins with WATCH.
 
 mod acquire;
 mod attempt;
@@ -31,7 +32,8 @@ pub(super) use attempt::{Attempt, Stop, Style};
 use backon::{BackoffBuilder as _, ExponentialBuilder};
 use redis::Value;
 
-/// Runs `op` in as many attempts as it takes, and as `limits` allow. `sent` tells whether a write has left.
+/// Runs `op` in as many attempts as it takes, up to the bound in `limits`. `sent` tells whether a
+/// write was sent.
 pub(super) async fn perform(
     session: &mut Session<'_>,
     op: &Op,
@@ -78,8 +80,9 @@ pub(super) async fn perform(
     }
 }
 
-/// What a full server must not refuse. Redis 6.2 and 7.0 refuse every command in a transaction then; these are sent
-/// without one, which is safe: nobody can take a lock, a lease or a mark on a server that stores nothing.
+/// Operations that a full server must not refuse. When full, Redis 6.2 and 7.0 refuse every command
+/// in a transaction, so these are sent without one. That is safe: nobody can take a lock, a lease
+/// or a mark on a server that stores nothing.
 fn only_frees(op: &Op) -> bool {
     matches!(
         op,
@@ -94,7 +97,7 @@ fn contended(op: &Op) -> Error {
     })
 }
 
-/// One pause fewer than attempts.
+/// One pause fewer than there are attempts.
 fn pauses() -> impl Iterator<Item = std::time::Duration> {
     ExponentialBuilder::new()
         .with_min_delay(limits::WATCH_PAUSE_MIN)
@@ -106,13 +109,13 @@ fn pauses() -> impl Iterator<Item = std::time::Duration> {
         .build()
 }
 
-/// Opens a transaction and gives it up.
+/// Opens a transaction and discards it.
 pub(super) fn pack_probe(packed: &mut Packed) {
     packed.request(&[b"MULTI"]);
     packed.request(&[b"DISCARD"]);
 }
 
-/// Whether the server let the probe do so.
+/// Fails if the server refused the probe.
 pub(super) fn check_probe(session: &mut Session<'_>, replies: &[Value]) -> Result<(), Failure> {
     for reply in replies {
         if let Value::ServerError(error) = reply {

@@ -10,12 +10,12 @@ use crate::{
     op::{Prepare, PrepareReply},
 };
 
-/// Marks for entries that share a hash of leases, as many as one request takes.
+/// Marks for entries that share a hash of leases, up to as many as one request takes.
 struct Marks<'a> {
     leases: &'a str,
     values: Vec<&'a str>,
     texts: Vec<String>,
-    /// How long the hash lives, as PTTL says it.
+    /// How much longer the hash lives, as PTTL returns it.
     left_ms: i64,
 }
 
@@ -89,7 +89,7 @@ fn marks<'a>(
     })
 }
 
-/// Two writers' marks become one that neither of them drops, since each would drop the other's too.
+/// Two writers' marks become one, which neither of them drops: each would drop the other's too.
 fn mark(op: &Prepare, flight: Option<&[u8]>, now_ms: u64) -> String {
     let expires_ms = now_ms + op.ttl_ms;
     match flight.and_then(parse) {

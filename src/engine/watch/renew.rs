@@ -25,7 +25,7 @@ pub(super) async fn run(attempt: &mut Attempt<'_, '_>, op: &Renew) -> Result<Ren
             });
         })
         .await?;
-    // Outside of a transaction it may have run out since.
+    // Outside a transaction the lock may have expired since.
     let mut expired = done.iter().rev().filter(|reply| **reply != Value::Okay);
     Ok(match expired.next() {
         Some(Value::Int(1)) => RenewReply::Done,

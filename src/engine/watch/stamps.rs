@@ -14,14 +14,14 @@ pub(super) fn key(value: &str) -> String {
     sibling(value, "stamp")
 }
 
-/// Stamps as they stand under their keys.
+/// Stamps as stored under their keys.
 pub(super) struct Stored<'a> {
     keys: &'a [String],
     texts: Vec<Option<Vec<u8>>>,
 }
 
 impl<'a> Stored<'a> {
-    /// From the reply to one MGET, which was not sent for no keys.
+    /// Reads the reply to one MGET. If there are no keys, none was sent.
     pub(super) fn read(keys: &'a [String], seen: &mut Seen) -> Result<Self, Stop> {
         let texts = match keys.is_empty() {
             true => Vec::new(),
@@ -34,7 +34,8 @@ impl<'a> Stored<'a> {
         self.texts.iter().map(Option::as_deref)
     }
 
-    /// Lets the stamp say that the entry, which is not there, was of that file, unless it says a later one.
+    /// Sets the stamp of a missing entry to that file's, unless it is of that file or a later one
+    /// already.
     pub(super) fn raise(&self, index: usize, file: &Stamp, ttl_ms: u64, packed: &mut Packed) {
         let stays = |stored: &[u8]| is_later(stored, file) || is_of(stored, file);
         if self.texts[index].as_deref().is_some_and(stays) {

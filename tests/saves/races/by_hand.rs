@@ -1,5 +1,6 @@
-//! The platform's own way: `SET NX` for the lock, `open(path, "w")`, then `SET` and `DEL`, then `DEL` of the lock. An instance keeps
-//! what it was opened with, and a process its connection.
+//! The platform's own way: `SET NX` for the lock, `open(path, "w")`, then `SET` and `DEL`, then
+//! `DEL` of the lock. An instance keeps the content that it was opened with, and a process keeps
+//! its connection.
 
 use super::{
     Instance, Process, Trace,
@@ -95,7 +96,7 @@ impl Process for ByHand {
 
 struct Opened {
     shared: Arc<Shared>,
-    /// Boxed, so that it stays where it is.
+    /// Boxed, so that its address does not change.
     climate: Box<Climate>,
 }
 
@@ -131,7 +132,7 @@ impl Instance for Opened {
     fn dump_and_unlock(&mut self) -> Result<(), String> {
         let content = self.climate.bytes();
         self.shared.write(&content).map_err(|e| e.to_string())?;
-        // The file is written: what the server says is logged, and no more.
+        // The file is written; an error of the server is only logged.
         let mut done = vec![self.shared.set(&content)];
         done.extend(["wepp", "ash", "soils"].map(|it| self.shared.delete(key(it))));
         done.push(self.shared.delete(lock_key()));

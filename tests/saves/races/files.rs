@@ -1,4 +1,5 @@
-//! Races 7 and 8: readers of the file beside a writer. In depth: tests/loads/late_loader.rs and tests/files/snapshot.rs.
+//! Races 7 and 8: readers of the file next to a writer. In depth: tests/loads/late_loader.rs and
+//! tests/files/snapshot.rs.
 
 use super::{
     Verdict, Way, ensure, only_the_library_passes,
@@ -27,7 +28,7 @@ fn prepare(world: &World) {
         .expect("FLUSHALL");
 }
 
-/// Between a reader's look at the file and its fill, a writer saves: the old content is not cached.
+/// A writer saves between a reader's look at the file and its fill: the old content is not cached.
 fn late_reader(way: Way, world: &World) -> Verdict {
     prepare(world);
     let writer = way.start(world);
@@ -62,7 +63,7 @@ fn is_whole(file: &Path) -> bool {
     serde_json::from_slice::<Climate>(&text).is_ok()
 }
 
-/// At each step of a save, whoever looks at the file finds all of a document.
+/// At each step of a save, every look at the file finds a whole document.
 fn whole_at_each_step(way: Way, world: &World) -> Verdict {
     prepare(world);
     let (file, torn) = (world.file(), Arc::new(AtomicUsize::new(0)));
@@ -78,7 +79,8 @@ fn whole_at_each_step(way: Way, world: &World) -> Verdict {
     ensure(torn == 0, || format!("{torn} times the file was torn"))
 }
 
-/// Meets a file as another program leaves it for a moment; that one goes on before the second look.
+/// Finds a file in a state in which another program leaves it for a moment; that program continues
+/// before the second look.
 fn patient_reader(way: Way, world: &World, moment: fn(&Path)) -> Verdict {
     prepare(world);
     moment(&world.file());
@@ -92,7 +94,7 @@ fn patient_reader(way: Way, world: &World, moment: fn(&Path)) -> Verdict {
     ensure(years == 5, || format!("{years} years"))
 }
 
-/// `ESTALE` cannot be had without a network file system: src/disk/read.rs takes it for a torn file.
+/// `ESTALE` needs a network file system; src/disk/read.rs treats it like a torn file.
 #[test]
 fn race_8_readers_meet_a_torn_or_missing_file() {
     only_the_library_passes(whole_at_each_step, "1 times the file was torn");

@@ -7,7 +7,7 @@ use super::{
 use cachetx::{Document, Store};
 use std::fs;
 
-/// Another run, which a model makes of the first one.
+/// Another run, which a model derives from the first one.
 const CHILD: &str = "copacetic-sled;;omni;;undisturbed";
 
 fn document(store: &Store, run: &str) -> Document<Climate> {
@@ -21,7 +21,8 @@ fn years(world: &World, run: &str) -> u64 {
     climate.years
 }
 
-/// The second of two documents turns out to be read-only when the first one has been saved: all are saved, or none.
+/// The second of two documents becomes read-only when the first one has been saved: all are saved,
+/// or none.
 fn late_failure(world: &World, save_both: fn(&Store) -> Verdict) -> Verdict {
     let store = world.store();
     for run in [RUN, CHILD] {
@@ -32,7 +33,7 @@ fn late_failure(world: &World, save_both: fn(&Store) -> Verdict) -> Verdict {
     let marker = world.root.path().join(CHILD).join("READONLY");
     let shut = marker.clone();
     let watched = world.store_builder().trace(move |step| {
-        // Both locks are held by now.
+        // Both locks are held by then.
         if step == "disk.write-temp" {
             fs::write(&shut, b"").expect("written");
         }
@@ -44,7 +45,7 @@ fn late_failure(world: &World, save_both: fn(&Store) -> Verdict) -> Verdict {
     ensure(found == [1, 1], || format!("a part is saved: {found:?}"))
 }
 
-/// One after the other, each by the library.
+/// One after the other, each with the library.
 fn one_by_one(store: &Store) -> Verdict {
     let documents = [RUN, CHILD].map(|run| document(store, run));
     let locked = documents.map(|document| document.lock().expect("it is free"));

@@ -7,13 +7,13 @@ use super::{
 use cachetx::{Document, Locked, Store};
 use std::{sync::Arc, time::Duration};
 
-/// Far above what a test takes on a busy machine.
+/// Far longer than a test takes on a busy machine.
 const LOCK_WAIT: Duration = Duration::from_secs(60);
 
 pub fn start(world: &World, url: &str, trace: Trace) -> Box<dyn Process> {
     let cache = cache_of(rules())
         .url(url)
-        // Every call is to reach the server here; tests/away/breaker.rs is about the breaker.
+        // Every call must reach the server here; tests/away/breaker.rs tests the breaker.
         .circuit_breaker(Duration::ZERO)
         .open()
         .expect("the cache opens");

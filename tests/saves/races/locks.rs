@@ -27,7 +27,7 @@ fn lock(process: &dyn Process) -> Box<dyn Instance> {
     instance
 }
 
-/// Callers that want the lock while another one holds it all get it, one after the other.
+/// Callers that want a lock which another one holds all get it, one after the other.
 fn rapid_locks(way: Way, world: &World) -> Verdict {
     const CALLERS: usize = 8;
     prepare(world);
@@ -44,7 +44,8 @@ fn rapid_locks(way: Way, world: &World) -> Verdict {
                 scope.spawn(|| {
                     let mut instance = process.open()?;
                     instance.lock()?;
-                    // Nobody lets go before all have asked. Tasks share threads, which tell callers apart here.
+                    // Nobody releases the lock before all have asked. Tasks share threads, which
+                    // distinguish callers here.
                     until("all have asked", || {
                         cfg!(cachetx_by_tasks) || asked.lock().unwrap().len() == CALLERS
                     });
@@ -69,7 +70,7 @@ fn race_1_rapid_sequential_locks() {
     only_the_library_passes(rapid_locks, "7 of 8 callers were sent away");
 }
 
-/// Threads that open the same document share one instance, and a change by either is kept.
+/// Threads that open the same document share one instance, and changes by both are kept.
 fn two_instances(way: Way, world: &World) -> Verdict {
     prepare(world);
     let process = way.start(world);
@@ -77,7 +78,7 @@ fn two_instances(way: Way, world: &World) -> Verdict {
     let open = || {
         both.wait();
         let opened = process.open();
-        // Neither is gone before the other is there.
+        // Neither instance is dropped before the other exists.
         both.wait();
         opened
     };
@@ -104,7 +105,7 @@ fn race_2_two_threads_open_the_same_document() {
     only_the_library_passes(two_instances, "an update is lost");
 }
 
-/// As its time runs out, whatever keeps it alive.
+/// The lock expires, even if it is kept alive.
 fn expire(world: &World, _: &dyn Process) {
     let mut redis = world.redis();
     until("the lock is gone", || {
@@ -117,7 +118,7 @@ fn expire(world: &World, _: &dyn Process) {
     });
 }
 
-/// A holder whose lock is gone, and who has not seen the save of the next one, does not write.
+/// A holder whose lock is gone, and who has not seen the next holder's save, does not write.
 fn lost_lock(way: Way, world: &World, lose: fn(&World, &dyn Process)) -> Verdict {
     prepare(world);
     let [first, second] = [way.start(world), way.start(world)];
@@ -140,7 +141,7 @@ fn race_3_a_lock_expires_while_its_holder_works() {
     only_the_library_passes(check, "writes anyway: 101 years");
 }
 
-/// Whose lock is gone leaves the next one's alone.
+/// A holder whose lock is gone leaves the next holder's lock alone.
 fn foreign_lock(way: Way, world: &World, act: fn(&mut dyn Instance) -> bool) -> Verdict {
     prepare(world);
     let [first, second] = [way.start(world), way.start(world)];

@@ -1,7 +1,9 @@
-//! The ten races of the platform that rules/nodb.json comes from, each in a few lines: on a real server, with real files, through
-//! the public API. Each check is also made on the platform's own way, and has to catch it there.
+//! The ten races of the platform that rules/nodb.json comes from, each in a few lines: on a real
+//! server, with real files, through the public API. Each check also runs on the platform's own way,
+//! where it must find the race.
 //!
-//! Order comes from gates: the other side acts inside of a step, or a thread goes on when another one has come so far.
+//! Gates enforce the order: the other side acts within a step, or a thread continues once another
+//! one has reached a point.
 
 mod by_hand;
 mod files;
@@ -14,31 +16,32 @@ use crate::support;
 use crate::support::World;
 use std::sync::Arc;
 
-/// A process that keeps the run's document `climate`.
+/// A process that works on the run's document `climate`.
 trait Process: Send + Sync {
     /// The document as readers see it.
     fn open(&self) -> Result<Box<dyn Instance>, String>;
     /// An operator's command.
     fn clear_locks(&self);
-    /// The server is back: does what waited for that.
+    /// The server is back: does what was postponed until then.
     fn catch_up(&self);
 }
 
-/// An object that a program has of the document.
+/// A program's object for the document.
 trait Instance: Send {
     fn years(&self) -> u64;
-    /// Which object in memory it is.
+    /// Identifies the object in memory.
     fn address(&self) -> usize;
     fn lock(&mut self) -> Result<(), String>;
-    /// Changes what is locked.
+    /// Changes the locked document.
     fn add(&mut self, years: u64);
     fn renew(&mut self) -> Result<(), String>;
-    /// With the task `build_climate`.
+    /// Saves with the task `build_climate`.
     fn dump_and_unlock(&mut self) -> Result<(), String>;
     fn unlock(&mut self);
 }
 
-/// Told the name of each step before it is taken. Both ways have `server.Acquire`, `disk.read` and `server.Fill`.
+/// Gets the name of each step before it is taken. Both ways have `server.Acquire`, `disk.read` and
+/// `server.Fill`.
 type Trace = Arc<dyn Fn(&str) + Send + Sync>;
 
 /// Starts a process that reaches the world's server by this URL.
@@ -71,7 +74,7 @@ impl Way {
     }
 }
 
-/// What a check found that must not be.
+/// What a check found wrong.
 type Verdict = Result<(), String>;
 
 /// The library passes the check, on every server; the naive way is `caught` by it.

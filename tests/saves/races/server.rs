@@ -1,4 +1,5 @@
-//! Races 6 and 10: the server goes away. In depth: tests/away/outage.rs, tests/away/outbox.rs and src/engine/tests/loading.rs.
+//! Races 6 and 10: the server is unreachable. In depth: tests/away/outage.rs, tests/away/outbox.rs
+//! and src/engine/tests/loading.rs.
 
 use super::{
     Process, Verdict, Way, by_hand, ensure, library, only_the_library_passes,
@@ -18,7 +19,8 @@ fn save(process: &dyn Process) -> Verdict {
     instance.dump_and_unlock()
 }
 
-/// What a server reads in again after a restart, each with a pause of so many us: it takes a part of a second.
+/// The number of commands that a server loads after a restart, each with a pause in us: it takes
+/// part of a second.
 const COMMANDS: usize = 3_000;
 const DELAY_US: &str = "150";
 
@@ -33,7 +35,7 @@ fn slow_to_load(binary: &ServerBinary) -> World {
     }
 }
 
-/// A process that meets a server while it loads works again as soon as that is there.
+/// A process that meets a server while it loads works again as soon as it has loaded.
 fn restarted(way: Way, mut world: World) -> Verdict {
     let document = world.climate(&world.store());
     document.create(&Climate::of(1)).expect("created");
@@ -57,12 +59,12 @@ fn restarted(way: Way, mut world: World) -> Verdict {
             server.restart().expect("it starts again");
         });
         while !back.load(SeqCst) {
-            // It fails or works: the server loads, or has loaded.
+            // It may fail or work: the server is loading, or has loaded.
             let _ = save(&*process);
         }
     });
     let before = world.on_disk().years;
-    // Once is enough for the library; whoever fails now fails for ever.
+    // One try is enough for the library; a client that fails now fails for ever.
     let tries: Vec<Verdict> = (0..5).map(|_| save(&*process)).collect();
     ensure(tries.iter().all(Result::is_ok), || format!("{tries:?}"))?;
     let years = world.on_disk().years;
@@ -80,7 +82,8 @@ fn race_6_a_restarting_server_leaves_a_client_that_fails_for_ever() {
     assert_eq!(why.matches("Err(").count(), 5, "{why}");
 }
 
-/// What a save could not tell the server while that was away is made good: nothing old is left in the cache.
+/// What a save could not tell the unreachable server is done later: nothing old is left in the
+/// cache.
 fn saved_while_away(way: Way, world: &World) -> Verdict {
     let document = world.climate(&world.store());
     document.create(&Climate::of(1)).expect("created");

@@ -1,4 +1,5 @@
-//! Each script cut short by an error in place of each of its commands, one at a time: what is left is never stale.
+//! Each script cut short by an error in place of each of its commands, one at a time: what remains
+//! is never stale.
 
 mod rules;
 mod scenes;
@@ -14,12 +15,12 @@ use crate::{
 use rules::Cut;
 use std::time::Instant;
 
-/// More commands than any scene takes.
+/// More commands than any scene has.
 const MAX_CUTS: u32 = 100;
-/// Where a script finds out which of its commands is to fail.
+/// The key that tells a script which of its commands must fail.
 const CUT_KEY: &str = "cut";
 
-/// Stands before a script: its `redis.call` number `cut` is an error of the server's own.
+/// Put before a script: its `redis.call` number `cut` becomes a server's own error.
 const CUTTER: &str = "
 local server, calls = redis, 0
 local cut = tonumber(redis.call('GET', 'cut') or 0)
@@ -39,7 +40,8 @@ pub(super) fn cutting(dialect: Dialect, edit: impl Fn(ScriptName, &str) -> Strin
     Scripts::assemble(dialect, |name, text| CUTTER.to_owned() + &edit(name, text))
 }
 
-/// Cuts every scene everywhere; how many cuts there were. `served` runs [`cutting`] scripts.
+/// Cuts every scene at every command; returns the number of cuts. `served` runs [`cutting`]
+/// scripts.
 pub(super) fn cut_everywhere(served: &mut Served) -> Result<u32, String> {
     let mut cuts = 0;
     for scene in scenes::all() {
@@ -56,7 +58,7 @@ pub(super) fn cut_everywhere(served: &mut Served) -> Result<u32, String> {
             served.set(CUT_KEY, &number.to_string(), None);
             let reply = served.perform(&scene.op);
             served.delete(CUT_KEY);
-            // The values of a commit outlive the script that fails, for so long.
+            // The values of a commit outlive a script that fails by at most this time.
             let unsettled = limits::UNSETTLED_TTL.as_millis();
             let mut after = served.dump();
             after.retain(|_, (_, left)| left.is_none_or(|left| u128::from(left) > unsettled));

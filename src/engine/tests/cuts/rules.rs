@@ -1,4 +1,4 @@
-//! What may be left of an operation that was cut.
+//! What may remain of an operation that was cut.
 
 use super::super::histories::{Dump, split};
 use crate::{
@@ -8,7 +8,7 @@ use crate::{
 };
 use std::collections::BTreeSet;
 
-/// The keys before an operation, after it was cut, and as they are at its end where it is not.
+/// The keys before an operation, after its cut, and at the end of an uncut run.
 pub(super) struct Cut<'a> {
     pub(super) op: &'a Op,
     pub(super) before: &'a Dump,
@@ -20,7 +20,8 @@ fn content<'a>(dump: &'a Dump, key: &str) -> Option<&'a Content> {
     dump.get(key).map(|(content, _)| content)
 }
 
-/// Whether it is what it should be at the end: the model tells the time by another clock, so a lease counts without its own.
+/// Whether it has its final content. The model has another clock, so the times of leases are not
+/// compared.
 fn is_done(found: Option<&Content>, end: Option<&Content>) -> bool {
     let (Some(Content::Hash(found)), Some(Content::Hash(end))) = (found, end) else {
         return found == end;
@@ -37,7 +38,7 @@ fn ensure(holds: bool, what: impl FnOnce() -> String) -> Result<(), String> {
 }
 
 impl Cut<'_> {
-    /// It ran to its end.
+    /// Checks that it ran to its end.
     pub(super) fn is_whole(&self) -> Result<(), String> {
         self.keys().into_iter().try_for_each(|key| {
             ensure(
@@ -67,7 +68,8 @@ impl Cut<'_> {
         keys.map(String::as_str).collect()
     }
 
-    /// What counts as done. A fence may grow, and a life be renewed, for nobody.
+    /// What the operation has changed, except fences that grew and lives that were renewed, which
+    /// harm nobody.
     fn changed(&self) -> Vec<&str> {
         let keys = self.keys().into_iter();
         keys.filter(|key| {
@@ -76,9 +78,10 @@ impl Cut<'_> {
         .collect()
     }
 
-    /// As it was, absent, or as it is to be; absent only for what the operation deletes; a lock never on the way.
+    /// The key is as it was, absent, or in its final state. Only what the operation deletes may be
+    /// absent; a lock is never in an intermediate state.
     fn key_is_safe(&self, key: &str) -> Result<(), String> {
-        // It may be skipped.
+        // A fence may be skipped.
         if key.ends_with(":fence") {
             return Ok(());
         }
@@ -91,7 +94,7 @@ impl Cut<'_> {
             after == before || is_done(after, end) || (deleted_first && after.is_none()),
             || format!("`{key}` is {after:?}, was {before:?} and should become {end:?}"),
         )?;
-        // The next lease gives a hash of them a life.
+        // The next lease gives such a hash its expiry.
         let mortal = after.is_none_or(|content| matches!(content, Content::Hash(_)));
         ensure(mortal || self.after[key].1.is_some(), || {
             format!("`{key}` lives for ever")
@@ -132,10 +135,10 @@ impl Cut<'_> {
             .into_iter()
             .filter(|k| k.contains(":leases"))
             .collect();
-        // An own value that is gone and not set says only that the script has failed.
+        // An own value that is missing and was not set only says that the script failed.
         let owns = self.own_values();
         let is_commit = !owns.is_empty();
-        // Without its value a stamp vouches for nothing; only a fill has to delete it first.
+        // A stamp without its value vouches for nothing; only a fill must delete it first.
         let is_fill = matches!(self.op, Op::Fill(_));
         let touched =
             |key: &&str| changed(key) && (!owns.contains(key) || self.after.contains_key(*key));
@@ -179,7 +182,7 @@ impl Cut<'_> {
         Ok(())
     }
 
-    /// Values and stamps that the operation sets or deletes, where its end shows it.
+    /// Values and stamps that the operation sets or deletes, if its end shows that.
     fn entries(&self) -> Vec<&str> {
         let value = |entry: &Entry| entry.value.to_string();
         let named: Vec<String> = match self.op {

@@ -1,4 +1,4 @@
-//! What is on the server when a script is cut, and which operation that is.
+//! What is on the server when a script is cut, and which operation runs it.
 
 use super::super::{histories::Side, *};
 use crate::op::{Op, Release, Renew, voucher::voucher};
@@ -6,9 +6,9 @@ use crate::op::{Op, Release, Renew, voucher::voucher};
 pub(super) struct Scene {
     pub(super) name: &'static str,
     lock: Option<&'static str>,
-    /// Whose stamp the own entry has.
+    /// The commit id in the own entry's stamp.
     saved_by: &'static str,
-    /// How much later than that of the own entry the file is that the stamp is of.
+    /// How much later the stamp's file is than the own entry's.
     later_ns: i64,
     in_flight: bool,
     pub(super) op: Op,
@@ -17,7 +17,7 @@ pub(super) struct Scene {
 const LIFE_MS: Option<u64> = Some(10_000_000);
 
 impl Scene {
-    /// Entries that are there with their stamps, the fence, and what the scene says.
+    /// Sets entries with their stamps, the fence, and what the scene adds.
     pub(super) fn prepare(&self, side: &mut impl Side) {
         for key in ["own", "{t}own", "a", "b", "{t}c", "other"] {
             side.set(key, "old", LIFE_MS);

@@ -11,10 +11,10 @@ use crate::{
 };
 use std::time::{Duration, Instant};
 
-/// A server tells the time by the wall clock, this test by one that nobody sets.
+/// A server uses the wall clock, this test a clock that nobody sets.
 pub(in super::super) const CLOCKS: Duration = Duration::from_secs(1);
 
-/// Takes the steps on both sides; says where they part.
+/// Runs the steps on both sides and reports where they differ.
 pub(in super::super) fn agree(
     served: &mut Served,
     model: &mut impl Side,
@@ -26,7 +26,8 @@ pub(in super::super) fn agree(
         let (mut keys, mut dump) = (model.dump(), served.dump());
         relative(&mut keys, || model.now_ms());
         relative(&mut dump, || served.now_ms());
-        // The model's time stands still while the server's goes on: lives there are shorter by what the test has taken.
+        // The model's clock stands still while the server's runs: lives there are shorter by the
+        // time that the test has taken.
         let slack = start.elapsed() + CLOCKS;
         let differ = |what: &str| {
             let name = &served.name;
@@ -47,7 +48,7 @@ type Answer = Option<Result<Reply, Fault>>;
 fn same_answer(expected: &Answer, answer: &Answer, slack: Duration) -> bool {
     match (expected, answer) {
         (Some(Ok(expected)), Some(Ok(reply))) => same_reply(expected, reply, slack),
-        // The words are each engine's own.
+        // Each engine words its errors itself.
         (Some(Err(Fault::NotDone(expected))), Some(Err(Fault::NotDone(error)))) => {
             expected.is_server() && error.is_server() && expected.effect() == error.effect()
         }
@@ -56,7 +57,7 @@ fn same_answer(expected: &Answer, answer: &Answer, slack: Duration) -> bool {
     }
 }
 
-/// Writes how long leases and marks still have in place of when they end.
+/// Replaces the ends of leases and marks by how much longer they live.
 fn relative(dump: &mut Dump, now_ms: impl FnOnce() -> u64) {
     let hashes: Vec<_> = dump
         .values_mut()
@@ -78,7 +79,7 @@ fn relative(dump: &mut Dump, now_ms: impl FnOnce() -> u64) {
     }
 }
 
-/// Whose a lease or mark is, and its time.
+/// The owner of a lease or mark, and its time.
 pub(in super::super) fn split(text: &Bytes) -> Option<(&str, u64)> {
     let (owner, time) = std::str::from_utf8(text).ok()?.rsplit_once(':')?;
     let is_flight = owner.starts_with("l:") || owner.starts_with("w:");
@@ -101,7 +102,7 @@ fn same_content(expected: &Content, found: &Content, slack: Duration) -> bool {
         })
 }
 
-/// The same, but for the time that a held lock, a lease or an entry has left.
+/// Equal, except for the time that a held lock, a lease or an entry has left.
 pub(in super::super) fn same_reply(expected: &Reply, reply: &Reply, slack: Duration) -> bool {
     let (expected, expected_ms) = without_left(expected.clone());
     let (reply, left_ms) = without_left(reply.clone());

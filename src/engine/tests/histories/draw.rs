@@ -1,4 +1,4 @@
-//! Histories are drawn: which steps, over which keys, in which order.
+//! Draws histories: which steps, over which keys, in which order.
 
 use super::{
     super::lock,
@@ -16,11 +16,12 @@ use proptest::{collection::vec, option, prelude::*, sample::select, sample::subs
 const LOCKS: [&str; 2] = ["l", "m"];
 const HOLDERS: [&str; 2] = ["me", "you"];
 const IDS: [&str; 3] = ["c0", "c1", "c2"];
-/// Of readers, whose fills carry it as a commit does its id, and of writers' marks.
+/// Tokens of readers, whose fills carry them as a commit carries its id, and of writers' marks.
 const TOKENS: [&str; 2] = ["t", "u"];
-/// The stamp of a later file than any that is committed here.
+/// The stamp of a file later than any that is committed here.
 const LATER: &str = "12-2-3:c7:0000000000000000";
-/// What foreign programs write: stamps of commits or not quite, holders, numbers that are fences or not, flights.
+/// What foreign programs write: stamps of commits, valid or almost; holders; numbers that are
+/// fences or not; flights.
 const TEXTS: [&str; 35] = [
     "",
     "x",
@@ -58,17 +59,19 @@ const TEXTS: [&str; 35] = [
     "l:t",
     "l",
 ];
-/// Whose leases and marks are found: readers and writers of this history, and others.
+/// Owners of the leases and marks that are found: readers and writers of this history, and others.
 const OWNERS: [&str; 6] = ["l:t", "l:u", "l:", "w:t", "w:u", "w:*"];
 
-/// All lives are a multiple of this, and time goes on by some of them and [`OFFSET_MS`]: so a key's end is never nearer
-/// than that to the time of a step, and the time that a test really takes makes no difference.
+/// All lives are a multiple of this, and time advances by multiples of it plus [`OFFSET_MS`]. So a
+/// key never expires nearer than that to a step, and the real time that a test takes makes no
+/// difference.
 const GRID_MS: u64 = 10_000_000;
 const OFFSET_MS: u64 = 100_000;
 /// With more steps the offsets would add up to the grid.
 pub(in super::super) const MAX_STEPS: usize = 24;
 
-/// Half of them begin with a lock, and some steps repeat one before them, as a client does whose reply was lost.
+/// Half of them begin with a lock. Some steps repeat an earlier one, like a client whose reply was
+/// lost.
 pub(in super::super) fn history() -> impl Strategy<Value = Vec<Step>> {
     let again = option::weighted(0.2, 1..=3_usize);
     let ends = option::weighted(0.7, (body(), life(), select(&[0, 0, 0, 1, 2])));
@@ -90,7 +93,7 @@ pub(in super::super) fn history() -> impl Strategy<Value = Vec<Step>> {
     })
 }
 
-/// What a reader goes on with that was given a lease: mostly it fills.
+/// What a reader does with the lease that it got: mostly it fills.
 fn end_of_lease(step: &Step, (body, ttl_ms, end): (Body, u64, u8)) -> Option<Step> {
     let Step::Operation(Operation::Lease {
         value,
@@ -194,7 +197,7 @@ fn fill() -> impl Strategy<Value = Operation> {
     )
 }
 
-/// Of files whose stamps foreign programs write, and of some before and after them.
+/// Times of files whose stamps foreign programs write, and some before and after them.
 fn file_time() -> impl Strategy<Value = i64> {
     select(&[-5_i64, 0, 1, 8, 10, 11, 12, 13])
 }
@@ -208,7 +211,7 @@ fn leases_of(value: &str) -> &'static str {
     LEASES[[0, 0, 1, 1, 2][index.unwrap_or(0)]]
 }
 
-/// Mostly of an entry that is loaded or marked already.
+/// Mostly for an entry that is loaded or marked already.
 fn prepare() -> impl Strategy<Value = Operation> {
     let entries = subsequence(&VALUES, 1..=5).prop_shuffle();
     (locks(), entries, token(), life()).prop_map(|(locks, entries, token, ttl_ms)| {
@@ -233,7 +236,7 @@ fn locks() -> impl Strategy<Value = Vec<Lock>> {
     })
 }
 
-/// Own entries and dependents never meet, and neither has anything twice: expansion sees to that.
+/// Own entries and dependents never overlap, and neither has duplicates: expansion ensures that.
 fn commit() -> impl Strategy<Value = Operation> {
     let shuffled = prop_oneof![Just(VALUES.to_vec()), Just(VALUES.to_vec()).prop_shuffle(),];
     let parts = (1..=2_usize, 0..=3_usize, shuffled);
@@ -262,7 +265,7 @@ fn commit() -> impl Strategy<Value = Operation> {
     )
 }
 
-/// Mostly the first, so that histories come back to it.
+/// Mostly the first one, so that histories use it again.
 fn values() -> impl Strategy<Value = &'static str> {
     prop_oneof![Just(VALUES[0]), select(&VALUES)]
 }
@@ -299,7 +302,7 @@ fn floor() -> impl Strategy<Value = u64> {
     ]
 }
 
-/// Any key that an operation may meet.
+/// Any key that an operation may use.
 fn key() -> impl Strategy<Value = String> {
     let stamps = VALUES.iter().map(|value| sibling(value, "stamp"));
     let fences = LOCKS.iter().map(|lock| sibling(lock, "fence"));

@@ -1,5 +1,5 @@
-//! Random histories: the same steps on every engine of every server and on the model, with the same replies and the same
-//! keys, contents and lives after each step.
+//! Random histories: the same steps on every engine of every server and on the model, with the same
+//! replies and the same keys, contents and lives after each step.
 
 mod compare;
 mod draw;
@@ -19,12 +19,12 @@ use proptest::{
 use std::{cell::RefCell, env};
 use step::Step;
 
-/// Histories that `cargo test` runs; `CACHETX_HISTORIES` overrides it.
+/// The number of histories that `cargo test` runs; `CACHETX_HISTORIES` overrides it.
 const HISTORIES: u32 = 500;
-/// Tries to make a failing history shorter.
+/// Attempts to make a failing history shorter.
 const SHRINKS: u32 = 2_000;
 
-/// The engines that have to agree.
+/// The engines that must agree.
 fn engines(server: &Server) -> Vec<Served> {
     let kinds = ENGINES.iter().filter(|kind| has(server.binary(), **kind));
     let served = kinds.map(|kind| {
@@ -34,7 +34,7 @@ fn engines(server: &Server) -> Vec<Served> {
     served.collect()
 }
 
-/// Whether `served` does in this history what the model does.
+/// Whether `served` does the same as the model in this history.
 fn check(history: &[Step], served: &mut Served) -> Result<(), String> {
     served.empty();
     agree(served, &mut Model::new(), history)
@@ -63,7 +63,7 @@ pub(super) fn histories(seed: u64) -> impl Iterator<Item = Vec<Step>> {
     })
 }
 
-/// The first of `count` histories in which `served` differs from the model, and how.
+/// The first of `count` histories in which `served` differs from the model, with the difference.
 pub(super) fn first_difference(served: &mut Served, seed: u64, count: usize) -> Option<String> {
     let mut numbered = (1..).zip(histories(seed)).take(count);
     numbered.find_map(|(number, history)| {
@@ -72,7 +72,8 @@ pub(super) fn first_difference(served: &mut Served, seed: u64, count: usize) -> 
     })
 }
 
-/// Looks for a history in which one of the sides differs from the model; the shortest form of it that still does.
+/// Looks for a history in which a side differs from the model; returns the shortest form of it that
+/// still does.
 pub(super) fn hunt(sides: Vec<Served>, seed: u64, cases: u32) -> Result<(), (String, Vec<Step>)> {
     let sides = RefCell::new(sides);
     let config = Config {
@@ -113,7 +114,7 @@ fn every_engine_on_every_server_agrees_with_the_model() {
     }
 }
 
-/// Histories that never commit would agree about nothing.
+/// Histories that never commit would all agree.
 #[test]
 fn histories_come_to_every_reply_and_to_refusals() {
     let mut seen: BTreeMap<String, u32> = BTreeMap::new();
@@ -162,7 +163,7 @@ fn histories_come_to_every_reply_and_to_refusals() {
     }
 }
 
-/// `Commit(Lost`, without what it carries.
+/// `Commit(Lost`, without its fields.
 fn kind(reply: &Reply) -> String {
     let text = format!("{reply:?}");
     let name = text.split([' ', ')']).next().unwrap_or_default();

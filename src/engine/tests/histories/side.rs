@@ -1,4 +1,4 @@
-//! The two sides that a history is run on: the model, and an engine on a server.
+//! The two sides that run a history: the model, and an engine on a server.
 
 use super::{
     super::{cmd, plain},
@@ -15,22 +15,22 @@ use crate::{
 use redis::Value;
 use std::{collections::BTreeMap, time::Duration};
 
-/// Every key with its content and with how long it lives, in ms; `None` is for ever.
+/// Every key with its content and its remaining life in ms; `None` never expires.
 pub(in super::super) type Dump = BTreeMap<String, (Content, Option<u64>)>;
 
-/// What a history can be run on.
+/// A side that can run a history.
 pub(in super::super) trait Side {
     fn perform(&self, op: &Op) -> Result<Reply, Fault>;
     fn set(&mut self, key: &str, text: &str, life_ms: Option<u64>);
     fn delete(&mut self, key: &str);
-    /// Nothing happens where a string stands.
+    /// Does nothing if the key holds a string.
     fn set_field(&mut self, key: &str, field: &str, text: &str);
     fn advance(&mut self, ms: u64);
-    /// By the clock that leases and marks end by.
+    /// By the clock that ends leases and marks.
     fn now_ms(&mut self) -> u64;
     fn dump(&mut self) -> Dump;
 
-    /// Does a step; the reply of an operation.
+    /// Runs a step; returns the reply if it is an operation.
     fn take(&mut self, step: &Step) -> Option<Result<Reply, Fault>> {
         match step {
             Step::Operation(operation) => return Some(self.perform(&operation.to_op())),
@@ -47,7 +47,7 @@ pub(in super::super) trait Side {
     }
 }
 
-/// A foreign program's lives are all good.
+/// A foreign program only sets valid lives.
 fn in_bounds(life_ms: &u64) -> bool {
     (1..=crate::model::limits::MAX_LIFE_MS).contains(life_ms)
 }
@@ -101,7 +101,7 @@ impl Side for Model {
     }
 }
 
-/// An engine on a server of the test's own, which is emptied for each history.
+/// An engine on the test's own server, which is emptied for each history.
 pub(in super::super) struct Served {
     /// For messages.
     pub(in super::super) name: String,
@@ -109,7 +109,7 @@ pub(in super::super) struct Served {
     plain: redis::Connection,
 }
 
-/// Takes `ARGV[1]` ms from the life of every key, lease and mark: time goes on.
+/// Takes `ARGV[1]` ms from the life of every key, lease and mark: advances the time.
 const ADVANCE: &str = "
 for _, key in ipairs(redis.call('KEYS', '*')) do
     if redis.call('TYPE', key).ok == 'hash' then

@@ -1,4 +1,4 @@
-//! The steps that histories are made of, over a handful of keys.
+//! The steps of histories, over a handful of keys.
 
 use super::super::entry;
 use crate::{
@@ -26,13 +26,13 @@ pub(in super::super) enum Step {
     Delete(String),
     /// A foreign `HSET`: a reader's lease or a writer's mark, or a hash where none belongs.
     SetField(String, &'static str, &'static str),
-    /// The same, of a lease or mark that still has so many ms.
+    /// The same, for a lease or mark that still lives this many ms.
     SetFlight(&'static str, &'static str, &'static str, u64),
-    /// Time goes on, in ms.
+    /// Time passes, in ms.
     Advance(u64),
 }
 
-/// An [`Op`] that prints short.
+/// An [`Op`] with a short printed form.
 #[derive(Clone, Debug)]
 pub(in super::super) enum Operation {
     Acquire(Lock, u64, u64),
@@ -50,12 +50,12 @@ pub(in super::super) enum Operation {
         owns: Vec<Drawn>,
         dependents: Vec<&'static str>,
         release: bool,
-        /// Of the own marks; empty where there are none.
+        /// The token of the own marks; empty if there are none.
         token: &'static str,
     },
     Invalidate {
         entries: Vec<&'static str>,
-        /// Of the first ones, with the modification times of their files.
+        /// For the first entries: the modification times of their files.
         raises: Vec<i64>,
         token: &'static str,
         release: Option<Lock>,
@@ -83,12 +83,12 @@ pub(in super::super) enum Operation {
     Holders(Vec<String>),
 }
 
-/// Up to three bytes that are this one.
+/// Up to three bytes with this value.
 #[derive(Clone, Copy, Debug)]
 pub(in super::super) struct Body(pub(super) u8);
 
 impl Body {
-    /// Now and then of an earlier file than the one before.
+    /// Sometimes of an earlier file than the one before.
     pub(super) fn file(self) -> Stamp {
         let size = self.bytes().len() as u64;
         Stamp {
@@ -225,7 +225,7 @@ impl Operation {
     }
 }
 
-/// An own entry that prints short: its key, value and life, and the file that is replaced.
+/// An own entry with a short printed form: its key, value and life, and the file that is replaced.
 pub(super) type Drawn = (&'static str, Body, u64, Option<Stamp>);
 
 fn own((value, body, ttl_ms, over): Drawn) -> Own {
@@ -238,7 +238,7 @@ fn own((value, body, ttl_ms, over): Drawn) -> Own {
     }
 }
 
-/// A file of the size and inode that foreign stamps here have.
+/// A file with the size and inode of the foreign stamps here.
 pub(super) fn stamp_of(mtime_ns: i64) -> Stamp {
     Stamp {
         mtime_ns,

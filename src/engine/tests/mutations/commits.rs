@@ -1,4 +1,4 @@
-//! The checks of commits, of stamps and of invalidations.
+//! The checks of commits, stamps and invalidations.
 
 use super::table::{Mutation, with, without};
 

@@ -1,4 +1,4 @@
-//! Every check is needed: with any one taken out of the Lua files, something here fails.
+//! Every check is needed: if any one is removed from the Lua files, a test here fails.
 
 mod commits;
 mod scenes;
@@ -14,11 +14,11 @@ use commits::COMMITS;
 use scenes::{SCENES, Stage};
 use table::{LOCKS_AND_LEASES, Mutation, NO_CHECKS};
 
-/// Histories that a mutation has to survive, of a fixed seed.
+/// The number of histories that can reveal a mutation, with a fixed seed.
 const HISTORIES: usize = 600;
 const SEED: u64 = 1;
 
-/// Edits an operation's Lua file; `None` leaves all as they are.
+/// An edit of an operation's Lua file; `None` changes nothing.
 type Edit = Option<&'static Mutation>;
 
 /// The operation's text with the mutation in it, or in a library file that it includes.
@@ -60,7 +60,7 @@ fn served(server: &Server, edit: Edit, scripts: fn(Edit, Dialect) -> Scripts) ->
     Served::new("script", server, Box::new(engine.unwrap()))
 }
 
-/// What notices the mutation, and how; `None` where nothing does.
+/// What notices the mutation, and how; `None` if nothing does.
 fn caught(server: &Server, edit: Edit) -> Option<(&'static str, String)> {
     for (name, scene) in SCENES {
         let mut stage = Stage {
@@ -96,7 +96,8 @@ fn mutations() -> impl Iterator<Item = &'static Mutation> {
     LOCKS_AND_LEASES.iter().chain(COMMITS)
 }
 
-/// The hunt that finds nothing in whole engines finds this, the same each time, and says no more than it takes.
+/// The hunt, which finds nothing in intact engines, finds this mutation, the same way each time,
+/// with a minimal history.
 #[test]
 fn a_history_that_fails_is_replayed_by_its_seed_and_made_short() {
     let mutation = mutations().find(|m| m.to == "not superseded and not replayed");
@@ -115,7 +116,7 @@ fn a_history_that_fails_is_replayed_by_its_seed_and_made_short() {
     assert_eq!(format!("{history:?}"), format!("{:?}", hunt().1));
 }
 
-/// Two tests, since it is the longest here and there may be two cores.
+/// Two tests, since this is the longest one here and there may be two cores.
 #[test]
 fn every_check_that_is_taken_out_is_noticed() {
     try_every_second(0);
@@ -143,7 +144,7 @@ fn try_every_second(first: usize) {
     assert!(missed.is_empty(), "not noticed:\n{}", missed.join("\n"));
 }
 
-/// What a line has that decides or does something.
+/// What a line contains that decides or does something.
 const MARKS: [&str; 12] = [
     "if ",
     " and ",
@@ -159,7 +160,7 @@ const MARKS: [&str; 12] = [
     "drop(",
 ];
 
-/// A check that somebody adds needs a mutation too.
+/// A new check needs a mutation too.
 #[test]
 fn every_line_that_checks_or_writes_has_a_mutation() {
     let scripts = Scripts::of(Dialect::Plain).iter();

@@ -1,4 +1,4 @@
-//! What histories do not come to: a full server, thousands of keys, marks with a token, messages.
+//! What histories do not reach: a full server, thousands of keys, marks with a token, messages.
 
 use super::{super::*, Edit, broken};
 use crate::{
@@ -12,7 +12,7 @@ use crate::{
     op::{CommitReply, LeaseReply, Raise, Reply, voucher::voucher},
 };
 
-/// What a scene needs of a server that scenes share.
+/// What a scene needs of the shared server.
 pub(super) struct Stage<'a> {
     pub(super) server: &'a Server,
     pub(super) plain: redis::Connection,
@@ -61,7 +61,7 @@ fn expect<T: PartialEq + std::fmt::Debug>(found: T, expected: T) -> Result<(), S
     }
 }
 
-/// A refusal says what is wrong: the server's own words for it would mislead.
+/// A refusal names the cause: the server's own message would mislead.
 fn messages(stage: &mut Stage<'_>) -> Result<(), String> {
     let engine = stage.usual();
     for (stored, expected) in [
@@ -74,13 +74,13 @@ fn messages(stage: &mut Stage<'_>) -> Result<(), String> {
             Err(Fault::NotDone(e)) if e.to_string().contains(expected) => {}
             other => return Err(format!("fence {stored}: {other:?}")),
         }
-        // It was taken before.
+        // The plain commands had acquired the lock; it is released again.
         expect(stage.cmd(&["EXISTS", "l"]), 0)?;
     }
     Ok(())
 }
 
-/// The program that takes a lock, as it stands where plain commands were not enough.
+/// The program that acquires a lock, for cases in which plain commands are not enough.
 fn rarer_way(stage: &mut Stage<'_>) -> Result<(), String> {
     let (edit, config) = (stage.edit, ServerConfig::new(stage.server.unix_url()));
     let node = Node::new(config, Arc::new(Counters::default())).unwrap();
@@ -212,7 +212,7 @@ fn own_marks(stage: &mut Stage<'_>) -> Result<(), String> {
     Ok(())
 }
 
-/// Of a raised stamp, whose writer is nobody, and of one that a commit of the same file finds.
+/// Raised stamps, which have no writer; one of them is of the file that the commit saves.
 fn raised_stamps(stage: &mut Stage<'_>) -> Result<(), String> {
     let engine = stage.usual();
     let ask = commit(b"new", &[]);
@@ -244,8 +244,9 @@ fn raised_stamps(stage: &mut Stage<'_>) -> Result<(), String> {
     Ok(())
 }
 
-/// Commits without a lock, by the usual way and, with another leases key, by the general one, which drops a lease there: over the entry of the file that was
-/// replaced, of another file, of one whose stamp begins alike, without a stamp, and without a value.
+/// Commits without a lock: in the usual case, and in the general case with another leases key,
+/// which drops a lease there. They go over the entry of the file that was replaced, of another
+/// file, of one whose stamp begins alike, without a stamp, and without a value.
 fn over_another(stage: &mut Stage<'_>) -> Result<(), String> {
     let engine = stage.usual();
     let over = own("", b"old").stamp;
@@ -284,7 +285,7 @@ fn over_another(stage: &mut Stage<'_>) -> Result<(), String> {
             expect(stage.cmd(&["HLEN", "{t}:cachetx:leases"]), 0)?;
             let found: Option<String> = stage.cmd(&["GET", "own"]);
             expect(found.as_deref(), is_set.then_some("new"))?;
-            // Nobody's, where nothing is set.
+            // If nothing is set, the stamp has no writer.
             let stored: Option<String> = stage.cmd(&["GET", "{own}:stamp"]);
             let stored = stored.and_then(|it| Some(it.strip_prefix(&file)?.ends_with("::")));
             expect(stored, Some(!is_set))?;
@@ -294,7 +295,7 @@ fn over_another(stage: &mut Stage<'_>) -> Result<(), String> {
     Ok(())
 }
 
-/// Three in one step, of a store without locks.
+/// Three documents in one step, of a store without locks.
 fn several_documents(stage: &mut Stage<'_>) -> Result<(), String> {
     let engine = stage.usual();
     let documents = ["own", "own2", "own3"];
@@ -309,7 +310,7 @@ fn several_documents(stage: &mut Stage<'_>) -> Result<(), String> {
     Ok(())
 }
 
-/// A stamp that breaks off is nobody's: neither of this commit nor of this file. Nor is a flight of another kind.
+/// A truncated stamp belongs to no commit and no file. A flight of an unknown kind is ignored too.
 fn half_stamps(stage: &mut Stage<'_>) -> Result<(), String> {
     let engine = stage.usual();
     stage.cmd::<()>(&["MSET", "l", "me", "{own}:stamp", "x:c1"]);
@@ -338,7 +339,7 @@ fn half_stamps(stage: &mut Stage<'_>) -> Result<(), String> {
     )
 }
 
-/// Whoever waits for a lock is told when it is free, not before, and a message that is denied fails nothing.
+/// Waiters for a lock are told when it is free, not before; a denied message fails nothing.
 fn told(stage: &mut Stage<'_>) -> Result<(), String> {
     free::told(&stage.usual(), stage.server)?;
     free::denied(

@@ -1,10 +1,11 @@
-//! The checks that are taken out of the Lua files, one at a time: those of locks, leases and marks here.
+//! The checks that are removed from the Lua files, one at a time; those of locks, leases and marks
+//! are here.
 
 /// One textual edit.
 pub(super) struct Mutation {
-    /// The Lua file, without its ending.
+    /// The Lua file, without its extension.
     pub(super) file: &'static str,
-    /// Has to be there exactly once, so that a change of the file is noticed here.
+    /// Must occur exactly once, so that a change of the file is noticed here.
     pub(super) from: &'static str,
     pub(super) to: &'static str,
 }
@@ -73,8 +74,6 @@ pub(super) const LOCKS_AND_LEASES: &[Mutation] = &[
         "redis.call('SET', lock, value)",
     ),
     without("renew", "redis.call('PEXPIRE', KEYS[1], ARGV[2])"),
-    // Replays.
-    // A later save came first.
     // What is in flight.
     with("lib/in_flight", "if idle[leases] then", "if true then"),
     with("lib/in_flight", "string.sub(text, 1, 2) == 'l:'", "true"),
@@ -126,7 +125,7 @@ pub(super) const LOCKS_AND_LEASES: &[Mutation] = &[
     // What is set and released.
     without("release", "free(KEYS[1], ARGV[2])"),
     without("lib/free", "redis.call('UNLINK', lock)"),
-    // Those who wait are told, and a message that is denied is nobody's loss.
+    // Waiters are told, and a denied message does no harm.
     without("lib/free", "redis.pcall('PUBLISH', channel, '')"),
     with("lib/free", "redis.pcall", "redis.call"),
     with(

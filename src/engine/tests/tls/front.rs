@@ -1,4 +1,4 @@
-//! Mutual TLS before a port that does not speak it, as a service mesh puts it there.
+//! Mutual TLS before a port without TLS, as in a service mesh.
 
 use super::{super::plain, Papers};
 use crate::testing::{Cluster, Server};
@@ -21,7 +21,7 @@ pub(super) struct Front {
     port: u16,
 }
 
-/// Between two looks at the two sides of a connection.
+/// The pause between two looks at both sides of a connection.
 const LOOK: Duration = Duration::from_millis(1);
 
 impl Front {
@@ -38,7 +38,7 @@ impl Front {
         Self { port }
     }
 
-    /// One before each node, by which the nodes know one another from then on.
+    /// One front before each node; from then on the nodes announce the fronts' ports.
     pub(super) fn before_all(papers: &Papers, cluster: &Cluster) -> Vec<Self> {
         let nodes: Vec<&Server> = (0..6).map(|n| cluster.node(n)).collect();
         let fronts: Vec<Self> = nodes
@@ -91,7 +91,7 @@ fn config(papers: &Papers) -> ServerConfig {
         .unwrap()
 }
 
-/// Carries bytes both ways; ends with either side.
+/// Forwards bytes both ways; ends when either side does.
 fn serve(client: TcpStream, config: Arc<ServerConfig>, to: u16) {
     let mut tls = StreamOwned::new(ServerConnection::new(config).unwrap(), client);
     while tls.conn.is_handshaking() {
@@ -118,7 +118,7 @@ fn serve(client: TcpStream, config: Arc<ServerConfig>, to: u16) {
     }
 }
 
-/// How many bytes; `None` at the end.
+/// The number of bytes; `None` at the end.
 fn carried(read: io::Result<usize>) -> Option<usize> {
     match read {
         Ok(0) => None,

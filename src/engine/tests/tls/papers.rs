@@ -47,18 +47,18 @@ impl Papers {
         &self.server
     }
 
-    /// Trusts the authority.
+    /// Options that trust the authority.
     pub(super) fn authority(&self) -> TlsOptions {
         TlsOptions::new().root_ca(self.path("ca.pem"))
     }
 
-    /// And shows the client's certificate.
+    /// Options that also send the client's certificate.
     pub(super) fn client(&self) -> TlsOptions {
         let (certificate, key) = (self.path("client.pem"), self.path("client.key"));
         self.authority().client_certificate(certificate, key)
     }
 
-    /// Replaces the files by those of others.
+    /// Replaces the files by those of `others`.
     pub(super) fn become_like(&self, others: &Self) {
         for name in ["ca.pem", "client.pem", "client.key"] {
             fs::copy(others.path(name), self.path(name)).unwrap();
