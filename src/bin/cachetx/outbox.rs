@@ -125,10 +125,11 @@ fn files_as_text(files: &[OutboxFile]) -> String {
     let mut text = String::new();
     for file in files {
         let path = file.path.display();
-        let records = file.records.len();
-        text += &format!("{path}: {}, {records} records", state(file));
+        let records = output::counted(file.records.len() as u64, "record", "records");
+        text += &format!("{path}: {}, {records}", state(file));
         if file.damaged > 0 {
-            text += &format!(", {} damaged lines", file.damaged);
+            let lines = output::counted(file.damaged as u64, "damaged line", "damaged lines");
+            text += &format!(", {lines}");
         }
         if file.torn_bytes > 0 {
             text += &format!(", {} bytes torn", file.torn_bytes);
@@ -138,7 +139,7 @@ fn files_as_text(files: &[OutboxFile]) -> String {
             let age = seconds_since(record.at);
             let keys = match record.keys.len() {
                 0 => "everything of its params".to_owned(),
-                keys => format!("{keys} keys"),
+                keys => output::counted(keys as u64, "key", "keys"),
             };
             let params: Vec<String> = record
                 .params
@@ -185,7 +186,8 @@ fn files_as_json(files: &[OutboxFile]) -> Value {
 fn replayed_as_text(records: u64, done: &Replayed) -> String {
     let cause = done.cause.as_ref();
     let cause = cause.map_or(String::new(), |cause| format!(": {cause}"));
-    format!("{records} records replayed, {} left{cause}\n", done.left)
+    let records = output::counted(records, "record", "records");
+    format!("{records} replayed, {} left{cause}\n", done.left)
 }
 
 fn replayed_as_json(records: u64, done: &Replayed) -> Value {

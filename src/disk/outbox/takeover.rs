@@ -7,7 +7,7 @@ use super::{
 };
 use crate::{
     disk::{folder, os_lock::Lockable, rights},
-    model::limits,
+    model::{counted, limits},
 };
 use rustix::fs::{Mode, OFlags};
 use std::{
@@ -113,17 +113,21 @@ fn take(folder: &Folder, name: &str) -> io::Result<Option<(Lockable, line::Conte
     let content = line::parse(&read(&file)?);
     let path = folder.path.join(name);
     log::info!(
-        "{}: its owner is dead: {} records to replay, {} bytes torn",
+        "{}: its owner is dead: {} to replay, {} torn",
         path.display(),
-        content.pending.len(),
-        content.torn
+        counted(content.pending.len(), "record", "records"),
+        counted(content.torn, "byte", "bytes")
     );
     if !content.damaged.is_empty() {
         set_aside(folder, name, &content.damaged)?;
         log::error!(
-            "{}: {} damaged or unknown lines, set aside in {}: what they would have deleted may be stale until its TTL",
+            "{}: {}, set aside in {}: entries that should have been deleted may be stale until their TTL",
             path.display(),
-            content.damaged.len(),
+            counted(
+                content.damaged.len(),
+                "damaged or unknown line",
+                "damaged or unknown lines"
+            ),
             poison_of(name)
         );
     }

@@ -111,7 +111,7 @@ pub(crate) enum Kind {
     #[error("the server is unavailable: {message}")]
     Unavailable { message: String },
     /// By this process: the server may be well.
-    #[error("the server is unavailable: all {connections} connections are in use")]
+    #[error("the server is unavailable: {} in use", all_of(*connections))]
     AllInUse { connections: u32 },
     /// `frees`: but for what frees memory.
     #[error("the server takes no writes now: {message}")]
@@ -376,6 +376,13 @@ impl fmt::Display for Error {
         fmt::Display::fmt(self.kind(), f)
     }
 }
+fn all_of(connections: u32) -> String {
+    match connections {
+        1 => "the one connection is".to_owned(),
+        several => format!("all {several} connections are"),
+    }
+}
+
 
 impl fmt::Debug for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
