@@ -1,11 +1,6 @@
 //! What a save or a deletion makes out of date, by the steps that it takes.
 
-use super::{
-    Io,
-    defer::delete_or_defer,
-    intent::Intent,
-    outcome::{CacheOutcome, Reach},
-};
+use super::{Io, defer::delete_or_defer, intent::Intent, outcome::CacheOutcome};
 use crate::{disk::Invalidation, model::Entry, rules::Params};
 
 /// Dependents: those in the own entry's step, and those for which a Cluster needs steps of their own.
@@ -26,11 +21,8 @@ impl Spread {
             .collect()
     }
 
-    pub(super) fn reach(&self) -> Reach {
-        match self.elsewhere.is_empty() {
-            true => Reach::Atomic,
-            false => Reach::Split,
-        }
+    pub(super) fn is_split(&self) -> bool {
+        !self.elsewhere.is_empty()
     }
 
     /// The steps that come after the own entry's, whatever became of that: the file is the new one, and deleting is always
