@@ -139,6 +139,7 @@ async fn take_os_lock(io: &Io, claim: &Claim, until: Duration) -> Result<Held> {
                     holder: LockHolder {
                         owner: "whoever has its sidecar's OS lock".to_owned(),
                         remaining: Duration::MAX,
+                        is_this_process: false,
                     },
                 }));
             }
@@ -300,7 +301,7 @@ async fn acquire(io: &Io, claim: &Claim, until: Duration) -> Result<(Lock, u64, 
                 if left.is_zero() {
                     return Err(Error::new(Kind::LockHeld {
                         document: claim.document.clone(),
-                        holder: value::holder(&value, left_ms),
+                        holder: value::holder(&value, left_ms).seen_by(&claim.owner),
                     }));
                 }
                 let channel = keys::channel(&claim.lock_key);

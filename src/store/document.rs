@@ -215,7 +215,7 @@ impl<T> Document<T> {
             fence_key: self.names.fence_key.clone(),
             ttl: inner.lock_ttl,
             token,
-            owner: format!("{}:{}", inner.host, std::process::id()),
+            owner: self.store.owner(),
             seed,
             behind: self
                 .store
