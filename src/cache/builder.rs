@@ -215,7 +215,7 @@ impl CacheBuilder {
     }
 
     /// The circuit breaker: once the server made callers wait in vain three times in a row, it is not asked for this long,
-    /// so that not every save pays a time-out; then one call tries again. Meanwhile locks fail as unavailable, saves are
+    /// so that not every save pays a time-out; then one call tries again. Meanwhile saves are
     /// deferred. In a Cluster each of 64 ranges of slots has its own, so that a node that is away does not cost the others.
     /// 2 s by default, at most a day; zero turns it off. Its state is in [`Cache::stats`].
     pub fn circuit_breaker(mut self, pause: Duration) -> Self {
@@ -228,6 +228,13 @@ impl CacheBuilder {
     /// dies, others wait for so long.
     pub fn lease_ttl(mut self, ttl: Duration) -> Self {
         self.lease_ttl = ttl;
+    ///
+    /// A lock, an update or a transaction that may wait for another holder waits for this too, as long as its own patience lasts; one that may
+    /// not wait, or that the OS lock may replace ([`WhileAway::OsLock`](crate::WhileAway::OsLock)), does not.
+    ///
+    /// A wait in vain is a time-out, or more than half of one, during which nobody else was answered. Calls that are under way at the same time
+    /// count once: three such moments open it, not three callers. That the server is away, refusing at once or not, and that the breaker has opened, is
+    /// logged once as a warning for each outage, and the first answer after it for information.
         self
     }
 

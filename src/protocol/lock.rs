@@ -11,7 +11,7 @@ use super::{
 use crate::{
     disk::{FileAction, Got, Sidecar},
     model::{Error, Lock, LockHolder, Place, Result, error::Kind, limits},
-    op::{Acquire, AcquireReply, Renew, RenewReply, keys},
+    op::{Acquire, AcquireReply, Fault, Renew, RenewReply, keys},
 };
 use backon::{BackoffBuilder, ExponentialBuilder};
 use std::time::Duration;
@@ -256,6 +256,7 @@ async fn acquire(io: &Io, claim: &Claim, until: Duration) -> Result<(Lock, u64, 
         let pause = limits::LOCK_POLL_MAX.min(claim.wait);
         messages_come = io.listen(keys::channel(&claim.lock_key), pause).await;
     }
+    let waits = |io: &Io| claim.while_away == WhileAway::Fail && io.now().boot < until;
     let mut tries = Tries::new(claim.patience);
     // What was asked for without an answer.
     let mut unanswered: Vec<Lock> = Vec::new();
@@ -314,6 +315,13 @@ async fn acquire(io: &Io, claim: &Claim, until: Duration) -> Result<(Lock, u64, 
                 if !tries.again(io).await {
                     return Err(fault.into_error());
                 }
+            }
+            Err(Fault::NotDone(e)) if e.is_left_alone() && waits(io) => {
+                // The server may be back when somebody may ask again, which is what the caller has time for.
+                let left = until.saturating_sub(io.now().boot);
+                let pause = pauses.next().unwrap_or(limits::LOCK_POLL_MAX);
+                let channel = keys::channel(&claim.lock_key);
+                messages_come = io.listen(channel, pause.min(left)).await;
             }
             Err(fault) => return Err(tries.end(fault).into_error()),
         }

@@ -1,6 +1,7 @@
 //! The API for tasks of tokio: the same saves, many of them at once, and what futures that are dropped leave.
 #![cfg(all(feature = "testing", feature = "tokio"))]
 
+mod breaker;
 mod cache;
 #[cfg(feature = "redis-1")]
 mod client;

@@ -4,7 +4,7 @@ mod problem;
 
 pub use problem::Problem;
 
-use crate::model::lock::LockHolder;
+use crate::model::{limits, lock::LockHolder};
 use std::{
     error::Error as StdError,
     fmt,
@@ -110,6 +110,12 @@ pub(crate) enum Kind {
     },
     #[error("the server is unavailable: {message}")]
     Unavailable { message: String },
+    /// Not asked, since the last callers waited in vain; for `left` more.
+    #[error(
+        "the server is unavailable: it did not answer the last {} times, and is not asked again for {} ms (circuit breaker)",
+        limits::BREAKER_FAILURES, .left.as_millis()
+    )]
+    LeftAlone { left: Duration },
     /// By this process: the server may be well.
     #[error("the server is unavailable: {} in use", all_of(*connections))]
     AllInUse { connections: u32 },
@@ -293,8 +299,16 @@ impl Error {
     pub fn is_unavailable(&self) -> bool {
         matches!(
             self.kind(),
-            Kind::Unavailable { .. } | Kind::AllInUse { .. } | Kind::NoWrites { .. }
+            Kind::Unavailable { .. }
+                | Kind::LeftAlone { .. }
+                | Kind::AllInUse { .. }
+                | Kind::NoWrites { .. }
         )
+    }
+
+    /// Whether the server was not asked, since the circuit breaker is open: it may be back when the breaker lets somebody ask.
+    pub(crate) fn is_left_alone(&self) -> bool {
+        matches!(self.kind(), Kind::LeftAlone { .. })
     }
 
     /// Whether the call did not get to a server, since this process has all its connections in use.
@@ -362,6 +376,13 @@ impl Error {
     }
 }
 
+fn all_of(connections: u32) -> String {
+    match connections {
+        1 => "the one connection is".to_owned(),
+        several => format!("all {several} connections are"),
+    }
+}
+
 /// A file operation that failed, as this crate's error.
 pub(crate) fn io_error(path: &Path, action: &'static str, source: std::io::Error) -> Error {
     Error::new(Kind::Io {
@@ -376,13 +397,6 @@ impl fmt::Display for Error {
         fmt::Display::fmt(self.kind(), f)
     }
 }
-fn all_of(connections: u32) -> String {
-    match connections {
-        1 => "the one connection is".to_owned(),
-        several => format!("all {several} connections are"),
-    }
-}
-
 
 impl fmt::Debug for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
