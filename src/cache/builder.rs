@@ -13,6 +13,7 @@ use crate::{
         error::{Kind, io_error},
         limits,
     },
+    op::Space,
     rules::{LiveRules, Params, Rules},
 };
 use std::{
@@ -197,6 +198,13 @@ impl CacheBuilder {
 
     /// Time to open a connection; 1 s by default, never zero, and at most a day.
     pub fn connect_timeout(mut self, timeout: Duration) -> Self {
+    /// Does not tell the boots of other processes that these rules are in use: for programs that look at a server and end. By default
+    /// they are told, for seven days, and warn where their rules are others and can name the same keys.
+    pub fn without_rules_notice(mut self) -> Self {
+        self.server.leaves_notice = false;
+        self
+    }
+
         self.server.connect_timeout = timeout;
         self
     }
@@ -286,7 +294,9 @@ impl CacheBuilder {
     /// `.cachetx-outbox` in the root of the first store on this cache; without either, it is kept in memory and the outcome
     /// says [`Unrecorded`](crate::CacheOutcome::Unrecorded). It is made where it is missing.
     ///
-    /// Processes that share the folder take over from one another, so they have to share the server too. For a
+    /// Processes that share the folder take over from one another where they name the same server: the same host, port and database, or the
+    /// same name of a primary that sentinels know. What a dead process with another server has left is logged once, and stays. Of
+    /// two Clusters this is not told, so they must not share a folder. For a
     /// server in memory there is no folder: it ends with its process, and so does what it missed.
     pub fn outbox(mut self, folder: impl AsRef<Path>) -> Self {
         self.outbox = Some(folder.as_ref().to_owned());

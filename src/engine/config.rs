@@ -30,6 +30,8 @@ pub(crate) struct ServerConfig {
     pub(crate) lock_database: Option<u32>,
     /// For what a boot reports of them.
     pub(crate) rules: Option<Arc<LiveRules>>,
+    /// Whether a boot tells the boots of others of these rules.
+    pub(crate) leaves_notice: bool,
     /// TCP, TLS, AUTH and SELECT included; looking the name up is not.
     pub(crate) connect_timeout: Duration,
     /// For each write and each read.
@@ -67,6 +69,7 @@ impl ServerConfig {
             engine: Engine::default(),
             lock_database: None,
             rules: None,
+            leaves_notice: true,
             connect_timeout: limits::DEFAULT_CONNECT_TIMEOUT,
             response_timeout: limits::DEFAULT_RESPONSE_TIMEOUT,
             pool_size: limits::DEFAULT_POOL_SIZE,

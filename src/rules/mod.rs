@@ -18,6 +18,7 @@ mod live;
 mod names;
 mod needs;
 mod outline;
+mod others;
 mod overlap;
 mod params;
 mod parse;

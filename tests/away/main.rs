@@ -3,6 +3,7 @@
 
 #[cfg(target_os = "linux")]
 mod all_dead;
+mod boot_warnings;
 mod breaker;
 mod credentials;
 mod cut_replies;

