@@ -131,6 +131,24 @@ impl ServerConfig {
         }
     }
 
+    /// What tells the server from others, whatever its user and password; `None` where it is not known. Clusters are all the same, since each
+    /// process may name other nodes.
+    pub(crate) fn identity(&self) -> Option<String> {
+        let way = self.way().ok();
+        let database = way.as_ref().map_or(0, |way| way.database);
+        Some(match &self.topology {
+            TopologyConfig::Cluster { .. } => format!("cluster/{database}"),
+            TopologyConfig::Sentinel { name, .. } => format!("sentinel {name}/{database}"),
+            TopologyConfig::Single => match way?.target {
+                Target::Unix(path) => format!("{}/{database}", path.display()),
+                Target::Tcp(Address { host, port }) => match host.to_ascii_lowercase().as_str() {
+                    "localhost" => format!("127.0.0.1:{port}/{database}"),
+                    host => format!("{host}:{port}/{database}"),
+                },
+            },
+        })
+    }
+
     fn check(&self) -> Result<(), &'static str> {
         match self.url.is_empty() {
             true => Err("no server: give CacheBuilder::url one, such as redis://127.0.0.1/"),

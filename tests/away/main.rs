@@ -13,6 +13,7 @@ mod interrupted;
 mod outage;
 mod outbox;
 mod outbox_processes;
+mod outbox_servers;
 mod server_state;
 #[path = "../support/mod.rs"]
 mod support;

@@ -399,7 +399,7 @@ fn the_command_line_lists_and_replays() {
     let (code, listed) = run(&["list", &folder]);
     let record = "2 keys, run_id=copacetic-sled";
     assert!(
-        code == 1 && listed.contains("dead, 1 records") && listed.contains(record),
+        code == 1 && listed.contains("dead, 1 record, for 127.0.0.1:") && listed.contains(record),
         "{listed}"
     );
 

@@ -99,7 +99,9 @@ fn replay(arguments: &Replay) -> Result<(u64, Replayed), Error> {
         .server
         .of(Cache::builder(rules))
         .engine(arguments.engine.into())
-        .outbox(&arguments.dir);
+        .outbox(&arguments.dir)
+        // The operator says which server it is for.
+        .outbox_of_any_server();
     if let Some(number) = arguments.lock_database {
         cache = cache.lock_database(number);
     }
@@ -132,7 +134,11 @@ fn files_as_text(files: &[OutboxFile]) -> String {
             text += &format!(", {lines}");
         }
         if file.torn_bytes > 0 {
-            text += &format!(", {} bytes torn", file.torn_bytes);
+            let bytes = output::counted(file.torn_bytes as u64, "byte", "bytes");
+            text += &format!(", {bytes} torn");
+        }
+        if let Some(server) = &file.server {
+            text += &format!(", for {server}");
         }
         text.push('\n');
         for record in &file.records {
@@ -177,6 +183,7 @@ fn files_as_json(files: &[OutboxFile]) -> Value {
             "state": state(file),
             "damaged": file.damaged,
             "torn_bytes": file.torn_bytes,
+            "server": file.server,
             "records": records.collect::<Vec<_>>(),
         })
     });

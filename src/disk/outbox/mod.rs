@@ -6,6 +6,8 @@
 //! - A file gets its name when it is whole, synced and locked, so nobody ever sees a live owner's file unlocked.
 //! - A file is never cut or mended: what cannot be appended goes into a new file with everything that is still pending. So a
 //!   torn last line is one that nobody was told of, and is left out.
+//! - A file says in its first line which server it is for: of two caches with different servers in one folder neither takes over what
+//!   the other one's server has to be told.
 //! - A line that is damaged, or of a version unknown here, is set aside in a `.poison` file and reported.
 
 mod file;
@@ -30,6 +32,7 @@ use crate::{
 use file::{Folder, OwnFile, Sync};
 use pending::{Pending, Queue};
 use std::{
+    collections::HashSet,
     path::{Path, PathBuf},
     sync::{
         Mutex, MutexGuard, PoisonError,
@@ -179,6 +182,12 @@ struct State {
     queue: Queue,
     adopted: Vec<Adopted>,
     adoptions: u64,
+    /// The server that the records are for, as its URL names it.
+    server: Option<String>,
+    /// Whether files for other servers are taken over too.
+    takes_any: bool,
+    /// Names of files for other servers, which were told of.
+    foreign: HashSet<String>,
     /// Memory lasts as long as the server does.
     volatile: bool,
     /// Whether what is recorded is left to other processes, as soon as no save is at work on it.
@@ -190,6 +199,16 @@ impl Outbox {
     fn with_bounds(bounds: Bounds) -> Self {
         let outbox = Self::default();
         outbox.lock().queue.bounds = bounds;
+        outbox
+    }
+
+    /// For the server of that name.
+    pub(crate) fn of_server(name: Option<String>, takes_any: bool) -> Self {
+        let outbox = Self::default();
+        {
+            let mut state = outbox.lock();
+            (state.server, state.takes_any) = (name, takes_any);
+        }
         outbox
     }
 
@@ -342,7 +361,8 @@ impl State {
     /// Puts everything that is pending into a new file, and removes the old one.
     fn rewrite(&mut self, folder: &Path) -> Result<()> {
         let failed = |e| io_error(folder, "write an outbox in", e);
-        let lines = self.queue.lines();
+        let server = self.server.as_deref().map(line::server);
+        let lines = server.unwrap_or_default() + &self.queue.lines();
         let create = || OwnFile::create(Folder::make(folder)?, &lines);
         // A new file has no lock for an instant, in which another process may take it for a dead one's.
         let new = create().or_else(|_| create()).map_err(failed)?;
