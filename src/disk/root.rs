@@ -27,7 +27,11 @@ pub(crate) struct Root {
 impl Root {
     /// Opens the root, which is made where it is missing.
     pub(crate) fn open(path: &Path, max_bytes: u64, file_system: FileSystem) -> Result<Self> {
-        make_durably(path).map_err(|e| io_error(path, "make the store's root", e))?;
+        let is_new = make_durably(path).map_err(|e| io_error(path, "make the store's root", e))?;
+        if is_new {
+            // A slip of the pen in the path shows here.
+            log::info!("{}: a new store's root, it was not there", path.display());
+        }
         // The caller names the root, so a link to it is the caller's choice; what is below is not.
         let dir = File::open(path).map_err(|e| io_error(path, "open the store's root", e))?;
         let network = file_system.is_network(&dir);
@@ -142,7 +146,7 @@ impl Root {
 
 /// Makes the folder and those above it where they are missing, lets whoever may write in the folder above use each, and syncs each
 /// folder that got a new name: a save below would not survive a power loss without it.
-pub(super) fn make_durably(path: &Path) -> io::Result<()> {
+pub(super) fn make_durably(path: &Path) -> io::Result<bool> {
     let missing = missing(path);
     std::fs::create_dir_all(path)?;
     // Outermost first, so that no synced name hangs below one that may be lost.
@@ -161,7 +165,7 @@ pub(super) fn make_durably(path: &Path) -> io::Result<()> {
         rights::share(&File::open(new)?, &above_dir);
         folder::sync(&above_dir, above)?;
     }
-    Ok(())
+    Ok(!missing.is_empty())
 }
 
 /// The folders that making `path` will make, each with the one that gets its name; innermost first.
