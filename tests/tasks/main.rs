@@ -5,6 +5,7 @@ mod breaker;
 mod cache;
 #[cfg(feature = "redis-1")]
 mod client;
+mod credentials;
 mod documents;
 mod dropped;
 mod links;
