@@ -54,6 +54,6 @@ fn who_may_wait_for_a_lock_waits_for_the_breaker_too() {
         world.server.resume().expect("goes on");
         let patience = Duration::from_secs(600);
         let held = climate.lock_timeout(patience).await.expect("locked");
-        held.unlock().await;
+        aio::Locked::unlock(held).await;
     });
 }
