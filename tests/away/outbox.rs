@@ -43,6 +43,8 @@ impl Scene {
         support::cache_builder()
             .url(self.gate.url())
             .outbox(self.outbox())
+            // Some of the dead name a port where no server is.
+            .outbox_of_any_server()
             .open_lazy()
             .expect("a cache")
     }
