@@ -251,7 +251,8 @@ impl<E: Performer + ?Sized> Breaker<E> {
 
 impl Circuit {
     fn failed(&mut self, pause: Duration, sent_at: Instant, now: Instant, slow: bool) -> Change {
-        if self.heard_at.is_some_and(|at| sent_at < at) {
+        let is_old = self.heard_at.is_some_and(|at| sent_at < at);
+        if is_old && !cfg!(cachetx_counts_callers) {
             return Change {
                 goes_away: false,
                 opens: false,

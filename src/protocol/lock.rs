@@ -256,7 +256,10 @@ async fn acquire(io: &Io, claim: &Claim, until: Duration) -> Result<(Lock, u64, 
         let pause = limits::LOCK_POLL_MAX.min(claim.wait);
         messages_come = io.listen(keys::channel(&claim.lock_key), pause).await;
     }
-    let waits = |io: &Io| claim.while_away == WhileAway::Fail && io.now().boot < until;
+    let waits = |io: &Io| {
+        let may_wait = claim.while_away == WhileAway::Fail && !cfg!(cachetx_without_patience);
+        may_wait && io.now().boot < until
+    };
     let mut tries = Tries::new(claim.patience);
     // What was asked for without an answer.
     let mut unanswered: Vec<Lock> = Vec::new();

@@ -19,10 +19,10 @@ fn each_cause_is_one_warning_and_not_one_for_each_boot() {
     assert_eq!(of_this_server("maxmemory-policy volatile-lru"), 1);
     assert_eq!(of_this_server("RDB snapshots"), 1);
 
-    // It boots anew after a denial, and finds one more cause.
+    // It boots again after a denial, and finds one more cause.
     set(&["ACL", "SETUSER", "default", "-evalsha"]);
     let params = Params::new().with("run_id", RUN);
-    support::until("it is booted anew", || {
+    support::until("it is booted again", || {
         let _ = cache.invalidate(["build_climate"], &params);
         cache
             .report()
