@@ -56,4 +56,6 @@ control cachetx_without_fresh_tokens away 'older than the truth' held_back::
 control cachetx_without_retries_on_signals away 'signals cost saves' interrupted::saves_on_one_server
 control cachetx_without_tasks_of_their_own tasks 'not in time: no lock is held' dropped::whatever_is_dropped
 control cachetx_without_progress tasks 'no reply in time' links::a_slow_network
+control cachetx_counts_callers away 'left: Open' breaker::a_server_that_stands_still
+control cachetx_without_patience away 'circuit breaker' breaker::who_may_wait
 exit "$failed"

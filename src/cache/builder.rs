@@ -13,6 +13,7 @@ use crate::{
         error::{Kind, io_error},
         limits,
     },
+    op::Space,
     rules::{LiveRules, Params, Rules},
 };
 use std::{
@@ -36,6 +37,7 @@ pub struct CacheBuilder {
     on_busy: OnBusy,
     lives: Lives,
     outbox: Option<PathBuf>,
+    takes_any_outbox: bool,
 }
 
 /// What becomes of a commit, or of an invalidation, whose keys are in several hash slots of a Cluster, so that no one step
@@ -66,6 +68,7 @@ impl CacheBuilder {
             on_busy: OnBusy::Wait(limits::DEFAULT_LOAD_WAIT),
             lives: Lives::default(),
             outbox: None,
+            takes_any_outbox: false,
         }
     }
 
@@ -195,6 +198,13 @@ impl CacheBuilder {
         self
     }
 
+    /// Does not tell the boots of other processes that these rules are in use: for programs that look at a server and end. By default
+    /// they are told, for seven days, and warn where their rules are others and can name the same keys.
+    pub fn without_rules_notice(mut self) -> Self {
+        self.server.leaves_notice = false;
+        self
+    }
+
     /// Time to open a connection; 1 s by default, never zero, and at most a day.
     pub fn connect_timeout(mut self, timeout: Duration) -> Self {
         self.server.connect_timeout = timeout;
@@ -215,9 +225,16 @@ impl CacheBuilder {
     }
 
     /// The circuit breaker: once the server made callers wait in vain three times in a row, it is not asked for this long,
-    /// so that not every save pays a time-out; then one call tries again. Meanwhile locks fail as unavailable, saves are
+    /// so that not every save pays a time-out; then one call tries again. Meanwhile saves are
     /// deferred. In a Cluster each of 64 ranges of slots has its own, so that a node that is away does not cost the others.
     /// 2 s by default, at most a day; zero turns it off. Its state is in [`Cache::stats`].
+    ///
+    /// A lock, an update or a transaction that may wait for another holder waits for this too, as long as its own patience lasts; one that may
+    /// not wait, or that the OS lock may replace ([`WhileAway::OsLock`](crate::WhileAway::OsLock)), does not.
+    ///
+    /// A wait in vain is a time-out, or more than half of one, during which nobody else was answered. Calls that are under way at the same time
+    /// count once: three such moments open it, not three callers. That the server is away, refusing at once or not, and that the breaker has opened, is
+    /// logged once as a warning for each outage, and the first answer after it for information.
     pub fn circuit_breaker(mut self, pause: Duration) -> Self {
         self.breaker_pause = pause;
         self
@@ -279,10 +296,19 @@ impl CacheBuilder {
     /// `.cachetx-outbox` in the root of the first store on this cache; without either, it is kept in memory and the outcome
     /// says [`Unrecorded`](crate::CacheOutcome::Unrecorded). It is made where it is missing.
     ///
-    /// Processes that share the folder take over from one another, so they have to share the server too. For a
+    /// Processes that share the folder take over from one another where they name the same server: the same host, port and database, or the
+    /// same name of a primary that sentinels know. What a dead process with another server has left is logged once, and stays. Of
+    /// two Clusters this is not told, so they must not share a folder. For a
     /// server in memory there is no folder: it ends with its process, and so does what it missed.
     pub fn outbox(mut self, folder: impl AsRef<Path>) -> Self {
         self.outbox = Some(folder.as_ref().to_owned());
+        self
+    }
+
+    /// Takes over what dead processes left for any server, to bring it to this one: for a server that has moved. `cachetx outbox replay`
+    /// does. By default only what is for a server that is named the same.
+    pub fn outbox_of_any_server(mut self) -> Self {
+        self.takes_any_outbox = true;
         self
     }
 
@@ -405,8 +431,13 @@ impl CacheBuilder {
             .min(self.server.response_timeout)
             / 2;
         let engine: Arc<Breaker> = Arc::new(Breaker::new(engine, self.breaker_pause, slow));
+        if engine.space() == Space::Slots {
+            for warning in super::slots::warnings(&rules.get()) {
+                log::warn!("{warning}");
+            }
+        }
         let outbox = Arc::new(match &self.memory {
-            None => Outbox::default(),
+            None => Outbox::of_server(self.server.identity(), self.takes_any_outbox),
             Some(_) => Outbox::volatile(),
         });
         let (current, server) = (Arc::clone(&rules), engine.clone());

@@ -11,7 +11,7 @@ use crate::{
     rules::Params,
 };
 use serde::{Serialize, de::DeserializeOwned};
-use std::{any::TypeId, sync::Arc, time::Duration};
+use std::{any::TypeId, fmt, sync::Arc, time::Duration};
 
 /// What a reader does about an entry that somebody else is loading, or is about to change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,6 +33,15 @@ pub enum PutOutcome {
     /// The old one is gone and the new one is not set, as far as is known: somebody else loads or changes the entry just
     /// now, or the server went away in between.
     Refused,
+}
+
+impl fmt::Display for PutOutcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Set => "set",
+            Self::Refused => "refused: the entry is being loaded or changed",
+        })
+    }
 }
 
 /// Where an entry is, and how long it lives by the rules.

@@ -24,6 +24,9 @@ pub struct OutboxFile {
     pub damaged: usize,
     /// Bytes at the end of a record that was never acknowledged: its process died while it wrote them.
     pub torn_bytes: usize,
+    /// The server that the records are for, as its process names it: `127.0.0.1:6379/0`, `sentinel mymaster/0`, `cluster/0`; `None` in
+    /// files of earlier versions. Only a process that names its server the same way takes the file over.
+    pub server: Option<String>,
 }
 
 /// An invalidation that the server has not acknowledged.
@@ -55,6 +58,7 @@ impl OutboxFile {
             records: file.pending.into_iter().map(OutboxRecord::from).collect(),
             damaged: file.damaged,
             torn_bytes: file.torn,
+            server: file.server,
         };
         Ok(listed.into_iter().map(file).collect())
     }

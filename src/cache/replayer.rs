@@ -6,7 +6,7 @@ use crate::{
     disk::{Outbox, OutboxAction, OutboxGot},
     drive::{Backend, Local, drive_while},
     engine::{Breaker, RunId},
-    model::{Entry, Lock, Result, limits},
+    model::{Entry, Lock, Result, counted, limits},
     op::{Ask, Fault, Invalidate, Op, Reply},
     protocol::{Now, Replayed, replay},
 };
@@ -314,7 +314,9 @@ impl Shared {
         }
         if entries + locks > 0 {
             log::warn!(
-                "a server is another one than before and may have old entries back: {entries} that were changed last were deleted, and {locks} locks released, once more"
+                "a server is another one than before and may have old entries back: {} that were changed last are deleted, and {} released, once more",
+                counted(entries, "entry", "entries"),
+                counted(locks, "lock", "locks")
             );
             self.echoes.fetch_add(1, Relaxed);
         }
@@ -366,8 +368,8 @@ impl Shared {
         };
         if done.records > 0 {
             log::info!(
-                "{} records of the outbox have reached the server, {} are left",
-                done.records,
+                "the outbox: {} sent to the server, {} left",
+                counted(done.records, "record", "records"),
                 done.left
             );
         }

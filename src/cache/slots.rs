@@ -29,7 +29,7 @@ pub(super) fn warnings(rules: &Rules) -> Vec<String> {
     {
         lines.truncate(limits::MAX_PROBLEMS);
         lines.push(format!(
-            "and {more} more that are not proven to stay in one hash slot"
+            "and {more} more, without proof that they stay in one hash slot"
         ));
     }
     lines

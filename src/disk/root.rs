@@ -27,7 +27,11 @@ pub(crate) struct Root {
 impl Root {
     /// Opens the root; creates it if missing.
     pub(crate) fn open(path: &Path, max_bytes: u64, file_system: FileSystem) -> Result<Self> {
-        make_durably(path).map_err(|e| io_error(path, "make the store's root", e))?;
+        let is_new = make_durably(path).map_err(|e| io_error(path, "make the store's root", e))?;
+        if is_new {
+            // Shows a typo in the path.
+            log::info!("{}: a new store's root, it was not there", path.display());
+        }
         // The caller chose the root's path, so it may be a symbolic link. Nothing below may be one.
         let dir = File::open(path).map_err(|e| io_error(path, "open the store's root", e))?;
         let network = file_system.is_network(&dir);
@@ -145,7 +149,8 @@ impl Root {
 
 /// Creates the folder and its missing parents, and gives each the access that its parent grants.
 /// Syncs each folder that got a new name: otherwise a save below would not survive a power loss.
-pub(super) fn make_durably(path: &Path) -> io::Result<()> {
+/// Whether any was missing.
+pub(super) fn make_durably(path: &Path) -> io::Result<bool> {
     let missing = missing(path);
     std::fs::create_dir_all(path)?;
     // Outermost first, so that no synced name is below one that may be lost.
@@ -164,7 +169,7 @@ pub(super) fn make_durably(path: &Path) -> io::Result<()> {
         rights::share(&File::open(new)?, &above_dir);
         folder::sync(&above_dir, above)?;
     }
-    Ok(())
+    Ok(!missing.is_empty())
 }
 
 /// The folders that making `path` will create, each with its parent; innermost first.

@@ -6,7 +6,14 @@ use rustix::{
     fs::{Mode, OFlags, Timespec, Timestamps, UTIME_OMIT},
     io::{Errno, retry_on_intr},
 };
-use std::{fs::File, io, io::Write, path::Path};
+use std::{
+    collections::BTreeSet,
+    fs::File,
+    io,
+    io::Write,
+    path::{Path, PathBuf},
+    sync::{Mutex, PoisonError},
+};
 
 const SUFFIX: &str = ".tmp";
 
@@ -152,11 +159,19 @@ impl Temp {
 
 /// Deletes the document's temporary files that nobody holds locked: their writers are dead. Call it
 /// with the sidecar's lock held, so that only one sweep runs at a time.
+/// A file of another account, with mode 0600, stays: only that account's next save can tell whether
+/// its writer is dead.
 pub(super) fn sweep(dir: &File, path: &Path, file: &str) -> Result<()> {
     for token in tokens() {
         let name = name(file, &token);
-        let Ok(left) = folder::open_at(dir, &name, OFlags::RDONLY, Mode::empty()) else {
-            continue;
+        let left = match folder::open_at(dir, &name, OFlags::RDONLY, Mode::empty()) {
+            Ok(left) => left,
+            Err(e) => {
+                if e == Errno::ACCESS {
+                    warn_once(path.join(&name));
+                }
+                continue;
+            }
         };
         let left = Lockable::from(left);
         // If its writer was alive after all and has finished, the name may lead to another writer's
@@ -174,6 +189,23 @@ pub(super) fn sweep(dir: &File, path: &Path, file: &str) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Of a temporary file that cannot be opened, once for each.
+fn warn_once(path: PathBuf) {
+    static WARNED: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
+    let mut warned = WARNED.lock().unwrap_or_else(PoisonError::into_inner);
+    if warned.len() >= limits::MAX_WARNED_CAUSES {
+        warned.clear();
+    }
+    if warned.contains(&path) {
+        return;
+    }
+    log::warn!(
+        "{}: another account's temporary file, which this one may not open: if its writer is dead, the next save by that account removes it",
+        path.display()
+    );
+    warned.insert(path);
 }
 
 #[cfg(test)]

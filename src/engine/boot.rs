@@ -15,7 +15,7 @@ use super::{
     script,
     session::Session,
     source::{Dialect, Scripts},
-    survey::{self, Survey},
+    survey::{self, Survey, Warning},
     watch,
     wire::Packed,
 };
@@ -26,6 +26,8 @@ use redis::Value;
 pub(super) struct Booted {
     pub(super) mode: Mode,
     pub(super) report: EngineReport,
+    /// The report's.
+    pub(super) warnings: Vec<Warning>,
     pub(super) room: Room,
 }
 
@@ -82,13 +84,19 @@ pub(super) async fn boot(
             Choice::new(Mode::Watch)
         }
     };
-    survey.warnings.extend(choice.warning.clone());
+    survey
+        .warnings
+        .extend(choice.warning.clone().map(Warning::from));
     survey.look_closer(session, &choice.mode).await?;
     survey::identify(session, survey.run_id.as_deref());
-    let room = survey.room;
+    let (room, warnings) = (survey.room, survey.warnings.clone());
     let report = report(session, &choice, survey);
-    let mode = choice.mode;
-    Ok(Booted { mode, report, room })
+    Ok(Booted {
+        mode: choice.mode,
+        report,
+        warnings,
+        room,
+    })
 }
 
 fn assembled(session: &Session<'_>, assemble: &Assemble, dialect: Dialect) -> Scripts {
@@ -267,7 +275,7 @@ fn report(session: &Session<'_>, choice: &Choice, survey: Survey) -> EngineRepor
         programs,
         rules: rules.as_ref().map(|rules| rules.digest.clone()),
         notes: rules.and_then(|rules| rules.slots).into_iter().collect(),
-        warnings: survey.warnings,
+        warnings: survey.warnings.into_iter().map(|it| it.text).collect(),
         servers: vec![facts],
     }
 }

@@ -2,7 +2,7 @@
 
 use super::{Counters, Ear, EngineReport, Performer, Servers, Taken, Watch};
 use crate::{
-    model::{Effect, Error, error::Kind, limits},
+    model::{Error, error::Kind, limits},
     op::{Fault, Op, Space},
 };
 use std::{
@@ -23,10 +23,12 @@ pub enum BreakerState {
     Probing,
 }
 
-/// An engine that is left alone for a while after it made its callers wait in vain, several times in a row.
+/// An engine that is left alone for a while after it made its callers wait in vain, several times in a row. Logs that it is away, and
+/// that it is back.
 pub(crate) struct Breaker<E: ?Sized = dyn Performer> {
     /// One for a server; in a Cluster one for each part of the slots, so that a node that is away costs the others nothing.
-    circuits: Vec<Mutex<State>>,
+    circuits: Vec<Mutex<Circuit>>,
+    away: Mutex<Away>,
     /// How long operations are skipped; zero: never.
     pause: Duration,
     /// A failure that took less costs nobody anything and does not count: a connection that is refused, say.
@@ -34,10 +36,24 @@ pub(crate) struct Breaker<E: ?Sized = dyn Performer> {
     engine: E,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Default)]
+struct Circuit {
+    state: State,
+    /// Since the last answer; those of calls that were under way at the same time are one, as they may have one cause: a connection that
+    /// is lost fails all that wait for it, and a machine that stands still for a moment all its calls.
+    failures: u32,
+    /// How many of them made their callers wait.
+    slow: u32,
+    /// When the last answer or failure came that counts: a call that was sent before that says nothing new.
+    heard_at: Option<Instant>,
+    /// It was logged that the server is away.
+    is_away: bool,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
 enum State {
-    /// Slow failures in a row.
-    Closed(u32),
+    #[default]
+    Closed,
     Open {
         until: Instant,
     },
@@ -47,15 +63,30 @@ enum State {
     },
 }
 
+/// What was logged: of a Cluster's many circuits only the first one that is away, the first one that opens, and the last one that is back.
+#[derive(Default)]
+struct Away {
+    circuits: usize,
+    is_open: bool,
+}
+
+/// What a failure changes.
+struct Change {
+    /// The server is away, as far as can be told.
+    goes_away: bool,
+    opens: bool,
+}
+
 impl<E: Performer> Breaker<E> {
     pub(crate) fn new(engine: E, pause: Duration, slow: Duration) -> Self {
         let count = match engine.space() {
             Space::Whole => 1,
             Space::Slots => limits::BREAKER_CIRCUITS,
         };
-        let circuits = (0..count).map(|_| Mutex::new(State::Closed(0)));
+        let circuits = (0..count).map(|_| Mutex::default());
         Self {
             circuits: circuits.collect(),
+            away: Mutex::default(),
             pause,
             slow,
             engine,
@@ -65,8 +96,8 @@ impl<E: Performer> Breaker<E> {
 
 impl<E: Performer + ?Sized> Breaker<E> {
     pub(crate) fn state(&self) -> BreakerState {
-        let states = self.circuits.iter().map(|circuit| match *lock(circuit) {
-            State::Closed(_) => BreakerState::Closed,
+        let states = self.circuits.iter().map(|it| match lock(it).state {
+            State::Closed => BreakerState::Closed,
             State::Open { .. } => BreakerState::Open,
             State::Probing { .. } => BreakerState::Probing,
         });
@@ -78,7 +109,7 @@ impl<E: Performer + ?Sized> Breaker<E> {
     }
 
     /// The part of the key space that the operation is about.
-    fn circuit(&self, op: &Op) -> &Mutex<State> {
+    fn circuit(&self, op: &Op) -> &Mutex<Circuit> {
         let slot = match self.circuits.len() {
             1 => 0,
             _ => op.slot().ok().flatten().map_or(0, usize::from),
@@ -141,7 +172,7 @@ impl<E: Performer + ?Sized> Breaker<E> {
 
     /// Whether somebody in this process waits in the channel's queue.
     pub(crate) fn is_awaited(&self, channel: &str) -> bool {
-        self.engine.bells().are_awaited(channel)
+        self.engine.bells().is_awaited(channel)
     }
 
     /// Calls `heard` at every message of the channel.
@@ -155,266 +186,123 @@ impl<E: Performer + ?Sized> Breaker<E> {
         self.engine.close();
     }
 
-    fn let_out(&self, circuit: &Mutex<State>, now: Instant) -> Result<(), Fault> {
+    fn let_out(&self, circuit: &Mutex<Circuit>, now: Instant) -> Result<(), Fault> {
         self.admit(circuit, now).map_err(|left| {
             self.engine.counters().count_skip();
-            Fault::NotDone(skipped(left))
+            Fault::NotDone(Error::new(Kind::LeftAlone { left }))
         })
     }
 
     /// Whether an operation may go out now; else how long to wait.
-    fn admit(&self, circuit: &Mutex<State>, now: Instant) -> Result<(), Duration> {
-        let mut state = lock(circuit);
-        let next = match *state {
-            State::Closed(_) => return Ok(()),
+    fn admit(&self, circuit: &Mutex<Circuit>, now: Instant) -> Result<(), Duration> {
+        let mut circuit = lock(circuit);
+        let next = match circuit.state {
+            State::Closed => return Ok(()),
             State::Open { until } => until,
             State::Probing { since } => since + self.pause,
         };
         if now < next {
             return Err(next - now);
         }
-        *state = State::Probing { since: now };
+        circuit.state = State::Probing { since: now };
         Ok(())
     }
 
     fn note<T>(
         &self,
-        circuit: &Mutex<State>,
+        circuit: &Mutex<Circuit>,
         done: &Result<T, Fault>,
         sent_at: Instant,
         now: Instant,
     ) {
-        if self.pause.is_zero() {
-            return;
-        }
         let slow = now - sent_at >= self.slow;
-        let away = match done {
+        match done {
             // That says nothing about the server.
-            Err(Fault::NotDone(e)) if e.is_all_in_use() => return,
+            Err(Fault::NotDone(e)) if e.is_all_in_use() => {}
             // A server that says at once that it takes no writes lets nobody wait, and still takes reads.
-            Err(Fault::NotDone(e) | Fault::Unknown(e)) => {
-                e.is_unavailable() && (slow || !e.takes_reads())
-            }
-            Ok(_) => false,
-        };
-        let mut state = lock(circuit);
-        *state = match *state {
-            _ if !away => State::Closed(0),
-            State::Closed(failures) if failures + 1 < limits::BREAKER_FAILURES => {
-                State::Closed(failures + u32::from(slow))
-            }
-            State::Closed(failures) if !slow => State::Closed(failures),
-            State::Closed(_) => {
-                log::warn!(
-                    "the server made {} callers wait in vain: leaving it alone for {:?}",
-                    limits::BREAKER_FAILURES,
-                    self.pause
-                );
-                State::Open {
-                    until: now + self.pause,
+            Err(Fault::NotDone(e) | Fault::Unknown(e))
+                if e.is_unavailable() && (slow || !e.takes_reads()) =>
+            {
+                let mut circuit = lock(circuit);
+                let change = circuit.failed(self.pause, sent_at, now, slow);
+                let (is_first, opens) = lock(&self.away).more(&change);
+                drop(circuit);
+                if opens {
+                    log::warn!(
+                        "the server made {} callers wait in vain, and is not asked for {:?} (circuit breaker): {e}",
+                        limits::BREAKER_FAILURES,
+                        self.pause
+                    );
+                } else if is_first {
+                    log::warn!("the server is away: {e}");
                 }
             }
-            // Whoever asked, it is away still.
-            State::Open { .. } | State::Probing { .. } => State::Open {
-                until: now + self.pause,
-            },
-        };
+            _ => {
+                let mut circuit = lock(circuit);
+                let is_last = circuit.answered(now) && lock(&self.away).one_less();
+                drop(circuit);
+                if is_last {
+                    log::info!("the server answers again");
+                }
+            }
+        }
     }
 }
 
-fn lock(circuit: &Mutex<State>) -> MutexGuard<'_, State> {
-    circuit.lock().unwrap_or_else(PoisonError::into_inner)
+impl Circuit {
+    fn failed(&mut self, pause: Duration, sent_at: Instant, now: Instant, slow: bool) -> Change {
+        let is_old = self.heard_at.is_some_and(|at| sent_at < at);
+        if is_old && !cfg!(cachetx_counts_callers) {
+            return Change {
+                goes_away: false,
+                opens: false,
+            };
+        }
+        self.heard_at = Some(now);
+        self.failures = self.failures.saturating_add(1);
+        self.slow = self.slow.saturating_add(slow.into());
+        let is_closed = matches!(self.state, State::Closed);
+        let opens = is_closed && self.slow >= limits::BREAKER_FAILURES && !pause.is_zero();
+        // Whoever asked while it was not closed, the server is away still.
+        if opens || !is_closed {
+            self.state = State::Open { until: now + pause };
+        }
+        let goes_away = !self.is_away && self.failures >= limits::BREAKER_FAILURES;
+        self.is_away |= goes_away;
+        Change { goes_away, opens }
+    }
+
+    /// Whether it was away.
+    fn answered(&mut self, now: Instant) -> bool {
+        self.state = State::Closed;
+        (self.failures, self.slow) = (0, 0);
+        self.heard_at = Some(now);
+        std::mem::take(&mut self.is_away)
+    }
 }
 
-fn skipped(left: Duration) -> Error {
-    let message = format!(
-        "it did not answer the last {} times, and is not asked again for {} ms (circuit breaker)",
-        limits::BREAKER_FAILURES,
-        left.as_millis()
-    );
-    Error::with_effect(Kind::Unavailable { message }, Effect::None)
+impl Away {
+    /// Whether this is the first circuit that is away, and the first one that opens.
+    fn more(&mut self, change: &Change) -> (bool, bool) {
+        self.circuits += usize::from(change.goes_away);
+        let is_first = change.goes_away && self.circuits == 1;
+        let opens = change.opens && !self.is_open;
+        self.is_open |= opens;
+        (is_first, opens)
+    }
+
+    /// Whether this is the last one that is back.
+    fn one_less(&mut self) -> bool {
+        self.circuits -= 1;
+        let is_last = self.circuits == 0;
+        self.is_open &= !is_last;
+        is_last
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::{
-        engine::Bells,
-        model::Entry,
-        op::{Read, ReadReply, Reply},
-    };
-    use std::sync::{
-        Arc,
-        atomic::{AtomicBool, AtomicU32, Ordering::SeqCst},
-    };
-
-    #[derive(Default)]
-    struct Fake {
-        away: AtomicBool,
-        all_in_use: AtomicBool,
-        slots: bool,
-        asked: AtomicU32,
-        counters: Counters,
-        bells: Arc<Bells>,
-    }
-
-    impl Performer for Fake {
-        fn perform(&self, _: &Op) -> Result<Reply, Fault> {
-            self.asked.fetch_add(1, SeqCst);
-            if self.all_in_use.load(SeqCst) {
-                let error = Error::new(Kind::AllInUse { connections: 1 });
-                return Err(Fault::NotDone(error.effect_is(Effect::None)));
-            }
-            if self.away.load(SeqCst) {
-                return Err(Fault::Unknown(Error::new(Kind::Unavailable {
-                    message: "no reply in time".to_owned(),
-                })));
-            }
-            Ok(Reply::Read(ReadReply::Found {
-                voucher: None,
-                value: None,
-                left_ms: None,
-            }))
-        }
-
-        fn report(&self) -> Option<EngineReport> {
-            None
-        }
-
-        fn space(&self) -> Space {
-            match self.slots {
-                true => Space::Slots,
-                false => Space::Whole,
-            }
-        }
-
-        fn counters(&self) -> &Counters {
-            &self.counters
-        }
-
-        fn bells(&self) -> &Arc<Bells> {
-            &self.bells
-        }
-    }
-
-    fn op() -> Op {
-        read("v")
-    }
-
-    fn read(key: &str) -> Op {
-        Op::Read(Read {
-            entry: Entry {
-                value: key.into(),
-                leases: "l".into(),
-            },
-            life: false,
-        })
-    }
-
-    const PAUSE: Duration = Duration::from_millis(300);
-
-    fn away(slow: Duration, pause: Duration) -> Breaker<Fake> {
-        let breaker = Breaker::new(Fake::default(), pause, slow);
-        breaker.engine.away.store(true, SeqCst);
-        breaker
-    }
-
-    #[test]
-    fn calls_that_find_no_connection_say_nothing_about_the_server() {
-        let breaker = Breaker::new(Fake::default(), PAUSE, Duration::ZERO);
-        breaker.engine.all_in_use.store(true, SeqCst);
-        for _ in 0..=limits::BREAKER_FAILURES {
-            let refused = breaker.perform(&op()).unwrap_err();
-            assert!(refused.into_error().is_unavailable());
-            assert_eq!(breaker.state(), BreakerState::Closed);
-        }
-    }
-
-    #[test]
-    fn it_opens_after_slow_failures_in_a_row_and_closes_with_the_first_answer() {
-        let breaker = away(Duration::ZERO, PAUSE);
-        for _ in 0..limits::BREAKER_FAILURES {
-            assert_eq!(breaker.state(), BreakerState::Closed);
-            assert!(matches!(breaker.perform(&op()), Err(Fault::Unknown(_))));
-        }
-        assert_eq!(breaker.state(), BreakerState::Open);
-        let asked = breaker.engine.asked.load(SeqCst);
-        let refused = breaker.perform(&op()).unwrap_err();
-        assert!(
-            matches!(&refused, Fault::NotDone(e) if e.is_unavailable() && e.effect() == Effect::None),
-            "{refused:?}"
-        );
-        assert_eq!(breaker.engine.asked.load(SeqCst), asked);
-        assert_eq!(breaker.counters().skips(), 1);
-        // The probe finds it away still: one wait, and the next pause.
-        std::thread::sleep(PAUSE);
-        assert!(matches!(breaker.perform(&op()), Err(Fault::Unknown(_))));
-        assert!(matches!(breaker.perform(&op()), Err(Fault::NotDone(_))));
-        breaker.engine.away.store(false, SeqCst);
-        std::thread::sleep(PAUSE);
-        assert!(breaker.perform(&op()).is_ok());
-        assert_eq!(breaker.state(), BreakerState::Closed);
-        assert!(breaker.perform(&op()).is_ok());
-    }
-
-    /// "v" is in slot 7761, "w" in 3696.
-    #[test]
-    fn in_a_cluster_other_slots_go_on() {
-        let fake = Fake {
-            slots: true,
-            ..Fake::default()
-        };
-        let breaker = Breaker::new(fake, PAUSE, Duration::ZERO);
-        breaker.engine.away.store(true, SeqCst);
-        for _ in 0..limits::BREAKER_FAILURES {
-            assert!(matches!(
-                breaker.perform(&read("v")),
-                Err(Fault::Unknown(_))
-            ));
-        }
-        breaker.engine.away.store(false, SeqCst);
-        assert!(matches!(
-            breaker.perform(&read("v")),
-            Err(Fault::NotDone(_))
-        ));
-        assert!(breaker.perform(&read("w")).is_ok());
-        assert_eq!(breaker.state(), BreakerState::Open);
-    }
-
-    #[test]
-    fn while_one_probes_others_are_spared() {
-        let breaker = away(Duration::ZERO, PAUSE);
-        let start = Instant::now();
-        *lock(&breaker.circuits[0]) = State::Open { until: start };
-        assert!(breaker.admit(&breaker.circuits[0], start).is_ok());
-        assert_eq!(breaker.state(), BreakerState::Probing);
-        assert_eq!(breaker.admit(&breaker.circuits[0], start), Err(PAUSE));
-        // A probe that never came back does not keep the server away for ever.
-        assert!(breaker.admit(&breaker.circuits[0], start + PAUSE).is_ok());
-    }
-
-    #[test]
-    fn failures_that_cost_no_time_do_not_open_it_and_a_pause_of_zero_turns_it_off() {
-        for breaker in [
-            away(Duration::from_secs(60), PAUSE),
-            away(Duration::ZERO, Duration::ZERO),
-        ] {
-            for _ in 0..10 * limits::BREAKER_FAILURES {
-                assert!(matches!(breaker.perform(&op()), Err(Fault::Unknown(_))));
-            }
-            assert_eq!(breaker.state(), BreakerState::Closed);
-            assert_eq!(breaker.counters().skips(), 0);
-        }
-    }
-
-    #[test]
-    fn an_answer_between_failures_begins_the_count_anew() {
-        let breaker = away(Duration::ZERO, PAUSE);
-        for n in 0..4 * limits::BREAKER_FAILURES {
-            let fine = n % limits::BREAKER_FAILURES == 0;
-            breaker.engine.away.store(!fine, SeqCst);
-            assert_eq!(breaker.perform(&op()).is_ok(), fine);
-        }
-        assert_eq!(breaker.state(), BreakerState::Closed);
-    }
-}
+mod tests;

@@ -30,6 +30,8 @@ pub(crate) struct ServerConfig {
     pub(crate) lock_database: Option<u32>,
     /// What a boot reports on.
     pub(crate) rules: Option<Arc<LiveRules>>,
+    /// Whether a boot leaves a notice of these rules for other boots.
+    pub(crate) leaves_notice: bool,
     /// For TCP, TLS, AUTH and SELECT together; not for the name lookup.
     pub(crate) connect_timeout: Duration,
     /// For each write and each read.
@@ -67,6 +69,7 @@ impl ServerConfig {
             engine: Engine::default(),
             lock_database: None,
             rules: None,
+            leaves_notice: true,
             connect_timeout: limits::DEFAULT_CONNECT_TIMEOUT,
             response_timeout: limits::DEFAULT_RESPONSE_TIMEOUT,
             pool_size: limits::DEFAULT_POOL_SIZE,
@@ -126,6 +129,24 @@ impl ServerConfig {
             Some(address) => address.to_string(),
             None => redacted(&self.url),
         }
+    }
+
+    /// What tells the server from others, whatever its user and password; `None` where it is not known. Clusters are all the same, since each
+    /// process may name other nodes.
+    pub(crate) fn identity(&self) -> Option<String> {
+        let way = self.way().ok();
+        let database = way.as_ref().map_or(0, |way| way.database);
+        Some(match &self.topology {
+            TopologyConfig::Cluster { .. } => format!("cluster/{database}"),
+            TopologyConfig::Sentinel { name, .. } => format!("sentinel {name}/{database}"),
+            TopologyConfig::Single => match way?.target {
+                Target::Unix(path) => format!("{}/{database}", path.display()),
+                Target::Tcp(Address { host, port }) => match host.to_ascii_lowercase().as_str() {
+                    "localhost" => format!("127.0.0.1:{port}/{database}"),
+                    host => format!("{host}:{port}/{database}"),
+                },
+            },
+        })
     }
 
     fn check(&self) -> Result<(), &'static str> {

@@ -8,6 +8,7 @@ use crate::{
 
 #[derive(Clone, Debug)]
 pub(crate) struct RulesFacts {
+    pub(crate) rules: Rules,
     pub(crate) digest: String,
     /// What a Cluster would refuse.
     pub(crate) slots: Option<String>,
@@ -27,6 +28,7 @@ impl RulesFacts {
             rules.key(controller, &params).ok()
         });
         Some(Self {
+            rules: rules.clone(),
             digest: rules.digest(),
             slots: slots(rules),
             samples: samples.take(limits::MAX_PROBED_KEYS).collect(),

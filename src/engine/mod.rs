@@ -27,6 +27,7 @@ mod messages;
 mod mode;
 mod net;
 mod node;
+mod notice;
 mod peer;
 mod plain;
 mod pool;

@@ -1,5 +1,6 @@
 //! What a boot found, to be shown.
 
+use crate::model::counted;
 use serde::Serialize;
 use std::fmt;
 
@@ -80,13 +81,19 @@ impl fmt::Display for EngineReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "engine {} on {} {} ({}, {})",
-            self.engine, self.flavour, self.version, self.server, self.topology
+            "engine {} on {} {} (",
+            self.engine, self.flavour, self.version
         )?;
+        // In memory there is no address.
+        if !self.server.is_empty() {
+            write!(f, "{}, ", self.server)?;
+        }
+        write!(f, "{})", self.topology)?;
         if !self.programs.is_empty() {
             let loaded = if self.loaded { "loaded" } else { "not loaded" };
             let flags = if self.flagged { "" } else { ", without flags" };
-            write!(f, ": {} programs {loaded}{flags}", self.programs.len())?;
+            let programs = counted(self.programs.len(), "program", "programs");
+            write!(f, ": {programs} {loaded}{flags}")?;
         }
         for (operation, program) in &self.programs {
             write!(f, "\n  {operation} {program}")?;

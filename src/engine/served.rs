@@ -24,7 +24,11 @@ use crate::{
     model::{Effect, Result, limits},
     op::{Acquire, Ask as _, Fault, Op, Release, Reply, Space},
 };
-use std::{sync::Arc, time::Duration};
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 /// Runs operations on one server, or on that one of several which has the keys.
 pub(crate) struct ServerEngine {
@@ -34,6 +38,8 @@ pub(crate) struct ServerEngine {
     patience: Duration,
     counters: Arc<Counters>,
     assemble: Assemble,
+    /// The causes of warnings that were logged.
+    warned: Mutex<BTreeSet<String>>,
 }
 
 impl ServerEngine {
@@ -62,6 +68,7 @@ impl ServerEngine {
             topology,
             counters,
             assemble: Box::new(assemble),
+            warned: Mutex::default(),
         })
     }
 
@@ -101,9 +108,27 @@ impl ServerEngine {
             return Ok(booted);
         }
         let booted = Arc::new(boot::boot(session, &self.assemble).await?);
-        log::info!("{}", booted.report);
+        self.log(&booted);
         node.set_booted(Arc::clone(&booted));
         Ok(booted)
+    }
+
+    /// Says what a boot found. Each cause of a warning is logged once, whichever of several servers and boots has it.
+    fn log(&self, booted: &Booted) {
+        let found = EngineReport {
+            warnings: Vec::new(),
+            ..booted.report.clone()
+        };
+        log::info!("{found}");
+        let mut warned = self.warned.lock().unwrap_or_else(PoisonError::into_inner);
+        if warned.len() > limits::MAX_WARNED_CAUSES {
+            warned.clear();
+        }
+        for warning in &booted.warnings {
+            if warned.insert(warning.cause.clone()) {
+                log::warn!("{}: {}", booted.report.server, warning.text);
+            }
+        }
     }
 }
 

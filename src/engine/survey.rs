@@ -5,6 +5,7 @@ use super::{
     facts::RulesFacts,
     failure::{Failure, nonsense},
     mode::Mode,
+    notice::{self, Notice},
     reply::{code, is_denied, server_error},
     report::ServerFacts,
     room::Room,
@@ -12,13 +13,8 @@ use super::{
     session::Session,
     wire::Packed,
 };
-use crate::model::limits;
 use redis::{FromRedisValue, Value};
 use std::collections::BTreeMap;
-
-/// Where each boot leaves the digest of its rules: a hash, digest -> the server's time in s. No key of a rules file can be
-/// this one: none may begin like a hash of leases, and no value of a placeholder has braces.
-pub(super) const RULES_KEY: &str = "cachetx:leases:{rules}";
 
 /// How many replies [`pack`] asks for.
 pub(super) const REQUESTS: usize = 9;
@@ -29,7 +25,7 @@ pub(super) fn pack(packed: &mut Packed) {
     packed.request(&[b"INFO", b"persistence"]);
     packed.request(&[b"CONFIG", b"GET", b"save"]);
     packed.request(&[b"TIME"]);
-    packed.request(&[b"HGETALL", RULES_KEY.as_bytes()]);
+    packed.request(&[b"HGETALL", notice::RULES_KEY.as_bytes()]);
     // One pattern each: Redis 6.2 takes no more.
     packed.request(&[b"CONFIG", b"GET", BULK.as_bytes()]);
     packed.request(&[b"CONFIG", b"GET", QUERY.as_bytes()]);
@@ -78,19 +74,34 @@ pub(super) fn identify(session: &mut Session<'_>, run_id: Option<&str>) {
     };
 }
 
+/// What is wrong with a server, or with its use.
+#[derive(Clone, Debug)]
+pub(super) struct Warning {
+    pub(super) text: String,
+    /// What stays the same where the text says how long ago it was.
+    pub(super) cause: String,
+}
+
+impl From<String> for Warning {
+    fn from(text: String) -> Self {
+        let cause = text.clone();
+        Self { text, cause }
+    }
+}
+
 pub(super) struct Survey {
     /// `redis`, `valkey` or `unknown`.
     pub(super) flavour: String,
     pub(super) version: String,
     pub(super) run_id: Option<String>,
-    pub(super) warnings: Vec<String>,
+    pub(super) warnings: Vec<Warning>,
     pub(super) room: Room,
     /// But for the server's name.
     pub(super) facts: ServerFacts,
     /// The server's, in s; `None` where it may not be asked.
     now_s: Option<u64>,
-    /// The digests that boots have left, each with when.
-    seen: BTreeMap<String, u64>,
+    /// What boots have left, by the digest of their rules.
+    seen: BTreeMap<String, Notice>,
 }
 
 impl Survey {
@@ -116,12 +127,15 @@ impl Survey {
         let warnings = eviction(&memory).into_iter();
         let seen = seen
             .into_iter()
-            .filter_map(|(digest, at)| Some((digest, at.parse().ok()?)));
+            .filter_map(|(digest, notice)| Some((digest, Notice::parse(&notice)?)));
         Self {
             flavour: flavour.to_owned(),
             version: valkey.or(redis).unwrap_or("unknown").to_owned(),
             run_id: field(&server, "run_id").map(str::to_owned),
-            warnings: warnings.chain(persisted(&persistence, &save)).collect(),
+            warnings: warnings
+                .chain(persisted(&persistence, &save))
+                .map(Warning::from)
+                .collect(),
             room,
             facts,
             now_s: time.first().and_then(|seconds| seconds.parse().ok()),
@@ -129,25 +143,26 @@ impl Survey {
         }
     }
 
-    /// What concerns the rules: other versions of them, their slots, and what the ACL denies of what they need. Tells the
-    /// others of these rules too.
+    /// What concerns the rules: other versions of them, their slots, and what the ACL denies of what they need. Tells others
+    /// of these rules too, unless the cache is not to.
     pub(super) async fn look_closer(
         &mut self,
         session: &mut Session<'_>,
         mode: &Mode,
     ) -> Result<(), Failure> {
-        let rules = session.peer.config().rules.as_ref();
+        let config = session.peer.config();
+        let rules = config.rules.as_ref();
         let Some(rules) = rules.and_then(|rules| RulesFacts::of(&rules.get())) else {
             return Ok(());
         };
         let outdated = self.compare(&rules);
+        let now_s = self.now_s.filter(|_| config.leaves_notice);
         let probes = acl::probes(mode, &rules);
-        let now_s = self.now_s;
         let mut published = 0;
         let replies = session
             .exchange(|packed| {
                 if let Some(now_s) = now_s {
-                    publish(&rules.digest, now_s, &outdated, packed);
+                    notice::publish(&rules, now_s, &outdated, packed);
                     published = packed.count;
                 }
                 for probe in &probes {
@@ -161,45 +176,29 @@ impl Survey {
             if let (Value::ServerError(error), Some("NOPERM")) = (reply, code(reply)) {
                 let call = probe[..probe.len().min(2)].join(" ");
                 let gap = format!("the ACL denies `{call}`: {}", server_error(error));
-                self.warnings.push(gap);
+                self.warnings.push(gap.into());
             }
         }
         Ok(())
     }
 
-    /// Warns of other rules; the digests that are too old to matter.
+    /// Warns of other rules for the same keys; the digests that are too old to matter.
     fn compare(&mut self, rules: &RulesFacts) -> Vec<String> {
         let now_s = self.now_s.unwrap_or_default();
-        let life_s = limits::RULES_SEEN.as_secs();
         let mut outdated = Vec::new();
-        for (digest, at) in self
+        for (digest, notice) in self
             .seen
             .iter()
             .filter(|(digest, _)| **digest != rules.digest)
         {
-            let age_s = now_s.saturating_sub(*at);
-            if age_s > life_s {
+            if notice.is_outdated(now_s) {
                 outdated.push(digest.clone());
-                continue;
+            } else if notice.may_concern(&rules.rules) {
+                self.warnings.push(notice.warning(digest, rules, now_s));
             }
-            self.warnings.push(format!(
-                "a process with other rules ({digest}; these are {}) was booted {} h ago: while it runs it may not delete what these rules say",
-                rules.digest,
-                age_s / 3_600
-            ));
         }
         outdated
     }
-}
-
-fn publish(digest: &str, now_s: u64, outdated: &[String], packed: &mut Packed) {
-    let (key, now) = (RULES_KEY.as_bytes(), now_s.to_string());
-    packed.request(&[b"HSET", key, digest.as_bytes(), now.as_bytes()]);
-    for digest in outdated {
-        packed.request(&[b"HDEL", key, digest.as_bytes()]);
-    }
-    let life = limits::RULES_SEEN.as_millis().to_string();
-    packed.request(&[b"PEXPIRE", key, life.as_bytes()]);
 }
 
 fn facts(

@@ -18,18 +18,30 @@ pub struct LockHolder {
     pub owner: String,
     /// Remaining life without renewal; [`Duration::MAX`] for a foreign lock that never expires.
     pub remaining: Duration,
+    /// Whether `owner` is this process's own `host:pid`: then a guard of this process holds the lock, unless another host or container
+    /// has the same name.
+    pub is_this_process: bool,
+}
+
+impl LockHolder {
+    /// As a process sees it that is `owner` itself.
+    pub(crate) fn seen_by(self, owner: &str) -> Self {
+        Self {
+            is_this_process: self.owner == owner,
+            ..self
+        }
+    }
 }
 
 impl fmt::Display for LockHolder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.remaining == Duration::MAX {
-            return write!(f, "{}, and does not run out by itself", self.owner);
+        f.write_str(&self.owner)?;
+        if self.is_this_process {
+            f.write_str(" (a guard of this process)")?;
         }
-        write!(
-            f,
-            "{}, {:.1} s left",
-            self.owner,
-            self.remaining.as_secs_f64()
-        )
+        match self.remaining {
+            Duration::MAX => f.write_str(", and does not run out by itself"),
+            left => write!(f, ", {:.1} s left", left.as_secs_f64()),
+        }
     }
 }

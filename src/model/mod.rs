@@ -1,5 +1,6 @@
 //! Types that all layers share: places, stamps, entries, locks, errors, limits and random names.
 
+mod counted;
 mod entry;
 pub(crate) mod error;
 pub mod limits;
@@ -9,6 +10,7 @@ mod stamp;
 pub(crate) mod text;
 pub(crate) mod token;
 
+pub(crate) use counted::counted;
 pub(crate) use entry::{Bytes, Entry};
 pub use error::{BoxError, Effect, Error, Problem, Result};
 pub(crate) use lock::Lock;

@@ -3,7 +3,7 @@
 use super::{
     defer::delete_or_defer,
     intent::{Guarantee, Intent, Scope},
-    outcome::Outcome,
+    outcome::{Outcome, Reach},
     run::Run,
     save::{Writer, admit, change, settle},
     spread::Spread,
@@ -47,7 +47,7 @@ pub(crate) fn delete(plan: Plan) -> Run<Outcome> {
             return Err(e);
         }
         let durability = settle(&io, &plan.document, &plan.place).await;
-        let reach = plan.dependents.reach();
+        let split = plan.dependents.is_split();
         let (document, params, kept) = (&plan.document, &plan.params, intent.as_ref());
         let mut entries = plan.dependents.here.clone();
         entries.push(plan.own.clone());
@@ -65,9 +65,9 @@ pub(crate) fn delete(plan: Plan) -> Run<Outcome> {
             intent.settle(&io, &cache).await;
         }
         Ok(Outcome {
+            reach: Reach::of(split, &cache),
             cache,
             durability,
-            reach,
             replicas: None,
         })
     })

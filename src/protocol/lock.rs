@@ -11,7 +11,7 @@ use super::{
 use crate::{
     disk::{FileAction, Got, Sidecar},
     model::{Error, Lock, LockHolder, Place, Result, error::Kind, limits},
-    op::{Acquire, AcquireReply, Renew, RenewReply, keys},
+    op::{Acquire, AcquireReply, Fault, Renew, RenewReply, keys},
 };
 use backon::{BackoffBuilder, ExponentialBuilder};
 use std::time::Duration;
@@ -144,6 +144,7 @@ async fn take_os_lock(io: &Io, claim: &Claim, until: Duration) -> Result<Held> {
                     holder: LockHolder {
                         owner: "whoever has its sidecar's OS lock".to_owned(),
                         remaining: Duration::MAX,
+                        is_this_process: false,
                     },
                 }));
             }
@@ -266,6 +267,10 @@ async fn acquire(io: &Io, claim: &Claim, until: Duration) -> Result<(Lock, u64, 
         let pause = limits::LOCK_POLL_MAX.min(claim.wait);
         messages_come = io.listen(keys::channel(&claim.lock_key), pause).await;
     }
+    let waits = |io: &Io| {
+        let may_wait = claim.while_away == WhileAway::Fail && !cfg!(cachetx_without_patience);
+        may_wait && io.now().boot < until
+    };
     let mut tries = Tries::new(claim.patience);
     // Requests that got no answer.
     let mut unanswered: Vec<Lock> = Vec::new();
@@ -312,7 +317,7 @@ async fn acquire(io: &Io, claim: &Claim, until: Duration) -> Result<(Lock, u64, 
                 if left.is_zero() {
                     return Err(Error::new(Kind::LockHeld {
                         document: claim.document.clone(),
-                        holder: value::holder(&value, left_ms),
+                        holder: value::holder(&value, left_ms).seen_by(&claim.owner),
                     }));
                 }
                 let channel = keys::channel(&claim.lock_key);
@@ -326,6 +331,13 @@ async fn acquire(io: &Io, claim: &Claim, until: Duration) -> Result<(Lock, u64, 
                 if !tries.again(io).await {
                     return Err(fault.into_error());
                 }
+            }
+            Err(Fault::NotDone(e)) if e.is_left_alone() && waits(io) => {
+                // The server may be back when somebody may ask again, which is what the caller has time for.
+                let left = until.saturating_sub(io.now().boot);
+                let pause = pauses.next().unwrap_or(limits::LOCK_POLL_MAX);
+                let channel = keys::channel(&claim.lock_key);
+                messages_come = io.listen(channel, pause.min(left)).await;
             }
             Err(fault) => return Err(tries.end(fault).into_error()),
         }

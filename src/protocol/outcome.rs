@@ -1,6 +1,9 @@
-use crate::model::{Effect, Error};
+use crate::model::{Effect, Error, counted};
+use std::fmt;
 
 /// The result of an acknowledged save. The file has the new content in every case.
+///
+/// `Display` gives one line: `committed, 2 dependents deleted`, and what is unusual about the rest.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Outcome {
@@ -23,8 +26,39 @@ pub enum Reach {
     /// One atomic step for everything.
     Atomic,
     /// Dependents in other hash slots of a Cluster were deleted after the own entry's step
-    /// ([`CrossSlot::Split`](crate::CrossSlot::Split)).
+    /// ([`CrossSlot::Split`](crate::CrossSlot::Split)). Where the outcome is not settled, the outbox has the steps that failed.
     Split,
+    /// The server is not known to have done anything: the outcome is [`CacheOutcome::Deferred`] or [`CacheOutcome::Unrecorded`].
+    Pending,
+}
+
+impl Reach {
+    /// Of a save whose steps on the server are one, or several.
+    pub(super) fn of(split: bool, outcome: &CacheOutcome) -> Self {
+        match (split, outcome.is_settled()) {
+            (true, _) => Self::Split,
+            (false, true) => Self::Atomic,
+            (false, false) => Self::Pending,
+        }
+    }
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.cache, f)?;
+        match self.reach {
+            Reach::Split => f.write_str(", in several steps")?,
+            Reach::Atomic | Reach::Pending => {}
+        }
+        if let Some(replicas) = self.replicas {
+            write!(f, ", on {}", counted(replicas, "replica", "replicas"))?;
+        }
+        match self.durability {
+            Durability::Synced => Ok(()),
+            Durability::Unknown => f.write_str(", not known to be durable"),
+            Durability::Journalled => f.write_str(", some files not replaced yet"),
+        }
+    }
 }
 
 /// What happened to the entries on the server.
@@ -63,6 +97,25 @@ pub enum CacheOutcome {
         /// Why the outbox did not take it.
         outbox: Error,
     },
+}
+
+impl fmt::Display for CacheOutcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Committed { removed } => {
+                let dependents = counted(*removed, "dependent", "dependents");
+                write!(f, "committed, {dependents} deleted")
+            }
+            Self::Invalidated { removed } => {
+                let entries = counted(*removed, "entry", "entries");
+                write!(f, "invalidated, {entries} deleted")
+            }
+            Self::Deferred { cause } => write!(f, "deferred to the outbox: {cause}"),
+            Self::Unrecorded { cause, outbox } => {
+                write!(f, "not done and not recorded: {cause}; {outbox}")
+            }
+        }
+    }
 }
 
 impl CacheOutcome {
@@ -142,5 +195,45 @@ impl Durability {
             Self::Synced => next,
             lacking => lacking,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::error::Kind;
+
+    fn cause() -> Error {
+        let message = "no reply in time".to_owned();
+        Error::new(Kind::Unavailable { message })
+    }
+
+    #[test]
+    fn outcomes_are_shown_in_one_line() {
+        let of = |cache| Outcome {
+            reach: Reach::of(false, &cache),
+            cache,
+            durability: Durability::Synced,
+            replicas: None,
+        };
+        let usual = of(CacheOutcome::Committed { removed: 2 });
+        assert_eq!(usual.reach, Reach::Atomic);
+        assert_eq!(usual.to_string(), "committed, 2 dependents deleted");
+        let unusual = Outcome {
+            reach: Reach::Split,
+            durability: Durability::Unknown,
+            replicas: Some(1),
+            ..of(CacheOutcome::Invalidated { removed: 1 })
+        };
+        assert_eq!(
+            unusual.to_string(),
+            "invalidated, 1 entry deleted, in several steps, on 1 replica, not known to be durable"
+        );
+        let deferred = of(CacheOutcome::Deferred { cause: cause() });
+        assert_eq!(deferred.reach, Reach::Pending);
+        assert_eq!(
+            deferred.to_string(),
+            "deferred to the outbox: the server is unavailable: no reply in time"
+        );
     }
 }

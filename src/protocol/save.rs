@@ -5,7 +5,7 @@ use super::{
     expires::Expires,
     files::{Missing, unsteady},
     intent::{Guarantee, Intent, Scope},
-    outcome::{CacheOutcome, Durability, Outcome},
+    outcome::{CacheOutcome, Durability, Outcome, Reach},
     run::{Io, Run},
     spread::Spread,
     steps::invalidate,
@@ -134,7 +134,7 @@ pub(crate) fn save(plan: Plan) -> Run<Saved> {
             lock_lost,
             replicas,
         } = commit(&io, &plan, stamp, intent.as_ref()).await;
-        let reach = plan.dependents.reach();
+        let split = plan.dependents.is_split();
         let cache = plan
             .dependents
             .finish(&io, &plan.document, &plan.params, intent.as_ref(), cache)
@@ -144,9 +144,9 @@ pub(crate) fn save(plan: Plan) -> Run<Saved> {
         }
         Ok(Saved {
             outcome: Outcome {
+                reach: Reach::of(split, &cache),
                 cache,
                 durability,
-                reach,
                 replicas,
             },
             stamp,

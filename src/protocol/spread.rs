@@ -1,11 +1,6 @@
 //! The entries that a save or a deletion makes out of date, by server step.
 
-use super::{
-    Io,
-    defer::delete_or_defer,
-    intent::Intent,
-    outcome::{CacheOutcome, Reach},
-};
+use super::{Io, defer::delete_or_defer, intent::Intent, outcome::CacheOutcome};
 use crate::{disk::Invalidation, model::Entry, rules::Params};
 
 /// Dependents: those in the own entry's step, and those that need steps of their own in a Cluster.
@@ -26,11 +21,8 @@ impl Spread {
             .collect()
     }
 
-    pub(super) fn reach(&self) -> Reach {
-        match self.elsewhere.is_empty() {
-            true => Reach::Atomic,
-            false => Reach::Split,
-        }
+    pub(super) fn is_split(&self) -> bool {
+        !self.elsewhere.is_empty()
     }
 
     /// Performs the steps after the own entry's, whatever its outcome: the file is the new one, and

@@ -2,37 +2,24 @@
 
 use super::run::Now;
 use crate::model::LockHolder;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use std::time::Duration;
 
 /// How many characters of a foreign lock's value are shown.
 const SHOWN_CHARS: usize = 80;
 
 /// A compact JSON object. The server's TTL decides when the lock ends; the times are for people.
-#[derive(Serialize)]
-struct Value<'a> {
-    token: &'a str,
-    owner: &'a str,
-    /// Time of the request, in seconds since 1970.
-    acquired_at: i64,
-    /// End without renewal, in seconds since 1970.
-    expires_at: i64,
-    /// The TTL in seconds, rounded up.
-    ttl: i64,
-}
-
+/// `acquired_at`: time of the request, in seconds since 1970, with milliseconds. `expires_at`: end
+/// without renewal, in whole seconds since 1970. `ttl`: in seconds, rounded up.
 pub(super) fn compose(token: &str, owner: &str, now: Now, ttl: Duration) -> String {
-    let acquired_at = now.wall_ns.div_euclid(1_000_000_000);
-    let ttl = i64::try_from(ttl.as_millis().div_ceil(1_000)).unwrap_or(i64::MAX);
-    let value = Value {
-        token,
-        owner,
-        acquired_at,
-        expires_at: acquired_at.saturating_add(ttl),
-        ttl,
-    };
-    // Strings and integers always serialize; the token alone would be a valid lock too.
-    serde_json::to_string(&value).unwrap_or_else(|_| token.to_owned())
+    let acquired_ms = now.wall_ns.max(0) / 1_000_000;
+    let (acquired_s, ms) = (acquired_ms / 1_000, acquired_ms % 1_000);
+    let ttl_s = i64::try_from(ttl.as_millis().div_ceil(1_000)).unwrap_or(i64::MAX);
+    let expires_s = acquired_s.saturating_add(ttl_s);
+    let [token, owner] = [token, owner].map(|text| serde_json::Value::from(text).to_string());
+    format!(
+        r#"{{"token":{token},"owner":{owner},"acquired_at":{acquired_s}.{ms:03},"expires_at":{expires_s},"ttl":{ttl_s}}}"#
+    )
 }
 
 pub(crate) fn holder(value: &str, left_ms: u64) -> LockHolder {
@@ -50,19 +37,26 @@ pub(crate) fn holder(value: &str, left_ms: u64) -> LockHolder {
             u64::MAX => Duration::MAX,
             ms => Duration::from_millis(ms),
         },
+        is_this_process: false,
     }
 }
 
 /// The age of the lock according to its value, in the library's form or the domain's. `None` if the
-/// value does not give the time, or gives one in the future.
+/// value does not give the time, or gives one in the future. Exact to the millisecond if the
+/// value is.
 pub(crate) fn age(value: &str, wall_ns: i64) -> Option<Duration> {
     #[derive(Deserialize)]
     struct Foreign {
-        /// Seconds since 1970; some programs write a fraction.
+        /// Seconds since 1970; some programs write whole ones.
         acquired_at: f64,
     }
     let foreign: Foreign = serde_json::from_str(value).ok()?;
     let acquired = Duration::try_from_secs_f64(foreign.acquired_at).ok()?;
+    // A float of this size is a part of a microsecond off.
+    let acquired_ms = acquired
+        .saturating_add(Duration::from_micros(500))
+        .as_millis();
+    let acquired = Duration::from_millis(u64::try_from(acquired_ms).ok()?);
     let now = Duration::from_nanos(u64::try_from(wall_ns).ok()?);
     now.checked_sub(acquired)
 }
@@ -80,12 +74,22 @@ mod tests {
         let value = compose("ab", "host:7", now, Duration::from_millis(1_500));
         assert_eq!(
             value,
-            r#"{"token":"ab","owner":"host:7","acquired_at":1700000000,"expires_at":1700000002,"ttl":2}"#
+            r#"{"token":"ab","owner":"host:7","acquired_at":1700000000.900,"expires_at":1700000002,"ttl":2}"#
         );
         assert_eq!(holder(&value, 1_500).owner, "host:7");
-        let later = |secs: i64| now.wall_ns + secs * 1_000_000_000;
-        assert_eq!(age(&value, later(3)).map(|age| age.as_secs()), Some(3));
-        assert_eq!(age(&value, later(-3)), None);
+        let later = |ms: i64| now.wall_ns + ms * 1_000_000;
+        for ms in [0, 1, 99, 3_000] {
+            assert_eq!(
+                age(&value, later(ms)),
+                u64::try_from(ms).ok().map(Duration::from_millis)
+            );
+        }
+        assert_eq!(age(&value, later(-3_000)), None);
+        // As this library wrote it before.
+        let whole = value.replace(".900", "");
+        assert_eq!(age(&whole, now.wall_ns), Some(Duration::from_millis(900)));
+        let quoted = compose("ab", "a \"host\":7", now, Duration::ZERO);
+        assert_eq!(holder(&quoted, 1).owner, "a \"host\":7");
         let foreign = r#"{"owner": "h:1", "acquired_at": 1700000000.5, "ttl": 21600}"#;
         assert_eq!(age(foreign, now.wall_ns), Some(Duration::from_millis(400)));
         for unknown in [

@@ -1,6 +1,7 @@
 //! Resolves the names of a draft and computes, once, what every task invalidates.
 
 use super::{
+    braces,
     dependence::Dependence,
     graph::{self, OwnRule},
     names::Names,
@@ -117,7 +118,14 @@ fn link(draft: &Draft<'_>, report: &mut Report<'_>) -> Option<Compiled> {
     let templates = templates(draft, report);
     let guards = overlap::check(draft, &templates, report);
     let controllers = Names::new(draft.controllers.iter().map(|c| &c.name), "controller");
-    let tasks = Names::new(draft.tasks.iter().map(|t| &t.name), "task");
+    let tasks = Names::new(draft.tasks.iter().map(|t| &t.name), "task").beside(
+        &controllers,
+        "that is a controller: name it in `invalidates_cache`",
+    );
+    let controllers = controllers.beside(
+        &tasks,
+        "that is a task: name it in `includes`, or declare the controller under `cache_keys`",
+    );
     let dependence = Dependence::new(draft, &controllers, report);
     let rules = graph::tasks(draft, &controllers, &tasks, &dependence.dependents, report)?;
     if report.has_problems() {
@@ -161,6 +169,8 @@ fn link(draft: &Draft<'_>, report: &mut Report<'_>) -> Option<Compiled> {
         |index| &compiled[index].axes,
         report,
     );
+    let all = compiled.iter().map(|controller| &controller.template);
+    braces::warn(draft, all, &params.items, report);
     Some(Compiled {
         names: draft
             .controllers

@@ -17,13 +17,44 @@ use std::collections::HashSet;
 /// Number of params in the rules up to which an expansion does not allocate for them.
 const PARAMS: usize = 8;
 
+/// The tasks of an expansion, usually few.
+pub(super) type Tasks = SmallVec<[usize; 8]>;
+
+/// Why keys are asked for, for messages.
+#[derive(Clone, Copy)]
+pub(super) enum Cause<'a> {
+    Unknown,
+    Tasks(&'a [usize]),
+    Save { own: usize, tasks: &'a [usize] },
+}
+
+impl Cause<'_> {
+    /// Why the key of this controller is one of them; empty if that is not known.
+    fn of(self, rules: &Compiled, index: usize) -> String {
+        let (own, tasks) = match self {
+            Self::Unknown => (None, &[][..]),
+            Self::Tasks(tasks) => (None, tasks),
+            Self::Save { own, tasks } => (Some(own), tasks),
+        };
+        let mut named = tasks.iter().map(|task| &rules.tasks[*task]);
+        let task = named.find(|task| task.invalidates.contains(index));
+        let own = own.filter(|own| rules.dependents[*own].contains(index));
+        match (task, own) {
+            (Some(task), _) => format!(", invalidated by the task `{}`", task.name),
+            (None, Some(own)) => format!(", which depends on `{}`", rules.names[own]),
+            (None, None) => String::new(),
+        }
+    }
+}
+
 /// The keys of some controllers, which must come in the order of declaration.
 pub(super) fn keys(
     rules: &Compiled,
     controllers: impl Iterator<Item = usize> + Clone,
     params: &Params,
+    cause: Cause<'_>,
 ) -> Result<KeyList> {
-    let mut bound = Bound::new(rules, params);
+    let mut bound = Bound::new(rules, params, cause);
     let (mut count, mut bytes) = (0_usize, 0_usize);
     for index in controllers.clone() {
         let (keys, text) = bound.bind(index)?;
@@ -50,7 +81,7 @@ pub(super) fn keys(
 /// The one key of a controller.
 pub(super) fn key(rules: &Compiled, index: usize, params: &Params) -> Result<String> {
     check_single(rules, index, params)?;
-    let mut bound = Bound::new(rules, params);
+    let mut bound = Bound::new(rules, params, Cause::Unknown);
     let (_, bytes) = bound.bind(index)?;
     let mut text = String::with_capacity(bytes);
     bound.append(&rules.controllers[index], &mut text);
@@ -62,7 +93,8 @@ pub(super) fn key(rules: &Compiled, index: usize, params: &Params) -> Result<Str
 pub(super) fn check_single(rules: &Compiled, index: usize, params: &Params) -> Result<()> {
     let mut axes = rules.controllers[index].axes.iter();
     axes.try_for_each(|axis| {
-        params::single(params, &rules.params[*axis], || user(rules, index)).map(drop)
+        let user = || user(rules, index, Cause::Unknown);
+        params::single(params, &rules.params[*axis], user).map(drop)
     })
 }
 
@@ -71,10 +103,12 @@ fn refuse<T>(message: String) -> Result<T> {
 }
 
 /// How an error names the template that a param is for.
-fn user(rules: &Compiled, index: usize) -> String {
+fn user(rules: &Compiled, index: usize, cause: Cause<'_>) -> String {
     format!(
-        "the key of `{}` (`{}`)",
-        rules.names[index], rules.controllers[index].template.source
+        "the key of `{}` (`{}`{})",
+        rules.names[index],
+        rules.controllers[index].template.source,
+        cause.of(rules, index)
     )
 }
 
@@ -88,7 +122,7 @@ fn guard(rules: &Compiled, index: usize, key: &str) -> Result<()> {
         None => Ok(()),
         Some(why) => refuse(format!(
             "these params make {} `{}`, {why}; choose other values",
-            user(rules, index),
+            user(rules, index, Cause::Unknown),
             key.escape_debug()
         )),
     }
@@ -98,6 +132,7 @@ fn guard(rules: &Compiled, index: usize, key: &str) -> Result<()> {
 struct Bound<'a> {
     rules: &'a Compiled,
     params: &'a Params,
+    cause: Cause<'a>,
     /// By param.
     values: SmallVec<[Values<'a>; PARAMS]>,
     /// By hole: whether the values have been checked for it.
@@ -117,10 +152,11 @@ enum Values<'a> {
 }
 
 impl<'a> Bound<'a> {
-    fn new(rules: &'a Compiled, params: &'a Params) -> Self {
+    fn new(rules: &'a Compiled, params: &'a Params, cause: Cause<'a>) -> Self {
         Self {
             rules,
             params,
+            cause,
             values: rules.params.iter().map(|_| Values::Unknown).collect(),
             checked: smallvec![false; rules.holes.len()],
             chosen: smallvec![0; rules.params.len()],
@@ -156,13 +192,13 @@ impl<'a> Bound<'a> {
         let rules = self.rules;
         let hole = rules.holes[hole];
         let name = &rules.params[hole.param];
+        let user = || user(rules, index, self.cause);
         if matches!(self.values[hole.param], Values::Unknown) {
-            let given = params::values(self.params, name, || user(rules, index))?;
+            let given = params::values(self.params, name, user)?;
             self.values[hole.param] = Values::new(given);
         }
         let values = &self.values[hole.param];
-        (0..values.len())
-            .try_for_each(|n| params::check(name, values.get(n), hole.until, || user(rules, index)))
+        (0..values.len()).try_for_each(|n| params::check(name, values.get(n), hole.until, user))
     }
 
     /// Appends all keys of a controller, which must be bound. The last placeholder varies fastest.

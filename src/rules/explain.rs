@@ -1,6 +1,12 @@
 //! Why an entry is deleted: the shortest path from each task, and from the save, to its controller.
 
-use super::{compile::Compiled, expand, params::Params, paths::Paths, set::Union};
+use super::{
+    compile::Compiled,
+    expand::{self, Cause},
+    params::Params,
+    paths::Paths,
+    set::Union,
+};
 use crate::model::Result;
 use serde::Serialize;
 use std::{collections::HashMap, fmt};
@@ -215,7 +221,7 @@ fn keys(
     params: &Params,
 ) -> Result<HashMap<usize, Vec<ExplainedKey>>> {
     let given = |index: &usize| has_values(rules, *index, params);
-    let list = expand::keys(rules, controllers.filter(given), params)?;
+    let list = expand::keys(rules, controllers.filter(given), params, Cause::Unknown)?;
     let mut keys: HashMap<usize, Vec<ExplainedKey>> = HashMap::new();
     for entry in list.entries() {
         let index = rules.controller_by_name[entry.controller];

@@ -8,6 +8,7 @@ use super::{
     needs::{self, SaveNeeds},
     outline::{self, RulesGraph},
     params::Params,
+    suggest,
 };
 use crate::model::Result;
 
@@ -188,6 +189,22 @@ impl Rules {
     #[must_use]
     pub fn json_schema() -> &'static str {
         include_str!("schema.json")
+    }
+
+    /// What an error says beside a task's name that is unknown.
+    pub(super) fn instead_of_task(&self, name: &str) -> Option<String> {
+        let Some(controller) = self.compiled.controller_by_name.get(name) else {
+            return suggest::did_you_mean(name, self.tasks());
+        };
+        let mut tasks = self.compiled.tasks.iter();
+        let task = tasks.find(|task| task.invalidates.contains(*controller));
+        Some(match task {
+            Some(task) => format!(
+                "that is a controller; the task `{}` invalidates it",
+                task.name
+            ),
+            None => "that is a controller, and no task invalidates it".to_owned(),
+        })
     }
 
     /// The known tasks, each once, in the order given.

@@ -7,6 +7,7 @@
 //! `inspect` has the queries for tools: `explain` (why a key is deleted), `diff`, `needs` (params
 //! of saves), `outline` (the graph).
 
+mod braces;
 mod compile;
 mod dependence;
 mod diff;
@@ -19,6 +20,7 @@ mod key_list;
 mod live;
 mod names;
 mod needs;
+mod others;
 mod outline;
 mod overlap;
 mod params;
@@ -45,6 +47,7 @@ pub(crate) use template::Template;
 
 use crate::model::{Error, Problem, Result, error::Kind, limits::MAX_TASKS};
 use compile::Compiled;
+use expand::{Cause, Tasks};
 use set::Union;
 use std::{fmt, path::Path, str::FromStr, sync::Arc, time::Duration};
 
@@ -186,9 +189,10 @@ impl Rules {
         params: &Params,
     ) -> Result<KeyList> {
         let mut union = Union::none();
-        self.add_tasks(&mut union, tasks)?;
+        let tasks = self.add_tasks(&mut union, tasks)?;
         let all = self.compiled.controllers.len();
-        expand::keys(&self.compiled, union.iter(all), params)
+        let cause = Cause::Tasks(&tasks);
+        expand::keys(&self.compiled, union.iter(all), params, cause)
     }
 
     /// The keys that a save of the controller `own` deletes: all that the tasks invalidate and all
@@ -223,11 +227,12 @@ impl Rules {
         // exactly it.
         expand::check_single(&self.compiled, own, params)?;
         let mut union = Union::none();
-        self.add_tasks(&mut union, tasks)?;
+        let tasks = self.add_tasks(&mut union, tasks)?;
         union.add(&self.compiled.dependents[own]);
         union.remove(own);
         let all = self.compiled.controllers.len();
-        expand::keys(&self.compiled, union.iter(all), params)
+        let cause = Cause::Save { own, tasks: &tasks };
+        expand::keys(&self.compiled, union.iter(all), params, cause)
     }
 
     /// All keys that a save with these params could have used, a list for each controller. Leaves a
@@ -237,7 +242,7 @@ impl Rules {
         let all = 0..self.compiled.controllers.len();
         all.filter_map(|index| {
             let one = std::iter::once(index);
-            expand::keys(&self.compiled, one, params).ok()
+            expand::keys(&self.compiled, one, params, Cause::Unknown).ok()
         })
     }
 
@@ -249,14 +254,18 @@ impl Rules {
         expand::key(&self.compiled, self.controller(controller)?, params)
     }
 
+    /// The tasks that are known.
     fn add_tasks(
         &self,
         union: &mut Union,
         tasks: impl IntoIterator<Item: AsRef<str>>,
-    ) -> Result<()> {
+    ) -> Result<Tasks> {
+        let mut known = Tasks::new();
         self.each_task(tasks, |index| {
             union.add(&self.compiled.tasks[index].invalidates);
-        })
+            known.push(index);
+        })?;
+        Ok(known)
     }
 
     /// Calls `each` with every known task, in the order given.
@@ -433,14 +442,18 @@ impl Rules {
     fn controller(&self, name: &str) -> Result<usize> {
         match self.compiled.controller_by_name.get(name) {
             Some(index) => Ok(*index),
-            None => Err(unknown("controller", name, self.controllers())),
+            None => Err(unknown(
+                "controller",
+                name,
+                suggest::did_you_mean(name, self.controllers()),
+            )),
         }
     }
 
     fn task(&self, name: &str) -> Result<usize> {
         match self.compiled.task_by_name.get(name) {
             Some(index) => Ok(*index),
-            None => Err(unknown("task", name, self.tasks())),
+            None => Err(unknown("task", name, self.instead_of_task(name))),
         }
     }
 }
@@ -454,12 +467,12 @@ pub(crate) struct Shared<'r> {
     pub(crate) key: Option<String>,
 }
 
-fn unknown<'c>(what: &str, name: &str, candidates: impl Iterator<Item = &'c str>) -> Error {
+fn unknown(what: &str, name: &str, hint: Option<String>) -> Error {
     let shown: String = name.chars().take(60).collect();
     let mut message = format!("unknown {what} `{}`", shown.escape_debug());
-    if let Some(suggestion) = suggest::did_you_mean(name, candidates) {
+    if let Some(hint) = hint {
         message.push_str("; ");
-        message.push_str(&suggestion);
+        message.push_str(&hint);
     }
     Error::new(Kind::Params(message))
 }

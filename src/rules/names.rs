@@ -10,9 +10,19 @@ pub(super) struct Names<'d> {
     /// chosen.
     list: Vec<&'d str>,
     what: &'static str,
+    /// Names of the other kind, with how to use one.
+    others: Option<(HashMap<&'d str, usize>, &'static str)>,
 }
 
 impl<'d> Names<'d> {
+    /// Says of a name that is unknown here and known there how it can be used.
+    pub(super) fn beside(self, others: &Names<'d>, how: &'static str) -> Self {
+        Self {
+            others: Some((others.index.clone(), how)),
+            ..self
+        }
+    }
+
     pub(super) fn new(names: impl Iterator<Item = &'d Text<'d>>, what: &'static str) -> Self {
         let list: Vec<&str> = names.map(|name| &*name.text).collect();
         let index = list
@@ -20,7 +30,12 @@ impl<'d> Names<'d> {
             .enumerate()
             .map(|(n, name)| (*name, n))
             .collect();
-        Self { index, list, what }
+        Self {
+            index,
+            list,
+            what,
+            others: None,
+        }
     }
 
     pub(super) fn len(&self) -> usize {
@@ -40,7 +55,11 @@ impl<'d> Names<'d> {
                 ("task", _) => "give it a rule under `rules`",
                 _ => "declare it under `cache_keys`",
             };
-            let help = report.suggest(&name.text, self.list.iter().copied(), otherwise);
+            let others = self.others.as_ref();
+            let help = match others.filter(|(others, _)| others.contains_key(&*name.text)) {
+                Some((_, how)) => Some((*how).to_owned()),
+                None => report.suggest(&name.text, self.list.iter().copied(), otherwise),
+            };
             report.problem(
                 name.span.clone(),
                 format!("unknown {} `{}` {place}", self.what, name.text),

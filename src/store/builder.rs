@@ -73,7 +73,7 @@ impl StoreBuilder {
         }
     }
 
-    /// The folder that holds the run folders; it is made where it is missing. No default.
+    /// The folder that holds the run folders; it is made where it is missing, which is logged at the level of information. No default.
     ///
     /// Whoever may write in it may use the run folders, journals and outboxes that are made there, whatever the umask of the account that
     /// makes them; `chmod 2775`, say, is for a group.

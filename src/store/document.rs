@@ -215,7 +215,7 @@ impl<T> Document<T> {
             fence_key: self.names.fence_key.clone(),
             ttl: inner.lock_ttl,
             token,
-            owner: format!("{}:{}", inner.host, std::process::id()),
+            owner: self.store.owner(),
             seed,
             behind: self
                 .store
@@ -250,7 +250,8 @@ impl<T: Serialize> Document<T> {
 }
 
 impl<T: DeserializeOwned> Document<T> {
-    /// Takes the lock and reads the file, waiting for another holder as long as the store says (10 s by default).
+    /// Takes the lock and reads the file, waiting for another holder as long as the store says (10 s by default), and as long for the
+    /// [circuit breaker](crate::CacheBuilder::circuit_breaker) to let it ask.
     ///
     /// # Errors
     ///

@@ -15,8 +15,8 @@ pub struct HeldLock {
     pub document: ListedDocument,
     /// Who holds it, and how long it still lives.
     pub holder: LockHolder,
-    /// How long ago it was taken, by the holder's clock then and this machine's now; `None` where its value does not say, or
-    /// the two differ too much.
+    /// How long ago it was taken, by the holder's clock then and this machine's now, to the millisecond, or to the second where the holder's
+    /// program writes whole ones; `None` where its value does not say, or says a time to come.
     pub age: Option<Duration>,
 }
 
@@ -31,6 +31,11 @@ impl fmt::Display for HeldLock {
 }
 
 impl Store {
+    /// What this process calls itself as the holder of a lock.
+    pub(super) fn owner(&self) -> String {
+        format!("{}:{}", self.0.host, std::process::id())
+    }
+
     /// Those of the locks that are held. In a Cluster each hash slot is asked for itself.
     pub(super) fn holders(&self, locks: Vec<(ListedDocument, String)>) -> Result<Vec<HeldLock>> {
         let space = self.cache().space();
@@ -49,7 +54,7 @@ impl Store {
             for ((document, _), found) in part.into_iter().zip(found) {
                 held.extend(found.map(|(value, left_ms)| HeldLock {
                     document,
-                    holder: value::holder(&value, left_ms),
+                    holder: value::holder(&value, left_ms).seen_by(&self.owner()),
                     age: value::age(&value, now_ns),
                 }));
             }

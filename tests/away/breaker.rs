@@ -1,8 +1,8 @@
 //! A server that halts: after three waits in vain the others are spared, and the first answer ends it.
 
-use crate::support::{Climate, World, until};
-use cachetx::{BreakerState, CacheOutcome, Document, KeepAlive, Store};
-use std::time::Duration;
+use crate::support::{Climate, RUN, World, until, warnings};
+use cachetx::{BreakerState, Cache, CacheOutcome, Document, KeepAlive, Params, Reach, Store};
+use std::{thread, time::Duration};
 
 const TIMEOUT: Duration = Duration::from_millis(200);
 const DOCUMENTS: usize = 8;
@@ -48,6 +48,7 @@ fn save_all_while_halted(pause: Duration) -> usize {
         let CacheOutcome::Deferred { cause } = &outcome.cache else {
             panic!("{outcome:?}");
         };
+        assert_eq!(outcome.reach, Reach::Pending);
         spared += usize::from(cause.to_string().contains("circuit breaker"));
     }
     for document in &documents {
@@ -94,4 +95,120 @@ fn after_a_pause_one_asks_whether_the_server_is_back() {
 #[test]
 fn without_it_every_call_waits() {
     assert_eq!(save_all_while_halted(Duration::ZERO), 0);
+}
+
+fn params() -> Params {
+    Params::new().with("run_id", RUN)
+}
+
+/// A cache whose breaker opens soon, and a store on it.
+fn store(world: &World, pause: Duration) -> (Cache, Store) {
+    let cache = world
+        .cache_builder()
+        .connect_timeout(TIMEOUT)
+        .response_timeout(TIMEOUT)
+        .circuit_breaker(pause)
+        .open()
+        .expect("a cache");
+    let store = Store::builder(&cache).root(world.root.path());
+    (cache, store.open().expect("a store"))
+}
+
+fn open_the_breaker(cache: &Cache) {
+    until("it opens", || {
+        cache.get("climate", &params()).expect_err("halted");
+        cache.stats().breaker == BreakerState::Open
+    });
+}
+
+/// After an outage: a lock, an update and a transaction wait for the probe as they would for another holder.
+#[test]
+fn who_may_wait_for_a_lock_waits_for_the_breaker_too() {
+    const PAUSE: Duration = Duration::from_secs(1);
+    const PATIENCE: Duration = Duration::from_secs(600);
+    let world = World::start();
+    let (cache, store) = store(&world, PAUSE);
+    let climate = world.climate(&store);
+    climate.create(&Climate::of(1)).expect("created");
+    let lock = || {
+        drop(climate.lock_timeout(PATIENCE).expect("locked"));
+    };
+    let update = || {
+        let more = |climate: &mut Climate| {
+            climate.years += 1;
+            Ok(())
+        };
+        climate.update(["build_climate"], more).expect("updated");
+    };
+    let transaction = || {
+        drop(
+            store
+                .transaction_timeout((&climate,), PATIENCE)
+                .expect("locked"),
+        );
+    };
+    for wait in [&lock as &dyn Fn(), &update, &transaction] {
+        world.server.pause().expect("halted");
+        open_the_breaker(&cache);
+        world.server.resume().expect("goes on");
+        wait();
+    }
+}
+
+#[test]
+fn who_may_not_wait_so_long_is_told_so() {
+    let world = World::start();
+    let (cache, store) = store(&world, NEVER);
+    let climate = world.climate(&store);
+    climate.create(&Climate::of(1)).expect("created");
+    world.server.pause().expect("halted");
+    open_the_breaker(&cache);
+    for patience in [Duration::ZERO, Duration::from_millis(20)] {
+        let error = climate.lock_timeout(patience).expect_err("no server");
+        assert!(error.is_unavailable(), "{error}");
+        assert!(error.to_string().contains("circuit breaker"), "{error}");
+    }
+    world.server.resume().expect("goes on");
+}
+
+/// Three waits in vain are three moments, not three callers.
+#[test]
+fn a_server_that_stands_still_once_opens_nothing() {
+    const CALLERS: usize = 64;
+    const LONG: Duration = Duration::from_secs(2);
+    let world = World::start();
+    let cache = world
+        .cache_builder()
+        .connect_timeout(LONG)
+        .response_timeout(LONG)
+        .circuit_breaker(NEVER)
+        .open()
+        .expect("a cache");
+    world.server.pause().expect("halted");
+    thread::scope(|scope| {
+        for _ in 0..CALLERS {
+            scope.spawn(|| cache.get("climate", &params()).expect_err("halted"));
+        }
+    });
+    world.server.resume().expect("goes on");
+    assert_eq!(cache.stats().breaker, BreakerState::Closed);
+}
+
+/// Refused at once, it costs nobody anything, and is said once all the same.
+#[test]
+fn a_server_that_is_gone_is_logged_once_for_each_outage() {
+    let mut world = World::start();
+    let (cache, _store) = store(&world, NEVER);
+    let port = world.server.port().to_string();
+    for outage in 1..=2 {
+        world.server.kill();
+        for _ in 0..10 {
+            cache.get("climate", &params()).expect_err("gone");
+        }
+        assert_eq!(warnings::with_both("the server is away", &port), outage);
+        world.server.restart().expect("back");
+        until("it answers", || cache.get("climate", &params()).is_ok());
+        assert_eq!(cache.stats().breaker, BreakerState::Closed);
+    }
+    assert!(warnings::information_with("the server answers again") >= 2);
 }

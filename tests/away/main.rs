@@ -3,6 +3,7 @@
 
 #[cfg(target_os = "linux")]
 mod all_dead;
+mod boot_warnings;
 mod breaker;
 mod credentials;
 mod cut_replies;
@@ -12,6 +13,7 @@ mod interrupted;
 mod outage;
 mod outbox;
 mod outbox_processes;
+mod outbox_servers;
 mod server_state;
 #[path = "../support/mod.rs"]
 mod support;

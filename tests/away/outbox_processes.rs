@@ -211,6 +211,8 @@ fn no_record_is_lost_while_processes_record_replay_and_die() {
     let cache = support::cache_builder()
         .url(world.server.url())
         .outbox(&folder)
+        // Those that record name a port where no server is.
+        .outbox_of_any_server()
         .open()
         .expect("a cache");
     let done = cache.close().expect("replayed");
@@ -260,6 +262,7 @@ fn replays() {
     let cache = support::cache_builder()
         .url(url)
         .outbox(outbox)
+        .outbox_of_any_server()
         .open()
         .expect("a cache");
     // It is killed, unless its parent is gone.

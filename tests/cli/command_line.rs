@@ -1,6 +1,9 @@
 //! `cachetx boot` and `cachetx acl`, as a shell sees them.
 
-use cachetx::testing::{Server, ServerBinary};
+use cachetx::{
+    Cache, Rules,
+    testing::{Server, ServerBinary},
+};
 use std::process::{Command, Output};
 
 fn cachetx(arguments: &[&str]) -> Output {
@@ -32,8 +35,19 @@ fn boot_reports_and_its_exit_code_says_whether_there_are_warnings() {
             let text = String::from_utf8(text.stdout).unwrap();
             assert!(text.contains(report["version"].as_str().unwrap()), "{text}");
         }
-        // Now with other rules than those of the processes above.
+        // Who looks leaves nothing: the processes above had other rules.
         let boot = ["boot", "--url", &url, "--rules", "rules/minimal.json"];
+        let output = cachetx(&boot);
+        assert_eq!(output.status.code(), Some(0), "{output:?}");
+        // Nor is another application's rules another version of these: no key can be equal.
+        let run = |rules: &str| {
+            let rules = Rules::from_json(rules).unwrap();
+            Cache::builder(rules).url(&url).open().unwrap()
+        };
+        let minimal = std::fs::read_to_string("rules/minimal.json").unwrap();
+        let _other = run(&minimal.replace("nodb_cache", "shop"));
+        assert_eq!(cachetx(&boot).status.code(), Some(0));
+        let _older = run(&minimal.replace(r#"["climate", "wepp"]"#, r#"["climate"]"#));
         let output = cachetx(&boot);
         assert_eq!(output.status.code(), Some(1), "{output:?}");
         let text = String::from_utf8_lossy(&output.stdout);

@@ -8,7 +8,7 @@ use std::{fs, path::Path};
 
 /// The fixtures that are refused for their shape. What is wrong with the others a schema cannot
 /// say: names, cycles, templates, keys that could be equal, names that stand twice.
-const WRONG_SHAPES: [&str; 12] = [
+const WRONG_SHAPES: [&str; 13] = [
     "broken",
     "empty_names",
     "many_at_once",

@@ -7,6 +7,7 @@ mod hostile;
 #[cfg(target_os = "linux")]
 mod hot_read;
 mod identity;
+mod new_root;
 mod numbers;
 mod raw_object;
 #[cfg(target_os = "linux")]

@@ -120,7 +120,7 @@ fn shared_root(world: &World) {
 }
 
 /// Runs the child test `saver` as that account.
-fn save_as(test: &str, world: &World, user: u32, groups: &str, umask: &str) -> Option<()> {
+fn save_as(test: &str, world: &World, user: u32, groups: &str, umask: &str) -> Option<String> {
     let child = support::child(
         "rights::saver",
         &[
@@ -129,8 +129,7 @@ fn save_as(test: &str, world: &World, user: u32, groups: &str, umask: &str) -> O
         ],
     );
     let said = run_as(test, user, groups, umask, &child)?;
-    said.unwrap_or_else(|said| panic!("{user} with umask {umask}: {said}"));
-    Some(())
+    Some(said.unwrap_or_else(|said| panic!("{user} with umask {umask}: {said}")))
 }
 
 /// Creates or changes the document, with a record in the outbox, and changes it again in a
@@ -183,6 +182,33 @@ fn whoever_of_the_group_may_write_saves_after_one_with_a_narrow_umask() {
         save_as(test, &world, ALICE, &team, umask);
         assert_eq!(world.on_disk().years, 6);
     }
+}
+
+/// Whether its writer is dead only its account can tell.
+#[test]
+fn a_temporary_file_of_another_account_is_told_of_and_left_to_it() {
+    let test = "a_temporary_file_of_another_account_is_told_of_and_left_to_it";
+    if !is_root(test) {
+        return;
+    }
+    let team = TEAM.to_string();
+    let world = World::start();
+    shared_root(&world);
+    if save_as(test, &world, ALICE, &team, "002").is_none() {
+        return;
+    }
+    give(&world.file(), ALICE, TEAM, 0o664);
+    let left = world
+        .run_folder()
+        .join(".climate.nodb.0000000000000000.tmp");
+    fs::write(&left, "{").expect("written");
+    give(&left, ALICE, ALICE, 0o600);
+    let said = save_as(test, &world, BOB, &team, "002").expect("as before");
+    let told = said.matches("another account's temporary file").count();
+    assert_eq!((told, left.exists()), (1, true), "{said}");
+    save_as(test, &world, ALICE, &team, "002");
+    assert!(!left.exists());
+    assert_eq!(world.on_disk().years, 6);
 }
 
 #[test]

@@ -19,7 +19,11 @@ fn a_held_lock_names_its_holder_and_the_time_left() {
         "{holder}"
     );
     assert!((50..=60).contains(&holder.remaining.as_secs()), "{holder}");
-    assert!(refused.to_string().contains(&holder.owner), "{refused}");
+    let own = format!("{} (a guard of this process), ", holder.owner);
+    assert!(
+        holder.is_this_process && refused.to_string().contains(&own),
+        "{refused}"
+    );
 
     let waited = document
         .lock_timeout(Duration::from_millis(30))
@@ -53,6 +57,7 @@ fn a_foreign_lock_without_a_life_is_said_to_have_none() {
     let refused = document.try_lock().expect_err("held");
     let holder = refused.lock_holder().expect("named");
     assert_eq!(holder.remaining, Duration::MAX);
+    assert!(!holder.is_this_process);
     assert!(
         refused
             .to_string()

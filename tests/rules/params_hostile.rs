@@ -125,7 +125,7 @@ fn missing_repeated_and_empty_params_are_refused() {
     let rules = rules(r#""a": "{run}:a""#);
     refused(
         all(&rules, &Params::new()),
-        "param `run` is missing, which the key of `a` (`{run}:a`) needs",
+        "param `run` is missing, which the key of `a` (`{run}:a`, invalidated by the task `all`) needs",
     );
     let twice: Params = [("run", "x"), ("run", "y")].into_iter().collect();
     refused(all(&rules, &twice), "param `run` is given twice");
@@ -153,6 +153,32 @@ fn missing_repeated_and_empty_params_are_refused() {
     refused(
         rules.expand_for("a", NO_TASKS, &list(numbered(2))),
         "needs exactly one here",
+    );
+}
+
+#[test]
+fn what_is_missing_is_said_with_the_task_or_the_document_that_needs_it() {
+    let text = r#"{ "version": "1.1",
+        "cache_keys": { "shop": "{shop}:shop", "home": "{shop}:home:{lang}", "page": "{shop}:page:{n}" },
+        "depends_on": { "home": ["shop"] },
+        "rules": { "sell": { "invalidates_cache": ["shop"] }, "print": { "invalidates_cache": ["page"] } } }"#;
+    let rules = Rules::from_json(text).expect("it compiles");
+    let params = Params::new().with("shop", "s");
+    refused(
+        rules.expand_for("shop", NO_TASKS, &params),
+        "param `lang` is missing, which the key of `home` (`{shop}:home:{lang}`, which depends on `shop`) needs",
+    );
+    refused(
+        rules.expand_for("shop", ["print"], &params.clone().with("lang", "de")),
+        "param `n` is missing, which the key of `page` (`{shop}:page:{n}`, invalidated by the task `print`) needs",
+    );
+    refused(
+        rules.expand(["print", "sell"], &params.with("n", "1")),
+        "param `lang` is missing, which the key of `home` (`{shop}:home:{lang}`, invalidated by the task `sell`) needs",
+    );
+    refused(
+        rules.expand(["home"], &Params::new()),
+        "unknown task `home`; that is a controller; the task `sell` invalidates it",
     );
 }
 

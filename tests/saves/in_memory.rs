@@ -51,6 +51,7 @@ fn clones_of_a_builder_share_a_server() {
 
     let report = one.cache().report().expect("it is there");
     assert_eq!(report.engine, "memory");
+    assert!(report.to_string().ends_with(" (in memory)"), "{report}");
 }
 
 #[test]

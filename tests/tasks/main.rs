@@ -1,9 +1,11 @@
 //! The API for tasks of tokio: the same saves, many of them at once, and what futures that are dropped leave.
 #![cfg(all(feature = "testing", feature = "tokio"))]
 
+mod breaker;
 mod cache;
 #[cfg(feature = "redis-1")]
 mod client;
+mod credentials;
 mod documents;
 mod dropped;
 mod links;

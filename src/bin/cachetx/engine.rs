@@ -81,7 +81,8 @@ impl Server {
             Some(number) => cache.lock_database(number),
             None => cache,
         };
-        let cache = self.reach(cache)?;
+        // A command ends soon, so nobody has to be warned of its rules.
+        let cache = self.reach(cache)?.without_rules_notice();
         match self.login()? {
             None => Ok(cache),
             Some(_) if self.entered().any(|url| url.contains('@')) => Err(Failure::Usage(

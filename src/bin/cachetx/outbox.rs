@@ -98,7 +98,8 @@ fn replay(arguments: &Replay) -> Result<(u64, Replayed), Failure> {
     outbox_folder::check(&arguments.dir)?;
     let rules = engine::rules_or_none(arguments.rules.as_deref())?;
     let cache = arguments.server.of(Cache::builder(rules))?;
-    let cache = cache.outbox(&arguments.dir).open()?;
+    // The operator says which server it is for.
+    let cache = cache.outbox(&arguments.dir).outbox_of_any_server().open()?;
     let done = cache.close()?;
     // The cache's own thread may have been faster.
     Ok((cache.stats().outbox_replayed, done))
@@ -112,20 +113,25 @@ fn files_as_text(files: &[OutboxFile]) -> String {
     let mut text = String::new();
     for file in files {
         let path = file.path.display();
-        let records = file.records.len();
-        text += &format!("{path}: {}, {records} records", outbox_folder::state(file));
+        let records = output::counted(file.records.len() as u64, "record", "records");
+        text += &format!("{path}: {}, {records}", outbox_folder::state(file));
         if file.damaged > 0 {
-            text += &format!(", {} damaged lines", file.damaged);
+            let lines = output::counted(file.damaged as u64, "damaged line", "damaged lines");
+            text += &format!(", {lines}");
         }
         if file.torn_bytes > 0 {
-            text += &format!(", {} bytes torn", file.torn_bytes);
+            let bytes = output::counted(file.torn_bytes as u64, "byte", "bytes");
+            text += &format!(", {bytes} torn");
+        }
+        if let Some(server) = &file.server {
+            text += &format!(", for {server}");
         }
         text.push('\n');
         for record in &file.records {
             let age = seconds_since(record.at);
             let keys = match record.keys.len() {
                 0 => "everything of its params".to_owned(),
-                keys => format!("{keys} keys"),
+                keys => output::counted(keys as u64, "key", "keys"),
             };
             let params: Vec<String> = record
                 .params
@@ -153,6 +159,7 @@ fn files_as_json(files: &[OutboxFile]) -> Value {
             "state": outbox_folder::state(file),
             "damaged": file.damaged,
             "torn_bytes": file.torn_bytes,
+            "server": file.server,
             "records": records.collect::<Vec<_>>(),
         })
     });
@@ -162,7 +169,8 @@ fn files_as_json(files: &[OutboxFile]) -> Value {
 fn replayed_as_text(records: u64, done: &Replayed) -> String {
     let cause = done.cause.as_ref();
     let cause = cause.map_or(String::new(), |cause| format!(": {cause}"));
-    format!("{records} records replayed, {} left{cause}\n", done.left)
+    let records = output::counted(records, "record", "records");
+    format!("{records} replayed, {} left{cause}\n", done.left)
 }
 
 fn replayed_as_json(records: u64, done: &Replayed) -> Value {

@@ -14,6 +14,12 @@ pub(crate) fn write(text: &str) -> std::io::Result<()> {
     }
 }
 
+/// A number with its noun: `1 record`, `2 records`.
+pub(crate) fn counted(n: u64, one: &str, many: &str) -> String {
+    let noun = if n == 1 { one } else { many };
+    format!("{n} {noun}")
+}
+
 /// Writes a result as JSON.
 pub(crate) fn write_json(value: &serde_json::Value) -> std::io::Result<()> {
     write(&format!("{value:#}\n"))

@@ -89,15 +89,11 @@ fn as_text(file: &Path, found: &Findings) -> String {
     };
     let mut text = shown(&found.problems, Severity::Error);
     text.push_str(&shown(&found.warnings, Severity::Warning));
-    let count = |n: usize, word: &str| match n {
-        1 => format!("1 {word}"),
-        n => format!("{n} {word}s"),
-    };
     let verdict = format!(
         "{}: {}, {}\n",
         file.display(),
-        count(found.problems.len(), "problem"),
-        count(found.warnings.len(), "warning")
+        output::counted(found.problems.len() as u64, "problem", "problems"),
+        output::counted(found.warnings.len() as u64, "warning", "warnings")
     );
     text + &verdict
 }

@@ -18,8 +18,17 @@ const VERSION: &str = "1";
 enum Body {
     Intent(Keys),
     Deferred(Keys),
-    Everything { id: u64, at_ns: i64, params: Pairs },
-    Retired { id: u64 },
+    Everything {
+        id: u64,
+        at_ns: i64,
+        params: Pairs,
+    },
+    Retired {
+        id: u64,
+        /// Of a file's first line: the server that its records are for. Earlier versions skip it with the record, which is none.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        server: Option<String>,
+    },
 }
 
 /// An [`Invalidation`] as text.
@@ -76,7 +85,15 @@ pub(in crate::disk) fn record(id: u64, work: &Work, intent: bool) -> String {
 }
 
 pub(in crate::disk) fn retired(id: u64) -> String {
-    line(&Body::Retired { id })
+    line(&Body::Retired { id, server: None })
+}
+
+/// The first line of a file.
+pub(super) fn server(name: &str) -> String {
+    line(&Body::Retired {
+        id: u64::MAX,
+        server: Some(name.to_owned()),
+    })
 }
 
 fn line(body: &Body) -> String {
@@ -98,6 +115,8 @@ pub(in crate::disk) struct Content {
     pub(in crate::disk) damaged: Vec<Vec<u8>>,
     /// Number of bytes after the last line break: part of a record that was never acknowledged.
     pub(in crate::disk) torn: usize,
+    /// Which server the records are for; `None` in files of earlier versions.
+    pub(in crate::disk) server: Option<String>,
 }
 
 pub(in crate::disk) fn parse(bytes: &[u8]) -> Content {
@@ -118,8 +137,9 @@ pub(in crate::disk) fn parse(bytes: &[u8]) -> Content {
                     .pending
                     .insert(id, Work::Everything { params, at_ns });
             }
-            Some(Body::Retired { id }) => {
+            Some(Body::Retired { id, server }) => {
                 content.pending.remove(&id);
+                content.server = server.or(content.server);
             }
             None => content.damaged.push(line.to_owned()),
         }

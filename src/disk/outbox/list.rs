@@ -21,6 +21,8 @@ pub(crate) struct Listed {
     /// Number of damaged lines: among its own, or all lines of a `.poison` file.
     pub(crate) damaged: usize,
     pub(crate) torn: usize,
+    /// Which server the records are for.
+    pub(crate) server: Option<String>,
 }
 
 pub(crate) fn list(path: &Path) -> Result<Vec<Listed>> {
@@ -47,6 +49,7 @@ pub(crate) fn list(path: &Path) -> Result<Vec<Listed>> {
             pending: content.pending.into_values().collect(),
             damaged: content.damaged.len(),
             torn: content.torn,
+            server: content.server,
         });
     }
     Ok(listed)

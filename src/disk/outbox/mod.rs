@@ -9,6 +9,8 @@
 //!   owner's file unlocked.
 //! - A file is never truncated or repaired. If an append fails, everything that is still pending
 //!   goes into a new file. So a torn last line was never acknowledged, and is skipped.
+//! - A file's first line names the server that it is for. Two caches with different servers in one
+//!   folder do not take over each other's files.
 //! - A line that is damaged, or of an unknown version, is moved to a `.poison` file and reported.
 
 mod file;
@@ -33,6 +35,7 @@ use crate::{
 use file::{Folder, OwnFile, Sync};
 use pending::{Pending, Queue};
 use std::{
+    collections::HashSet,
     path::{Path, PathBuf},
     sync::{
         Mutex, MutexGuard, PoisonError,
@@ -187,6 +190,12 @@ struct State {
     queue: Queue,
     adopted: Vec<Adopted>,
     adoptions: u64,
+    /// The server that the records are for, as its URL names it.
+    server: Option<String>,
+    /// Whether files for other servers are taken over too.
+    takes_any: bool,
+    /// Names of files for other servers that were logged.
+    foreign: HashSet<String>,
     /// Memory suffices: the server ends with this process.
     volatile: bool,
     /// Whether records are left to other processes as soon as no save is using one.
@@ -198,6 +207,16 @@ impl Outbox {
     fn with_bounds(bounds: Bounds) -> Self {
         let outbox = Self::default();
         outbox.lock().queue.bounds = bounds;
+        outbox
+    }
+
+    /// For the server of that name.
+    pub(crate) fn of_server(name: Option<String>, takes_any: bool) -> Self {
+        let outbox = Self::default();
+        {
+            let mut state = outbox.lock();
+            (state.server, state.takes_any) = (name, takes_any);
+        }
         outbox
     }
 
@@ -354,7 +373,8 @@ impl State {
     /// Writes everything that is pending to a new file, and removes the old one.
     fn rewrite(&mut self, folder: &Path) -> Result<()> {
         let failed = |e| io_error(folder, "write an outbox in", e);
-        let lines = self.queue.lines();
+        let server = self.server.as_deref().map(line::server);
+        let lines = server.unwrap_or_default() + &self.queue.lines();
         let create = || OwnFile::create(Folder::make(folder)?, &lines);
         // A new file is unlocked for an instant; another process may take it for a dead owner's.
         // Then try once more.

@@ -8,13 +8,14 @@ use super::{
 };
 use crate::{
     disk::{folder, os_lock::Lockable, rights},
-    model::limits,
+    model::{counted, limits},
 };
 use rustix::fs::{Mode, OFlags};
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashSet},
     fs::File,
     io::{self, Read, Write},
+    path::PathBuf,
     sync::Arc,
 };
 
@@ -72,9 +73,20 @@ impl State {
                 if self.adopted.len() == limits::MAX_TAKEN_OVER {
                     return (taken, set_aside);
                 }
+                if self.foreign.contains(&name) {
+                    continue;
+                }
                 match take(&folder, &name) {
                     Ok(None) => {}
+                    Ok(Some((_, content))) if self.is_foreign(&content) => {
+                        let path = path.join(&name);
+                        leave(&mut self.foreign, path, name, &content);
+                    }
                     Ok(Some((file, content))) => {
+                        if let Err(e) = report(&folder, &name, &content) {
+                            log::warn!("{}: {e}", path.join(&name).display());
+                            continue;
+                        }
                         set_aside += content.damaged.len() as u64;
                         self.adoptions += 1;
                         let adopted = Adopted {
@@ -97,6 +109,26 @@ impl State {
         }
         (taken, set_aside)
     }
+
+    /// Whether the records are for another server than this process's.
+    fn is_foreign(&self, content: &line::Content) -> bool {
+        let both = self.server.as_ref().zip(content.server.as_ref());
+        !self.takes_any && both.is_some_and(|(own, theirs)| own != theirs)
+    }
+}
+
+/// Leaves a file to processes of its own server, and says so once.
+fn leave(foreign: &mut HashSet<String>, path: PathBuf, name: String, content: &line::Content) {
+    if foreign.len() >= limits::MAX_WARNED_CAUSES {
+        foreign.clear();
+    }
+    log::warn!(
+        "{}: {} of a dead process for another server ({}): left to a process with that server, or to `cachetx outbox replay`",
+        path.display(),
+        counted(content.pending.len(), "record", "records"),
+        content.server.as_deref().unwrap_or_default().escape_debug()
+    );
+    foreign.insert(name);
 }
 
 /// The file with its lock, and its content; `None` if its owner lives, or if it is not an outbox.
@@ -113,23 +145,32 @@ fn take(folder: &Folder, name: &str) -> io::Result<Option<(Lockable, line::Conte
         return Ok(None);
     }
     let content = line::parse(&read(&file)?);
+    Ok(Some((file, content)))
+}
+
+/// Says what a file has that is taken over, and sets aside what cannot be read of it.
+fn report(folder: &Folder, name: &str, content: &line::Content) -> io::Result<()> {
     let path = folder.path.join(name);
     log::info!(
-        "{}: its owner is dead: {} records to replay, {} bytes torn",
+        "{}: its owner is dead: {} to replay, {} torn",
         path.display(),
-        content.pending.len(),
-        content.torn
+        counted(content.pending.len(), "record", "records"),
+        counted(content.torn, "byte", "bytes")
     );
     if !content.damaged.is_empty() {
         set_aside(folder, name, &content.damaged)?;
         log::error!(
-            "{}: {} damaged or unknown lines, set aside in {}: what they would have deleted may be stale until its TTL",
+            "{}: {}, set aside in {}: entries that should have been deleted may be stale until their TTL",
             path.display(),
-            content.damaged.len(),
+            counted(
+                content.damaged.len(),
+                "damaged or unknown line",
+                "damaged or unknown lines"
+            ),
             poison_of(name)
         );
     }
-    Ok(Some((file, content)))
+    Ok(())
 }
 
 /// The whole file. Refuses a file larger than any process could have written.

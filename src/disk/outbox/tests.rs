@@ -342,3 +342,37 @@ fn what_cannot_be_written_is_kept_in_memory_once_however_often_it_is_tried() {
     }
     assert_eq!(works(&outbox), [1, 2].map(|n| Work::Keys(what(n))));
 }
+
+#[test]
+fn a_file_names_its_server_and_earlier_versions_read_it() {
+    let dir = TempDir::new().unwrap();
+    let named = |server: &str, takes_any| {
+        let outbox = Outbox::of_server(Some(server.to_owned()), takes_any);
+        outbox.add_folder(dir.path());
+        outbox
+    };
+    let first = named("a:1/0", false);
+    defer(&first, 1);
+    drop(first);
+    let file = list(dir.path()).unwrap().swap_remove(0);
+    assert_eq!(
+        (file.server.as_deref(), file.pending.len()),
+        (Some("a:1/0"), 1)
+    );
+    // The line that says so is one that retires a record which there is not.
+    let text = fs::read_to_string(&file.path).unwrap();
+    let line = text.lines().next().unwrap();
+    assert!(line.contains(r#"{"kind":"retired","id":18446744073709551615,"server":"a:1/0"}"#));
+
+    let stranger = named("b:1/0", false);
+    assert_eq!((take_over(&stranger), take_over(&stranger)), (0, 0));
+    let operator = named("b:1/0", true);
+    assert_eq!(take_over(&operator), 1);
+    drop(operator);
+    // Of whom nothing is known: in memory, or an earlier version.
+    let unknown = outbox(&dir);
+    assert_eq!(take_over(&unknown), 1);
+    drop(unknown);
+    let heir = named("a:1/0", false);
+    assert_eq!(take_over(&heir), 1);
+}

@@ -322,10 +322,12 @@ impl Driver {
     /// answered.
     async fn give_up(&mut self) {
         let now = Instant::now();
-        let mut late: Vec<_> = (0..self.pending.len())
-            .filter(|n| self.late(&self.pending[*n]) <= now)
+        let late: Vec<_> = (0..self.pending.len())
+            .filter(|n| {
+                let pending = &self.pending[*n];
+                pending.reply.is_some() && self.late(pending) <= now
+            })
             .collect();
-        late.retain(|n| self.pending[*n].reply.is_some());
         if late.is_empty() {
             return;
         }

@@ -84,7 +84,7 @@ impl Bells {
     }
 
     /// Whether messages come on the channel and somebody waits for one.
-    pub(crate) fn are_awaited(&self, channel: &str) -> bool {
+    pub(crate) fn is_awaited(&self, channel: &str) -> bool {
         let channels = lock(&self.channels);
         channels
             .get(channel)
@@ -334,15 +334,15 @@ mod tests {
     #[test]
     fn whoever_comes_first_looks_for_what_it_missed() {
         let bells = Arc::new(Bells::always_live());
-        assert!(!bells.are_awaited("l"));
+        assert!(!bells.is_awaited("l"));
         let [first, second] = [bells.listen("l"), bells.listen("l")];
-        assert!(bells.are_awaited("l") && !bells.are_awaited("m"));
+        assert!(bells.is_awaited("l") && !bells.is_awaited("m"));
         let deaf = Arc::new(Bells::default());
         let alone = deaf.listen("l");
-        assert!(!deaf.are_awaited("l") && !alone.is_rung());
+        assert!(!deaf.is_awaited("l") && !alone.is_rung());
         assert!(heard(&first) && !heard(&second));
         drop((first, second));
-        assert!(!bells.are_awaited("l"));
+        assert!(!bells.is_awaited("l"));
     }
 
     #[test]

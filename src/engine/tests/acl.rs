@@ -287,6 +287,6 @@ fn a_boot_tells_of_the_gaps_that_it_can_find() {
         }
         // Probing leaves nothing behind; the record of these rules is intended.
         let left: Vec<String> = bed.cmd(&["KEYS", "*"]);
-        assert_eq!(left, [crate::engine::survey::RULES_KEY]);
+        assert_eq!(left, [crate::engine::notice::RULES_KEY]);
     });
 }

@@ -134,7 +134,7 @@ fn rules_of_others_and_rules_that_span_slots_are_told() {
         };
         let old = rules(r#"{ "a": "{{{run}}}:a" }"#);
         let new = Rules::from_json(
-            r#"{ "version": "1.0", "cache_keys": { "a": "{run}:a", "b": "{run}:b" },
+            r#"{ "version": "1.0", "cache_keys": { "a": "{{{run}}}:a", "b": "{run}:b" },
                  "rules": { "t": { "invalidates_cache": ["a", "b"] } } }"#,
         )
         .unwrap();
@@ -155,12 +155,55 @@ fn rules_of_others_and_rules_that_span_slots_are_told() {
             other.contains(&old.digest()) && other.contains(&new.digest()),
             "{other}"
         );
+        // A notice without keys, as earlier versions left it, may concern any rules.
+        let key = crate::engine::notice::RULES_KEY;
+        let now = now(bed);
+        bed.cmd::<()>(&["HSET", key, &old.digest(), &now]);
+        assert_eq!(with(&new).warnings.len(), 1);
         // It forgets them after some time, and the whole hash in the end.
-        let key = crate::engine::survey::RULES_KEY;
         bed.cmd::<()>(&["HSET", key, &old.digest(), "1"]);
         assert!(with(&new).warnings.is_empty());
         assert_eq!(bed.cmd::<i32>(&["HLEN", key]), 1);
         assert!(bed.pttl(key) > 6 * 24 * 3_600_000);
+    });
+}
+
+/// The server's time, in s.
+fn now(bed: &mut Bed) -> String {
+    bed.cmd::<Vec<String>>(&["TIME"]).swap_remove(0)
+}
+
+#[test]
+fn another_application_is_no_other_version_and_who_only_looks_tells_nobody() {
+    on_every_server(|bed| {
+        let on = bed.config();
+        let boot = |rules: &Rules, leaves_notice| {
+            let config = ServerConfig {
+                rules: Some(Arc::new(LiveRules::new(rules.clone()))),
+                leaves_notice,
+                ..on.clone()
+            };
+            ServerEngine::open(config).unwrap().report().unwrap()
+        };
+        let [nodb, shop] = ["nodb:{run}:a", "shop:{sku}:a"].map(|key| {
+            let keys = format!(r#"{{ "a": "{key}" }}"#);
+            rules(&keys)
+        });
+        for rules in [&nodb, &shop, &nodb] {
+            let report = boot(rules, true);
+            assert!(report.warnings.is_empty(), "{report}");
+        }
+        let newer = rules(r#"{ "a": "shop:{sku}:a", "b": "shop:{sku}:b" }"#);
+        for _ in 0..2 {
+            let warnings = boot(&newer, false).warnings;
+            assert!(
+                matches!(&warnings[..], [one] if one.contains(&shop.digest())),
+                "{warnings:?}"
+            );
+            assert!(boot(&shop, true).warnings.is_empty());
+        }
+        boot(&newer, true);
+        assert_eq!(boot(&shop, true).warnings.len(), 1);
     });
 }
 

@@ -20,7 +20,7 @@ use super::{
     redirect::{Cause, Redirect},
 };
 use crate::{
-    model::{Error, Result, error::Kind, limits},
+    model::{Error, Result, counted, error::Kind, limits},
     op::{Fault, Op, Space},
 };
 use cluster::Cluster;
@@ -149,7 +149,10 @@ impl Topology {
     pub(super) fn describe(&self) -> String {
         match self {
             Self::Single(_) => "single".to_owned(),
-            Self::Cluster(cluster) => format!("cluster of {} primaries", cluster.known().len()),
+            Self::Cluster(cluster) => {
+                let known = cluster.known().len();
+                format!("cluster of {}", counted(known, "primary", "primaries"))
+            }
             Self::Sentinel(sentinel) => format!("sentinel {}", sentinel.name()),
         }
     }

@@ -4,7 +4,7 @@ mod problem;
 
 pub use problem::Problem;
 
-use crate::model::lock::LockHolder;
+use crate::model::{limits, lock::LockHolder};
 use std::{
     error::Error as StdError,
     fmt,
@@ -110,8 +110,14 @@ pub(crate) enum Kind {
     },
     #[error("the server is unavailable: {message}")]
     Unavailable { message: String },
+    /// Not asked for `left` more, since the circuit breaker is open.
+    #[error(
+        "the server is unavailable: it did not answer the last {} times, and is not asked again for {} ms (circuit breaker)",
+        limits::BREAKER_FAILURES, .left.as_millis()
+    )]
+    LeftAlone { left: Duration },
     /// All connections of this process are in use; the server may be healthy.
-    #[error("the server is unavailable: all {connections} connections are in use")]
+    #[error("the server is unavailable: {} in use", all_of(*connections))]
     AllInUse { connections: u32 },
     /// `frees`: it still takes commands that free memory.
     #[error("the server takes no writes now: {message}")]
@@ -297,8 +303,17 @@ impl Error {
     pub fn is_unavailable(&self) -> bool {
         matches!(
             self.kind(),
-            Kind::Unavailable { .. } | Kind::AllInUse { .. } | Kind::NoWrites { .. }
+            Kind::Unavailable { .. }
+                | Kind::LeftAlone { .. }
+                | Kind::AllInUse { .. }
+                | Kind::NoWrites { .. }
         )
+    }
+
+    /// Whether the server was not asked because the circuit breaker is open. It may answer the next
+    /// probe.
+    pub(crate) fn is_left_alone(&self) -> bool {
+        matches!(self.kind(), Kind::LeftAlone { .. })
     }
 
     /// Whether the call reached no server, because this process has all its connections in use.
@@ -364,6 +379,13 @@ impl Error {
             Kind::Caller(e) => Some(&**e),
             _ => None,
         }
+    }
+}
+
+fn all_of(connections: u32) -> String {
+    match connections {
+        1 => "the one connection is".to_owned(),
+        several => format!("all {several} connections are"),
     }
 }
 

@@ -164,13 +164,13 @@ async fn publish(io: &Io, plan: Plan, mut way: Way, names: Durability) -> Result
     };
     let done = shown.for_good && !matches!(cache, CacheOutcome::Unrecorded { .. });
     tidy(io, &plan, &way, done).await;
-    let spread = |member: &Member| member.dependents.reach() == Reach::Split;
+    let spread = |member: &Member| member.dependents.is_split();
     let split = plan.steps.len() > 1 || plan.members.iter().any(spread);
     Ok(Grouped {
         outcome: Outcome {
+            reach: Reach::of(split, &cache),
             cache,
             durability,
-            reach: if split { Reach::Split } else { Reach::Atomic },
             replicas,
         },
         lock_lost,

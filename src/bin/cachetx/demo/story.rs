@@ -1,5 +1,6 @@
 //! What the demo has to tell.
 
+use crate::output;
 use cachetx::CacheOutcome;
 use serde_json::{Value, json};
 use std::{fmt, time::Duration};
@@ -39,10 +40,14 @@ fn outcome(cache: &CacheOutcome) -> (&'static str, String) {
     match cache {
         CacheOutcome::Committed { removed } => (
             "committed",
-            format!("committed, {removed} dependents deleted"),
+            format!(
+                "committed, {} deleted",
+                output::counted(*removed, "dependent", "dependents")
+            ),
         ),
         CacheOutcome::Invalidated { removed } => {
-            ("invalidated", format!("{removed} entries deleted"))
+            let entries = output::counted(*removed, "entry", "entries");
+            ("invalidated", format!("{entries} deleted"))
         }
         CacheOutcome::Deferred { cause } => (
             "deferred",
