@@ -7,6 +7,7 @@
 //! - [`Store`] is a folder of documents and a cache. [`Document`] is a handle on one, [`Locked`] the right to save it,
 //!   [`Save`] what one save adds, [`Outcome`] what it came to; [`Transaction`] saves several as one. What the server did not take is kept in an outbox and
 //!   replayed ([`Replayed`]).
+//! - [`EngineReport`] and [`FileSystemReport`] say what a server and a root's file system are like ([`ServerFacts`], [`Trial`]).
 //! - [`RawObject`] keeps a foreign document byte for byte but for the members that are set.
 //! - [`Error`] is the one error; [`limits`] has the bounds of rules files and params; each option states its own.
 //! - `aio` (feature `tokio`): caches, stores and documents for tasks of tokio.
