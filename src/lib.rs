@@ -12,6 +12,8 @@
 //!   the right to save it, [`Save`] the options of one save, [`Outcome`] its result.
 //!   [`Transaction`] saves several as one. What the server did not take is kept in an outbox and
 //!   replayed ([`Replayed`]).
+//! - [`EngineReport`] and [`FileSystemReport`] describe a server and a root's file system
+//!   ([`ServerFacts`], [`Trial`]).
 //! - [`RawObject`] keeps a foreign document byte for byte, except for the members that are set.
 //! - [`Error`] is the only error type. [`limits`] has the bounds of rules files and params; each
 //!   option states its own.

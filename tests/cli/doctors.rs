@@ -97,6 +97,32 @@ fn a_doctor_finds_what_is_wrong() {
     assert!(!scene.folder.path().join("none").exists());
 }
 
+#[test]
+fn a_doctor_says_what_a_user_may_not_ask() {
+    let mut scene = Scene::start();
+    let options = ServerOptions::new().user("bob on >pw ~* &* +@all -info -config");
+    let binary = ServerBinary::any().expect("no server found: run `make servers`");
+    scene.server = options.start(binary).expect("it starts");
+    let mut doctor = scene.command("doctor", "");
+    let url = format!("redis://127.0.0.1:{}/", scene.server.port());
+    doctor.env("CACHETX_URL", url);
+    let doctor = doctor
+        .env("CACHETX_USER", "bob")
+        .env("CACHETX_PASSWORD", "pw");
+    let output = doctor.output().expect("it runs");
+    assert_eq!(code(&output), Some(0), "{output:?}");
+    let told = text(&output);
+    for words in [
+        "server: unknown unknown",
+        "maxmemory-policy may not be asked",
+        "save may not be asked",
+        "role may not be asked",
+        "of 20 round trips",
+    ] {
+        assert!(told.contains(words), "{words}: {told}");
+    }
+}
+
 /// A finding of the file, or of the folder where the name is empty.
 fn finding<'f>(found: &'f Value, name: &str) -> &'f Value {
     let findings = found["findings"].as_array().expect("a list");

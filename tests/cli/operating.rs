@@ -104,7 +104,7 @@ fn a_server_that_is_away_leaves_a_record_only_where_an_outbox_is_named() {
     assert_eq!(code(&scene.run("outbox replay", "empty")), Some(0));
     assert_eq!(left(&scene), 0);
 
-    // A slip of the pen makes no folder, and a store's root is not its outbox.
+    // A typing mistake makes no folder, and a store's root is not its outbox.
     assert_eq!(code(&away("--outbox none")), Some(2));
     assert!(!scene.folder.path().join("none").exists());
     std::fs::create_dir(scene.folder.path().join("root/.cachetx-outbox")).expect("made");

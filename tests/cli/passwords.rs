@@ -191,7 +191,7 @@ fn help_names_the_variable_and_not_what_is_in_it() {
     }
 }
 
-/// A URL where something else belongs is quoted by whoever complains of it.
+/// A URL where something else belongs is quoted by the message about that.
 #[test]
 fn a_url_in_a_wrong_place_is_shown_without_its_password() {
     let scene = scene();

@@ -46,6 +46,10 @@ fn the_command_line_boots_all_of_it_and_replays_to_all_of_it() {
         let (code, text) = cachetx(&["boot"]);
         assert_eq!(code, Some(0), "{text}");
         assert!(text.contains("cluster of 3 primaries"), "{text}");
+        let (code, text) = cachetx(&["doctor"]);
+        assert_eq!(code, Some(0), "{text}");
+        assert!(text.contains("round trips to all primaries"), "{text}");
+        assert_eq!(text.matches("role master, replicas 1").count(), 3, "{text}");
         let folder = outbox.display().to_string();
         let replayed = cachetx(&["outbox", "replay", &folder]);
         let text = "12 records replayed, 0 left\n".to_owned();

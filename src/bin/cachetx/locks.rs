@@ -12,7 +12,7 @@ use std::{
 pub(crate) enum Command {
     /// Show who holds the locks of a run's documents
     List(Arguments),
-    /// Free the locks of a run's documents, whoever holds them: of two holders, the one that saves second is refused
+    /// Free the locks of a run's documents, also of holders that are at work: of two, the one that saves second is refused
     Clear(Arguments),
 }
 
@@ -120,7 +120,7 @@ fn open(arguments: &Arguments) -> Result<Store, Failure> {
     Ok(store.open()?)
 }
 
-/// A store makes a root that is missing; here that is a slip of the pen.
+/// A store makes a root that is missing; here it is a typing mistake.
 pub(crate) fn check_root(root: &Path) -> Result<(), Failure> {
     match root.is_dir() {
         true => Ok(()),

@@ -21,7 +21,7 @@ pub(crate) fn above(folder: &Path) -> Option<&Path> {
     }
 }
 
-/// Refuses a folder that is not there, which is a slip of the pen, and a store's root.
+/// Refuses a folder that is not there, which is a typing mistake, and a store's root.
 pub(crate) fn check(folder: &Path) -> Result<(), Failure> {
     let shown = folder.display();
     let own = folder.join(NAME);
