@@ -1,5 +1,5 @@
 # Each target sets up all it needs on a machine with Rust and Python's pip.
-.PHONY: demo test fuzz lint bench bench-check soak tasks servers python negative-controls
+.PHONY: demo test fuzz lint bench bench-check soak tasks servers python promtool negative-controls
 
 CARGO ?= cargo
 
@@ -9,7 +9,7 @@ demo:
 	$(CARGO) run --quiet --release --features cli -- demo
 
 # Every test, on every server that could be installed, and the negative controls. About four and a half minutes on two cores, once built.
-test: servers python
+test: servers python promtool
 	@sh scripts/test.sh
 
 lint:
@@ -45,6 +45,10 @@ servers:
 # redis-py, for the test with a foreign client; without Python that test is skipped by name.
 python:
 	@sh scripts/python.sh
+
+# promtool, for the test of examples/monitoring/alerts.yml; without it that test is skipped by name.
+promtool:
+	@sh scripts/promtool.sh
 
 negative-controls:
 	sh scripts/negative-controls.sh

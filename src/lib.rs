@@ -9,6 +9,7 @@
 //!   replayed ([`Replayed`]).
 //! - [`RawObject`] keeps a foreign document byte for byte but for the members that are set.
 //! - [`Error`] is the one error; [`limits`] has the bounds of rules files and params; each option states its own.
+//! - [`observe`]: events, latencies, metrics and spans for monitoring.
 //! - `aio` (feature `tokio`): caches, stores and documents for tasks of tokio.
 //! - `testing` (feature `testing`): a private throw-away server, a proxy that counts and cuts; with `strategies`, strategies for property tests.
 //!
@@ -38,6 +39,7 @@ mod drive;
 mod engine;
 mod json;
 mod model;
+pub mod observe;
 mod op;
 mod protocol;
 mod raw;

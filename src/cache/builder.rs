@@ -1,5 +1,10 @@
 use super::{
-    Cache, Inner, OnBusy, entries, life::Lives, replayer::Replayer, stats::Counters, timer::Timer,
+    Cache, Inner, OnBusy, entries,
+    life::Lives,
+    observe::{Event, Observer, Observers, Recorder},
+    replayer::Replayer,
+    stats::Counters,
+    timer::Timer,
 };
 use crate::{
     disk::Outbox,
@@ -36,6 +41,9 @@ pub struct CacheBuilder {
     on_busy: OnBusy,
     lives: Lives,
     outbox: Option<PathBuf>,
+    pub(super) observers: Observers,
+    /// Whether latencies are measured.
+    pub(super) measures: bool,
 }
 
 /// What becomes of a commit, or of an invalidation, whose keys are in several hash slots of a Cluster, so that no one step
@@ -66,6 +74,8 @@ impl CacheBuilder {
             on_busy: OnBusy::Wait(limits::DEFAULT_LOAD_WAIT),
             lives: Lives::default(),
             outbox: None,
+            observers: Observers::default(),
+            measures: false,
         }
     }
 
@@ -404,7 +414,13 @@ impl CacheBuilder {
             .connect_timeout
             .min(self.server.response_timeout)
             / 2;
-        let engine: Arc<Breaker> = Arc::new(Breaker::new(engine, self.breaker_pause, slow));
+        let recorder = self.measures.then(Arc::<Recorder>::default);
+        let mut observers = self.observers;
+        observers.extend(recorder.clone().map(|it| it as Arc<dyn Observer>));
+        let told = observers.clone();
+        let changed = move |state| told.tell(&Event::Breaker { state });
+        let breaker = Breaker::new(engine, self.breaker_pause, slow).on_change(changed);
+        let engine: Arc<Breaker> = Arc::new(breaker);
         let outbox = Arc::new(match &self.memory {
             None => Outbox::default(),
             Some(_) => Outbox::volatile(),
@@ -417,7 +433,12 @@ impl CacheBuilder {
                 .map(|keys| server.space().place(entries(&keys)))
                 .collect()
         };
-        let replayer = Replayer::new(engine.clone(), outbox.clone(), Arc::new(expand));
+        let replayer = Replayer::new(
+            engine.clone(),
+            outbox.clone(),
+            observers.clone(),
+            Arc::new(expand),
+        );
         if let (Some(folder), None) = (&self.outbox, &self.memory) {
             // Its last component is then no symbolic link, which would be refused.
             let folder = std::fs::create_dir_all(folder)
@@ -434,6 +455,8 @@ impl CacheBuilder {
             outbox,
             takes_folders: self.outbox.is_none() && self.memory.is_none(),
             counters: Counters::default(),
+            observers,
+            recorder,
             cross_slot: self.cross_slot,
             response_timeout: self.server.response_timeout,
             lease_ttl: self.lease_ttl,

@@ -5,13 +5,15 @@ use crate::{
     model::{Effect, Error, error::Kind, limits},
     op::{Fault, Op, Space},
 };
+use serde::Serialize;
 use std::{
     sync::{Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
 /// Whether operations are sent to the server. See [`CacheBuilder::circuit_breaker`](crate::CacheBuilder::circuit_breaker).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum BreakerState {
     /// All of them are.
@@ -31,6 +33,8 @@ pub(crate) struct Breaker<E: ?Sized = dyn Performer> {
     pause: Duration,
     /// A failure that took less costs nobody anything and does not count: a connection that is refused, say.
     slow: Duration,
+    /// Told of each circuit's changes. Before the engine, which may have no size.
+    changed: Box<dyn Fn(BreakerState) + Send + Sync>,
     engine: E,
 }
 
@@ -58,18 +62,31 @@ impl<E: Performer> Breaker<E> {
             circuits: circuits.collect(),
             pause,
             slow,
+            changed: Box::new(|_| {}),
             engine,
+        }
+    }
+
+    /// Calls `changed` with a circuit's state, each time that it opens, is probed or closes again.
+    pub(crate) fn on_change(self, changed: impl Fn(BreakerState) + Send + Sync + 'static) -> Self {
+        let changed = Box::new(changed);
+        Self { changed, ..self }
+    }
+}
+
+impl State {
+    fn shown(self) -> BreakerState {
+        match self {
+            Self::Closed(_) => BreakerState::Closed,
+            Self::Open { .. } => BreakerState::Open,
+            Self::Probing { .. } => BreakerState::Probing,
         }
     }
 }
 
 impl<E: Performer + ?Sized> Breaker<E> {
     pub(crate) fn state(&self) -> BreakerState {
-        let states = self.circuits.iter().map(|circuit| match *lock(circuit) {
-            State::Closed(_) => BreakerState::Closed,
-            State::Open { .. } => BreakerState::Open,
-            State::Probing { .. } => BreakerState::Probing,
-        });
+        let states = self.circuits.iter().map(|circuit| lock(circuit).shown());
         let worst = |a, b| match (a, b) {
             (BreakerState::Open, _) | (_, BreakerState::Closed) => a,
             _ => b,
@@ -173,7 +190,9 @@ impl<E: Performer + ?Sized> Breaker<E> {
         if now < next {
             return Err(next - now);
         }
-        *state = State::Probing { since: now };
+        let before = std::mem::replace(&mut *state, State::Probing { since: now });
+        drop(state);
+        self.tell(before, BreakerState::Probing);
         Ok(())
     }
 
@@ -198,7 +217,8 @@ impl<E: Performer + ?Sized> Breaker<E> {
             Ok(_) => false,
         };
         let mut state = lock(circuit);
-        *state = match *state {
+        let before = *state;
+        *state = match before {
             _ if !away => State::Closed(0),
             State::Closed(failures) if failures + 1 < limits::BREAKER_FAILURES => {
                 State::Closed(failures + u32::from(slow))
@@ -219,6 +239,16 @@ impl<E: Performer + ?Sized> Breaker<E> {
                 until: now + self.pause,
             },
         };
+        let after = state.shown();
+        drop(state);
+        self.tell(before, after);
+    }
+
+    /// Without the circuit's lock.
+    fn tell(&self, before: State, after: BreakerState) {
+        if before.shown() != after {
+            (self.changed)(after);
+        }
     }
 }
 

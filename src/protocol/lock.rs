@@ -81,6 +81,8 @@ pub(crate) struct Held {
     pub(crate) last_mtime_ns: i64,
     /// The server did not give it: the OS lock that the files of this run hold is all there is.
     pub(crate) os_lock: bool,
+    /// Somebody else had it at first.
+    pub(crate) had_to_wait: bool,
 }
 
 /// Takes the lock, then reads the file itself: never the server's copy, never a snapshot.
@@ -91,13 +93,19 @@ pub(crate) fn take(claim: Claim) -> Run<Held> {
         as_expected(&claim, there)?;
         // A wait without end is a caller's right, so this does not overflow.
         let until = io.now().boot.saturating_add(claim.wait);
-        let (lock, fence, asked_at) = match acquire(&io, &claim, until).await {
+        let acquired = match acquire(&io, &claim, until).await {
             Err(e) if e.is_unavailable() && claim.while_away == WhileAway::OsLock => {
                 log::warn!("{}: locked by its sidecar, since {e}", claim.document);
                 return take_os_lock(&io, &claim, until).await;
             }
             acquired => acquired?,
         };
+        let Acquired {
+            lock,
+            fence,
+            asked_at,
+            had_to_wait,
+        } = acquired;
         match look_between_updates(&io, &claim).await {
             Ok((read, sidecar)) => Ok(Held {
                 lock,
@@ -106,6 +114,7 @@ pub(crate) fn take(claim: Claim) -> Run<Held> {
                 read,
                 last_mtime_ns: sidecar.mtime_ns,
                 os_lock: false,
+                had_to_wait,
             }),
             Err(e) => {
                 let_go(&io, &claim.document, lock).await;
@@ -122,6 +131,7 @@ async fn take_os_lock(io: &Io, claim: &Claim, until: Duration) -> Result<Held> {
         io.disk(&claim.place, FileAction::MakeFolder).await?;
         io.disk(&claim.place, FileAction::SyncRoot).await?;
     }
+    let mut had_to_wait = false;
     loop {
         match io.disk(&claim.place, FileAction::LockSidecar).await? {
             Got::Sidecar(Sidecar {
@@ -132,7 +142,10 @@ async fn take_os_lock(io: &Io, claim: &Claim, until: Duration) -> Result<Held> {
                 recover(io, &claim.place, dead, until).await?;
             }
             Got::Sidecar(_) => break,
-            Got::Busy if io.now().boot < until => io.sleep(limits::LOCK_POLL_MIN).await,
+            Got::Busy if io.now().boot < until => {
+                had_to_wait = true;
+                io.sleep(limits::LOCK_POLL_MIN).await;
+            }
             Got::Busy => {
                 return Err(Error::new(Kind::LockHeld {
                     document: claim.document.clone(),
@@ -158,6 +171,7 @@ async fn take_os_lock(io: &Io, claim: &Claim, until: Duration) -> Result<Held> {
         read,
         last_mtime_ns: sidecar.mtime_ns,
         os_lock: true,
+        had_to_wait,
     })
 }
 
@@ -235,12 +249,20 @@ async fn look(io: &Io, claim: &Claim) -> Result<(Option<Found>, Sidecar)> {
     Ok((found, sidecar))
 }
 
-/// Asks until the lock is free or the wait is over; the lock, its fence, and when it was asked for.
+/// A lock that the server gave.
+struct Acquired {
+    lock: Lock,
+    fence: u64,
+    asked_at: Duration,
+    had_to_wait: bool,
+}
+
+/// Asks until the lock is free or the wait is over.
 ///
 /// In between it waits for the message that the lock was freed. Listening begins after the first refusal, or where others of this
 /// process listen already, so that a free lock
 /// costs one round trip; who begins to listen as the first of this process is told so at once, and asks again for what it may have missed.
-async fn acquire(io: &Io, claim: &Claim, until: Duration) -> Result<(Lock, u64, Duration)> {
+async fn acquire(io: &Io, claim: &Claim, until: Duration) -> Result<Acquired> {
     let mut pauses = ExponentialBuilder::new()
         .with_min_delay(limits::LOCK_POLL_MIN)
         .with_max_delay(limits::LOCK_POLL_MAX)
@@ -258,6 +280,7 @@ async fn acquire(io: &Io, claim: &Claim, until: Duration) -> Result<(Lock, u64, 
     let mut tries = Tries::new(claim.patience);
     // What was asked for without an answer.
     let mut unanswered: Vec<Lock> = Vec::new();
+    let mut had_to_wait = false;
     loop {
         // At each try: others save while this one waits, and a server that forgot its fences would give one below theirs.
         let mut sidecar = io.peek_sidecar(&claim.place).await?;
@@ -282,7 +305,14 @@ async fn acquire(io: &Io, claim: &Claim, until: Duration) -> Result<(Lock, u64, 
             floor: sidecar.fence,
         };
         match io.server(asked).await {
-            Ok(AcquireReply::Acquired { fence }) => return Ok((lock, fence, asked_at)),
+            Ok(AcquireReply::Acquired { fence }) => {
+                return Ok(Acquired {
+                    lock,
+                    fence,
+                    asked_at,
+                    had_to_wait,
+                });
+            }
             Ok(AcquireReply::Held { value, left_ms }) => {
                 tries.answered();
                 // It arrived after its release.
@@ -290,6 +320,7 @@ async fn acquire(io: &Io, claim: &Claim, until: Duration) -> Result<(Lock, u64, 
                     let_go(io, &claim.document, unanswered.remove(n)).await;
                     continue;
                 }
+                had_to_wait = true;
                 let pause = match messages_come {
                     true => limits::LOCK_LISTEN_POLL,
                     false => pauses.next().unwrap_or(limits::LOCK_POLL_MAX),

@@ -25,6 +25,7 @@ pub(super) use way::{Target, Way, is_tls};
 use super::net::Net;
 use super::{
     Credentials, TlsOptions,
+    counters::IsOpen,
     failure::Failure,
     refusal::{ends_the_connection, unavailable},
     reply::server_error,
@@ -52,13 +53,14 @@ pub(super) enum Connection {
     Wired(Wired),
     /// Of the caller's own client.
     #[cfg(feature = "redis-1")]
-    Client(Box<redis::Connection>),
+    Client(Box<redis::Connection>, Option<IsOpen>),
 }
 
 /// By a socket of our own.
 pub(super) struct Wired {
     wire: Box<dyn Wire>,
     parser: Parser,
+    counted: Option<IsOpen>,
 }
 
 /// A connection, as whoever runs the engine's logic can wait for it.
@@ -133,9 +135,18 @@ impl Connection {
         #[cfg(feature = "redis-1")]
         if let Some(client) = &way.client {
             let opened = client::open(client, way.resp3, timeout, patience)?;
-            return Ok(Self::Client(Box::new(opened)));
+            return Ok(Self::Client(Box::new(opened), None));
         }
         Wired::open(way, credentials, timeout, patience).map(Self::Wired)
+    }
+
+    /// To be counted as open until it is closed.
+    pub(super) fn is_counted(&mut self, counted: IsOpen) {
+        match self {
+            Self::Wired(wired) => wired.counted = Some(counted),
+            #[cfg(feature = "redis-1")]
+            Self::Client(_, theirs) => *theirs = Some(counted),
+        }
     }
 
     /// How long each later call waits.
@@ -143,7 +154,7 @@ impl Connection {
         match self {
             Self::Wired(wired) => wired.bind(Bound::Each(patience)),
             #[cfg(feature = "redis-1")]
-            Self::Client(theirs) => {
+            Self::Client(theirs, _) => {
                 client::set_patience(theirs, patience).map_err(io::Error::other)
             }
         }
@@ -153,7 +164,7 @@ impl Connection {
         match self {
             Self::Wired(wired) => wired.send(bytes),
             #[cfg(feature = "redis-1")]
-            Self::Client(theirs) => theirs.send_packed_command(bytes),
+            Self::Client(theirs, _) => theirs.send_packed_command(bytes),
         }
     }
 
@@ -162,7 +173,7 @@ impl Connection {
         match self {
             Self::Wired(wired) => wired.receive(),
             #[cfg(feature = "redis-1")]
-            Self::Client(theirs) => theirs.recv_response(),
+            Self::Client(theirs, _) => theirs.recv_response(),
         }
     }
 
@@ -187,6 +198,7 @@ impl Wired {
         let mut link = Self {
             wire: way.connect(until).map_err(Unopened::Away)?,
             parser: Parser::new(),
+            counted: None,
         };
         link.bind(Bound::Until(until)).map_err(Unopened::Away)?;
         enter::enter(&mut link, way, credentials)?;
