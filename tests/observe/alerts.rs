@@ -4,7 +4,7 @@ use crate::{
     bed::{Bed, Way, add, run},
     support::{self, Climate, RUN, World, skipped, until},
 };
-use cachetx::{Cache, Store, observe::Metrics};
+use cachetx::{Cache, Store, observe::Metrics, testing::Proxy};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use serde_json::{Value, json};
 use std::{
@@ -279,24 +279,23 @@ fn no_connection_left(prometheus: &PrometheusHandle) -> Fault {
 }
 
 fn slow_server(prometheus: &PrometheusHandle) -> Fault {
-    let server = cachetx::testing::ServerOptions::new().proxied();
-    let server = server.start(support::any_binary()).expect("a server");
-    let root = tempfile::tempdir().expect("a folder");
+    let world = World::start();
+    let slow = Proxy::start(world.server.port()).expect("a proxy");
     let cache = support::cache_builder()
-        .url(server.url())
+        .url(slow.url())
         .observer(Metrics::new())
         .open()
         .expect("a cache");
     let store = Store::builder(&cache)
-        .root(root.path())
+        .root(world.root.path())
         .open()
         .expect("a store");
     let document = store.document(RUN, "climate").expect("a document");
     document.create(&Climate::of(1)).expect("made");
     fault(prometheus, &[("CachetxSlowSaves", 0)], &cache, || {
-        let slow = server.proxy().expect("it has one");
+        let held = document.lock().expect("locked");
         slow.delay_replies(Duration::from_millis(1_100));
-        document.update(["build_climate"], add).expect("updated");
+        held.dump_and_unlock().expect("saved");
         slow.delay_replies(Duration::ZERO);
     })
 }

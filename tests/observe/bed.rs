@@ -30,8 +30,12 @@ impl Told {
         std::mem::take(&mut self.lines())
     }
 
-    pub fn has(&self, line: &str) -> bool {
-        self.lines().iter().any(|it| it.starts_with(line))
+    pub fn has(&self, begin: &str) -> bool {
+        self.lines().iter().any(|it| it.starts_with(begin))
+    }
+
+    pub fn ends(&self, end: &str) -> bool {
+        self.lines().iter().any(|it| it.ends_with(end))
     }
 }
 

@@ -195,7 +195,7 @@ fn a_lock_that_is_cleared_is_told_as_lost() {
 fn a_lock_that_the_save_finds_lost_is_told() {
     for way in BOTH {
         let bed = Bed::with(way, |cache| cache, |store| store.keep_alive(KeepAlive::Off)).made();
-        let clear = || drop(bed.world.store().clear_locks(RUN).expect("cleared"));
+        let clear = || assert_eq!(bed.world.store().clear_locks(RUN).expect("cleared"), 1);
         let saved = bed.save(clear).expect("the file is the one that was read");
         assert!(saved.cache.is_settled());
         let told = [
