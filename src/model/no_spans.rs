@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Span;
 
 impl Span {
@@ -35,9 +35,9 @@ impl Span {
         Self
     }
 
-    pub(crate) fn outcome(self, _: &str) {}
+    pub(crate) fn outcome(&self, _: &str) {}
 
-    pub(crate) fn replayed(self, _: u64, _: u64) {}
+    pub(crate) fn replayed(&self, _: u64, _: u64) {}
 
     pub(crate) fn around<F: Future>(&self, work: F) -> F {
         work

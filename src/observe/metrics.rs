@@ -251,40 +251,35 @@ impl Metrics {
                 }
             }
         }
-        let none = |name: &'static str, label: &'static str, values: &[&'static str]| {
-            for value in values {
-                counter!(name, label => *value).increment(0);
-            }
+        let none = |name: &'static str, label: &'static str, value: &'static str| {
+            counter!(name, label => value).increment(0);
         };
-        let locks = [
+        for outcome in [
             "acquired",
             "acquired_while_away",
             "timed_out",
             "abandoned",
             REFUSED,
-        ];
-        none("cachetx_locks_total", "outcome", &locks);
-        none("cachetx_invalidations_total", "outcome", &OUTCOMES);
-        none(
-            "cachetx_loads_total",
-            "outcome",
-            &LoadOutcome::ALL.map(LoadOutcome::as_str),
-        );
-        none(
-            "cachetx_breaker_changes_total",
-            "state",
-            &["closed", "open", "probing"],
-        );
-        none(
-            "cachetx_rules_changes_total",
-            "outcome",
-            &["replaced", REFUSED],
-        );
-        for kind in SaveKind::ALL.map(SaveKind::as_str) {
+        ] {
+            none("cachetx_locks_total", "outcome", outcome);
+        }
+        for outcome in OUTCOMES {
+            none("cachetx_invalidations_total", "outcome", outcome);
+        }
+        for outcome in LoadOutcome::ALL {
+            none("cachetx_loads_total", "outcome", outcome.as_str());
+        }
+        for state in ["closed", "open", "probing"] {
+            none("cachetx_breaker_changes_total", "state", state);
+        }
+        for outcome in ["replaced", REFUSED] {
+            none("cachetx_rules_changes_total", "outcome", outcome);
+        }
+        for kind in SaveKind::ALL.iter().map(|kind| kind.as_str()) {
             for outcome in OUTCOMES {
                 counter!("cachetx_saves_total", "kind" => kind, "outcome" => outcome).increment(0);
             }
-            for reason in Reason::ALL.map(Reason::as_str) {
+            for reason in Reason::ALL.iter().map(|reason| reason.as_str()) {
                 counter!("cachetx_saves_refused_total", "kind" => kind, "reason" => reason)
                     .increment(0);
             }

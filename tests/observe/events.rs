@@ -161,6 +161,28 @@ fn a_lock_that_is_held_is_told_as_timed_out_and_one_that_is_waited_for_is_counte
     });
 }
 
+/// It asks for the lock itself then; that is no save of its own.
+#[test]
+fn an_update_that_waits_for_the_lock_is_told_once() {
+    on_both(|bed| {
+        let bed = bed.made();
+        let other = bed.world.store();
+        let held = bed.world.climate(&other).lock().expect("locked");
+        std::thread::scope(|scope| {
+            let updater = scope.spawn(|| bed.update(add));
+            until("it waits", || {
+                crate::support::calls(&mut bed.world.redis(), "subscribe") > 0
+            });
+            drop(held);
+            updater.join().expect("no panic").expect("updated");
+        });
+        let told = bed.told.take();
+        assert_eq!(told[0], "lock climate acquired");
+        let update = "update climate [build_climate] committed, ";
+        assert!(told.len() == 2 && told[1].starts_with(update), "{told:?}");
+    });
+}
+
 #[test]
 fn a_lock_that_nobody_waits_for_any_more_is_told_as_abandoned() {
     let bed = Bed::new(Way::Tasks).made();

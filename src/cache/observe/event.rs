@@ -50,7 +50,7 @@ pub enum Event<'a> {
         /// What it came to.
         outcome: &'a CacheOutcome,
     },
-    /// [`Cache::get_or_load`](crate::Cache::get_or_load) has ended. A future of it that is dropped tells nothing.
+    /// [`Cache::get_or_load`](crate::Cache::get_or_load) has ended. A future of it that is dropped tells nothing; nor do `get`, `put` and reads of documents.
     #[non_exhaustive]
     Load {
         /// Whose value it is.
@@ -148,7 +148,7 @@ pub enum SaveKind {
 
 impl SaveKind {
     /// All of them.
-    pub const ALL: [Self; 4] = [Self::Save, Self::Update, Self::Transaction, Self::Delete];
+    pub const ALL: &'static [Self] = &[Self::Save, Self::Update, Self::Transaction, Self::Delete];
 
     /// A stable name, for labels: `save`, `update`, `transaction`, `delete`.
     #[must_use]
@@ -180,7 +180,7 @@ pub enum LoadOutcome {
 
 impl LoadOutcome {
     /// All of them.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: &'static [Self] = &[
         Self::Hit,
         Self::Filled,
         Self::FillRefused,

@@ -38,7 +38,7 @@ pub enum Reason {
 
 impl Reason {
     /// All of them.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: &'static [Self] = &[
         Self::Conflict,
         Self::Fenced,
         Self::LockLost,
