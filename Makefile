@@ -1,5 +1,5 @@
 # Each target sets up everything it needs on a machine with Rust and Python's pip.
-.PHONY: demo test fuzz lint package bench bench-check soak tasks servers python negative-controls
+.PHONY: demo test fuzz lint package bench bench-check soak tasks servers python promtool negative-controls
 
 CARGO ?= cargo
 
@@ -11,7 +11,7 @@ demo:
 
 # Runs every test, on every server that could be installed, and the negative controls. Takes about
 # four and a half minutes on two cores, once built.
-test: servers python
+test: servers python promtool
 	@sh scripts/test.sh
 
 lint:
@@ -58,6 +58,10 @@ servers:
 # skipped.
 python:
 	@sh scripts/python.sh
+
+# promtool, for the test of examples/monitoring/alerts.yml; without it that test is skipped by name.
+promtool:
+	@sh scripts/promtool.sh
 
 negative-controls:
 	sh scripts/negative-controls.sh

@@ -17,6 +17,7 @@
 //! - [`RawObject`] keeps a foreign document byte for byte, except for the members that are set.
 //! - [`Error`] is the only error type. [`limits`] has the bounds of rules files and params; each
 //!   option states its own.
+//! - [`observe`]: events, latencies, metrics and spans for monitoring.
 //! - `aio` (feature `tokio`): caches, stores and documents for tokio tasks.
 //! - `testing` (feature `testing`): a private throw-away server, and a proxy that counts and cuts
 //!   connections; with `strategies`, strategies for property tests.
@@ -47,6 +48,7 @@ mod drive;
 mod engine;
 mod json;
 mod model;
+pub mod observe;
 mod op;
 mod protocol;
 mod raw;

@@ -82,7 +82,7 @@ async fn every_order_is_counted_and_no_price_is_stale() -> Result<(), BoxError> 
     assert_eq!(prices["gin"], gin.cents);
 
     let metrics = get("/metrics").await?.text().await?;
-    let line = "cachetx_outcomes_total{outcome=\"committed\"} ";
+    let line = r#"cachetx_saves_total{kind="save",outcome="committed"} "#;
     let committed = metrics.lines().find_map(|it| it.strip_prefix(line));
     let committed: u32 = committed.ok_or("no such metric")?.parse()?;
     assert!(committed >= taken, "{metrics}");

@@ -1,6 +1,6 @@
 //! A web shop on tokio: products are documents, the price list is derived from them.
 //!
-//! `cargo run --features tokio --example shop` serves it on 127.0.0.1:8080, with the in-memory engine and a temporary folder;
+//! `cargo run --features metrics,tokio --example shop` serves it on 127.0.0.1:8080, with the in-memory engine and a temporary folder;
 //! `… --example shop -- redis://127.0.0.1/ data/shops` on that server, with its documents in that folder. Then:
 //!
 //! ```text
@@ -15,7 +15,8 @@
 mod load;
 mod service;
 
-use cachetx::{BoxError, Cache, Rules, Store};
+use cachetx::{BoxError, Cache, Rules, Store, observe::Metrics};
+use metrics_exporter_prometheus::PrometheusBuilder;
 use service::Shop;
 use std::{
     env,
@@ -30,7 +31,10 @@ const RULES: &str = include_str!("../../rules/shop.json");
 
 /// `None` for the in-memory engine.
 async fn open(url: Option<&str>, root: &Path) -> Result<Shop, BoxError> {
-    let cache = Cache::builder(Rules::from_json(RULES)?);
+    let metrics = PrometheusBuilder::new()
+        .set_buckets(&Metrics::BUCKETS_SECONDS)?
+        .install_recorder()?;
+    let cache = Cache::builder(Rules::from_json(RULES)?).observer(Metrics::new());
     let cache = match url {
         Some(url) => cache.url(url).open_async().await?,
         None => cache.in_memory().open_async().await?,
@@ -39,7 +43,7 @@ async fn open(url: Option<&str>, root: &Path) -> Result<Shop, BoxError> {
         .root(root)
         .run_param("shop_id")
         .layout_of("product", "{shop_id}/product-{sku}.json");
-    Shop::open(store.open_async().await?).await
+    Shop::open(store.open_async().await?, metrics).await
 }
 
 #[tokio::main]

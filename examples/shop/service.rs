@@ -10,11 +10,11 @@ use axum::{
 use cachetx::{
     BoxError, Error, Params,
     aio::{Cache, Document, Locked, Store},
+    observe::Metrics,
 };
-use metrics::{counter, gauge, with_local_recorder};
-use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
+use metrics_exporter_prometheus::PrometheusHandle;
 use serde::{Deserialize, Serialize};
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, time::Duration};
 use tokio::net::TcpListener;
 
 /// The only one, and what it sells.
@@ -35,7 +35,6 @@ pub struct Product {
 pub struct Shop {
     cache: Cache,
     store: Store,
-    recorder: Arc<PrometheusRecorder>,
     metrics: PrometheusHandle,
 }
 
@@ -64,13 +63,11 @@ impl IntoResponse for Failure {
 
 impl Shop {
     /// Makes the products that are not there yet.
-    pub async fn open(store: Store) -> Result<Self, BoxError> {
-        let recorder = PrometheusBuilder::new().build_recorder();
+    pub async fn open(store: Store, metrics: PrometheusHandle) -> Result<Self, BoxError> {
         let shop = Self {
             cache: store.cache(),
             store,
-            metrics: recorder.handle(),
-            recorder: Arc::new(recorder),
+            metrics,
         };
         for sku in SKUS {
             let product = shop.product(sku)?;
@@ -202,19 +199,6 @@ async fn health() -> StatusCode {
 
 /// For Prometheus.
 async fn metrics(State(shop): State<Shop>) -> String {
-    let stats = shop.cache.stats();
-    with_local_recorder(&*shop.recorder, || {
-        for (outcome, count) in [
-            ("committed", stats.commits),
-            ("invalidated", stats.invalidations),
-            ("deferred", stats.deferred),
-            ("unrecorded", stats.unrecorded),
-        ] {
-            counter!("cachetx_outcomes_total", "outcome" => outcome).absolute(count);
-        }
-        counter!("cachetx_loads_total").absolute(stats.loads);
-        counter!("cachetx_hits_total").absolute(stats.hits);
-        gauge!("cachetx_outbox_pending").set(stats.outbox_pending as f64);
-    });
+    Metrics::poll(&shop.cache.stats());
     shop.metrics.render()
 }

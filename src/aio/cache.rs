@@ -120,9 +120,18 @@ impl Cache {
         tasks: impl IntoIterator<Item: AsRef<str>>,
         params: &Params,
     ) -> Result<CacheOutcome> {
-        let keys = self.0.rules().expand(tasks, params)?;
+        let mut names = Vec::new();
+        let keys = self
+            .0
+            .rules()
+            .expand(self.0.named(tasks, &mut names), params)?;
         let (cache, params) = (self.0.clone(), params.clone());
-        to_its_end(async move { cache.invalidate_by(Net::Tasks, &keys, &params).await }).await
+        let invalidating = async move {
+            cache
+                .invalidate_by(Net::Tasks, &names, &keys, &params)
+                .await
+        };
+        to_its_end(invalidating).await
     }
 
     /// As [`crate::Cache::invalidate_around`], with a change that may wait; it runs in the caller's task.
@@ -136,10 +145,14 @@ impl Cache {
         params: &Params,
         change: impl FnOnce() -> F,
     ) -> Result<(R, CacheOutcome)> {
-        let keys = self.0.rules().expand(tasks, params)?;
+        let mut names = Vec::new();
+        let keys = self
+            .0
+            .rules()
+            .expand(self.0.named(tasks, &mut names), params)?;
         let around = self
             .0
-            .invalidate_around_by(Net::Tasks, &keys, params, change);
+            .invalidate_around_by(Net::Tasks, names, &keys, params, change);
         around.await
     }
 }

@@ -78,8 +78,8 @@ impl<T: 'static> Document<T> {
     ///
     /// As there.
     pub async fn delete(&self, tasks: impl IntoIterator<Item: AsRef<str>>) -> Result<Outcome> {
-        let (document, dependents) = (self.0.clone(), self.0.dependents(tasks)?);
-        to_its_end(async move { document.delete_by(Net::Tasks, &dependents).await }).await
+        let (document, deletion) = (self.0.clone(), self.0.deletion(tasks)?);
+        to_its_end(async move { document.delete_by(Net::Tasks, &deletion).await }).await
     }
 }
 

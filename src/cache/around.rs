@@ -57,14 +57,16 @@ impl Cache {
         params: &Params,
         change: impl FnOnce() -> Result<R, BoxError>,
     ) -> Result<(R, CacheOutcome)> {
-        let keys = self.rules().expand(tasks, params)?;
+        let mut names = Vec::new();
+        let keys = self.rules().expand(self.named(tasks, &mut names), params)?;
         let change = || std::future::ready(change());
-        at_once(self.invalidate_around_by(Net::Threads, &keys, params, change))
+        at_once(self.invalidate_around_by(Net::Threads, names, &keys, params, change))
     }
 
     pub(crate) async fn invalidate_around_by<R, F: Future<Output = Result<R, BoxError>>>(
         &self,
         net: Net,
+        tasks: Vec<String>,
         keys: &KeyList,
         params: &Params,
         change: impl FnOnce() -> F,
@@ -80,7 +82,9 @@ impl Cache {
             mark_ttl: self.mark_ttl(),
         };
         let cache = self.clone();
-        let around = net.aside(move || Around::begin(cache, net, scope)).await?;
+        let around = net
+            .aside(move || Around::begin(cache, net, tasks, scope))
+            .await?;
         // Should it panic, or never come to its end, dropping `around` ends it.
         let changed = change().await;
         let outcome = net.aside(|| around.end()).await?;
@@ -100,13 +104,14 @@ struct Around {
 }
 
 struct Ending {
+    tasks: Vec<String>,
     /// `None` once it has ended. A renewal holds it while it marks, so that none comes after the end.
     intent: Arc<Mutex<Option<Intent>>>,
     renewal: Task,
 }
 
 impl Around {
-    fn begin(cache: Cache, net: Net, scope: Scope) -> Result<Self> {
+    fn begin(cache: Cache, net: Net, tasks: Vec<String>, scope: Scope) -> Result<Self> {
         let begun = cache.drive(around::begin(scope))?;
         let intent = Arc::new(Mutex::new(Some(begun)));
         let shared = Arc::clone(&intent);
@@ -122,7 +127,11 @@ impl Around {
         Ok(Self {
             cache,
             net,
-            ending: Some(Ending { intent, renewal }),
+            ending: Some(Ending {
+                tasks,
+                intent,
+                renewal,
+            }),
         })
     }
 
@@ -143,8 +152,9 @@ impl Ending {
             return Ok(CacheOutcome::Invalidated { removed: 0 });
         };
         let what = intent.scope().what.clone();
+        let began = cache.observers().begin();
         let outcome = cache.drive(around::end(intent))?;
-        cache.note(&what, &outcome);
+        cache.invalidated(&what, &self.tasks, began, &outcome);
         Ok(outcome)
     }
 }

@@ -1,5 +1,10 @@
 use super::{
-    Cache, Inner, OnBusy, entries, life::Lives, replayer::Replayer, stats::Counters, timer::Timer,
+    Cache, Inner, OnBusy, entries,
+    life::Lives,
+    observe::{Event, Observer, Observers, Recorder},
+    replayer::Replayer,
+    stats::Counters,
+    timer::Timer,
 };
 use crate::{
     disk::Outbox,
@@ -38,6 +43,9 @@ pub struct CacheBuilder {
     lives: Lives,
     outbox: Option<PathBuf>,
     takes_any_outbox: bool,
+    pub(super) observers: Observers,
+    /// Whether latencies are measured.
+    pub(super) measures: bool,
 }
 
 /// What becomes of a commit, or of an invalidation, whose keys are in several hash slots of a Cluster, so that no one step
@@ -69,6 +77,8 @@ impl CacheBuilder {
             lives: Lives::default(),
             outbox: None,
             takes_any_outbox: false,
+            observers: Observers::default(),
+            measures: false,
         }
     }
 
@@ -430,7 +440,13 @@ impl CacheBuilder {
             .connect_timeout
             .min(self.server.response_timeout)
             / 2;
-        let engine: Arc<Breaker> = Arc::new(Breaker::new(engine, self.breaker_pause, slow));
+        let recorder = self.measures.then(Arc::<Recorder>::default);
+        let mut observers = self.observers;
+        observers.extend(recorder.clone().map(|it| it as Arc<dyn Observer>));
+        let told = observers.clone();
+        let changed = move |state| told.tell(&Event::Breaker { state });
+        let breaker = Breaker::new(engine, self.breaker_pause, slow).on_change(changed);
+        let engine: Arc<Breaker> = Arc::new(breaker);
         if engine.space() == Space::Slots {
             for warning in super::slots::warnings(&rules.get()) {
                 log::warn!("{warning}");
@@ -448,7 +464,12 @@ impl CacheBuilder {
                 .map(|keys| server.space().place(entries(&keys)))
                 .collect()
         };
-        let replayer = Replayer::new(engine.clone(), outbox.clone(), Arc::new(expand));
+        let replayer = Replayer::new(
+            engine.clone(),
+            outbox.clone(),
+            observers.clone(),
+            Arc::new(expand),
+        );
         if let (Some(folder), None) = (&self.outbox, &self.memory) {
             // Its last component is then no symbolic link, which would be refused.
             let folder = std::fs::create_dir_all(folder)
@@ -465,6 +486,8 @@ impl CacheBuilder {
             outbox,
             takes_folders: self.outbox.is_none() && self.memory.is_none(),
             counters: Counters::default(),
+            observers,
+            recorder,
             cross_slot: self.cross_slot,
             response_timeout: self.server.response_timeout,
             lease_ttl: self.lease_ttl,

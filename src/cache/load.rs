@@ -1,11 +1,15 @@
 //! Values that are loaded on a miss, under a lease.
 
-use super::{Cache, held::Held};
+use super::{
+    Cache,
+    held::Held,
+    observe::{Event, LoadOutcome},
+};
 use crate::{
     drive::nested::{self, Load},
     engine::{Net, at_once},
     json::{self, Style as JsonStyle},
-    model::{BoxError, Bytes, Entry, Error, Result, error::Kind, token},
+    model::{BoxError, Bytes, Entry, Error, Result, Span, error::Kind, token},
     op::{Invalidate, keys},
     protocol::load,
     rules::Params,
@@ -132,6 +136,33 @@ impl Cache {
         F: Future<Output = Result<B, BoxError>>,
     {
         let target = self.target(controller, params)?;
+        let (began, key) = (self.observers().begin(), target.entry.value.clone());
+        let span = Span::load(controller, &key);
+        let loaded = span.around(self.load_target(net, target, load)).await;
+        let outcome = loaded
+            .as_ref()
+            .map_or(LoadOutcome::Failed, |loaded| loaded.1);
+        span.outcome(outcome.as_str());
+        if let Some(duration) = began.took() {
+            self.observers().tell(&Event::Load {
+                controller,
+                key: &key,
+                duration,
+                outcome,
+            });
+        }
+        loaded.map(|(value, _)| value)
+    }
+
+    async fn load_target<B: Into<Arc<[u8]>>, F>(
+        &self,
+        net: Net,
+        target: Target,
+        load: impl FnOnce() -> F,
+    ) -> Result<(Arc<[u8]>, LoadOutcome)>
+    where
+        F: Future<Output = Result<B, BoxError>>,
+    {
         let (owner, kind) = (Arc::as_ptr(&self.0) as usize, TypeId::of::<Self>());
         let would_wait = matches!(self.0.on_busy, OnBusy::Wait(_));
         let for_itself = would_wait && Load::is_under_way(owner, kind, &target.entry.value);
@@ -144,7 +175,7 @@ impl Cache {
         let (is_early, held) = match net.to_its_end(self.clone().begin(net, claim)).await? {
             Begun::Found(value) => {
                 self.counters().hits.add();
-                return Ok(value);
+                return Ok((value, LoadOutcome::Hit));
             }
             Begun::Leased { early, held } => (early, Some(held)),
             Begun::Unleased if for_itself => {
@@ -167,16 +198,22 @@ impl Cache {
                 drop(held);
                 let failed = Error::new(Kind::Caller(e));
                 return if is_early {
-                    self.present(net, target.entry, failed).await
+                    let present = self.present(net, target.entry, failed).await?;
+                    Ok((present, LoadOutcome::Hit))
                 } else {
                     Err(failed)
                 };
             }
         };
-        if let Some(held) = held {
-            held.fill(&value, self.entry_life(target.ttl)).await?;
-        }
-        Ok(value)
+        let outcome = match held {
+            Some(held) => match held.fill(&value, self.entry_life(target.ttl)).await? {
+                load::Filled::Set => LoadOutcome::Filled,
+                load::Filled::Refused => LoadOutcome::FillRefused,
+                load::Filled::Unknown => LoadOutcome::NotFilled,
+            },
+            None => LoadOutcome::NotFilled,
+        };
+        Ok((value, outcome))
     }
 
     /// A lease that comes is held from then on: where nobody waits for it any more, it is given back.

@@ -7,6 +7,7 @@ mod echo;
 mod held;
 mod life;
 mod load;
+pub(crate) mod observe;
 mod outbox;
 mod replayer;
 mod slots;
@@ -27,12 +28,13 @@ use crate::{
     disk::{Invalidation, Outbox, OutboxAction, OutboxGot},
     drive::{blocks, now},
     engine::{Breaker, Ear, EngineReport, Net, Watch, at_once},
-    model::{Entry, Error, Result, error::Kind},
+    model::{Entry, Error, Result, Span, error::Kind},
     op::{Ask, Fault, Invalidate, InvalidateReply, Op, Reply, Space, keys},
     protocol::{CacheOutcome, Replayed, Spread, deferred},
     rules::{KeyList, LiveRules, Params, Rules},
 };
 use arcstr::ArcStr;
+use observe::{Observers, Recorder};
 pub(crate) use replayer::Look;
 use replayer::Replayer;
 use stats::Counters;
@@ -73,6 +75,9 @@ struct Inner {
     /// not outlive the process.
     takes_folders: bool,
     counters: Counters,
+    observers: Observers,
+    /// Where latencies are measured: one of the observers.
+    recorder: Option<Arc<Recorder>>,
     cross_slot: CrossSlot,
     response_timeout: Duration,
     lease_ttl: Duration,
@@ -116,9 +121,9 @@ impl Cache {
     pub fn replace_rules(&self, rules: Rules) -> Result<bool> {
         let replaced = self.0.rules.replace(rules);
         match &replaced {
-            Ok(true) => self.0.counters.rules_replaced.add(),
+            Ok(true) => self.rules_changed(Ok(())),
             Ok(false) => {}
-            Err(_) => self.0.counters.rules_refused.add(),
+            Err(e) => self.rules_changed(Err(e)),
         }
         replaced
     }
@@ -168,10 +173,11 @@ impl Cache {
     pub fn stats(&self) -> Stats {
         let (engine, outbox) = (&self.0.engine, &self.0.outbox);
         Stats {
-            outbox_pending: outbox.ripe(),
+            outbox_pending: outbox.pending(),
             outbox_replayed: self.0.replayer.replayed(),
             outbox_set_aside: outbox.set_aside(),
             echoes: self.0.replayer.echoes(),
+            latencies: self.0.recorder.as_ref().map(|recorder| recorder.read()),
             ..self.0.counters.read(engine.state(), engine.counters())
         }
     }
@@ -189,16 +195,19 @@ impl Cache {
         tasks: impl IntoIterator<Item: AsRef<str>>,
         params: &Params,
     ) -> Result<CacheOutcome> {
-        let keys = self.rules().expand(tasks, params)?;
-        at_once(self.invalidate_by(Net::Threads, &keys, params))
+        let mut names = Vec::new();
+        let keys = self.rules().expand(self.named(tasks, &mut names), params)?;
+        at_once(self.invalidate_by(Net::Threads, &names, &keys, params))
     }
 
     pub(crate) async fn invalidate_by(
         &self,
         net: Net,
+        tasks: &[String],
         keys: &KeyList,
         params: &Params,
     ) -> Result<CacheOutcome> {
+        let began = self.observers().begin();
         let mut steps = self.steps(self.entries(keys))?;
         if steps.is_empty() {
             // Nothing to delete: the server is asked all the same, so that the outcome is true.
@@ -233,7 +242,7 @@ impl Cache {
                 deferred(cause, self.keep_by(net, record).await)
             }
         };
-        self.note("an invalidation", &outcome);
+        self.invalidated("an invalidation", tasks, began, &outcome);
         Ok(outcome)
     }
 
@@ -292,7 +301,8 @@ impl Cache {
     pub(crate) fn perform(&self, op: Op) -> Result<Reply, Fault> {
         blocks();
         let on_its_way = self.0.replayer.on_its_way(&op);
-        let done = self.0.engine.perform(&op)?;
+        let span = Span::request(op.name());
+        let done = span.inside(|| self.0.engine.perform(&op))?;
         self.0.replayer.follow(op, done.by);
         drop(on_its_way);
         Ok(done.reply)
@@ -301,7 +311,8 @@ impl Cache {
     #[cfg(feature = "tokio")]
     pub(crate) async fn perform_in_task(&self, op: Op) -> Result<Reply, Fault> {
         let on_its_way = self.0.replayer.on_its_way_in_task(&op).await;
-        let done = self.0.engine.perform_in_task(&op).await?;
+        let span = Span::request(op.name());
+        let done = span.around(self.0.engine.perform_in_task(&op)).await?;
         self.0.replayer.follow(op, done.by);
         drop(on_its_way);
         Ok(done.reply)
@@ -405,27 +416,6 @@ impl Cache {
 
     pub(crate) fn response_timeout(&self) -> Duration {
         self.0.response_timeout
-    }
-
-    /// Counts an outcome, and says so where something was put off.
-    pub(crate) fn note(&self, what: &str, outcome: &CacheOutcome) {
-        let counters = &self.0.counters;
-        match outcome {
-            CacheOutcome::Committed { .. } => counters.commits.add(),
-            CacheOutcome::Invalidated { .. } => counters.invalidations.add(),
-            CacheOutcome::Deferred { cause } => {
-                counters.deferred.add();
-                log::warn!(
-                    "{what}: the server did not take it; it is recorded in the outbox, and dependents may be stale until it is replayed: {cause}"
-                );
-            }
-            CacheOutcome::Unrecorded { cause, outbox } => {
-                counters.unrecorded.add();
-                log::error!(
-                    "{what}: the server did not take it ({cause}), and it is not recorded: {outbox}; should this process end before the server answers, dependents are stale until their TTL"
-                );
-            }
-        }
     }
 }
 

@@ -1,12 +1,15 @@
 //! Brings the outbox to the server: at open, after the next success, and in the background; and the echo to a server that is
 //! another one than before.
 
-use super::echo::{Due, Echo, Keep, OnItsWay, Round};
+use super::{
+    echo::{Due, Echo, Keep, OnItsWay, Round},
+    observe::{Event, Observers},
+};
 use crate::{
     disk::{Outbox, OutboxAction, OutboxGot},
     drive::{Backend, Local, drive_while},
     engine::{Breaker, RunId},
-    model::{Entry, Lock, Result, counted, limits},
+    model::{Entry, Lock, Result, Span, counted, limits},
     op::{Ask, Fault, Invalidate, Op, Reply},
     protocol::{Now, Replayed, replay},
 };
@@ -42,6 +45,7 @@ struct Shared {
     lookers: Mutex<Vec<Looker>>,
     engine: Arc<Breaker>,
     outbox: Arc<Outbox>,
+    observers: Observers,
     echo: Echo,
     /// How many connections had been made again when the servers were last asked who they are.
     looked_at: Mutex<u64>,
@@ -95,12 +99,18 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Replayer {
-    pub(super) fn new(engine: Arc<Breaker>, outbox: Arc<Outbox>, expand: replay::Expand) -> Self {
+    pub(super) fn new(
+        engine: Arc<Breaker>,
+        outbox: Arc<Outbox>,
+        observers: Observers,
+        expand: replay::Expand,
+    ) -> Self {
         Self {
             shared: Arc::new(Shared {
                 lookers: Mutex::default(),
                 engine,
                 outbox,
+                observers,
                 echo: Echo::default(),
                 looked_at: Mutex::default(),
                 noticed: AtomicU64::new(0),
@@ -319,6 +329,7 @@ impl Shared {
                 counted(locks, "lock", "locks")
             );
             self.echoes.fetch_add(1, Relaxed);
+            self.observers.tell(&Event::Echo { entries, locks });
         }
     }
 
@@ -351,6 +362,7 @@ impl Shared {
             return Ok(Replayed::default());
         }
         let _turn = lock(&self.turn);
+        let began = self.observers.begin();
         let run = replay::replay(replay::How {
             space: self.engine.space(),
             expand: self.expand.clone(),
@@ -362,16 +374,29 @@ impl Shared {
                 ControlFlow::Continue(())
             }
         };
-        let done = match drive_while(run, self, unless_ended) {
+        let span = match self.outbox.ripe() {
+            0 => Span::none(),
+            _ => Span::replay(),
+        };
+        let done = match span.inside(|| drive_while(run, self, unless_ended)) {
             ControlFlow::Continue(done) => done?,
             ControlFlow::Break(()) => return Ok(Replayed::default()),
         };
+        span.replayed(done.records, done.left);
         if done.records > 0 {
             log::info!(
                 "the outbox: {} sent to the server, {} left",
                 counted(done.records, "record", "records"),
                 done.left
             );
+        }
+        if let (Some(duration), true) = (began.took(), done.records + done.left > 0) {
+            self.observers.tell(&Event::Replay {
+                records: done.records,
+                left: done.left,
+                duration,
+                cause: done.cause.as_ref(),
+            });
         }
         Ok(done)
     }
@@ -395,7 +420,7 @@ impl Local for &Shared {
 
 impl Backend for &Shared {
     fn server(&mut self, op: Op) -> Result<Reply, Fault> {
-        let done = self.engine.insist(&op)?;
+        let done = Span::request(op.name()).inside(|| self.engine.insist(&op))?;
         // The record goes; a server that loses this deletion is to get it again.
         done.by.map(|by| self.echo.keep(op, by, Instant::now()));
         Ok(done.reply)

@@ -1,10 +1,22 @@
+use super::observe::Latencies;
 use crate::engine::{self, BreakerState};
+use serde::Serialize;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-/// What a cache has done since it was opened.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// What a cache has done since it was opened. It serializes by the names of its fields, which stay.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Stats {
+    /// Locks that were acquired.
+    pub locks: u64,
+    /// Those of them that somebody else held when they were first asked for.
+    pub lock_waits: u64,
+    /// Locks that somebody else held for as long as the caller would wait, `try_lock` included.
+    pub lock_timeouts: u64,
+    /// Saves, updates, transactions and deletions that were refused, so that nothing was written.
+    pub saves_refused: u64,
+    /// Saves, and tries of updates, whose file was not the one that they had read. Updates try again.
+    pub conflicts: u64,
     /// Saves whose entry was set and whose dependents were deleted in one step.
     pub commits: u64,
     /// Saves and invalidations that only deleted.
@@ -13,7 +25,8 @@ pub struct Stats {
     pub deferred: u64,
     /// The same, but not recorded.
     pub unrecorded: u64,
-    /// Records in this process's outbox that wait for the server.
+    /// Records in this process's outbox that wait for the server. After [`Cache::close`](crate::Cache::close), those in the file that it left to other processes,
+    /// until one of them has done all of it.
     pub outbox_pending: u64,
     /// Records that were brought to the server, those of dead processes included.
     pub outbox_replayed: u64,
@@ -43,7 +56,7 @@ pub struct Stats {
     pub round_trips: u64,
     /// Scripts loaded again since a server had lost them.
     pub reloads: u64,
-    /// Connections opened again since a server or the network had closed them.
+    /// Connections opened in place of one that a server or the network had closed. Tries that failed are not counted.
     pub reconnects: u64,
     /// Operations sent on to another server of a Cluster, or to a new primary.
     pub redirects: u64,
@@ -51,6 +64,14 @@ pub struct Stats {
     pub skipped: u64,
     /// Whether operations are sent to the server now.
     pub breaker: BreakerState,
+    /// Connections that are open now, to all servers; not those for messages about locks.
+    pub connections_open: u64,
+    /// Those of them that nobody uses just now. One that tasks share counts as idle.
+    pub connections_idle: u64,
+    /// Calls that found all connections in use for as long as they would wait ([`CacheBuilder::pool_size`](crate::CacheBuilder::pool_size)).
+    pub connection_timeouts: u64,
+    /// How long things took; `None` unless [`CacheBuilder::measure_latencies`](crate::CacheBuilder::measure_latencies) asks for it.
+    pub latencies: Option<Latencies>,
 }
 
 /// A count that threads share.
@@ -59,7 +80,11 @@ pub(crate) struct Counter(AtomicU64);
 
 impl Counter {
     pub(crate) fn add(&self) {
-        self.0.fetch_add(1, Relaxed);
+        self.add_some(1);
+    }
+
+    pub(crate) fn add_some(&self, more: u64) {
+        self.0.fetch_add(more, Relaxed);
     }
 
     fn get(&self) -> u64 {
@@ -69,6 +94,11 @@ impl Counter {
 
 #[derive(Default)]
 pub(crate) struct Counters {
+    pub(crate) locks: Counter,
+    pub(crate) lock_waits: Counter,
+    pub(crate) lock_timeouts: Counter,
+    pub(crate) saves_refused: Counter,
+    pub(crate) conflicts: Counter,
     pub(crate) commits: Counter,
     pub(crate) invalidations: Counter,
     pub(crate) deferred: Counter,
@@ -87,6 +117,11 @@ pub(crate) struct Counters {
 impl Counters {
     pub(super) fn read(&self, breaker: BreakerState, engine: &engine::Counters) -> Stats {
         Stats {
+            locks: self.locks.get(),
+            lock_waits: self.lock_waits.get(),
+            lock_timeouts: self.lock_timeouts.get(),
+            saves_refused: self.saves_refused.get(),
+            conflicts: self.conflicts.get(),
             commits: self.commits.get(),
             invalidations: self.invalidations.get(),
             deferred: self.deferred.get(),
@@ -110,6 +145,10 @@ impl Counters {
             redirects: engine.redirects(),
             skipped: engine.skips(),
             breaker,
+            connections_open: engine.open_connections(),
+            connections_idle: engine.idle_connections(),
+            connection_timeouts: engine.connection_timeouts(),
+            latencies: None,
         }
     }
 }

@@ -84,7 +84,7 @@ impl Cache {
 
     fn follow(&self, path: &Path) {
         let compiled = self.rules().options().from_path(path);
-        let compiled = compiled.inspect_err(|_| self.counters().rules_refused.add());
+        let compiled = compiled.inspect_err(|e| self.rules_changed(Err(e)));
         match compiled.and_then(|rules| self.replace_rules(rules)) {
             Ok(true) => log::info!("{}: its rules are in force", path.display()),
             Ok(false) => {}

@@ -30,7 +30,7 @@ pub(crate) trait Local {
     }
 
     /// Called immediately before each action.
-    fn begin(&self, _action: &Action) {}
+    fn begin(&mut self, _action: &Action) {}
 
     fn outbox(&mut self, action: &OutboxAction) -> Result<OutboxGot>;
 

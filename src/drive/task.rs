@@ -57,8 +57,7 @@ pub(crate) async fn drive_in_task<D: Send + 'static, L: Local + Send + 'static>(
                 heard = remote.listen(channel, pause) => Answer::Heard(heard),
                 // The run holds nothing while it waits for a lock.
                 () = nobody_waits() => {
-                    let why = "nobody waits for the lock any more".to_owned();
-                    return (Some(local), Err(Error::new(Kind::Internal(why))));
+                    return (Some(local), Err(Error::new(Kind::Abandoned)));
                 }
             },
         });

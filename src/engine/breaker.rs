@@ -5,13 +5,15 @@ use crate::{
     model::{Error, error::Kind, limits},
     op::{Fault, Op, Space},
 };
+use serde::Serialize;
 use std::{
     sync::{Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
 /// Whether operations are sent to the server. See [`CacheBuilder::circuit_breaker`](crate::CacheBuilder::circuit_breaker).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum BreakerState {
     /// All of them are.
@@ -33,6 +35,8 @@ pub(crate) struct Breaker<E: ?Sized = dyn Performer> {
     pause: Duration,
     /// A failure that took less costs nobody anything and does not count: a connection that is refused, say.
     slow: Duration,
+    /// Told of each circuit's changes. Before the engine, which may have no size.
+    changed: Box<dyn Fn(BreakerState) + Send + Sync>,
     engine: E,
 }
 
@@ -89,18 +93,31 @@ impl<E: Performer> Breaker<E> {
             away: Mutex::default(),
             pause,
             slow,
+            changed: Box::new(|_| {}),
             engine,
+        }
+    }
+
+    /// Calls `changed` with a circuit's state, each time that it opens, is probed or closes again.
+    pub(crate) fn on_change(self, changed: impl Fn(BreakerState) + Send + Sync + 'static) -> Self {
+        let changed = Box::new(changed);
+        Self { changed, ..self }
+    }
+}
+
+impl State {
+    fn shown(self) -> BreakerState {
+        match self {
+            Self::Closed => BreakerState::Closed,
+            Self::Open { .. } => BreakerState::Open,
+            Self::Probing { .. } => BreakerState::Probing,
         }
     }
 }
 
 impl<E: Performer + ?Sized> Breaker<E> {
     pub(crate) fn state(&self) -> BreakerState {
-        let states = self.circuits.iter().map(|it| match lock(it).state {
-            State::Closed => BreakerState::Closed,
-            State::Open { .. } => BreakerState::Open,
-            State::Probing { .. } => BreakerState::Probing,
-        });
+        let states = self.circuits.iter().map(|it| lock(it).state.shown());
         let worst = |a, b| match (a, b) {
             (BreakerState::Open, _) | (_, BreakerState::Closed) => a,
             _ => b,
@@ -204,7 +221,9 @@ impl<E: Performer + ?Sized> Breaker<E> {
         if now < next {
             return Err(next - now);
         }
-        circuit.state = State::Probing { since: now };
+        let before = std::mem::replace(&mut circuit.state, State::Probing { since: now });
+        drop(circuit);
+        self.tell(before, BreakerState::Probing);
         Ok(())
     }
 
@@ -224,9 +243,12 @@ impl<E: Performer + ?Sized> Breaker<E> {
                 if e.is_unavailable() && (slow || !e.takes_reads()) =>
             {
                 let mut circuit = lock(circuit);
+                let before = circuit.state;
                 let change = circuit.failed(self.pause, sent_at, now, slow);
                 let (is_first, opens) = lock(&self.away).more(&change);
+                let after = circuit.state.shown();
                 drop(circuit);
+                self.tell(before, after);
                 if opens {
                     log::warn!(
                         "the server made {} callers wait in vain, and is not asked for {:?} (circuit breaker): {e}",
@@ -239,12 +261,21 @@ impl<E: Performer + ?Sized> Breaker<E> {
             }
             _ => {
                 let mut circuit = lock(circuit);
+                let before = circuit.state;
                 let is_last = circuit.answered(now) && lock(&self.away).one_less();
                 drop(circuit);
+                self.tell(before, BreakerState::Closed);
                 if is_last {
                     log::info!("the server answers again");
                 }
             }
+        }
+    }
+
+    /// Call it without the circuit's lock.
+    fn tell(&self, before: State, after: BreakerState) {
+        if before.shown() != after {
+            (self.changed)(after);
         }
     }
 }

@@ -55,6 +55,15 @@ impl DerefMut for SlotInUse<'_> {
 }
 
 impl SlotInUse<'_> {
+    /// Whether others use the connection too.
+    pub(super) fn is_shared(&self) -> bool {
+        match self {
+            Self::Thread(_) => false,
+            #[cfg(feature = "tokio")]
+            Self::Task(slot) => slot.is_shared(),
+        }
+    }
+
     /// A connection was made for it.
     pub(super) fn uses(&mut self, link: &Link) {
         match self {
@@ -112,12 +121,7 @@ impl Connections {
         again: bool,
     ) -> Result<Link, (Error, Cause)> {
         match slot {
-            SlotInUse::Thread(_) => {
-                if again {
-                    self.door.opens_again();
-                }
-                self.door.open().map(Link::Thread)
-            }
+            SlotInUse::Thread(_) => self.door.open(again).map(Link::Thread),
             #[cfg(feature = "tokio")]
             SlotInUse::Task(slot) => slot.connect(again).await,
         }

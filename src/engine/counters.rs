@@ -1,6 +1,9 @@
 //! What an engine has done so far.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
 
 /// Counts since the engine was made. Read them with the methods; each is exact, and no two belong together.
 #[derive(Debug, Default)]
@@ -11,6 +14,9 @@ pub(crate) struct Counters {
     round_trips: AtomicU64,
     run_numbers: AtomicU64,
     redirects: AtomicU64,
+    open: AtomicU64,
+    in_use: AtomicU64,
+    connection_timeouts: AtomicU64,
 }
 
 impl Counters {
@@ -22,6 +28,22 @@ impl Counters {
     /// Operations that were not sent, since the server did not answer the last ones.
     pub(crate) fn skips(&self) -> u64 {
         self.skips.load(Ordering::Relaxed)
+    }
+
+    /// Connections that are open now.
+    pub(crate) fn open_connections(&self) -> u64 {
+        self.open.load(Ordering::Relaxed)
+    }
+
+    /// Those of them that nobody has for itself now.
+    pub(crate) fn idle_connections(&self) -> u64 {
+        let in_use = self.in_use.load(Ordering::Relaxed);
+        self.open_connections().saturating_sub(in_use)
+    }
+
+    /// Calls that found all connections in use.
+    pub(crate) fn connection_timeouts(&self) -> u64 {
+        self.connection_timeouts.load(Ordering::Relaxed)
     }
 
     /// Connections that were opened in place of one that had failed.
@@ -56,11 +78,46 @@ impl Counters {
         self.reconnects.fetch_add(1, Ordering::Relaxed);
     }
 
+    pub(super) fn count_connection_timeout(&self) {
+        self.connection_timeouts.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Whoever has a connection for itself holds this meanwhile.
+    pub(super) fn in_use(&self) -> InUse<'_> {
+        self.in_use.fetch_add(1, Ordering::Relaxed);
+        InUse(self)
+    }
+
     pub(super) fn count_redirect(&self) {
         self.redirects.fetch_add(1, Ordering::Relaxed);
     }
 
     pub(super) fn count_round_trip(&self) {
         self.round_trips.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// A connection in use, until this is dropped.
+pub(super) struct InUse<'a>(&'a Counters);
+
+impl Drop for InUse<'_> {
+    fn drop(&mut self) {
+        self.0.in_use.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// An open connection, until this is dropped.
+pub(super) struct IsOpen(Arc<Counters>);
+
+impl IsOpen {
+    pub(super) fn new(counters: &Arc<Counters>) -> Self {
+        counters.open.fetch_add(1, Ordering::Relaxed);
+        Self(Arc::clone(counters))
+    }
+}
+
+impl Drop for IsOpen {
+    fn drop(&mut self) {
+        self.0.open.fetch_sub(1, Ordering::Relaxed);
     }
 }

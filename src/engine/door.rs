@@ -3,7 +3,7 @@
 use super::{
     address::Address,
     config::ServerConfig,
-    counters::Counters,
+    counters::{Counters, IsOpen},
     link::{Connection, Unopened, Way},
     peer::Peer,
     redirect::{Cause, Redirect},
@@ -42,15 +42,19 @@ impl Door {
         return false;
     }
 
-    /// A connection is about to be opened in place of one that failed.
-    pub(super) fn opens_again(&self) {
-        self.peer.counters().count_reconnect();
-        self.peer.may_be_another_run();
-        log::info!("{}: connecting again", self.peer.shown_url());
-    }
-
-    pub(super) fn open(&self) -> Result<Connection, (Error, Cause)> {
-        self.open_by(&self.way, self.peer.response_timeout())
+    /// `again`: in place of one that failed.
+    pub(super) fn open(&self, again: bool) -> Result<Connection, (Error, Cause)> {
+        if again {
+            self.peer.may_be_another_run();
+            log::info!("{}: connecting again", self.peer.shown_url());
+        }
+        let mut connection = self.open_by(&self.way, self.peer.response_timeout())?;
+        let counters = self.peer.counters();
+        connection.is_counted(IsOpen::new(counters));
+        if again {
+            counters.count_reconnect();
+        }
+        Ok(connection)
     }
 
     /// One for messages, whose reads give up soon. By RESP3, where they are told from replies.

@@ -96,18 +96,17 @@ impl Links {
         if let Some(opening) = state.opening.as_ref().filter(|it| it.has_changed().is_ok()) {
             return Err(opening.clone());
         }
-        if again {
-            self.door.opens_again();
-        }
         let (opened, opening) = watch::channel(None);
         state.opening = Some(opening.clone());
         let (door, shared) = (Arc::clone(&self.door), Arc::clone(&self.state));
         let threads = Arc::clone(&self.threads);
         tokio::spawn(async move {
-            let done = open(door, threads).await.and_then(|link| match link {
-                Link::Task(link) => Ok(link),
-                _ => Err(in_vain()),
-            });
+            let done = open(door, threads, again)
+                .await
+                .and_then(|link| match link {
+                    Link::Task(link) => Ok(link),
+                    _ => Err(in_vain()),
+                });
             let mut state = lock(&shared);
             state.opening = None;
             if let Ok(link) = &done {
@@ -176,7 +175,11 @@ fn task_link(slot: &Slot) -> Option<&TaskLink> {
 }
 
 /// By a thread that may block: it looks the name up, and asks the program for credentials.
-async fn open(door: Arc<Door>, threads: Arc<Semaphore>) -> Result<Link, (Error, Cause)> {
+async fn open(
+    door: Arc<Door>,
+    threads: Arc<Semaphore>,
+    again: bool,
+) -> Result<Link, (Error, Cause)> {
     let (address, patience) = (door.peer().shown_url(), door.peer().response_timeout());
     let unreached = |why: &dyn fmt::Display| {
         let message = format!("cannot connect to {address}: {why}");
@@ -185,7 +188,7 @@ async fn open(door: Arc<Door>, threads: Arc<Semaphore>) -> Result<Link, (Error, 
     let thread = Arc::clone(&threads).acquire_owned().await;
     let opened = Net::Tasks.aside(move || {
         let _thread = thread;
-        Ok(door.open())
+        Ok(door.open(again))
     });
     let opened = opened.await;
     let connection = opened.unwrap_or_else(|gone| Err(unreached(&gone)))?;
@@ -194,7 +197,7 @@ async fn open(door: Arc<Door>, threads: Arc<Semaphore>) -> Result<Link, (Error, 
             .map(Link::Task)
             .map_err(|e| unreached(&e)),
         #[cfg(feature = "redis-1")]
-        connection @ Connection::Client(_) => Ok(Link::Aside(Some(connection), threads)),
+        connection @ Connection::Client(..) => Ok(Link::Aside(Some(connection), threads)),
     }
 }
 
@@ -209,6 +212,11 @@ pub(super) struct SlotOfLinks<'a> {
 }
 
 impl SlotOfLinks<'_> {
+    /// Whether other tasks use the connection too.
+    pub(super) fn is_shared(&self) -> bool {
+        self.permit.is_none()
+    }
+
     /// This connection is used from now on.
     pub(super) fn uses(&mut self, link: &Link) {
         self.was = match link {
@@ -221,10 +229,8 @@ impl SlotOfLinks<'_> {
     pub(super) async fn connect(&mut self, again: bool) -> Result<Link, (Error, Cause)> {
         let door = &self.links.door;
         if self.permit.is_some() {
-            if again {
-                door.opens_again();
-            }
-            let link = open(Arc::clone(door), Arc::clone(&self.links.threads)).await?;
+            let threads = Arc::clone(&self.links.threads);
+            let link = open(Arc::clone(door), threads, again).await?;
             lock(&self.links.state).failed = false;
             return Ok(link);
         }

@@ -3,7 +3,7 @@
 
 use crate::model::Result;
 #[cfg(feature = "tokio")]
-use crate::model::{Effect, Error, error::Kind};
+use crate::model::{Effect, Error, Span, error::Kind};
 use std::{
     pin::pin,
     task::{Context, Poll, Waker},
@@ -43,7 +43,10 @@ impl Net {
             #[cfg(feature = "tokio")]
             Self::Tasks if cfg!(cachetx_without_tasks_of_their_own) => run.await,
             #[cfg(feature = "tokio")]
-            Self::Tasks => joined(tokio::spawn(run).await),
+            Self::Tasks => {
+                let span = Span::current();
+                joined(tokio::spawn(async move { span.around(run).await }).await)
+            }
         }
     }
 
@@ -67,7 +70,10 @@ impl Net {
         match self {
             Self::Threads => job(),
             #[cfg(feature = "tokio")]
-            Self::Tasks => joined(tokio::task::spawn_blocking(job).await),
+            Self::Tasks => {
+                let span = Span::current();
+                joined(tokio::task::spawn_blocking(move || span.inside(job)).await)
+            }
         }
     }
 

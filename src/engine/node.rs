@@ -125,12 +125,14 @@ impl Node {
         let sharing = work.sharing(self);
         let mut slot = self.connections.slot(net, sharing).await.ok_or_else(|| {
             let connections = self.peer().config().pool_size;
+            self.peer().counters().count_connection_timeout();
             let error = Error::new(Kind::AllInUse { connections });
             Miss::new(
                 Fault::NotDone(error.effect_is(Effect::None)),
                 Cause::Refused,
             )
         })?;
+        let _in_use = (!slot.is_shared()).then(|| self.peer().counters().in_use());
         let mut failure = None;
         for _ in 0..limits::SEND_ATTEMPTS {
             let reused = slot.connection.is_some();

@@ -51,7 +51,7 @@ impl Peer {
         &self.config
     }
 
-    pub(super) fn counters(&self) -> &Counters {
+    pub(super) fn counters(&self) -> &Arc<Counters> {
         &self.counters
     }
 

@@ -6,6 +6,8 @@ pub(crate) mod error;
 pub mod limits;
 mod lock;
 mod place;
+#[cfg_attr(not(feature = "tracing"), path = "no_spans.rs")]
+mod spans;
 mod stamp;
 pub(crate) mod text;
 pub(crate) mod token;
@@ -16,4 +18,5 @@ pub use error::{BoxError, Effect, Error, Problem, Result};
 pub(crate) use lock::Lock;
 pub use lock::LockHolder;
 pub(crate) use place::Place;
+pub(crate) use spans::Span;
 pub(crate) use stamp::Stamp;

@@ -86,6 +86,8 @@ pub(crate) struct Held {
     pub(crate) last_mtime_ns: i64,
     /// The server did not grant the lock: this run's files hold the OS lock instead.
     pub(crate) os_lock: bool,
+    /// Somebody else had it at first.
+    pub(crate) had_to_wait: bool,
 }
 
 /// Acquires the lock, then reads the file itself, never the server's copy or a snapshot.
@@ -96,13 +98,19 @@ pub(crate) fn take(claim: Claim) -> Run<Held> {
         as_expected(&claim, there)?;
         // An endless wait is allowed, so the sum must not overflow.
         let until = io.now().boot.saturating_add(claim.wait);
-        let (lock, fence, asked_at) = match acquire(&io, &claim, until).await {
+        let acquired = match acquire(&io, &claim, until).await {
             Err(e) if e.is_unavailable() && claim.while_away == WhileAway::OsLock => {
                 log::warn!("{}: locked by its sidecar, since {e}", claim.document);
                 return take_os_lock(&io, &claim, until).await;
             }
             acquired => acquired?,
         };
+        let Acquired {
+            lock,
+            fence,
+            asked_at,
+            had_to_wait,
+        } = acquired;
         match look_between_updates(&io, &claim).await {
             Ok((read, sidecar)) => Ok(Held {
                 lock,
@@ -111,6 +119,7 @@ pub(crate) fn take(claim: Claim) -> Run<Held> {
                 read,
                 last_mtime_ns: sidecar.mtime_ns,
                 os_lock: false,
+                had_to_wait,
             }),
             Err(e) => {
                 let_go(&io, &claim.document, lock).await;
@@ -127,6 +136,7 @@ async fn take_os_lock(io: &Io, claim: &Claim, until: Duration) -> Result<Held> {
         io.disk(&claim.place, FileAction::MakeFolder).await?;
         io.disk(&claim.place, FileAction::SyncRoot).await?;
     }
+    let mut had_to_wait = false;
     loop {
         match io.disk(&claim.place, FileAction::LockSidecar).await? {
             Got::Sidecar(Sidecar {
@@ -137,7 +147,10 @@ async fn take_os_lock(io: &Io, claim: &Claim, until: Duration) -> Result<Held> {
                 recover(io, &claim.place, dead, until).await?;
             }
             Got::Sidecar(_) => break,
-            Got::Busy if io.now().boot < until => io.sleep(limits::LOCK_POLL_MIN).await,
+            Got::Busy if io.now().boot < until => {
+                had_to_wait = true;
+                io.sleep(limits::LOCK_POLL_MIN).await;
+            }
             Got::Busy => {
                 return Err(Error::new(Kind::LockHeld {
                     document: claim.document.clone(),
@@ -165,6 +178,7 @@ async fn take_os_lock(io: &Io, claim: &Claim, until: Duration) -> Result<Held> {
         read,
         last_mtime_ns: sidecar.mtime_ns,
         os_lock: true,
+        had_to_wait,
     })
 }
 
@@ -244,14 +258,22 @@ async fn look(io: &Io, claim: &Claim) -> Result<(Option<Found>, Sidecar)> {
     Ok((found, sidecar))
 }
 
-/// Tries until the lock is acquired or the wait is over. Returns the lock, its fence, and the time
-/// of the request.
+/// A lock that the server gave.
+struct Acquired {
+    lock: Lock,
+    fence: u64,
+    /// The time of the request.
+    asked_at: Duration,
+    had_to_wait: bool,
+}
+
+/// Tries until the lock is acquired or the wait is over.
 ///
 /// Between tries it waits for the message that the lock was released. It starts to listen after the
 /// first refusal, or at once if other callers in this process already wait, so a free lock costs
 /// one round trip. The first listener of a process wakes up at once and tries again, in case it
 /// missed a message.
-async fn acquire(io: &Io, claim: &Claim, until: Duration) -> Result<(Lock, u64, Duration)> {
+async fn acquire(io: &Io, claim: &Claim, until: Duration) -> Result<Acquired> {
     let mut pauses = ExponentialBuilder::new()
         .with_min_delay(limits::LOCK_POLL_MIN)
         .with_max_delay(limits::LOCK_POLL_MAX)
@@ -274,6 +296,7 @@ async fn acquire(io: &Io, claim: &Claim, until: Duration) -> Result<(Lock, u64, 
     let mut tries = Tries::new(claim.patience);
     // Requests that got no answer.
     let mut unanswered: Vec<Lock> = Vec::new();
+    let mut had_to_wait = false;
     loop {
         // Read at each try: others save while this caller waits, and a server that lost its fences
         // would give a lower one.
@@ -299,7 +322,14 @@ async fn acquire(io: &Io, claim: &Claim, until: Duration) -> Result<(Lock, u64, 
             floor: sidecar.fence,
         };
         match io.server(asked).await {
-            Ok(AcquireReply::Acquired { fence }) => return Ok((lock, fence, asked_at)),
+            Ok(AcquireReply::Acquired { fence }) => {
+                return Ok(Acquired {
+                    lock,
+                    fence,
+                    asked_at,
+                    had_to_wait,
+                });
+            }
             Ok(AcquireReply::Held { value, left_ms }) => {
                 tries.answered();
                 // An unanswered request was executed late, after its release.
@@ -307,6 +337,7 @@ async fn acquire(io: &Io, claim: &Claim, until: Duration) -> Result<(Lock, u64, 
                     let_go(io, &claim.document, unanswered.remove(n)).await;
                     continue;
                 }
+                had_to_wait = true;
                 let pause = match messages_come {
                     true => limits::LOCK_LISTEN_POLL,
                     false => pauses.next().unwrap_or(limits::LOCK_POLL_MAX),

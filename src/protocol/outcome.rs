@@ -164,6 +164,17 @@ impl CacheOutcome {
         }
     }
 
+    /// A stable name, for labels: `committed`, `invalidated`, `deferred`, `unrecorded`.
+    #[must_use]
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Self::Committed { .. } => "committed",
+            Self::Invalidated { .. } => "invalidated",
+            Self::Deferred { .. } => "deferred",
+            Self::Unrecorded { .. } => "unrecorded",
+        }
+    }
+
     /// Whether the entries are known to be right: committed or invalidated.
     #[must_use]
     pub fn is_settled(&self) -> bool {

@@ -13,22 +13,43 @@ use crate::{
 };
 use std::time::Duration;
 
+/// What runs act on beside the server. Files that one run holds are there for the next.
+pub(super) struct Workspace {
+    files: Session,
+    /// Operations that went to the server.
+    pub(super) round_trips: u32,
+}
+
+impl Workspace {
+    fn begin(&mut self, action: &Action, trace: Option<&Trace>) {
+        if let Action::Server(_) = action {
+            self.round_trips += 1;
+        }
+        if let Some(trace) = trace {
+            trace(&action.name());
+        }
+    }
+}
+
 /// What one run acts on.
 struct StoreBackend<'a> {
     store: &'a Store,
-    files: &'a mut Session,
+    work: &'a mut Workspace,
     /// Where the run waits in a channel's queue: it stays there until it ends.
     ear: Option<Ear>,
     trace: Option<&'a Trace>,
 }
 
 impl Store {
-    pub(super) fn files(&self) -> Session {
-        Session::new(self.0.root.clone())
+    pub(super) fn workspace(&self) -> Workspace {
+        Workspace {
+            files: Session::new(self.0.root.clone()),
+            round_trips: 0,
+        }
     }
 
     pub(super) fn drive<D>(&self, run: Run<D>) -> Result<D> {
-        self.drive_traced(&mut self.files(), run, self.0.trace.as_ref())
+        self.drive_traced(&mut self.workspace(), run, self.0.trace.as_ref())
     }
 
     /// Lets a lock go in a thread of the cache's.
@@ -40,33 +61,33 @@ impl Store {
         self.cache().timer().once(job);
     }
 
-    /// Drives a run by whoever waits, with files that outlive it.
+    /// Drives a run by whoever waits, in a workspace that outlives it.
     pub(super) async fn drive_by<D: Send + 'static>(
         &self,
         net: Net,
-        files: &mut Session,
+        work: &mut Workspace,
         run: Run<D>,
     ) -> Result<D> {
         match net {
             #[cfg(cachetx_by_tasks)]
-            Net::Threads => crate::engine::by_tasks(self.drive_in_task(files, run)),
+            Net::Threads => crate::engine::by_tasks(self.drive_in_task(work, run)),
             #[cfg(not(cachetx_by_tasks))]
-            Net::Threads => self.drive_traced(files, run, self.0.trace.as_ref()),
+            Net::Threads => self.drive_traced(work, run, self.0.trace.as_ref()),
             #[cfg(feature = "tokio")]
-            Net::Tasks => self.drive_in_task(files, run).await,
+            Net::Tasks => self.drive_in_task(work, run).await,
         }
     }
 
     #[cfg(feature = "tokio")]
     async fn drive_in_task<D: Send + 'static>(
         &self,
-        files: &mut Session,
+        work: &mut Workspace,
         run: Run<D>,
     ) -> Result<D> {
-        files.begin_run();
+        work.files.begin_run();
         let local = TaskFiles {
             store: self.clone(),
-            files: std::mem::replace(files, self.files()),
+            work: std::mem::replace(work, self.workspace()),
             intended: Vec::new(),
         };
         let remote = TaskServer {
@@ -75,21 +96,21 @@ impl Store {
         };
         let (local, done) = drive::drive_in_task(run, local, remote).await;
         if let Some(mut local) = local {
-            std::mem::swap(files, &mut local.files);
+            std::mem::swap(work, &mut local.work);
         }
         done
     }
 
     pub(super) fn drive_traced<D>(
         &self,
-        files: &mut Session,
+        work: &mut Workspace,
         run: Run<D>,
         trace: Option<&Trace>,
     ) -> Result<D> {
-        files.begin_run();
+        work.files.begin_run();
         let backend = StoreBackend {
             store: self,
-            files,
+            work,
             ear: None,
             trace,
         };
@@ -98,10 +119,8 @@ impl Store {
 }
 
 impl Local for StoreBackend<'_> {
-    fn begin(&self, action: &Action) {
-        if let Some(trace) = self.trace {
-            trace(&action.name());
-        }
+    fn begin(&mut self, action: &Action) {
+        self.work.begin(action, self.trace);
     }
 
     fn outbox(&mut self, action: &OutboxAction) -> Result<OutboxGot> {
@@ -109,7 +128,7 @@ impl Local for StoreBackend<'_> {
     }
 
     fn disk(&mut self, place: &Place, action: &FileAction) -> Result<Got> {
-        self.files.perform(place, action)
+        self.work.files.perform(place, action)
     }
 }
 
@@ -131,17 +150,15 @@ impl Backend for StoreBackend<'_> {
 #[cfg(feature = "tokio")]
 struct TaskFiles {
     store: Store,
-    files: Session,
+    work: Workspace,
     /// Records that the run has made and not ended.
     intended: Vec<Ticket>,
 }
 
 #[cfg(feature = "tokio")]
 impl Local for TaskFiles {
-    fn begin(&self, action: &Action) {
-        if let Some(trace) = &self.store.0.trace {
-            trace(&action.name());
-        }
+    fn begin(&mut self, action: &Action) {
+        self.work.begin(action, self.store.0.trace.as_ref());
     }
 
     fn outbox(&mut self, action: &OutboxAction) -> Result<OutboxGot> {
@@ -157,7 +174,7 @@ impl Local for TaskFiles {
     }
 
     fn disk(&mut self, place: &Place, action: &FileAction) -> Result<Got> {
-        self.files.perform(place, action)
+        self.work.files.perform(place, action)
     }
 }
 

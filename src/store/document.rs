@@ -3,14 +3,16 @@ use super::{
     hold::Hold,
     locked::Locked,
     names::Names,
+    observed::{Saving, lock_ended},
     snapshots::{Kept, Loaded},
 };
 use crate::{
-    disk::{Session, digest},
+    cache::observe::SaveKind,
+    disk::digest,
     drive::nested::{self, Begun, Load},
     engine::{Net, at_once},
     json,
-    model::{BoxError, Bytes, Error, Result, error::Kind, token},
+    model::{BoxError, Bytes, Error, Result, Span, error::Kind, token},
     op::keys,
     protocol::{self, Claim, Outcome, WhileAway, lock::Expect, read::Reader},
     rules::{KeyList, Params},
@@ -24,6 +26,13 @@ pub struct Document<T> {
     names: Arc<Names>,
     /// `fn() -> T` keeps the handle `Send + Sync + Clone` whatever `T` is.
     content: PhantomData<fn() -> T>,
+}
+
+/// What a deletion makes out of date.
+pub(crate) struct Deletion {
+    /// For observers.
+    tasks: Vec<String>,
+    dependents: KeyList,
 }
 
 impl<T> Document<T> {
@@ -82,19 +91,26 @@ impl<T> Document<T> {
     /// No such document, a lock that is held, a `READONLY` marker, an unknown task, or a file operation that failed:
     /// nothing was deleted.
     pub fn delete(&self, tasks: impl IntoIterator<Item: AsRef<str>>) -> Result<Outcome> {
-        let dependents = self.dependents(tasks)?;
-        at_once(self.delete_by(Net::Threads, &dependents))
+        let deletion = self.deletion(tasks)?;
+        at_once(self.delete_by(Net::Threads, &deletion))
     }
 
-    pub(crate) fn dependents(&self, tasks: impl IntoIterator<Item: AsRef<str>>) -> Result<KeyList> {
-        let (names, rules) = (&self.names, self.store.cache().rules());
-        rules.expand_for(&names.listed.controller, tasks, &names.params)
+    pub(crate) fn deletion(&self, tasks: impl IntoIterator<Item: AsRef<str>>) -> Result<Deletion> {
+        let (names, cache) = (&self.names, self.store.cache());
+        let mut named = Vec::new();
+        let tasks = cache.named(tasks, &mut named);
+        let rules = cache.rules();
+        let dependents = rules.expand_for(&names.listed.controller, tasks, &names.params)?;
+        Ok(Deletion {
+            tasks: named,
+            dependents,
+        })
     }
 
-    pub(crate) async fn delete_by(&self, net: Net, dependents: &KeyList) -> Result<Outcome> {
-        let names = &self.names;
-        let cache = self.store.cache();
-        let dependents = cache.split(&names.entry, cache.entries(dependents))?;
+    pub(crate) async fn delete_by(&self, net: Net, deletion: &Deletion) -> Result<Outcome> {
+        let (names, cache) = (&self.names, self.store.cache());
+        let dependents = cache.entries(&deletion.dependents);
+        let dependents = cache.split(&names.entry, dependents)?;
         let wait = self.store.0.lock_wait;
         let mut hold = self.take(net, wait, Expect::Document).await?.0;
         let plan = protocol::delete::Plan {
@@ -109,12 +125,16 @@ impl<T> Document<T> {
             mark_ttl: cache.mark_ttl(),
             token: token::hex_128()?,
         };
+        let documents = [&**names];
+        let mut saving = Saving::begin(cache, SaveKind::Delete, &documents, &deletion.tasks);
         hold.begin_save();
-        let deleted = hold.drive(protocol::delete::delete(plan)).await;
+        let deleting = hold.drive(protocol::delete::delete(plan));
+        let deleted = saving.span.around(deleting).await;
+        saving.round_trips = hold.round_trips();
         hold.end_save(deleted.is_ok());
-        let outcome = deleted.map_err(|e| hold.why_lost(e))?;
-        self.store.cache().note(&names.document, &outcome.cache);
-        Ok(outcome)
+        let deleted = deleted.map_err(|e| hold.why_lost(e));
+        saving.end(deleted.as_ref());
+        deleted
     }
 
     /// An operator's: frees the document's lock, whoever holds it; whether there was one. See [`Store::clear_locks`].
@@ -140,7 +160,7 @@ impl<T> Document<T> {
     pub(crate) async fn create_by(&self, net: Net, bytes: Bytes) -> Result<Outcome> {
         let wait = self.store.0.lock_wait;
         let mut hold = self.take(net, wait, Expect::Nothing).await?.0;
-        hold.save(bytes, &Save::new(), true).await
+        hold.save(Ok(bytes), &Save::new(), true).await
     }
 
     /// How long `lock` waits.
@@ -204,10 +224,10 @@ impl<T> Document<T> {
         wait: Duration,
         expect: Expect,
     ) -> Result<(Hold, Option<Bytes>)> {
-        let inner = &self.store.0;
+        let (inner, cache) = (&self.store.0, self.store.cache());
         let token = token::hex_128()?;
         let seed = u64::from_str_radix(&token[..16], 16).unwrap_or_default();
-        let mut files = Session::new(inner.root.clone());
+        let mut work = self.store.workspace();
         let taking = protocol::lock::take(Claim {
             document: self.names.document.clone(),
             place: self.names.place.clone(),
@@ -217,19 +237,20 @@ impl<T> Document<T> {
             token,
             owner: self.store.owner(),
             seed,
-            behind: self
-                .store
-                .cache()
-                .is_awaited(&keys::channel(&self.names.lock_key)),
+            behind: cache.is_awaited(&keys::channel(&self.names.lock_key)),
             wait,
             expect,
             while_away,
-            patience: self.store.cache().response_timeout(),
+            patience: cache.response_timeout(),
         });
-        let held = self.store.drive_by(net, &mut files, taking).await?;
-        let files = held.os_lock.then_some(files);
+        let (began, span) = (cache.observers().begin(), Span::lock(&self.names.document));
+        let taking = self.store.drive_by(net, &mut work, taking);
+        let taken = span.around(taking).await;
+        lock_ended(cache, &self.names, began, &span, &taken);
+        let held = taken?;
+        let work = held.os_lock.then_some(work);
         let (store, names) = (self.store.clone(), self.names.clone());
-        Ok(Hold::new(net, store, names, held, files))
+        Ok(Hold::new(net, store, names, held, work))
     }
 }
 
@@ -322,16 +343,18 @@ impl<T: Serialize + DeserializeOwned> Document<T> {
         change: impl FnOnce(&mut T) -> Result<R, BoxError>,
     ) -> Result<(R, Outcome)> {
         self.may_be_locked()?;
-        self.change_under_lock(net, save, || None, change).await
+        self.change_under_lock(net, &save, || None, change, None)
+            .await
     }
 
-    /// `begin` tells what this thread does while the caller's code runs.
+    /// `begin` tells what this thread does while the caller's code runs; `part_of`, what it is a part of.
     pub(super) async fn change_under_lock<R>(
         &self,
         net: Net,
-        save: Save,
+        save: &Save,
         begin: impl FnOnce() -> Option<Begun>,
         change: impl FnOnce(&mut T) -> Result<R, BoxError>,
+        part_of: Option<&mut Saving<'_>>,
     ) -> Result<(R, Outcome)> {
         let wait = self.store.0.lock_wait;
         let (mut hold, bytes) = self.take(net, wait, Expect::Document).await?;
@@ -341,10 +364,13 @@ impl<T: Serialize + DeserializeOwned> Document<T> {
             let mut value = hold.parse(&bytes)?;
             hold = hold.outer_of(&bytes);
             let result = change(&mut value).map_err(|e| Error::new(Kind::Caller(e)))?;
-            (result, hold.to_bytes(&value)?)
+            (result, hold.to_bytes(&value))
         };
-        let outcome = hold.save(bytes, &save, true).await?;
-        Ok((result, outcome))
+        let saved = match part_of {
+            Some(saving) => hold.save_as_part(bytes, save, true, saving).await,
+            None => hold.save(bytes, save, true).await,
+        };
+        Ok((result, saved?))
     }
 }
 

@@ -2,12 +2,14 @@
 
 use super::{
     KeepAlive, LostLock, Save, Store,
+    backend::Workspace,
     keep_alive::{self, Life},
     names::Names,
+    observed::Saving,
 };
 use crate::{
-    cache::Task,
-    disk::{Known, Session},
+    cache::{Task, observe::SaveKind},
+    disk::Known,
     drive::now,
     engine::Net,
     json::{self, Outer},
@@ -40,7 +42,9 @@ pub struct Hold {
     keeper: Option<Task>,
     /// Of a lock that the server did not give ([`WhileAway::OsLock`](crate::WhileAway::OsLock)): they hold the OS lock in its
     /// place, for which a save of its own would wait in vain.
-    files: Option<Session>,
+    work: Option<Workspace>,
+    /// Operations that runs under this lock sent to the server.
+    round_trips: u32,
     read: Option<Known>,
     last_mtime_ns: i64,
     outer: Outer,
@@ -52,12 +56,12 @@ impl Hold {
         store: Store,
         names: Arc<Names>,
         held: Held,
-        files: Option<Session>,
+        work: Option<Workspace>,
     ) -> (Self, Option<Bytes>) {
         let (read, bytes) = held.read.map(|found| (found.known(), found.bytes)).unzip();
         let life = Life::new(&store, &names.place.folder, &names.listed, held.expires);
         let keeper = match store.0.keep_alive {
-            _ if files.is_some() => None,
+            _ if work.is_some() => None,
             KeepAlive::Off => None,
             KeepAlive::On => Some(keep_alive::keep(
                 &store,
@@ -75,7 +79,8 @@ impl Hold {
             life,
             net,
             keeper,
-            files,
+            work,
+            round_trips: 0,
             last_mtime_ns: held
                 .last_mtime_ns
                 .max(read.as_ref().map_or(0, |read| read.version.stamp.mtime_ns)),
@@ -108,18 +113,20 @@ impl Hold {
         self.keeper = None;
         self.life.over();
         self.lock = None;
-        self.files = None;
+        self.work = None;
     }
 
     /// Runs a protocol under this lock.
     pub(super) async fn drive<D: Send + 'static>(&mut self, run: Run<D>) -> Result<D> {
-        match &mut self.files {
-            Some(files) => self.store.drive_by(self.net, files, run).await,
-            None => {
-                let mut files = self.store.files();
-                self.store.drive_by(self.net, &mut files, run).await
-            }
-        }
+        let mut fresh = None;
+        let work = match &mut self.work {
+            Some(work) => work,
+            None => fresh.insert(self.store.workspace()),
+        };
+        let before = work.round_trips;
+        let done = self.store.drive_by(self.net, work, run).await;
+        self.round_trips += work.round_trips - before;
+        done
     }
 
     fn lost(&self, why: &'static str) -> Error {
@@ -127,14 +134,32 @@ impl Hold {
         Error::new(Kind::LockLost { document, why })
     }
 
-    /// Saves this text of the document.
+    /// Saves this text of the document, and tells what it came to.
     pub(super) async fn save(
         &mut self,
-        bytes: Bytes,
+        bytes: Result<Bytes>,
         save: &Save,
         release: bool,
     ) -> Result<Outcome> {
         let (names, store) = (self.names.clone(), self.store.clone());
+        let documents = [&*names];
+        let mut saving = Saving::begin(store.cache(), SaveKind::Save, &documents, &save.tasks);
+        let span = saving.span.clone();
+        let saved = self.save_as_part(bytes, save, release, &mut saving);
+        let saved = span.around(saved).await;
+        saving.end(saved.as_ref());
+        saved
+    }
+
+    /// The same as a part of something that tells.
+    pub(super) async fn save_as_part(
+        &mut self,
+        bytes: Result<Bytes>,
+        save: &Save,
+        release: bool,
+        saving: &mut Saving<'_>,
+    ) -> Result<Outcome> {
+        let (names, store, bytes) = (self.names.clone(), self.store.clone(), bytes?);
         let cache = store.cache();
         let plan = Plan {
             release,
@@ -142,15 +167,14 @@ impl Hold {
         };
         let bytes = plan.bytes.clone();
         self.begin_save();
-        let on_server = self.files.is_none();
+        let (on_server, before) = (self.work.is_none(), self.round_trips);
         let saved = self.drive(protocol::save::save(plan)).await;
+        saving.round_trips += self.round_trips - before;
         self.end_save(release && saved.is_ok());
         let saved = saved.map_err(|e| self.why_lost(e))?;
-        cache.note(&names.document, &saved.outcome.cache);
         if saved.lock_lost && on_server {
-            log::warn!("{}: saved, but the lock was lost meanwhile", names.document);
             match release {
-                true => cache.counters().locks_lost.add(),
+                true => saving.lock_lost(),
                 false => self.life.lose("it ran out or was cleared", cache),
             }
         }
@@ -215,6 +239,15 @@ impl Hold {
         json::parse(&self.names.document, bytes)
     }
 
+    /// Operations that runs under this lock sent to the server.
+    pub(super) fn round_trips(&self) -> u32 {
+        self.round_trips
+    }
+
+    pub(super) fn names(&self) -> Arc<Names> {
+        Arc::clone(&self.names)
+    }
+
     pub(super) fn document(&self) -> &str {
         &self.names.document
     }
@@ -232,7 +265,7 @@ impl Hold {
             return Err(self.lost(why));
         }
         let lock = self.lock.clone().ok_or_else(|| self.lost(GONE))?;
-        if self.files.is_some() {
+        if self.work.is_some() {
             return Ok(());
         }
         let names = &self.names;
@@ -242,8 +275,8 @@ impl Hold {
             names.fence_key.clone(),
             self.store.0.lock_ttl,
         );
-        let mut files = self.store.files();
-        match self.store.drive_by(self.net, &mut files, run).await {
+        let mut work = self.store.workspace();
+        match self.store.drive_by(self.net, &mut work, run).await {
             Ok(expires) => {
                 self.life.expires().renewed(expires);
                 Ok(())
@@ -263,7 +296,7 @@ impl Hold {
     fn release(&mut self) -> Option<Run<()>> {
         self.keeper = None;
         self.life.over();
-        let on_server = self.files.is_none();
+        let on_server = self.work.is_none();
         // One that is lost, too: by this machine's clock only, it may be, and a renewal whose reply was lost gave it more time.
         let lock = self.lock.take().filter(|_| on_server)?;
         Some(lock::release(self.names.document.clone(), lock))

@@ -135,7 +135,7 @@ impl Life {
             ..self.lost.clone()
         };
         log::warn!("{lost}");
-        cache.counters().locks_lost.add();
+        cache.lock_lost(&format!("{}/{}", lost.run, lost.document), why);
         if let Some(hook) = &self.store_hook {
             call(|| hook(&lost));
         }

@@ -132,21 +132,16 @@ impl<T: Serialize> Locked<T> {
     }
 
     pub(crate) async fn save_and_unlock(mut self, save: Save) -> Result<Outcome, SaveError<T>> {
-        let saved = match self.hold.to_bytes(&self.value) {
-            Ok(bytes) => self.hold.save(bytes, &save, true).await,
-            Err(e) => Err(e),
-        };
+        let bytes = self.hold.to_bytes(&self.value);
+        let saved = self.hold.save(bytes, &save, true).await;
         saved.map_err(|e| SaveError::new(e, self))
     }
 
     /// Saves, keeps the lock, and gives the guard back.
     #[cfg(feature = "tokio")]
     pub(crate) async fn save(mut self, save: Save) -> Result<(Self, Outcome), SaveError<T>> {
-        let saved = match self.hold.to_bytes(&self.value) {
-            Ok(bytes) => self.hold.save(bytes, &save, false).await,
-            Err(e) => Err(e),
-        };
-        match saved {
+        let bytes = self.hold.to_bytes(&self.value);
+        match self.hold.save(bytes, &save, false).await {
             Ok(outcome) => Ok((self, outcome)),
             Err(e) => Err(SaveError::new(e, self)),
         }
@@ -158,7 +153,7 @@ impl<T: Serialize> Locked<T> {
     ///
     /// As [`Locked::dump_and_unlock_with`].
     pub fn dump(this: &mut Self, save: Save) -> Result<Outcome> {
-        let bytes = this.hold.to_bytes(&this.value)?;
+        let bytes = this.hold.to_bytes(&this.value);
         at_once(this.hold.save(bytes, &save, false))
     }
 }

@@ -10,6 +10,7 @@ mod listed;
 mod listing;
 mod locked;
 mod names;
+mod observed;
 mod plan;
 mod recovery;
 mod save;

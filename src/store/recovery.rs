@@ -31,7 +31,7 @@ impl Store {
     /// Finishes what can be finished now, and waits so long in all for documents that somebody is at work on.
     fn finish_all(&self, wait: Duration, trace: Option<&Trace>, left: &mut Left) {
         let before = std::mem::take(left);
-        let journals = match self.drive_traced(&mut self.files(), recover::list(), trace) {
+        let journals = match self.drive_traced(&mut self.workspace(), recover::list(), trace) {
             Ok(journals) => journals,
             Err(e) => {
                 if !before.unseen {
@@ -45,7 +45,7 @@ impl Store {
         for id in journals {
             // With files of its own: there may be many.
             let run = recover::finish_if_dead(id, until.saturating_sub(now().boot));
-            match self.drive_traced(&mut self.files(), run, trace) {
+            match self.drive_traced(&mut self.workspace(), run, trace) {
                 Ok(()) => {}
                 Err(e) if e.is_busy() => log::debug!("a transaction's journal {id}: {e}"),
                 Err(e) => {

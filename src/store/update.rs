@@ -1,8 +1,8 @@
 //! Changing a document without holding its lock meanwhile.
 
-use super::{Document, Save};
+use super::{Document, Save, observed::Saving};
 use crate::{
-    disk::Session,
+    cache::observe::SaveKind,
     drive::nested::{self, Begun, Load},
     engine::{Net, at_once},
     json::{self, Outer},
@@ -96,7 +96,25 @@ impl<T: Serialize + DeserializeOwned> Document<T> {
         &self,
         net: Net,
         save: Save,
+        change: impl FnMut(&mut T) -> Result<R, BoxError>,
+    ) -> Result<(R, Outcome)> {
+        let documents = [self.names()];
+        let cache = self.store().cache();
+        let mut saving = Saving::begin(cache, SaveKind::Update, &documents, &save.tasks);
+        let span = saving.span.clone();
+        let updating = self.update_until(net, &save, change, &mut saving);
+        let updated = span.around(updating).await;
+        saving.end(updated.as_ref().map(|(_, outcome)| outcome));
+        updated
+    }
+
+    /// Tries until it is saved, at last under the lock.
+    async fn update_until<R>(
+        &self,
+        net: Net,
+        save: &Save,
         mut change: impl FnMut(&mut T) -> Result<R, BoxError>,
+        saving: &mut Saving<'_>,
     ) -> Result<(R, Outcome)> {
         let inner = &self.store().0;
         let document = &self.names().document;
@@ -107,8 +125,11 @@ impl<T: Serialize + DeserializeOwned> Document<T> {
             .without_max_times()
             .build();
         for tries in 1..=limits::UPDATE_TRIES {
-            let lock = match self.update_once(net, &save, &mut change).await {
-                Err(e) if e.is_conflict() => tries == limits::UPDATE_TRIES_WITHOUT_LOCK,
+            let lock = match self.update_once(net, save, &mut change, saving).await {
+                Err(e) if e.is_conflict() => {
+                    saving.conflicts += 1;
+                    tries == limits::UPDATE_TRIES_WITHOUT_LOCK
+                }
                 Err(e)
                     if inner.has_locks
                         && (e.is_lock_held() || e.is_busy() || e.is_unavailable()) =>
@@ -119,7 +140,9 @@ impl<T: Serialize + DeserializeOwned> Document<T> {
             };
             if lock && inner.has_locks {
                 let begin = || Some(self.begin_update());
-                return self.change_under_lock(net, save, begin, change).await;
+                return self
+                    .change_under_lock(net, save, begin, change, Some(saving))
+                    .await;
             }
             if tries < limits::UPDATE_TRIES {
                 let pause = pauses.next().unwrap_or(limits::UPDATE_PAUSE_MAX);
@@ -137,11 +160,12 @@ impl<T: Serialize + DeserializeOwned> Document<T> {
         net: Net,
         save: &Save,
         change: &mut impl FnMut(&mut T) -> Result<R, BoxError>,
+        saving: &mut Saving<'_>,
     ) -> Result<(R, Outcome)> {
         let (store, names) = (self.store(), self.names());
-        let mut files = Session::new(store.0.root.clone());
+        let mut work = store.workspace();
         let read = protocol::read::to_change(names.document.clone(), names.place.clone());
-        let found = store.drive_by(net, &mut files, read).await?;
+        let found = store.drive_by(net, &mut work, read).await?;
         let (result, bytes) = {
             let _begun = self.begin_update();
             let mut value = json::parse(&names.document, &found.bytes)?;
@@ -161,10 +185,10 @@ impl<T: Serialize + DeserializeOwned> Document<T> {
             read: Some(found.known()),
         };
         let plan = store.plan(names, save, bytes.into(), writer)?;
-        let saving = protocol::save::save(plan);
-        let saved = store.drive_by(net, &mut files, saving).await?;
-        store.cache().note(&names.document, &saved.outcome.cache);
-        Ok((result, saved.outcome))
+        let saved = protocol::save::save(plan);
+        let saved = store.drive_by(net, &mut work, saved).await;
+        saving.round_trips += work.round_trips;
+        Ok((result, saved?.outcome))
     }
 }
 

@@ -39,7 +39,7 @@ use std::{
     path::{Path, PathBuf},
     sync::{
         Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU64, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
     },
 };
 use takeover::Adopted;
@@ -179,6 +179,8 @@ pub(crate) struct Outbox {
     state: Mutex<State>,
     /// Number of records that could be replayed now; read without the lock.
     ripe: AtomicU64,
+    /// Whether files were left to other processes; read without the lock.
+    has_left: AtomicBool,
     set_aside: AtomicU64,
 }
 
@@ -200,6 +202,8 @@ struct State {
     volatile: bool,
     /// Whether records are left to other processes as soon as no save is using one.
     closed: bool,
+    /// Files that were left to other processes, with their records then.
+    left: Vec<(PathBuf, u64)>,
 }
 
 impl Outbox {
@@ -269,14 +273,21 @@ impl Outbox {
             }
             OutboxAction::Next(after) => Ok(OutboxGot::Next(state.next(*after))),
         };
-        state.leave_to_others();
-        self.ripe.store(state.ripe(), Relaxed);
+        self.settle(&mut state);
         done
     }
 
     /// Number of records that wait for the server.
     pub(crate) fn ripe(&self) -> u64 {
         self.ripe.load(Relaxed)
+    }
+
+    /// As `ripe`, plus the records in files that were left to other processes and still exist.
+    pub(crate) fn pending(&self) -> u64 {
+        match self.has_left.load(Relaxed) {
+            true => self.ripe() + self.lock().left_behind(),
+            false => self.ripe(),
+        }
     }
 
     /// Number of damaged lines that were set aside.
@@ -291,8 +302,13 @@ impl Outbox {
         let mut state = self.lock();
         state.closed = true;
         state.adopted.clear();
+        self.settle(&mut state);
+    }
+
+    fn settle(&self, state: &mut State) {
         state.leave_to_others();
         self.ripe.store(state.ripe(), Relaxed);
+        self.has_left.store(!state.left.is_empty(), Relaxed);
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -438,8 +454,17 @@ impl State {
         };
         match self.queue.is_empty() {
             true => own.remove(),
-            false => self.queue.clear(),
+            false => {
+                self.left.push((own.path(), self.queue.len() as u64));
+                self.queue.clear();
+            }
         }
+    }
+
+    fn left_behind(&mut self) -> u64 {
+        // Whoever has replayed one removes it.
+        self.left.retain(|(path, _)| path.exists());
+        self.left.iter().map(|(_, records)| records).sum()
     }
 
     fn next(&self, after: Option<Ticket>) -> Vec<(Ticket, Work)> {

@@ -26,6 +26,7 @@ pub(super) use way::{Target, Way, is_tls};
 use super::net::Net;
 use super::{
     Credentials, TlsOptions,
+    counters::IsOpen,
     failure::Failure,
     refusal::{ends_the_connection, unavailable},
     reply::server_error,
@@ -53,13 +54,14 @@ pub(super) enum Connection {
     Wired(Wired),
     /// From the caller's own client.
     #[cfg(feature = "redis-1")]
-    Client(Box<redis::Connection>),
+    Client(Box<redis::Connection>, Option<IsOpen>),
 }
 
 /// A connection over our own socket.
 pub(super) struct Wired {
     wire: Box<dyn Wire>,
     parser: Parser,
+    counted: Option<IsOpen>,
 }
 
 /// A connection, in the form that its caller can wait for.
@@ -136,9 +138,18 @@ impl Connection {
         #[cfg(feature = "redis-1")]
         if let Some(client) = &way.client {
             let opened = client::open(client, way.resp3, timeout, patience)?;
-            return Ok(Self::Client(Box::new(opened)));
+            return Ok(Self::Client(Box::new(opened), None));
         }
         Wired::open(way, credentials, timeout, patience).map(Self::Wired)
+    }
+
+    /// Counts the connection as open until it is closed.
+    pub(super) fn is_counted(&mut self, counted: IsOpen) {
+        match self {
+            Self::Wired(wired) => wired.counted = Some(counted),
+            #[cfg(feature = "redis-1")]
+            Self::Client(_, theirs) => *theirs = Some(counted),
+        }
     }
 
     /// Sets how long each later call waits.
@@ -146,7 +157,7 @@ impl Connection {
         match self {
             Self::Wired(wired) => wired.bind(Bound::Each(patience)),
             #[cfg(feature = "redis-1")]
-            Self::Client(theirs) => {
+            Self::Client(theirs, _) => {
                 client::set_patience(theirs, patience).map_err(io::Error::other)
             }
         }
@@ -156,7 +167,7 @@ impl Connection {
         match self {
             Self::Wired(wired) => wired.send(bytes),
             #[cfg(feature = "redis-1")]
-            Self::Client(theirs) => theirs.send_packed_command(bytes),
+            Self::Client(theirs, _) => theirs.send_packed_command(bytes),
         }
     }
 
@@ -165,7 +176,7 @@ impl Connection {
         match self {
             Self::Wired(wired) => wired.receive(),
             #[cfg(feature = "redis-1")]
-            Self::Client(theirs) => theirs.recv_response(),
+            Self::Client(theirs, _) => theirs.recv_response(),
         }
     }
 
@@ -190,6 +201,7 @@ impl Wired {
         let mut link = Self {
             wire: way.connect(until).map_err(Unopened::Away)?,
             parser: Parser::new(),
+            counted: None,
         };
         link.bind(Bound::Until(until)).map_err(Unopened::Away)?;
         enter::enter(&mut link, way, credentials)?;

@@ -135,6 +135,10 @@ pub(crate) enum Kind {
     Nested { name: String },
     #[error("{document}: another process held the sidecar's OS lock for over {} s; nothing was written", .waited.as_secs())]
     SidecarBusy { document: String, waited: Duration },
+    /// By the future that waited for it.
+    #[error("nobody waits for the lock any more")]
+    #[cfg_attr(not(feature = "tokio"), expect(dead_code))]
+    Abandoned,
     #[error("{0}")]
     Caller(BoxError),
     #[error("a bug in cachetx: {0}")]
@@ -308,6 +312,11 @@ impl Error {
                 | Kind::AllInUse { .. }
                 | Kind::NoWrites { .. }
         )
+    }
+
+    /// Whether the future that waited for it was dropped.
+    pub(crate) fn is_abandoned(&self) -> bool {
+        matches!(self.kind(), Kind::Abandoned)
     }
 
     /// Whether the server was not asked because the circuit breaker is open. It may answer the next

@@ -5,8 +5,9 @@ mod tuples;
 #[cfg(feature = "tokio")]
 pub(crate) use tuples::Target;
 
-use super::{Document, Save, Store, hold::Hold};
+use super::{Document, Save, Store, hold::Hold, names::Names, observed::Saving};
 use crate::{
+    cache::observe::SaveKind,
     disk::JournalId,
     drive::now,
     engine::{Net, at_once},
@@ -244,22 +245,38 @@ impl<V: Values> Transaction<V> {
     }
 
     pub(crate) async fn commit_by(mut self, save: Save) -> Result<Outcome, TransactionError<V>> {
-        let saved = match self.values.bytes(&self.holds) {
-            Ok(bytes) => self.save(bytes, &save).await,
-            Err(e) => Err(e),
-        };
+        let bytes = self.values.bytes(&self.holds);
+        let saved = self.save(bytes, &save).await;
         saved.map_err(|e| TransactionError::new(e, self))
     }
 }
 
 impl<V> Transaction<V> {
-    async fn save(&mut self, bytes: Vec<Bytes>, save: &Save) -> Result<Outcome> {
+    /// Saves these texts of the documents, and tells what it came to.
+    async fn save(&mut self, bytes: Result<Vec<Bytes>>, save: &Save) -> Result<Outcome> {
+        let store = self.store.clone();
+        let names: Vec<_> = self.holds.iter().map(Hold::names).collect();
+        let documents: Vec<&Names> = names.iter().map(|names| &**names).collect();
+        let kind = SaveKind::Transaction;
+        let mut saving = Saving::begin(store.cache(), kind, &documents, &save.tasks);
+        let span = saving.span.clone();
+        let saved = span.around(self.save_all(bytes, save, &mut saving)).await;
+        saving.end(saved.as_ref());
+        saved
+    }
+
+    async fn save_all(
+        &mut self,
+        bytes: Result<Vec<Bytes>>,
+        save: &Save,
+        saving: &mut Saving<'_>,
+    ) -> Result<Outcome> {
         let cache = self.store.cache();
         let mut members = Vec::with_capacity(self.holds.len());
         // Own entries are set, so they are not to be deleted; nor is anything twice.
         let owns: Vec<_> = self.holds.iter().map(Hold::entry).collect();
         let mut named: HashSet<Substr> = owns.iter().map(|own| own.value.clone()).collect();
-        for (hold, bytes) in self.holds.iter().zip(bytes) {
+        for (hold, bytes) in self.holds.iter().zip(bytes?) {
             members.push(hold.member(save, bytes, &mut named)?);
         }
         members.sort_by(|a, b| a.place.cmp(&b.place));
@@ -275,20 +292,18 @@ impl<V> Transaction<V> {
             patience: cache.response_timeout(),
         };
         self.holds.iter().for_each(Hold::begin_save);
-        let mut files = self.store.files();
+        let mut work = self.store.workspace();
         let done = self
             .store
-            .drive_by(self.net, &mut files, group::group(plan))
+            .drive_by(self.net, &mut work, group::group(plan))
             .await;
+        saving.round_trips = work.round_trips;
         let released = done.is_ok();
         let holds = self.holds.iter_mut();
         holds.for_each(|hold| hold.end_save(released));
         let done = done.map_err(|e| self.holds.iter().fold(e, |e, hold| hold.why_lost(e)))?;
-        let what = self.documents();
-        cache.note(&what, &done.outcome.cache);
         if done.lock_lost {
-            cache.counters().locks_lost.add();
-            log::warn!("{what}: saved, but a lock was lost meanwhile");
+            saving.lock_lost();
         }
         Ok(done.outcome)
     }

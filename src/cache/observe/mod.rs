@@ -1,0 +1,85 @@
+//! Tells observers what has happened.
+
+mod event;
+mod histogram;
+mod latencies;
+mod options;
+mod reason;
+mod report;
+
+pub use event::{DocumentName, Event, LoadOutcome, LockOutcome, SaveKind};
+pub use histogram::Histogram;
+pub use latencies::Latencies;
+pub(super) use latencies::Recorder;
+pub use reason::Reason;
+
+use std::{
+    fmt,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+/// Is told of what a cache, and the stores on it, do: see [`CacheBuilder::observer`](crate::CacheBuilder::observer).
+///
+/// It is called right after each event, by the thread or task that did it: the caller's, a worker of its runtime, or one of the cache's own
+/// threads. It holds up whatever comes next there, so it must not block. It must not call the cache or its stores: some calls would wait for
+/// themselves. A panic is caught and logged, and changes nothing else; with `panic = "abort"` it ends the process, like any other.
+///
+/// Every `Fn(&Event)` is an observer.
+pub trait Observer: Send + Sync + 'static {
+    /// Something has happened.
+    fn observe(&self, event: &Event<'_>);
+}
+
+impl<F: Fn(&Event<'_>) + Send + Sync + 'static> Observer for F {
+    fn observe(&self, event: &Event<'_>) {
+        self(event);
+    }
+}
+
+/// All observers of a cache. Without any, no clock is read and no event is made.
+#[derive(Clone, Default)]
+pub(crate) struct Observers(Arc<[Arc<dyn Observer>]>);
+
+impl Observers {
+    /// The begin of something that is told when it has ended.
+    pub(crate) fn begin(&self) -> Began {
+        Began((!self.0.is_empty()).then(Instant::now))
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    pub(crate) fn tell(&self, event: &Event<'_>) {
+        for observer in &*self.0 {
+            if catch_unwind(AssertUnwindSafe(|| observer.observe(event))).is_err() {
+                log::error!("an observer panicked");
+            }
+        }
+    }
+}
+
+impl Extend<Arc<dyn Observer>> for Observers {
+    fn extend<I: IntoIterator<Item = Arc<dyn Observer>>>(&mut self, more: I) {
+        self.0 = self.0.iter().cloned().chain(more).collect();
+    }
+}
+
+impl fmt::Debug for Observers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} observers", self.0.len())
+    }
+}
+
+/// When something began; `None` where nobody listens.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Began(Option<Instant>);
+
+impl Began {
+    /// How long it took; `None` where nobody listens.
+    pub(crate) fn took(self) -> Option<Duration> {
+        self.0.map(|began| began.elapsed())
+    }
+}
