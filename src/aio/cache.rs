@@ -22,6 +22,26 @@ use std::sync::Arc;
 /// | [`put`](Self::put), [`put_json`](Self::put_json), [`invalidate`](Self::invalidate), [`replay_outbox`](Self::replay_outbox), [`close`](Self::close) | it goes on to its end |
 /// | [`get_or_load`](Self::get_or_load), [`get_or_load_json`](Self::get_or_load_json) | the loader is dropped, and its lease given back |
 /// | [`invalidate_around`](Self::invalidate_around) | the change is dropped, and what it may have made out of date is deleted, as after a panic |
+///
+/// # Examples
+///
+/// ```
+/// # use cachetx::{BoxError, Params, Rules, aio::{Cache, Document, Locked, Store}};
+/// # #[tokio::main] async fn main() -> Result<(), BoxError> {
+/// # let folder = tempfile::tempdir()?;
+/// # let cache = Cache::builder(Rules::from_path("rules/shop.json")?).in_memory().open_async().await?;
+/// # let store = Store::builder(cache.clone()).root(folder.path()).run_param("shop_id")
+/// #     .layout_of("product", "{shop_id}/product-{sku}.json").open_async().await?;
+/// # let sku = Params::new().with("sku", "tea");
+/// # let tea: Document<serde_json::Value> = store.document_with("main-street", "product", sku)?;
+/// # tea.create(&serde_json::json!({ "cents": 400 })).await?;
+/// let shop = Params::new().with("shop_id", "main-street");
+/// let load = || async { Ok(tea.read().await?["cents"].clone()) };
+/// let prices: serde_json::Value = cache.get_or_load_json("price_list", &shop, load).await?;
+/// assert_eq!(prices, 400);
+/// cache.invalidate(["sell"], &shop).await?;
+/// # Ok(()) }
+/// ```
 #[derive(Clone, Debug)]
 pub struct Cache(crate::Cache);
 

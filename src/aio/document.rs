@@ -16,6 +16,26 @@ use std::{fmt, sync::Arc, time::Duration};
 /// | [`exists`](Self::exists), [`holder`](Self::holder), [`read`](Self::read) | nothing; a load that others wait for goes on |
 /// | [`lock`](Self::lock), [`try_lock`](Self::try_lock), [`lock_timeout`](Self::lock_timeout) | nothing: a lock that comes is let go of |
 /// | [`update`](Self::update), [`update_with`](Self::update_with), [`locked`](Self::locked), [`locked_with`](Self::locked_with), [`create`](Self::create), [`delete`](Self::delete), [`clear_lock`](Self::clear_lock) | it goes on to its end |
+///
+/// # Examples
+///
+/// ```
+/// # use cachetx::{BoxError, Params, Rules, aio::{Cache, Document, Locked, Store}};
+/// # #[tokio::main] async fn main() -> Result<(), BoxError> {
+/// # let folder = tempfile::tempdir()?;
+/// # let cache = Cache::builder(Rules::from_path("rules/shop.json")?).in_memory().open_async().await?;
+/// # let store = Store::builder(cache.clone()).root(folder.path()).run_param("shop_id")
+/// #     .layout_of("product", "{shop_id}/product-{sku}.json").open_async().await?;
+/// # let sku = Params::new().with("sku", "tea");
+/// # let tea: Document<serde_json::Value> = store.document_with("main-street", "product", sku)?;
+/// # tea.create(&serde_json::json!({ "cents": 400 })).await?;
+/// let (before, outcome) = tea.update(["reprice"], |tea| {
+///     Ok(std::mem::replace(&mut tea["cents"], 500.into()))
+/// }).await?;
+/// assert!(before == 400 && outcome.cache.is_settled());
+/// assert_eq!(tea.read().await?["cents"], 500);
+/// # Ok(()) }
+/// ```
 pub struct Document<T>(crate::Document<T>);
 
 impl<T> Document<T> {

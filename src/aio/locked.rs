@@ -15,6 +15,27 @@ use std::{
 /// cache's; it needs no runtime.
 ///
 /// A save whose future is dropped goes on; the guard is not given back then.
+///
+/// # Examples
+///
+/// ```
+/// # use cachetx::{BoxError, Params, Rules, aio::{Cache, Document, Locked, Store}};
+/// # #[tokio::main] async fn main() -> Result<(), BoxError> {
+/// # let folder = tempfile::tempdir()?;
+/// # let cache = Cache::builder(Rules::from_path("rules/shop.json")?).in_memory().open_async().await?;
+/// # let store = Store::builder(cache.clone()).root(folder.path()).run_param("shop_id")
+/// #     .layout_of("product", "{shop_id}/product-{sku}.json").open_async().await?;
+/// # let sku = Params::new().with("sku", "tea");
+/// # let tea: Document<serde_json::Value> = store.document_with("main-street", "product", sku)?;
+/// # tea.create(&serde_json::json!({ "cents": 400 })).await?;
+/// let mut held = tea.lock().await?;
+/// held["cents"] = 500.into();
+/// held.dump_and_unlock_with_transaction(["reprice"]).await?;
+///
+/// let held = tea.lock().await?;
+/// Locked::unlock(held).await; // without a save
+/// # Ok(()) }
+/// ```
 #[must_use = "dropping it releases the lock without saving"]
 pub struct Locked<T>(store::Locked<T>);
 

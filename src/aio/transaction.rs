@@ -15,6 +15,24 @@ use std::{
 /// thread of the cache's.
 ///
 /// A commit whose future is dropped goes on; the guard is not given back then.
+///
+/// # Examples
+///
+/// ```
+/// # use cachetx::{BoxError, Params, Rules, aio::{Cache, Document, Locked, Store}};
+/// # #[tokio::main] async fn main() -> Result<(), BoxError> {
+/// # let folder = tempfile::tempdir()?;
+/// # let cache = Cache::builder(Rules::from_path("rules/shop.json")?).in_memory().open_async().await?;
+/// # let store = Store::builder(cache.clone()).root(folder.path()).run_param("shop_id")
+/// #     .layout_of("product", "{shop_id}/product-{sku}.json").open_async().await?;
+/// # let sku = Params::new().with("sku", "tea");
+/// # let tea: Document<serde_json::Value> = store.document_with("main-street", "product", sku)?;
+/// # tea.create(&serde_json::json!({ "cents": 400 })).await?;
+/// let mut both = store.transaction((&tea,)).await?; // up to eight
+/// both.0["cents"] = 500.into();
+/// both.commit(["reprice"]).await?;
+/// # Ok(()) }
+/// ```
 #[must_use = "dropping it releases the locks without saving"]
 pub struct Transaction<V>(store::Transaction<V>);
 

@@ -5,6 +5,28 @@ use std::fmt;
 /// the save may be tried again; dropping it, or turning it into an [`Error`] with `?`, lets them go.
 ///
 /// Without a guard it is a save whose runtime shut down meanwhile, and [`Error::effect`] says that it may have been made.
+///
+/// # Examples
+///
+/// ```
+/// # use cachetx::{BoxError, Params, Rules, aio::{Cache, Document, Locked, Store}};
+/// # #[tokio::main] async fn main() -> Result<(), BoxError> {
+/// # let folder = tempfile::tempdir()?;
+/// # let cache = Cache::builder(Rules::from_path("rules/shop.json")?).in_memory().open_async().await?;
+/// # let store = Store::builder(cache.clone()).root(folder.path()).run_param("shop_id")
+/// #     .layout_of("product", "{shop_id}/product-{sku}.json").open_async().await?;
+/// # let sku = Params::new().with("sku", "tea");
+/// # let tea: Document<serde_json::Value> = store.document_with("main-street", "product", sku)?;
+/// # tea.create(&serde_json::json!({ "cents": 400 })).await?;
+/// let mut held = tea.lock().await?;
+/// held["cents"] = 500.into();
+/// if let Err(failed) = held.dump_and_unlock().await {
+///     eprintln!("not saved: {failed}");
+///     let held = failed.into_guard(); // with its data; to retry
+/// #   drop(held);
+/// }
+/// # Ok(()) }
+/// ```
 pub struct Unsaved<G>(Box<(Error, Option<G>)>);
 
 impl<G> Unsaved<G> {

@@ -28,6 +28,21 @@ use std::{
 };
 
 /// How a [`Cache`] reaches its server. Every option states its default.
+///
+/// # Examples
+///
+/// ```
+/// use cachetx::{Cache, Engine, Rules};
+/// use std::time::Duration;
+///
+/// let cache = Cache::builder(Rules::from_path("rules/shop.json")?)
+///     .url("redis://127.0.0.1/0")
+///     .engine(Engine::Auto)
+///     .response_timeout(Duration::from_millis(500))
+///     .open_lazy()?;
+/// # drop(cache);
+/// # Ok::<(), cachetx::Error>(())
+/// ```
 #[derive(Clone, Debug)]
 #[must_use = "a builder does nothing until it is opened"]
 pub struct CacheBuilder {
@@ -50,6 +65,19 @@ pub struct CacheBuilder {
 
 /// What becomes of a commit, or of an invalidation, whose keys are in several hash slots of a Cluster, so that no one step
 /// can have all of them.
+///
+/// # Examples
+///
+/// ```
+/// use cachetx::{Cache, CrossSlot, Rules};
+///
+/// let cache = Cache::builder(Rules::from_path("rules/minimal.json")?)
+///     .cluster(["redis://10.0.0.1/", "redis://10.0.0.2/"])
+///     .cross_slot(CrossSlot::Split)
+///     .open_lazy()?;
+/// # drop(cache);
+/// # Ok::<(), cachetx::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum CrossSlot {

@@ -18,6 +18,19 @@ use serde::{Serialize, de::DeserializeOwned};
 use std::{any::TypeId, fmt, sync::Arc, time::Duration};
 
 /// What a reader does about an entry that somebody else is loading, or is about to change.
+///
+/// # Examples
+///
+/// ```
+/// use cachetx::{Cache, OnBusy, Rules};
+/// use std::time::Duration;
+///
+/// let rules = Rules::from_path("rules/shop.json")?;
+/// let patient = OnBusy::Wait(Duration::from_secs(2));
+/// let cache = Cache::builder(rules).in_memory().on_busy(patient).open()?;
+/// # drop(cache);
+/// # Ok::<(), cachetx::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum OnBusy {
@@ -29,6 +42,25 @@ pub enum OnBusy {
 }
 
 /// What became of a [`Cache::put`].
+///
+/// # Examples
+///
+/// ```
+/// # use cachetx::{Cache, Document, Params, Rules, Store};
+/// # let folder = tempfile::tempdir()?;
+/// # let cache = Cache::builder(Rules::from_path("rules/shop.json")?).in_memory().open()?;
+/// # let store = Store::builder(&cache).root(folder.path()).run_param("shop_id")
+/// #     .layout_of("product", "{shop_id}/product-{sku}.json").open()?;
+/// # let sku = Params::new().with("sku", "tea");
+/// # let tea: Document<serde_json::Value> = store.document_with("main-street", "product", sku)?;
+/// # tea.create(&serde_json::json!({ "cents": 400 }))?;
+/// use cachetx::PutOutcome;
+///
+/// let shop = Params::new().with("shop_id", "main-street");
+/// let put = cache.put_json("best_sellers", &shop, &["tea"])?;
+/// assert_eq!(put, PutOutcome::Set);
+/// # Ok::<(), cachetx::BoxError>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum PutOutcome {

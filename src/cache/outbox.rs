@@ -11,6 +11,18 @@ use std::{
 };
 
 /// One file in a folder of outboxes. See [`CacheBuilder::outbox`](crate::CacheBuilder::outbox).
+///
+/// # Examples
+///
+/// ```
+/// use cachetx::OutboxFile;
+///
+/// # let folder = tempfile::tempdir()?;
+/// for file in OutboxFile::list(folder.path())? {
+///     println!("{}: {} records", file.path.display(), file.records.len());
+/// }
+/// # Ok::<(), cachetx::BoxError>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct OutboxFile {
@@ -30,6 +42,18 @@ pub struct OutboxFile {
 }
 
 /// An invalidation that the server has not acknowledged.
+///
+/// # Examples
+///
+/// ```
+/// use cachetx::OutboxFile;
+///
+/// # let folder = tempfile::tempdir()?;
+/// for record in OutboxFile::list(folder.path())?.iter().flat_map(|file| &file.records) {
+///     println!("to be deleted since {:?}: {:?}", record.at, record.keys);
+/// }
+/// # Ok::<(), cachetx::BoxError>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct OutboxRecord {

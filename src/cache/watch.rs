@@ -13,6 +13,17 @@ use std::{
 };
 
 /// Follows a rules file until it is dropped: see [`Cache::watch_rules`].
+///
+/// # Examples
+///
+/// ```
+/// use cachetx::{Cache, Rules};
+///
+/// let cache = Cache::builder(Rules::from_path("rules/shop.json")?).in_memory().open()?;
+/// let watch = cache.watch_rules("rules/shop.json")?; // follows the file until it is dropped
+/// # drop(watch);
+/// # Ok::<(), cachetx::Error>(())
+/// ```
 #[must_use = "it follows the file until it is dropped"]
 pub struct RulesWatch {
     path: PathBuf,

@@ -4,6 +4,28 @@ use std::fs::File;
 
 /// The kind of file system that a store's root is on. It decides how a reader checks whether a
 /// document's file is still the one that it knows.
+///
+/// # Examples
+///
+/// ```
+/// # use cachetx::{Cache, Document, Params, Rules, Store};
+/// # let folder = tempfile::tempdir()?;
+/// # let cache = Cache::builder(Rules::from_path("rules/shop.json")?).in_memory().open()?;
+/// # let store = Store::builder(&cache).root(folder.path()).run_param("shop_id")
+/// #     .layout_of("product", "{shop_id}/product-{sku}.json").open()?;
+/// # let sku = Params::new().with("sku", "tea");
+/// # let tea: Document<serde_json::Value> = store.document_with("main-street", "product", sku)?;
+/// # tea.create(&serde_json::json!({ "cents": 400 }))?;
+/// use cachetx::FileSystem;
+///
+/// let shared = Store::builder(&cache)
+///     .root(folder.path())
+///     .run_param("shop_id")
+///     .file_system(FileSystem::Network)
+///     .open()?;
+/// # drop(shared);
+/// # Ok::<(), cachetx::BoxError>(())
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum FileSystem {

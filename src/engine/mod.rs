@@ -76,6 +76,19 @@ use crate::op::{Fault, Op, Reply, Space};
 use std::sync::Arc;
 
 /// How operations run on the server.
+///
+/// # Examples
+///
+/// ```
+/// use cachetx::{Cache, Engine, Rules};
+///
+/// let cache = Cache::builder(Rules::from_path("rules/shop.json")?)
+///     .url("redis://127.0.0.1/")
+///     .engine(Engine::Function)
+///     .open_lazy()?;
+/// # drop(cache);
+/// # Ok::<(), cachetx::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Engine {

@@ -7,6 +7,25 @@ use std::fmt;
 /// What a boot found on the server, and what it loaded.
 ///
 /// What the server may not be asked (`INFO`, `CONFIG GET` and the like may be denied) is left out.
+///
+/// # Examples
+///
+/// ```
+/// # use cachetx::{Cache, Document, Params, Rules, Store};
+/// # let folder = tempfile::tempdir()?;
+/// # let cache = Cache::builder(Rules::from_path("rules/shop.json")?).in_memory().open()?;
+/// # let store = Store::builder(&cache).root(folder.path()).run_param("shop_id")
+/// #     .layout_of("product", "{shop_id}/product-{sku}.json").open()?;
+/// # let sku = Params::new().with("sku", "tea");
+/// # let tea: Document<serde_json::Value> = store.document_with("main-street", "product", sku)?;
+/// # tea.create(&serde_json::json!({ "cents": 400 }))?;
+/// let report = cache.report().ok_or("the server was never reached")?;
+/// for warning in &report.warnings {
+///     eprintln!("{warning}");
+/// }
+/// println!("{report}");
+/// # Ok::<(), cachetx::BoxError>(())
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct EngineReport {

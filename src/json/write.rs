@@ -5,6 +5,28 @@ use crate::model::{Result, limits};
 use serde::Serialize;
 
 /// How a document is written.
+///
+/// # Examples
+///
+/// ```
+/// # use cachetx::{Cache, Document, Params, Rules, Store};
+/// # let folder = tempfile::tempdir()?;
+/// # let cache = Cache::builder(Rules::from_path("rules/shop.json")?).in_memory().open()?;
+/// # let store = Store::builder(&cache).root(folder.path()).run_param("shop_id")
+/// #     .layout_of("product", "{shop_id}/product-{sku}.json").open()?;
+/// # let sku = Params::new().with("sku", "tea");
+/// # let tea: Document<serde_json::Value> = store.document_with("main-street", "product", sku)?;
+/// # tea.create(&serde_json::json!({ "cents": 400 }))?;
+/// use cachetx::JsonStyle;
+///
+/// let legible = Store::builder(&cache)
+///     .root(folder.path())
+///     .run_param("shop_id")
+///     .style(JsonStyle::Pretty)
+///     .open()?;
+/// # drop(legible);
+/// # Ok::<(), cachetx::BoxError>(())
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Style {

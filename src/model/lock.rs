@@ -11,6 +11,25 @@ pub(crate) struct Lock {
 }
 
 /// The holder of a lock.
+///
+/// # Examples
+///
+/// ```
+/// # use cachetx::{Cache, Document, Params, Rules, Store};
+/// # let folder = tempfile::tempdir()?;
+/// # let cache = Cache::builder(Rules::from_path("rules/shop.json")?).in_memory().open()?;
+/// # let store = Store::builder(&cache).root(folder.path()).run_param("shop_id")
+/// #     .layout_of("product", "{shop_id}/product-{sku}.json").open()?;
+/// # let sku = Params::new().with("sku", "tea");
+/// # let tea: Document<serde_json::Value> = store.document_with("main-street", "product", sku)?;
+/// # tea.create(&serde_json::json!({ "cents": 400 }))?;
+/// let held = tea.lock()?;
+/// let error = tea.try_lock().expect_err("it is held");
+/// let holder = error.lock_holder().ok_or("no holder")?;
+/// assert!(holder.owner.ends_with(&std::process::id().to_string()));
+/// # drop(held);
+/// # Ok::<(), cachetx::BoxError>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct LockHolder {

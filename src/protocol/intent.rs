@@ -17,6 +17,27 @@ use crate::{
 use std::time::Duration;
 
 /// What a save guarantees about dependents if its process dies in the middle.
+///
+/// # Examples
+///
+/// ```
+/// # use cachetx::{Cache, Document, Params, Rules, Store};
+/// # let folder = tempfile::tempdir()?;
+/// # let cache = Cache::builder(Rules::from_path("rules/shop.json")?).in_memory().open()?;
+/// # let store = Store::builder(&cache).root(folder.path()).run_param("shop_id")
+/// #     .layout_of("product", "{shop_id}/product-{sku}.json").open()?;
+/// # let sku = Params::new().with("sku", "tea");
+/// # let tea: Document<serde_json::Value> = store.document_with("main-street", "product", sku)?;
+/// # tea.create(&serde_json::json!({ "cents": 400 }))?;
+/// use cachetx::{Guarantee, Save};
+///
+/// let save = Save::new().tasks(["reprice"]).guarantee(Guarantee::CrashSafe);
+/// tea.update_with(save, |tea| {
+///     tea["cents"] = 500.into();
+///     Ok(())
+/// })?;
+/// # Ok::<(), cachetx::BoxError>(())
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Guarantee {

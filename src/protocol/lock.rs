@@ -42,6 +42,29 @@ pub(crate) struct Claim {
 
 /// What acquiring a lock does if the server is unreachable or takes no writes
 /// ([`Error::is_unavailable`]).
+///
+/// # Examples
+///
+/// ```
+/// # use cachetx::{Cache, Document, Params, Rules, Store};
+/// # let folder = tempfile::tempdir()?;
+/// # let cache = Cache::builder(Rules::from_path("rules/shop.json")?).in_memory().open()?;
+/// # let store = Store::builder(&cache).root(folder.path()).run_param("shop_id")
+/// #     .layout_of("product", "{shop_id}/product-{sku}.json").open()?;
+/// # let sku = Params::new().with("sku", "tea");
+/// # let tea: Document<serde_json::Value> = store.document_with("main-street", "product", sku)?;
+/// # tea.create(&serde_json::json!({ "cents": 400 }))?;
+/// use cachetx::WhileAway;
+///
+/// let patient = Store::builder(&cache)
+///     .root(folder.path())
+///     .run_param("shop_id")
+///     .layout_of("product", "{shop_id}/product-{sku}.json")
+///     .while_away(WhileAway::OsLock)
+///     .open()?;
+/// # drop(patient);
+/// # Ok::<(), cachetx::BoxError>(())
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum WhileAway {

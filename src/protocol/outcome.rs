@@ -4,6 +4,26 @@ use std::fmt;
 /// The result of an acknowledged save. The file has the new content in every case.
 ///
 /// `Display` gives one line: `committed, 2 dependents deleted`, and what is unusual about the rest.
+///
+/// # Examples
+///
+/// ```
+/// # use cachetx::{Cache, Document, Params, Rules, Store};
+/// # let folder = tempfile::tempdir()?;
+/// # let cache = Cache::builder(Rules::from_path("rules/shop.json")?).in_memory().open()?;
+/// # let store = Store::builder(&cache).root(folder.path()).run_param("shop_id")
+/// #     .layout_of("product", "{shop_id}/product-{sku}.json").open()?;
+/// # let sku = Params::new().with("sku", "tea");
+/// # let tea: Document<serde_json::Value> = store.document_with("main-street", "product", sku)?;
+/// # tea.create(&serde_json::json!({ "cents": 400 }))?;
+/// let (_, outcome) = tea.update(["reprice"], |tea| {
+///     tea["cents"] = 500.into();
+///     Ok(())
+/// })?;
+/// assert!(outcome.cache.is_settled());
+/// assert_eq!(outcome.durability, cachetx::Durability::Synced);
+/// # Ok::<(), cachetx::BoxError>(())
+/// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Outcome {
@@ -20,6 +40,22 @@ pub struct Outcome {
 }
 
 /// Whether a save's change on the server is one step.
+///
+/// # Examples
+///
+/// ```
+/// # use cachetx::{Cache, Document, Params, Rules, Store};
+/// # let folder = tempfile::tempdir()?;
+/// # let cache = Cache::builder(Rules::from_path("rules/shop.json")?).in_memory().open()?;
+/// # let store = Store::builder(&cache).root(folder.path()).run_param("shop_id")
+/// #     .layout_of("product", "{shop_id}/product-{sku}.json").open()?;
+/// # let sku = Params::new().with("sku", "tea");
+/// # let tea: Document<serde_json::Value> = store.document_with("main-street", "product", sku)?;
+/// # tea.create(&serde_json::json!({ "cents": 400 }))?;
+/// let outcome = tea.lock()?.dump_and_unlock()?;
+/// println!("{:?}", outcome.reach); // one server: always `Atomic` if it was reached
+/// # Ok::<(), cachetx::BoxError>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Reach {
@@ -62,6 +98,27 @@ impl fmt::Display for Outcome {
 }
 
 /// What happened to the entries on the server.
+///
+/// # Examples
+///
+/// ```
+/// # use cachetx::{Cache, Document, Params, Rules, Store};
+/// # let folder = tempfile::tempdir()?;
+/// # let cache = Cache::builder(Rules::from_path("rules/shop.json")?).in_memory().open()?;
+/// # let store = Store::builder(&cache).root(folder.path()).run_param("shop_id")
+/// #     .layout_of("product", "{shop_id}/product-{sku}.json").open()?;
+/// # let sku = Params::new().with("sku", "tea");
+/// # let tea: Document<serde_json::Value> = store.document_with("main-street", "product", sku)?;
+/// # tea.create(&serde_json::json!({ "cents": 400 }))?;
+/// use cachetx::CacheOutcome;
+///
+/// let shop = Params::new().with("shop_id", "main-street");
+/// match cache.invalidate(["sell"], &shop)? {
+///     CacheOutcome::Invalidated { removed } => assert_eq!(removed, 0),
+///     other => println!("not now: {other:?}"),
+/// }
+/// # Ok::<(), cachetx::BoxError>(())
+/// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum CacheOutcome {
@@ -183,6 +240,24 @@ impl CacheOutcome {
 }
 
 /// Whether the new content would survive a power loss.
+///
+/// # Examples
+///
+/// ```
+/// # use cachetx::{Cache, Document, Params, Rules, Store};
+/// # let folder = tempfile::tempdir()?;
+/// # let cache = Cache::builder(Rules::from_path("rules/shop.json")?).in_memory().open()?;
+/// # let store = Store::builder(&cache).root(folder.path()).run_param("shop_id")
+/// #     .layout_of("product", "{shop_id}/product-{sku}.json").open()?;
+/// # let sku = Params::new().with("sku", "tea");
+/// # let tea: Document<serde_json::Value> = store.document_with("main-street", "product", sku)?;
+/// # tea.create(&serde_json::json!({ "cents": 400 }))?;
+/// let outcome = tea.lock()?.dump_and_unlock()?;
+/// if outcome.durability != cachetx::Durability::Synced {
+///     eprintln!("saved, but a power loss might undo it");
+/// }
+/// # Ok::<(), cachetx::BoxError>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Durability {

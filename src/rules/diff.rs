@@ -7,6 +7,16 @@ use serde::Serialize;
 ///
 /// Only changes of an expansion, a key or a TTL count. The order of declaration, descriptions, and
 /// other ways to write the same effect (an include in place of a list) make no difference.
+///
+/// # Examples
+///
+/// ```
+/// # use cachetx::{Params, Rules};
+/// # let rules = Rules::from_path("rules/nodb.json")?;
+/// let diff = rules.diff(&rules);
+/// assert!(diff.is_empty() && !diff.loses_deletions());
+/// # Ok::<(), cachetx::Error>(())
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct RulesDiff {
@@ -31,6 +41,19 @@ pub struct RulesDiff {
 }
 
 /// How the deletions of one task, or of one controller's save, have changed.
+///
+/// # Examples
+///
+/// ```
+/// # use cachetx::Rules;
+/// let rules = |ttl: u32, key: &str, listed: &str| Rules::from_json(&format!(
+///     r#"{{ "version": "1.1", "cache_keys": {{ "a": {{ "key": "{key}", "ttl_seconds": {ttl} }} }},
+///           "rules": {{ "build": {{ "invalidates_cache": [{listed}] }} }} }}"#));
+/// let (old, new) = (rules(9, "{run}:a", r#""a""#)?, rules(9, "{run}:a", "")?);
+/// let lost = &old.diff(&new).tasks[0];
+/// assert_eq!((&*lost.name, &*lost.no_longer_deleted[0]), ("build", "a"));
+/// # Ok::<(), cachetx::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct DeletionChange {
@@ -43,6 +66,19 @@ pub struct DeletionChange {
 }
 
 /// A controller with another template.
+///
+/// # Examples
+///
+/// ```
+/// # use cachetx::Rules;
+/// let rules = |ttl: u32, key: &str, listed: &str| Rules::from_json(&format!(
+///     r#"{{ "version": "1.1", "cache_keys": {{ "a": {{ "key": "{key}", "ttl_seconds": {ttl} }} }},
+///           "rules": {{ "build": {{ "invalidates_cache": [{listed}] }} }} }}"#));
+/// let (old, new) = (rules(9, "{run}:a", "")?, rules(9, "{run}:b", "")?);
+/// let renamed = &old.diff(&new).templates[0];
+/// assert_eq!((&*renamed.old, &*renamed.new), ("{run}:a", "{run}:b"));
+/// # Ok::<(), cachetx::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct TemplateChange {
@@ -55,6 +91,19 @@ pub struct TemplateChange {
 }
 
 /// A controller with another TTL.
+///
+/// # Examples
+///
+/// ```
+/// # use cachetx::Rules;
+/// let rules = |ttl: u32, key: &str, listed: &str| Rules::from_json(&format!(
+///     r#"{{ "version": "1.1", "cache_keys": {{ "a": {{ "key": "{key}", "ttl_seconds": {ttl} }} }},
+///           "rules": {{ "build": {{ "invalidates_cache": [{listed}] }} }} }}"#));
+/// let (old, new) = (rules(9, "{run}:a", "")?, rules(60, "{run}:a", "")?);
+/// let changed = &old.diff(&new).ttls[0];
+/// assert_eq!((changed.old_seconds, changed.new_seconds), (9, 60));
+/// # Ok::<(), cachetx::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct TtlChange {

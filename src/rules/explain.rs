@@ -13,6 +13,19 @@ use std::{collections::HashMap, fmt};
 
 /// What tasks and a save delete, and why: what [`Rules::explain`](crate::Rules::explain) and
 /// [`Rules::explain_for`](crate::Rules::explain_for) return.
+///
+/// # Examples
+///
+/// ```
+/// # use cachetx::{Params, Rules};
+/// # let rules = Rules::from_path("rules/nodb.json")?;
+/// let run = Params::new().with("run_id", "copacetic-sled");
+/// let explained = rules.explain_for("climate", ["build_climate"], &run)?;
+/// for entry in &explained.entries {
+///     println!("{}: {}", entry.keys[0].key, entry.reasons[0]);
+/// }
+/// # Ok::<(), cachetx::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Explanation {
@@ -23,6 +36,17 @@ pub struct Explanation {
 }
 
 /// Why one controller's entries are deleted.
+///
+/// # Examples
+///
+/// ```
+/// # use cachetx::{Params, Rules};
+/// # let rules = Rules::from_path("rules/nodb.json")?;
+/// let run = Params::new().with("run_id", "copacetic-sled");
+/// let explained = rules.explain(["build_climate"], &run)?;
+/// assert!(explained.entries.iter().all(|entry| !entry.reasons.is_empty()));
+/// # Ok::<(), cachetx::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct ExplainedEntry {
@@ -37,6 +61,18 @@ pub struct ExplainedEntry {
 }
 
 /// One key that is deleted.
+///
+/// # Examples
+///
+/// ```
+/// # use cachetx::{Params, Rules};
+/// # let rules = Rules::from_path("rules/nodb.json")?;
+/// let run = Params::new().with("run_id", "copacetic-sled");
+/// let explained = rules.explain(["build_climate"], &run)?;
+/// let keys = explained.entries.iter().flat_map(|entry| &entry.keys);
+/// println!("{:?}", keys.map(|key| (&key.key, key.slot)).collect::<Vec<_>>());
+/// # Ok::<(), cachetx::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct ExplainedKey {
@@ -48,6 +84,18 @@ pub struct ExplainedKey {
 
 /// Everything that deletes a controller's entries: what [`Rules::deleters`](crate::Rules::deleters)
 /// returns.
+///
+/// # Examples
+///
+/// ```
+/// # use cachetx::{Params, Rules};
+/// # let rules = Rules::from_path("rules/nodb.json")?;
+/// let deleters = rules.deleters("climate")?;
+/// for reason in &deleters.reasons {
+///     println!("{}: {reason}", deleters.template);
+/// }
+/// # Ok::<(), cachetx::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Deleters {
@@ -63,6 +111,19 @@ pub struct Deleters {
 /// One way in which an entry is deleted, with the shortest path to it.
 ///
 /// Displays as `task build -> run: wepp -> wepppost` or `save of rhem -> rhempost`.
+///
+/// # Examples
+///
+/// ```
+/// # use cachetx::{Params, Rules};
+/// # let rules = Rules::from_path("rules/nodb.json")?;
+/// use cachetx::DeletionReason;
+///
+/// let deleters = rules.deleters("wepppost")?;
+/// let by_saves = deleters.reasons.iter().filter(|reason| matches!(reason, DeletionReason::Save { .. }));
+/// assert_eq!(by_saves.count(), 1); // a save of wepp
+/// # Ok::<(), cachetx::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(tag = "cause", rename_all = "snake_case")]
 #[non_exhaustive]

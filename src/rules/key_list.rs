@@ -4,6 +4,17 @@ use std::{fmt, iter::FusedIterator, ops::Range, sync::Arc};
 
 /// The keys of an expansion, in the order in which the rules declare the controllers, without
 /// duplicates.
+///
+/// # Examples
+///
+/// ```
+/// # use cachetx::{Params, Rules};
+/// # let rules = Rules::from_path("rules/nodb.json")?;
+/// let run = Params::new().with("run_id", "copacetic-sled");
+/// let keys = rules.expand(["build_climate"], &run)?;
+/// assert!(keys.iter().any(|key| key == "nodb_cache:{copacetic-sled}:climate"));
+/// # Ok::<(), cachetx::Error>(())
+/// ```
 #[derive(Clone, Default)]
 pub struct KeyList {
     text: String,
@@ -22,6 +33,18 @@ struct Spot {
 }
 
 /// One key of a [`KeyList`].
+///
+/// # Examples
+///
+/// ```
+/// # use cachetx::{Params, Rules};
+/// # let rules = Rules::from_path("rules/nodb.json")?;
+/// let run = Params::new().with("run_id", "copacetic-sled");
+/// let keys = rules.expand(["build_climate"], &run)?;
+/// let slots: std::collections::BTreeSet<u16> = keys.entries().map(|key| key.slot).collect();
+/// assert_eq!(slots.len(), 1); // all in one hash slot
+/// # Ok::<(), cachetx::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Key<'a> {
@@ -153,6 +176,18 @@ impl<'a> IntoIterator for &'a KeyList {
 }
 
 /// The keys of a [`KeyList`].
+///
+/// # Examples
+///
+/// ```
+/// # use cachetx::{Params, Rules};
+/// # let rules = Rules::from_path("rules/nodb.json")?;
+/// let run = Params::new().with("run_id", "copacetic-sled");
+/// let keys = rules.expand(["build_climate"], &run)?;
+/// let mut iter: cachetx::KeyIter<'_> = keys.iter();
+/// assert!(iter.next().is_some());
+/// # Ok::<(), cachetx::Error>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct Iter<'a> {
     list: &'a KeyList,

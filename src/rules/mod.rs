@@ -77,6 +77,18 @@ pub struct Rules {
 }
 
 /// What an expansion does if a task has no rule.
+///
+/// # Examples
+///
+/// ```
+/// use cachetx::{Params, Rules, UnknownTasks};
+///
+/// let text = std::fs::read_to_string("rules/minimal.json")?;
+/// let rules = Rules::builder().unknown_tasks(UnknownTasks::Ignore).from_json(&text)?;
+/// let run = Params::new().with("run_id", "copacetic-sled");
+/// assert!(rules.expand(["paint"], &run)?.is_empty());
+/// # Ok::<(), cachetx::BoxError>(())
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum UnknownTasks {

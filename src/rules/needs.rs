@@ -9,6 +9,19 @@ use std::fmt;
 /// [`Rules::save_needs`](crate::Rules::save_needs) returns.
 ///
 /// Displays as one sentence.
+///
+/// # Examples
+///
+/// ```
+/// # use cachetx::Rules;
+/// let rules: Rules = r#"{ "version": "1.1",
+///     "cache_keys": { "product": "{{{shop}}}:product:{sku}", "page": "{{{shop}}}:page:{fragment}" },
+///     "depends_on": { "page": ["product"] }, "rules": {} }"#.parse()?;
+/// let needs = rules.save_needs();
+/// let product = needs.iter().find(|needs| needs.controller == "product").ok_or("no product")?;
+/// assert_eq!(product.own, ["shop", "sku"]);
+/// # Ok::<(), cachetx::BoxError>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct SaveNeeds {
@@ -23,6 +36,19 @@ pub struct SaveNeeds {
 }
 
 /// A param that a save needs only because of the saved controller's dependents.
+///
+/// # Examples
+///
+/// ```
+/// # use cachetx::Rules;
+/// let rules: Rules = r#"{ "version": "1.1",
+///     "cache_keys": { "product": "{{{shop}}}:product:{sku}", "page": "{{{shop}}}:page:{fragment}" },
+///     "depends_on": { "page": ["product"] }, "rules": {} }"#.parse()?;
+/// let needs = rules.save_needs();
+/// let further = needs.iter().flat_map(|needs| &needs.further).next().ok_or("none")?;
+/// assert_eq!((&*further.param, &*further.because_of[0]), ("fragment", "page"));
+/// # Ok::<(), cachetx::BoxError>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct FurtherParam {

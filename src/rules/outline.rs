@@ -9,6 +9,17 @@ use serde::Serialize;
 
 /// The steps that the rules declare: what [`Rules::graph`](crate::Rules::graph) and
 /// [`Rules::graph_of`](crate::Rules::graph_of) return.
+///
+/// # Examples
+///
+/// ```
+/// # use cachetx::{Params, Rules};
+/// # let rules = Rules::from_path("rules/nodb.json")?;
+/// let graph = rules.graph_of("build_climate")?;
+/// assert_eq!(graph.tasks[0].name, "build_climate");
+/// assert!(graph.controllers.iter().any(|controller| controller.name == "climate"));
+/// # Ok::<(), cachetx::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct RulesGraph {
@@ -19,6 +30,17 @@ pub struct RulesGraph {
 }
 
 /// A task and what its rule says.
+///
+/// # Examples
+///
+/// ```
+/// # use cachetx::{Params, Rules};
+/// # let rules = Rules::from_path("rules/nodb.json")?;
+/// let graph = rules.graph();
+/// let everything = graph.tasks.iter().filter(|task| task.every);
+/// assert_eq!(everything.map(|task| &task.name).collect::<Vec<_>>(), ["project_init"]);
+/// # Ok::<(), cachetx::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct TaskNode {
@@ -37,6 +59,17 @@ pub struct TaskNode {
 }
 
 /// A controller and what is derived from it.
+///
+/// # Examples
+///
+/// ```
+/// # use cachetx::{Params, Rules};
+/// # let rules = Rules::from_path("rules/nodb.json")?;
+/// for controller in rules.graph().controllers {
+///     println!("{} lives {} s", controller.template, controller.ttl_seconds);
+/// }
+/// # Ok::<(), cachetx::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct ControllerNode {

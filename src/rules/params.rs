@@ -12,6 +12,16 @@ use crate::model::{
 /// `{`, `}`, or the character that follows its placeholder in a template. So two different values
 /// never give the same key. This is checked when keys are made. [`ParamValue::encoded`] accepts any
 /// other text.
+///
+/// # Examples
+///
+/// ```
+/// use cachetx::{ParamValue, Params};
+///
+/// let params = Params::new().with("sku", "tea").with("fragment", ["top", "news"]);
+/// assert_eq!(params.get("sku"), Some(&ParamValue::from("tea")));
+/// assert_eq!(params.get("fragment").map(|list| list.values().len()), Some(2));
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ParamValue {

@@ -47,6 +47,16 @@ pub struct SlotCheck {
 }
 
 /// What is proven about the slots of one task or controller.
+///
+/// # Examples
+///
+/// ```
+/// # use cachetx::{Params, Rules};
+/// # let rules = Rules::from_path("rules/nodb.json")?;
+/// let check = rules.slot_check();
+/// assert!(check.controllers.iter().all(|finding| finding.slots.is_one()));
+/// # Ok::<(), cachetx::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SlotFinding {
@@ -57,6 +67,17 @@ pub struct SlotFinding {
 }
 
 /// Whether keys share a hash slot.
+///
+/// # Examples
+///
+/// ```
+/// use cachetx::{Rules, Slots};
+///
+/// let check = Rules::from_path("rules/minimal.json")?.slot_check(); // keys without hash tags
+/// let run_wepp = check.tasks.iter().find(|task| task.name == "run_wepp").ok_or("no task")?;
+/// assert!(matches!(run_wepp.slots, Slots::Several { .. }));
+/// # Ok::<(), cachetx::BoxError>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Slots {

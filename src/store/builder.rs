@@ -24,6 +24,25 @@ use std::{
 };
 
 /// Where a [`Store`] keeps its documents, and how it locks them. Every option states its default.
+///
+/// # Examples
+///
+/// ```
+/// use cachetx::{Cache, KeepAlive, Rules, Store};
+/// use std::time::Duration;
+///
+/// # let folder = tempfile::tempdir()?;
+/// let cache = Cache::builder(Rules::from_path("rules/shop.json")?).in_memory().open()?;
+/// let store = Store::builder(&cache)
+///     .root(folder.path())
+///     .run_param("shop_id")
+///     .layout_of("product", "{shop_id}/product-{sku}.json")
+///     .lock_ttl(Duration::from_secs(30))
+///     .lock_wait(Duration::from_secs(5))
+///     .open()?;
+/// # drop(store);
+/// # Ok::<(), cachetx::BoxError>(())
+/// ```
 #[must_use = "a builder does nothing until it is opened"]
 pub struct StoreBuilder {
     cache: Cache,

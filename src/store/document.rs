@@ -21,6 +21,25 @@ use serde::{Serialize, de::DeserializeOwned};
 use std::{any::TypeId, fmt, marker::PhantomData, sync::Arc, time::Duration};
 
 /// A handle on one document. Cheap to clone; `T` may be any serde type, [`RawObject`](crate::RawObject) among them.
+///
+/// # Examples
+///
+/// ```
+/// # use cachetx::{Cache, Document, Params, Rules, Store};
+/// # let folder = tempfile::tempdir()?;
+/// # let cache = Cache::builder(Rules::from_path("rules/shop.json")?).in_memory().open()?;
+/// # let store = Store::builder(&cache).root(folder.path()).run_param("shop_id")
+/// #     .layout_of("product", "{shop_id}/product-{sku}.json").open()?;
+/// # let sku = Params::new().with("sku", "tea");
+/// # let tea: Document<serde_json::Value> = store.document_with("main-street", "product", sku)?;
+/// # tea.create(&serde_json::json!({ "cents": 400 }))?;
+/// assert_eq!(tea.read()?["cents"], 400);
+/// let mut held = tea.lock()?;
+/// held["cents"] = 500.into();
+/// held.dump_and_unlock_with_transaction(["reprice"])?;
+/// assert_eq!(tea.read()?["cents"], 500);
+/// # Ok::<(), cachetx::BoxError>(())
+/// ```
 pub struct Document<T> {
     store: Store,
     names: Arc<Names>,

@@ -17,6 +17,28 @@ use std::{
 };
 
 /// Whether held locks are renewed in the background.
+///
+/// # Examples
+///
+/// ```
+/// # use cachetx::{Cache, Document, Params, Rules, Store};
+/// # let folder = tempfile::tempdir()?;
+/// # let cache = Cache::builder(Rules::from_path("rules/shop.json")?).in_memory().open()?;
+/// # let store = Store::builder(&cache).root(folder.path()).run_param("shop_id")
+/// #     .layout_of("product", "{shop_id}/product-{sku}.json").open()?;
+/// # let sku = Params::new().with("sku", "tea");
+/// # let tea: Document<serde_json::Value> = store.document_with("main-street", "product", sku)?;
+/// # tea.create(&serde_json::json!({ "cents": 400 }))?;
+/// use cachetx::KeepAlive;
+///
+/// let brief = Store::builder(&cache)
+///     .root(folder.path())
+///     .run_param("shop_id")
+///     .keep_alive(KeepAlive::Off) // a lock ends by its TTL, whoever holds it
+///     .open()?;
+/// # drop(brief);
+/// # Ok::<(), cachetx::BoxError>(())
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum KeepAlive {
@@ -28,6 +50,25 @@ pub enum KeepAlive {
 }
 
 /// A lock that its guard lost while it held it.
+///
+/// # Examples
+///
+/// ```
+/// # use cachetx::{Cache, Document, Params, Rules, Store};
+/// # let folder = tempfile::tempdir()?;
+/// # let cache = Cache::builder(Rules::from_path("rules/shop.json")?).in_memory().open()?;
+/// # let store = Store::builder(&cache).root(folder.path()).run_param("shop_id")
+/// #     .layout_of("product", "{shop_id}/product-{sku}.json").open()?;
+/// # let sku = Params::new().with("sku", "tea");
+/// # let tea: Document<serde_json::Value> = store.document_with("main-street", "product", sku)?;
+/// # tea.create(&serde_json::json!({ "cents": 400 }))?;
+/// use cachetx::Locked;
+///
+/// let mut held = tea.lock()?;
+/// Locked::on_lost(&mut held, |lost| eprintln!("stop: {lost}"));
+/// # drop(held);
+/// # Ok::<(), cachetx::BoxError>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct LostLock {

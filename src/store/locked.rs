@@ -11,6 +11,28 @@ use std::{
 ///
 /// It has no lifetime, so it can be moved anywhere. Methods beside the saves are associated functions
 /// (`Locked::renew(&mut guard)`), so that they never hide one of `T`'s.
+///
+/// # Examples
+///
+/// ```
+/// # use cachetx::{Cache, Document, Params, Rules, Store};
+/// # let folder = tempfile::tempdir()?;
+/// # let cache = Cache::builder(Rules::from_path("rules/shop.json")?).in_memory().open()?;
+/// # let store = Store::builder(&cache).root(folder.path()).run_param("shop_id")
+/// #     .layout_of("product", "{shop_id}/product-{sku}.json").open()?;
+/// # let sku = Params::new().with("sku", "tea");
+/// # let tea: Document<serde_json::Value> = store.document_with("main-street", "product", sku)?;
+/// # tea.create(&serde_json::json!({ "cents": 400 }))?;
+/// use cachetx::{Locked, Save};
+///
+/// let mut held = tea.lock()?;
+/// held["cents"] = 500.into();
+/// Locked::dump(&mut held, Save::new().tasks(["reprice"]))?; // saves and keeps the lock
+/// held["cents"] = 600.into();
+/// Locked::unlock(held); // releases the lock without a save
+/// assert_eq!(tea.read()?["cents"], 500);
+/// # Ok::<(), cachetx::BoxError>(())
+/// ```
 #[must_use = "dropping it releases the lock without saving"]
 pub struct Locked<T> {
     value: T,

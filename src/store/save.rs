@@ -81,6 +81,27 @@ pub(super) fn wait(replicas: u32, time: Duration) -> Wait {
 
 /// A save that failed before it changed anything: the error, and the guard back. The lock is still held, so the data is
 /// not lost and the save may be tried again; dropping it, or turning it into an [`Error`] with `?`, lets the lock go.
+///
+/// # Examples
+///
+/// ```
+/// # use cachetx::{Cache, Document, Params, Rules, Store};
+/// # let folder = tempfile::tempdir()?;
+/// # let cache = Cache::builder(Rules::from_path("rules/shop.json")?).in_memory().open()?;
+/// # let store = Store::builder(&cache).root(folder.path()).run_param("shop_id")
+/// #     .layout_of("product", "{shop_id}/product-{sku}.json").open()?;
+/// # let sku = Params::new().with("sku", "tea");
+/// # let tea: Document<serde_json::Value> = store.document_with("main-street", "product", sku)?;
+/// # tea.create(&serde_json::json!({ "cents": 400 }))?;
+/// let mut held = tea.lock()?;
+/// held["cents"] = 500.into();
+/// if let Err(failed) = held.dump_and_unlock() {
+///     eprintln!("not saved: {failed}");
+///     let held = failed.into_locked(); // with its data; to retry
+/// #   drop(held);
+/// }
+/// # Ok::<(), cachetx::BoxError>(())
+/// ```
 pub struct SaveError<T>(Box<(Error, Locked<T>)>);
 
 impl<T> SaveError<T> {

@@ -8,6 +8,15 @@ use std::{
 };
 
 /// Redis or Valkey.
+///
+/// # Examples
+///
+/// ```
+/// use cachetx::testing::{Flavour, ServerBinary};
+///
+/// let all = ServerBinary::all().iter();
+/// println!("{} Valkeys", all.filter(|binary| binary.flavour() == Flavour::Valkey).count());
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Flavour {
@@ -18,6 +27,18 @@ pub enum Flavour {
 }
 
 /// A Redis or Valkey server program on this machine.
+///
+/// # Examples
+///
+/// ```
+/// use cachetx::testing::{Server, ServerBinary};
+///
+/// if let Some(binary) = ServerBinary::any() {
+///     let server = Server::start(binary)?; // ends when it is dropped
+///     println!("{binary} at {}", server.url());
+/// }
+/// # Ok::<(), std::io::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServerBinary {
     path: PathBuf,

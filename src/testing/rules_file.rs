@@ -9,6 +9,18 @@ use std::fmt;
 /// given here.
 ///
 /// Debug prints the text, so that a failing property shows a file that can be tried by hand.
+///
+/// # Examples
+///
+/// ```
+/// use cachetx::testing::strategies;
+/// use proptest::{strategy::{Strategy, ValueTree}, test_runner::TestRunner};
+///
+/// let mut runner = TestRunner::deterministic();
+/// let file = strategies::rules().new_tree(&mut runner).expect("a value").current();
+/// assert!(file.compile().is_ok());
+/// # Ok::<(), cachetx::BoxError>(())
+/// ```
 #[derive(Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct RulesFile {
@@ -25,6 +37,18 @@ pub struct RulesFile {
 }
 
 /// The versions of the format.
+///
+/// # Examples
+///
+/// ```
+/// use cachetx::testing::strategies;
+/// use proptest::{strategy::{Strategy, ValueTree}, test_runner::TestRunner};
+///
+/// let mut runner = TestRunner::deterministic();
+/// let file = strategies::rules().new_tree(&mut runner).expect("a value").current();
+/// println!("{:?}", file.version);
+/// # Ok::<(), cachetx::BoxError>(())
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum RulesVersion {
@@ -36,6 +60,18 @@ pub enum RulesVersion {
 }
 
 /// One member of `cache_keys`.
+///
+/// # Examples
+///
+/// ```
+/// use cachetx::testing::strategies;
+/// use proptest::{strategy::{Strategy, ValueTree}, test_runner::TestRunner};
+///
+/// let mut runner = TestRunner::deterministic();
+/// let file = strategies::rules().new_tree(&mut runner).expect("a value").current();
+/// assert!(file.controllers.iter().all(|controller| !controller.key.is_empty()));
+/// # Ok::<(), cachetx::BoxError>(())
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct RulesController {
@@ -48,6 +84,18 @@ pub struct RulesController {
 }
 
 /// One member of `rules`.
+///
+/// # Examples
+///
+/// ```
+/// use cachetx::testing::strategies;
+/// use proptest::{strategy::{Strategy, ValueTree}, test_runner::TestRunner};
+///
+/// let mut runner = TestRunner::deterministic();
+/// let file = strategies::rules().new_tree(&mut runner).expect("a value").current();
+/// assert!(file.tasks.iter().all(|task| !task.name.is_empty()));
+/// # Ok::<(), cachetx::BoxError>(())
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct RulesTask {

@@ -27,6 +27,18 @@ const LAUNCH: &str = r#"dir=$1; shift; exec 3<&0
 { read -r _ <&3 || { kill -9 $$; rm -rf "$dir"; }; } & exec "$@" 3<&- </dev/null"#;
 
 /// How a [`Server`] is started. By default: no password, no persistence, 16 databases, no TLS.
+///
+/// # Examples
+///
+/// ```
+/// use cachetx::testing::{ServerBinary, ServerOptions};
+///
+/// if let Some(binary) = ServerBinary::any() {
+///     let server = ServerOptions::new().config("maxmemory", "4mb").password("secret").start(binary)?;
+///     assert!(server.pid().is_some());
+/// }
+/// # Ok::<(), std::io::Error>(())
+/// ```
 #[derive(Clone, Debug, Default)]
 pub struct ServerOptions {
     args: Vec<String>,

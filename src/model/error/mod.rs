@@ -20,6 +20,26 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 pub type BoxError = Box<dyn StdError + Send + Sync>;
 
 /// What went wrong. Cheap to clone; the predicates tell the cases apart.
+///
+/// # Examples
+///
+/// ```
+/// # use cachetx::{Cache, Document, Params, Rules, Store};
+/// # let folder = tempfile::tempdir()?;
+/// # let cache = Cache::builder(Rules::from_path("rules/shop.json")?).in_memory().open()?;
+/// # let store = Store::builder(&cache).root(folder.path()).run_param("shop_id")
+/// #     .layout_of("product", "{shop_id}/product-{sku}.json").open()?;
+/// # let sku = Params::new().with("sku", "tea");
+/// # let tea: Document<serde_json::Value> = store.document_with("main-street", "product", sku)?;
+/// # tea.create(&serde_json::json!({ "cents": 400 }))?;
+/// let held = tea.lock()?;
+/// let error = tea.try_lock().expect_err("it is held");
+/// assert!(error.is_lock_held() && error.is_retryable());
+/// assert_eq!(error.effect(), cachetx::Effect::None);
+/// println!("{error}"); // names the holder and the time left
+/// # drop(held);
+/// # Ok::<(), cachetx::BoxError>(())
+/// ```
 #[derive(Clone)]
 pub struct Error {
     kind: Arc<Kind>,
@@ -27,6 +47,15 @@ pub struct Error {
 }
 
 /// What the failed call may have changed, and so whether a retry is safe.
+///
+/// # Examples
+///
+/// ```
+/// use cachetx::{Effect, Rules};
+///
+/// let error = Rules::from_json("{}").expect_err("it lacks all fields");
+/// assert_eq!(error.effect(), Effect::None);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Effect {

@@ -1,6 +1,19 @@
 use std::{fmt, ops::Range};
 
 /// One thing that is wrong (or doubtful) in a rules file, and its position.
+///
+/// # Examples
+///
+/// ```
+/// use cachetx::Rules;
+///
+/// let error = Rules::from_json(r#"{ "version": "1.0", "cache_keys": {}, "rulez": {} }"#)
+///     .expect_err("a field is misspelt");
+/// for problem in error.problems() {
+///     println!("{}:{}: {}", problem.line, problem.column, problem.message);
+/// }
+/// assert!(error.problems().iter().any(|problem| problem.text.contains("rulez")));
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Problem {

@@ -79,6 +79,23 @@ pub struct Transaction<V> {
 }
 
 /// From one to eight documents, as a tuple of references. Sealed.
+///
+/// # Examples
+///
+/// ```
+/// # use cachetx::{Cache, Document, Params, Rules, Store};
+/// # let folder = tempfile::tempdir()?;
+/// # let cache = Cache::builder(Rules::from_path("rules/shop.json")?).in_memory().open()?;
+/// # let store = Store::builder(&cache).root(folder.path()).run_param("shop_id")
+/// #     .layout_of("product", "{shop_id}/product-{sku}.json").open()?;
+/// # let sku = Params::new().with("sku", "tea");
+/// # let tea: Document<serde_json::Value> = store.document_with("main-street", "product", sku)?;
+/// # tea.create(&serde_json::json!({ "cents": 400 }))?;
+/// let one = store.transaction((&tea,))?; // a tuple of references
+/// assert_eq!(one.0["cents"], 400);
+/// # drop(one);
+/// # Ok::<(), cachetx::BoxError>(())
+/// ```
 pub trait Documents: tuples::Parts {}
 
 /// Takes what was read under the locks for a tuple.
@@ -339,6 +356,26 @@ impl<V: fmt::Debug> fmt::Debug for Transaction<V> {
 
 /// A commit that failed before it changed anything: the error, and the guard back. All locks are still held, so the data is not
 /// lost and the commit may be tried again; dropping it, or turning it into an [`Error`] with `?`, lets them go.
+///
+/// # Examples
+///
+/// ```
+/// # use cachetx::{Cache, Document, Params, Rules, Store};
+/// # let folder = tempfile::tempdir()?;
+/// # let cache = Cache::builder(Rules::from_path("rules/shop.json")?).in_memory().open()?;
+/// # let store = Store::builder(&cache).root(folder.path()).run_param("shop_id")
+/// #     .layout_of("product", "{shop_id}/product-{sku}.json").open()?;
+/// # let sku = Params::new().with("sku", "tea");
+/// # let tea: Document<serde_json::Value> = store.document_with("main-street", "product", sku)?;
+/// # tea.create(&serde_json::json!({ "cents": 400 }))?;
+/// let transaction = store.transaction((&tea,))?;
+/// if let Err(failed) = transaction.commit(["reprice"]) {
+///     eprintln!("not saved: {failed}");
+///     let transaction = failed.into_transaction(); // with its data; to retry
+/// #   drop(transaction);
+/// }
+/// # Ok::<(), cachetx::BoxError>(())
+/// ```
 pub struct TransactionError<V>(Box<(Error, Transaction<V>)>);
 
 impl<V> TransactionError<V> {

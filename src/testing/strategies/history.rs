@@ -11,6 +11,20 @@ use proptest::{
 };
 
 /// One step of a program that uses a cache.
+///
+/// # Examples
+///
+/// ```
+/// use cachetx::{Rules, testing::strategies::{self, HistoryStep}};
+/// use proptest::{strategy::{Strategy, ValueTree}, test_runner::TestRunner};
+///
+/// let rules = Rules::from_path("rules/shop.json")?;
+/// let mut runner = TestRunner::deterministic();
+/// let steps = strategies::histories(&rules, 20).new_tree(&mut runner).expect("a value").current();
+/// let saves = steps.iter().filter(|step| matches!(step, HistoryStep::Save { .. })).count();
+/// println!("{saves} of {} steps are saves", steps.len());
+/// # Ok::<(), cachetx::BoxError>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum HistoryStep {
