@@ -1,4 +1,4 @@
-//! Invalidating around a change of any other source of truth.
+//! Invalidation around a change of any other source of truth.
 
 use super::{Cache, Task};
 use crate::{
@@ -10,28 +10,34 @@ use crate::{
 use std::sync::{Arc, Mutex, PoisonError};
 
 impl Cache {
-    /// Changes a source of truth that is no document of a store (a database, say), and deletes what the tasks make out of
-    /// date: before `change`, so that a process which dies in the middle leaves nothing stale, and after it.
+    /// Changes a source of truth that is not a document of a store (a database, say), and deletes
+    /// what the tasks make out of date: before `change`, so that a process that dies midway leaves
+    /// nothing stale, and after it.
     ///
-    /// While `change` runs, nobody is let fill these entries: [`get_or_load`](Self::get_or_load) waits, or loads without
-    /// filling ([`CacheBuilder::on_busy`](crate::CacheBuilder::on_busy)). They are deleted again once it has returned, and
-    /// also where it fails or panics, since an error is no proof that nothing was changed. What is to be deleted is recorded
-    /// in the outbox first, synced: should this process die, another one does it.
+    /// While `change` runs, nobody can fill these entries: [`get_or_load`](Self::get_or_load)
+    /// waits, or loads without filling ([`CacheBuilder::on_busy`](crate::CacheBuilder::on_busy)).
+    /// They are deleted again after `change` returns, fails or panics, since an error does not
+    /// prove that nothing was changed. What will be deleted is first recorded in the outbox,
+    /// synced: if this process dies, another one deletes it.
     ///
-    /// Inside of `change` that waits in vain, so read from the source itself there.
+    /// Inside `change`, [`get_or_load`](Self::get_or_load) of these entries would wait in vain:
+    /// read from the source itself.
     ///
-    /// `change` has to have committed when it returns: what others can only read later, they may cache too early.
+    /// `change` must have committed when it returns: what others can read only later, they may
+    /// cache too early.
     ///
-    /// Two round trips for each step, and one more each third of a mark's life
-    /// ([`CacheBuilder::mark_ttl`](crate::CacheBuilder::mark_ttl)) that `change` takes. A server that is away is no error: it
-    /// is put off, as [`CacheOutcome::Deferred`] says, and readers may find old entries until then.
+    /// It costs two round trips per step, and one more for each third of a mark's life
+    /// ([`CacheBuilder::mark_ttl`](crate::CacheBuilder::mark_ttl)) that `change` takes. An
+    /// unreachable server is not an error: the deletion is deferred ([`CacheOutcome::Deferred`]),
+    /// and readers may find old entries until then.
     ///
     /// # Errors
     ///
-    /// Before `change` is called: an unknown task, a param that is missing or may not stand in a key, keys that a Cluster has
-    /// in several hash slots, or an outbox that cannot record it ([`Error::is_outbox`]: give
-    /// [`CacheBuilder::outbox`](crate::CacheBuilder::outbox) a folder). After it: its own error, handed back through
-    /// [`Error::caller`]; the entries are deleted then too.
+    /// Before `change` is called: an unknown task, a param that is missing or not allowed in a key,
+    /// keys in several hash slots of a Cluster, or an outbox that cannot record the invalidation
+    /// ([`Error::is_outbox`]: set a folder with
+    /// [`CacheBuilder::outbox`](crate::CacheBuilder::outbox)). After it: its own error, returned
+    /// through [`Error::caller`]; the entries are deleted then too.
     ///
     /// # Examples
     ///
@@ -85,7 +91,7 @@ impl Cache {
         let around = net
             .aside(move || Around::begin(cache, net, tasks, scope))
             .await?;
-        // Should it panic, or never come to its end, dropping `around` ends it.
+        // If it panics or never completes, dropping `around` ends it.
         let changed = change().await;
         let outcome = net.aside(|| around.end()).await?;
         match changed {
@@ -95,17 +101,18 @@ impl Cache {
     }
 }
 
-/// What is marked while the caller changes its truth. It ends when this is dropped, at the latest.
+/// Marks on entries while the caller changes its source of truth. Dropping this ends them.
 struct Around {
     cache: Cache,
     net: Net,
-    /// `None` once it is ended.
+    /// `None` once it has ended.
     ending: Option<Ending>,
 }
 
 struct Ending {
     tasks: Vec<String>,
-    /// `None` once it has ended. A renewal holds it while it marks, so that none comes after the end.
+    /// `None` once it has ended. A renewal holds the lock while it marks, so that no renewal
+    /// follows the end.
     intent: Arc<Mutex<Option<Intent>>>,
     renewal: Task,
 }
@@ -115,7 +122,7 @@ impl Around {
         let begun = cache.drive(around::begin(scope))?;
         let intent = Arc::new(Mutex::new(Some(begun)));
         let shared = Arc::clone(&intent);
-        // Weak, so that a job that waits keeps nothing alive.
+        // Weak, so that a waiting job keeps nothing alive.
         let inner = Arc::downgrade(&cache.0);
         let pause = cache.mark_ttl() / 3;
         let renewal = cache.timer().start(pause, move |_| {
@@ -144,7 +151,7 @@ impl Around {
 }
 
 impl Ending {
-    /// Ends the renewals, and what they renew once the last one is over.
+    /// Ends the renewals, waits for the one that is running, then ends the marks.
     fn end(self, cache: &Cache) -> Result<CacheOutcome> {
         self.renewal.cancel();
         let mut intent = self.intent.lock().unwrap_or_else(PoisonError::into_inner);

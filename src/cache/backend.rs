@@ -1,4 +1,4 @@
-//! Runs of a cache: they touch no file and wait for no lock.
+//! How a cache runs protocols: they touch no file and wait for no lock.
 
 use super::Cache;
 use crate::{
@@ -17,7 +17,7 @@ impl Cache {
         drive::drive(run, self)
     }
 
-    /// The same by whoever waits.
+    /// Like `drive`, for a thread or a task.
     pub(super) async fn drive_by<D: Send + 'static>(&self, net: Net, run: Run<D>) -> Result<D> {
         match net {
             Net::Threads => self.drive(run),
@@ -47,7 +47,7 @@ impl Cache {
     }
 }
 
-/// The outbox of a run that a task drives, for the threads that may block.
+/// Performs the outbox actions of a run that a task drives, in threads that may block.
 #[cfg(feature = "tokio")]
 struct TaskOutbox(Cache);
 
@@ -58,7 +58,7 @@ impl Local for TaskOutbox {
     }
 }
 
-/// What such a run waits for beside that.
+/// Performs the server operations of a run that a task drives.
 #[cfg(feature = "tokio")]
 struct TaskServer<'a>(&'a Cache);
 

@@ -27,7 +27,7 @@ use std::{
     time::Duration,
 };
 
-/// How a [`Cache`] reaches its server. Every option states its default.
+/// Options of a [`Cache`] and of its connection to the server. Every option states its default.
 ///
 /// # Examples
 ///
@@ -47,7 +47,7 @@ use std::{
 #[must_use = "a builder does nothing until it is opened"]
 pub struct CacheBuilder {
     rules: Rules,
-    /// Takes the place of a server.
+    /// Used instead of a server.
     memory: Option<MemoryServer>,
     server: ServerConfig,
     cross_slot: CrossSlot,
@@ -63,8 +63,8 @@ pub struct CacheBuilder {
     pub(super) measures: bool,
 }
 
-/// What becomes of a commit, or of an invalidation, whose keys are in several hash slots of a Cluster, so that no one step
-/// can have all of them.
+/// What happens to a commit or an invalidation whose keys are in several hash slots of a Cluster,
+/// so that no single step can change them all.
 ///
 /// # Examples
 ///
@@ -81,13 +81,15 @@ pub struct CacheBuilder {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum CrossSlot {
-    /// It fails before anything is written, with [`Error::is_cross_slot`](crate::Error::is_cross_slot). The default.
+    /// Fails before anything is written, with
+    /// [`Error::is_cross_slot`](crate::Error::is_cross_slot). The default.
     #[default]
     Refuse,
-    /// The own entry, its lock and the dependents in its slot are one atomic step; those in other slots are deleted after it,
-    /// a step for each slot. [`Outcome::reach`](crate::Outcome::reach) then says [`Reach::Split`](crate::Reach::Split): a
-    /// reader may see the new entry beside old dependents for a moment, and where the process dies in between, until
-    /// their TTL.
+    /// The own entry, its lock and the dependents in its slot change in one atomic step. Dependents
+    /// in other slots are deleted after it, one step per slot.
+    /// [`Outcome::reach`](crate::Outcome::reach) is then [`Reach::Split`](crate::Reach::Split): a
+    /// reader may briefly see the new entry beside old dependents. If the process dies between the
+    /// steps, old dependents stay until their TTL.
     Split,
 }
 
@@ -122,15 +124,19 @@ impl CacheBuilder {
         self
     }
 
-    /// The server of a client of the caller's own, in place of [`url`](Self::url): its connections are used, with its user, password, database, TLS and
-    /// TCP settings. For one server. No default.
+    /// Connects through an existing client of the redis crate instead of a [`url`](Self::url), with
+    /// that client's user, password, database, TLS and TCP settings. For a single server only. No
+    /// default.
     ///
-    /// The cache opens connections of its own by it, up to [`pool_size`](Self::pool_size), and one by RESP3 for messages that wake
-    /// whoever waits for a lock. [`open_async`](Self::open_async) takes it too: since these connections block, threads of the runtime that may block make the
-    /// exchanges, one connection for each, where by a URL all tasks share one. A future that is dropped during one costs the connection.
+    /// The cache opens its own connections through the client: up to
+    /// [`pool_size`](Self::pool_size), and one with RESP3 for messages that wake those who wait for
+    /// a lock. [`open_async`](Self::open_async) accepts a client too. These connections block, so
+    /// the runtime's blocking threads use them, one connection per request; with a URL, all tasks
+    /// share one. Dropping a future during a request costs the connection.
     ///
-    /// What the client does is as it does it: connecting to a Unix socket, and its TLS handshake, may take longer than
-    /// [`connect_timeout`](Self::connect_timeout); a reply that a signal interrupts counts as lost; and that an ACL denies messages is not logged.
+    /// The client's own behaviour applies: connecting to a Unix socket, and its TLS handshake, may
+    /// take longer than [`connect_timeout`](Self::connect_timeout); a reply that a signal
+    /// interrupts counts as lost; and an ACL that denies messages is not logged.
     ///
     /// # Examples
     ///
@@ -148,13 +154,14 @@ impl CacheBuilder {
         self
     }
 
-    /// A Cluster: URLs of some of its nodes, which tell of the others. User, password, database number and TLS of the first
-    /// are used for all. Only some Clusters have numbered databases (Valkey from 9.0 on, by `cluster-databases`): others
-    /// refuse the number when they are booted. No default; takes the place of [`url`](Self::url).
+    /// URLs of some nodes of a Cluster; the other nodes are discovered from them. User, password,
+    /// database number and TLS of the first URL are used for all nodes. Only some Clusters have
+    /// numbered databases (Valkey from 9.0 on, by `cluster-databases`); others refuse the number at
+    /// boot. No default; replaces [`url`](Self::url).
     ///
-    /// Where nodes move slots or replace one another, an operation waits for as long as the time-outs for connecting and
-    /// for a reply together; where that is not enough, a lock is refused as unavailable, and what a save could not tell the
-    /// server is deferred.
+    /// While nodes move slots or replace one another, an operation waits for up to the sum of the
+    /// connect and response time-outs. If that is not enough, a lock fails as unavailable, and what
+    /// a save could not tell the server is deferred.
     pub fn cluster(mut self, nodes: impl IntoIterator<Item = impl Into<String>>) -> Self {
         let seeds = nodes.into_iter().map(Into::into).collect();
         self.server.topology = TopologyConfig::Cluster { seeds };
@@ -162,15 +169,17 @@ impl CacheBuilder {
         self
     }
 
-    /// What becomes of a commit whose keys are in several hash slots of a Cluster; [`CrossSlot::Refuse`] by default.
+    /// What happens to a commit whose keys are in several hash slots of a Cluster;
+    /// [`CrossSlot::Refuse`] by default.
     pub fn cross_slot(mut self, cross_slot: CrossSlot) -> Self {
         self.cross_slot = cross_slot;
         self
     }
 
-    /// The primary of that name, which sentinels know, and its successors. `sentinels` are URLs with the sentinels' own
-    /// users and passwords, and `rediss://` where they speak TLS. User, password, database number and TLS of the primary are
-    /// those of [`url`](Self::url), whose host and port then mean nothing; without one there are none. No default.
+    /// The primary that sentinels know by this name, and its successors. `sentinels` are URLs with
+    /// the sentinels' own users and passwords, with `rediss://` if they use TLS. User, password,
+    /// database number and TLS of the primary are taken from [`url`](Self::url), whose host and
+    /// port are then ignored; without a URL there are none. No default.
     pub fn sentinel(
         mut self,
         name: impl Into<String>,
@@ -183,9 +192,10 @@ impl CacheBuilder {
         self
     }
 
-    /// No server but a model of one inside this process: for unit tests, and for a program that has no server yet. It
-    /// starts empty, other processes do not see it, and it ends with the last cache on it; clones of this builder share it.
-    /// [`url`](Self::url) goes back to a server.
+    /// Uses a model of a server inside this process instead of a server: for unit tests, and for a
+    /// program without a server. It starts empty, is invisible to other processes, and ends with
+    /// the last cache that uses it. Clones of this builder share it. [`url`](Self::url) switches
+    /// back to a server.
     ///
     /// # Examples
     ///
@@ -214,7 +224,8 @@ impl CacheBuilder {
         self
     }
 
-    /// Like [`in_memory`](Self::in_memory), on a server that others share or that a test stops.
+    /// Like [`in_memory`](Self::in_memory), on a model that other caches share or that a test
+    /// stops.
     #[cfg(feature = "testing")]
     #[cfg_attr(docsrs, doc(cfg(feature = "testing")))]
     pub fn memory_server(mut self, server: &MemoryServer) -> Self {
@@ -222,22 +233,24 @@ impl CacheBuilder {
         self
     }
 
-    /// How operations run on the server; [`Engine::Auto`] by default. In memory there is one way.
+    /// How operations run on the server; [`Engine::Auto`] by default. Has no effect in memory.
     pub fn engine(mut self, engine: Engine) -> Self {
         self.server.engine = engine;
         self
     }
 
-    /// The number of the database in which locks and fences live, for programs that share them; by default the cache's own,
-    /// which the URL names. On a single server only, not in a Cluster. Each operation selects both then, which
-    /// needs `select` in an ACL. In memory there is one.
+    /// The number of the database that holds locks and fences, for programs that share them. By
+    /// default the cache's own database, which the URL names. For a single server only, not for a
+    /// Cluster. Each operation then selects both databases, which needs `select` in an ACL. Has no
+    /// effect in memory.
     pub fn lock_database(mut self, number: u32) -> Self {
         self.server.lock_database = Some(number);
         self
     }
 
-    /// Does not tell the boots of other processes that these rules are in use: for programs that look at a server and end. By default
-    /// they are told, for seven days, and warn where their rules are others and can name the same keys.
+    /// Does not leave a notice that these rules are in use: for programs that look at a server and
+    /// exit. By default the notice lasts seven days, and other processes warn at boot if their
+    /// rules differ and can produce the same keys.
     pub fn without_rules_notice(mut self) -> Self {
         self.server.leaves_notice = false;
         self
@@ -255,116 +268,135 @@ impl CacheBuilder {
         self
     }
 
-    /// Connections to a server at most; 16 by default, and at least one. A thread that finds none free waits for up to the
-    /// time-outs for connecting and for a reply together. Tasks of [`aio`](crate::aio) have as many of their own, and one that they share.
+    /// The most connections to one server; 16 by default, and at least one. A thread that finds
+    /// none free waits for up to the sum of the connect and response time-outs. Tasks of
+    /// [`aio`](crate::aio) have the same number of their own, and one that they share.
     pub fn pool_size(mut self, connections: u32) -> Self {
         self.server.pool_size = connections;
         self
     }
 
-    /// The circuit breaker: once the server made callers wait in vain three times in a row, it is not asked for this long,
-    /// so that not every save pays a time-out; then one call tries again. Meanwhile saves are
-    /// deferred. In a Cluster each of 64 ranges of slots has its own, so that a node that is away does not cost the others.
-    /// 2 s by default, at most a day; zero turns it off. Its state is in [`Cache::stats`].
+    /// The pause of the circuit breaker. After three failed waits in a row, no request is sent to
+    /// the server for this long, so that not every save pays a time-out; then one call probes it.
+    /// Meanwhile saves are deferred. In a Cluster each of 64 ranges of slots has its own breaker,
+    /// so that an unreachable node does not slow down the others. 2 s by default, at most a day;
+    /// zero turns it off. Its state is in [`Cache::stats`].
     ///
-    /// A lock, an update or a transaction that may wait for another holder waits for this too, as long as its own patience lasts; one that may
-    /// not wait, or that the OS lock may replace ([`WhileAway::OsLock`](crate::WhileAway::OsLock)), does not.
+    /// A lock, an update or a transaction that may wait for another holder also waits for the
+    /// breaker, up to its own time limit. One that may not wait, or that may use the OS lock
+    /// instead ([`WhileAway::OsLock`](crate::WhileAway::OsLock)), does not.
     ///
-    /// A wait in vain is a time-out, or more than half of one, during which nobody else was answered. Calls that are under way at the same time
-    /// count once: three such moments open it, not three callers. That the server is away, refusing at once or not, and that the breaker has opened, is
-    /// logged once as a warning for each outage, and the first answer after it for information.
+    /// A failed wait is a time-out, or a failure that took more than half of one, during which no
+    /// other call was answered. Calls that run at the same time count once: three such periods open
+    /// the breaker, not three callers. A warning is logged once for each outage when the server
+    /// does not answer, whether it refuses at once or not, and when the breaker opens. The first
+    /// answer after it is logged as information.
     pub fn circuit_breaker(mut self, pause: Duration) -> Self {
         self.breaker_pause = pause;
         self
     }
 
-    /// How long a reader's lease lives ([`Cache::get_or_load`]); 10 s by default, from 30 ms to an hour. It is renewed in
-    /// the background while the loader runs, so that it only has to outlive a pause of the process; when a loader's process
-    /// dies, others wait for so long.
+    /// The life of a reader's lease ([`Cache::get_or_load`]); 10 s by default, from 30 ms to an
+    /// hour. It is renewed in the background while the loader runs, so it only has to outlive a
+    /// pause of the process. If a loader's process dies, other readers wait for this long.
     pub fn lease_ttl(mut self, ttl: Duration) -> Self {
         self.lease_ttl = ttl;
         self
     }
 
-    /// How long the marks of a crash-safe save ([`Guarantee::CrashSafe`](crate::Guarantee::CrashSafe)), or of
-    /// [`Cache::invalidate_around`], keep readers from filling; 30 s by default, from 30 ms to an hour. They are dropped by
-    /// the writer's own end and renewed while it is at work, so they only have to outlive a pause of its process; when
-    /// that dies, entries stay empty for so long.
+    /// The life of the marks that keep readers from filling during a crash-safe save
+    /// ([`Guarantee::CrashSafe`](crate::Guarantee::CrashSafe)) or [`Cache::invalidate_around`]; 30
+    /// s by default, from 30 ms to an hour. The writer renews them while it works and drops them
+    /// when it ends, so they only have to outlive a pause of its process. If that process dies,
+    /// entries stay empty for this long.
     pub fn mark_ttl(mut self, ttl: Duration) -> Self {
         self.mark_ttl = ttl;
         self
     }
 
-    /// What a reader does about an entry that somebody else is loading; it waits for up to 10 s by default.
+    /// What a reader does if another reader is loading the entry; by default it waits for up to 10
+    /// s.
     pub fn on_busy(mut self, on_busy: OnBusy) -> Self {
         self.on_busy = on_busy;
         self
     }
 
-    /// Takes a random part off each entry's life, up to this one: 0.1 lets entries live between nine tenths of what the rules
-    /// say and all of it. For entries that are set together (a batch that warms a cache, one save after the other) and would
-    /// all end in the same moment, when everything is loaded at once. It costs hits: with 0.1, a twentieth of all lives.
+    /// Shortens the life of each entry by a random part, up to this one: with 0.1, entries live for
+    /// nine tenths of their TTL in the rules up to all of it. For entries that are set together (a
+    /// batch that warms a cache, a series of saves), which would otherwise all expire, and be
+    /// loaded again, at the same time. It costs hits: with 0.1, a twentieth of all lives.
     ///
-    /// It goes for every entry that this cache sets: fills, [`Cache::put`] and the commits of saves. 0 by default, which
-    /// takes nothing; at most 0.5. A life is never lengthened.
+    /// It applies to every entry that this cache sets: fills, [`Cache::put`] and the commits of
+    /// saves. 0 by default, which shortens nothing; at most 0.5. A life is never lengthened.
     pub fn ttl_jitter(mut self, part: f64) -> Self {
         self.lives.jitter = part;
         self
     }
 
-    /// [`Cache::get_or_load`] loads an entry anew that lives no longer than this: one reader does, and fills; all others get
-    /// the present value meanwhile. For values that take long to load and are asked for all the time: when such an
-    /// entry ends, every reader waits for the one that loads. A good time is a little more than a load takes.
+    /// [`Cache::get_or_load`] loads an entry early if it expires within this time: one reader loads
+    /// and fills it, and all others get the present value meanwhile. For values that take long to
+    /// load and are read all the time: when such an entry expires, every reader waits for the one
+    /// that loads. A good value is a little more than a load takes.
     ///
-    /// It costs loads: each comes so much earlier, and one reader in each life waits for it where it had a hit. A hit asks for the
-    /// remaining life too, in the same round trip (`PTTL`). An entry that nobody asks for in that time ends as ever.
+    /// It costs loads: each comes this much earlier, and one reader in each life waits for a load
+    /// instead of having a hit. A hit also asks for the remaining life, in the same round trip
+    /// (`PTTL`). An entry that nobody reads in that time expires as usual.
     ///
-    /// The present value is returned where somebody else has the lease or the server gives none, and where the
-    /// loader fails while the entry is still there: that is logged as a warning, and no error. A commit or an invalidation
-    /// during the load refuses the fill, as ever; the caller gets what it loaded.
+    /// The present value is returned if another reader has the lease, or if the server gives no
+    /// lease. It is also returned if the loader fails while the entry still exists; that is logged
+    /// as a warning and is not an error. A commit or an invalidation during the load refuses the
+    /// fill as usual, and the caller gets the value that it loaded.
     ///
-    /// Zero by default, which is never; at most half of an entry's shortest life counts. Documents that are
-    /// [read](crate::Document::read) are not loaded early: their file is at hand.
+    /// Zero by default, which means never; at most half of an entry's shortest life counts.
+    /// Documents that are [read](crate::Document::read) are not loaded early, since their file is
+    /// at hand.
     pub fn early_refresh(mut self, left: Duration) -> Self {
         self.lives.early = left;
         self
     }
 
-    /// The folder of the outbox: what the server did not take is recorded there, synced, until it has. By default
-    /// `.cachetx-outbox` in the root of the first store on this cache; without either, it is kept in memory and the outcome
-    /// says [`Unrecorded`](crate::CacheOutcome::Unrecorded). It is made where it is missing.
+    /// The folder of the outbox, which records what the server did not take, synced, until the
+    /// server has it. By default `.cachetx-outbox` in the root of the first store on this cache.
+    /// Without either, records are kept in memory and the outcome is
+    /// [`Unrecorded`](crate::CacheOutcome::Unrecorded). A missing folder is created.
     ///
-    /// Processes that share the folder take over from one another where they name the same server: the same host, port and database, or the
-    /// same name of a primary that sentinels know. What a dead process with another server has left is logged once, and stays. Of
-    /// two Clusters this is not told, so they must not share a folder. For a
-    /// server in memory there is no folder: it ends with its process, and so does what it missed.
+    /// Processes that share the folder take over one another's records if they name the same
+    /// server: the same host, port and database, or the same name of a primary that sentinels know.
+    /// Records of a dead process that used another server are logged once and stay. Two Clusters
+    /// cannot be told apart, so they must not share a folder. A server in memory has no folder: it
+    /// ends with its process, and so does what it missed.
     pub fn outbox(mut self, folder: impl AsRef<Path>) -> Self {
         self.outbox = Some(folder.as_ref().to_owned());
         self
     }
 
-    /// Takes over what dead processes left for any server, to bring it to this one: for a server that has moved. `cachetx outbox replay`
-    /// does. By default only what is for a server that is named the same.
+    /// Takes over records that dead processes left for any server, and sends them to this one: for
+    /// a server that has moved. `cachetx outbox replay` does this. By default only records for a
+    /// server of the same name are taken over.
     pub fn outbox_of_any_server(mut self) -> Self {
         self.takes_any_outbox = true;
         self
     }
 
-    /// How TLS is spoken where a URL says `rediss://`: authorities, a client certificate, the name that certificates are for.
-    /// It goes for all servers, and for sentinels whose URLs say `rediss://`. See [`TlsOptions`] for the defaults.
+    /// TLS options for `rediss://` URLs: certificate authorities, a client certificate, the name
+    /// that certificates are for. They apply to all servers, and to sentinels whose URLs are
+    /// `rediss://`. See [`TlsOptions`] for the defaults.
     pub fn tls(mut self, options: TlsOptions) -> Self {
         self.server.tls = options;
         self
     }
 
-    /// User and password from a closure that is asked for each new connection, in place of those of the URL: for passwords
-    /// that are rotated, and for tokens that run out. By default the URL's, or none.
+    /// Takes user and password from a closure, called for each new connection, instead of from the
+    /// URL: for passwords that are rotated, and for tokens that expire. By default the URL's, or
+    /// none.
     ///
-    /// It goes for every connection to a server with data: a Cluster's nodes, the primary that sentinels name, and the
-    /// connection that messages about locks come by. Where a server refuses what it returned, it is asked once more at
-    /// once; connections that are open stay so, as the server allows. It is called by whatever thread needs a
-    /// connection, by the library's own ones too, and that thread waits for it: it should keep what it fetches, and must
-    /// not use this cache. Where it fails or panics, or the server refuses its second answer too, that is unavailable
+    /// It applies to every connection to a server with data: the nodes of a Cluster, the primary
+    /// that sentinels name, and the connection for messages about locks. If a server refuses what
+    /// the closure returned, the closure is called once more at once. Open connections stay open
+    /// for as long as the server allows. The closure runs in the thread that needs a connection,
+    /// which may be one of the library's own, and that thread waits for it: it should cache what it
+    /// fetches, and must not use this cache. If it fails or panics, or if the server also refuses
+    /// the second answer, the call fails as unavailable
     /// ([`Error::is_unavailable`](crate::Error::is_unavailable)), with no effect.
     ///
     /// # Examples
@@ -392,7 +424,8 @@ impl CacheBuilder {
         self
     }
 
-    /// The same for the sentinels of [`sentinel`](Self::sentinel). By default those of their URLs, or none.
+    /// Like [`credentials`](Self::credentials), for the sentinels of [`sentinel`](Self::sentinel).
+    /// By default those of their URLs, or none.
     pub fn sentinel_credentials(
         mut self,
         ask: impl Fn() -> Result<Credentials, BoxError> + Send + Sync + 'static,
@@ -401,11 +434,13 @@ impl CacheBuilder {
         self
     }
 
-    /// Connects and boots: finds out how operations can run there, and loads what they need.
+    /// Connects and boots: finds out how operations can run on the server, and loads what they
+    /// need.
     ///
     /// # Errors
     ///
-    /// An option that cannot work, a server that is away or refuses, or an outbox's folder that cannot be made.
+    /// An invalid option, a server that is unreachable or refuses, or an outbox folder that cannot
+    /// be created.
     pub fn open(self) -> Result<Cache> {
         self.check()?;
         let rules = Arc::new(LiveRules::new(self.rules.clone()));
@@ -417,11 +452,12 @@ impl CacheBuilder {
         self.with(engine, rules)
     }
 
-    /// Connects and boots at the first use, so that a program can start while its server is away.
+    /// Connects and boots at the first use, so that a program can start while its server is
+    /// unreachable.
     ///
     /// # Errors
     ///
-    /// An option that cannot work, or an outbox's folder that cannot be made.
+    /// An invalid option, or an outbox folder that cannot be created.
     pub fn open_lazy(self) -> Result<Cache> {
         self.check()?;
         if self.memory.is_some() {
@@ -462,7 +498,7 @@ impl CacheBuilder {
     }
 
     fn with(self, engine: impl Performer, rules: Arc<LiveRules>) -> Result<Cache> {
-        // Half of the shortest wait: less is no wait in vain.
+        // Half of the shortest time-out: shorter failures do not count as slow.
         let slow = self
             .server
             .connect_timeout
@@ -499,7 +535,7 @@ impl CacheBuilder {
             Arc::new(expand),
         );
         if let (Some(folder), None) = (&self.outbox, &self.memory) {
-            // Its last component is then no symbolic link, which would be refused.
+            // So that its last component is not a symbolic link, which would be refused.
             let folder = std::fs::create_dir_all(folder)
                 .and_then(|()| folder.canonicalize())
                 .map_err(|e| io_error(folder, "make the outbox's folder", e))?;

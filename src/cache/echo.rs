@@ -1,8 +1,10 @@
-//! The last changes, kept to be made again on a server that is another one than the one that took them: after a failover, or a
-//! restart from a snapshot, it may have older entries back, and locks that were released.
+//! The last changes, kept to be repeated on a server that has replaced the one that took them.
+//! After a failover, or a restart from a snapshot, a server may have older entries and released
+//! locks back.
 //!
-//! What is made again only deletes, own entries too: a missing entry is loaded, an old one is stale until its TTL. Each change
-//! belongs to the run of the server that took it, so a server gets back no change that it took itself.
+//! The echo only deletes, own entries too: a missing entry is loaded, an old one is stale until its
+//! TTL. Each change belongs to the server run that took it, so a server never gets back a change
+//! that it took itself.
 
 use crate::{
     engine::{RunId, Servers},
@@ -23,7 +25,7 @@ use std::{
 #[derive(Default)]
 pub(super) struct Echo {
     kept: Mutex<Kept>,
-    /// Rings when a request of a round is over.
+    /// Notified when a request of a round is done.
     sent: Condvar,
     /// Whether a change was taken by a server that the last look did not find.
     doubted: AtomicBool,
@@ -31,21 +33,21 @@ pub(super) struct Echo {
 
 #[derive(Default)]
 struct Kept {
-    /// The oldest first.
+    /// Oldest first.
     steps: VecDeque<Step>,
     keys: usize,
     /// As the last look found them.
     servers: Servers,
-    /// Own keys of commits that are on their way, in about the order in which they come back.
+    /// Own keys of commits that are under way, in about the order in which they return.
     committing: VecDeque<Substr>,
-    /// `None` between two rounds.
+    /// `None` between rounds.
     round: Option<UnderWay>,
 }
 
-/// What became of an operation that was done.
+/// What was kept of a completed operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Keep {
-    /// A server can lose nothing of it.
+    /// It changed nothing that a server could lose.
     Nothing,
     Kept,
     /// It was done by a server that the last look did not find.
@@ -57,21 +59,22 @@ struct Step {
     at: Instant,
     by: RunId,
     entries: Vec<Entry>,
-    /// Released.
+    /// Locks that it released.
     locks: Vec<Lock>,
-    /// Whether the round that is under way is about it.
+    /// Whether the present round covers it.
     considered: bool,
 }
 
 #[derive(Default)]
 struct UnderWay {
-    /// Own keys of commits that are, or were, on their way in this round: they may be newer than what it deletes.
+    /// Own keys of commits that are or were under way in this round: they may be newer than what
+    /// the round deletes.
     spared: HashSet<Substr>,
-    /// Keys of the request that is on its way.
+    /// Keys of the request that is under way.
     sending: HashSet<Substr>,
 }
 
-/// What one server is to be told again.
+/// What to send to one server again.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Due {
     pub(super) run: RunId,
@@ -80,7 +83,7 @@ pub(super) struct Due {
 }
 
 impl Step {
-    /// `None` for an operation that leaves nothing to be kept.
+    /// `None` for an operation of which nothing is kept.
     fn of(op: Op, by: RunId, at: Instant) -> Option<Self> {
         let (entries, locks) = match op {
             Op::Commit(op) => {
@@ -106,7 +109,7 @@ impl Step {
         self.entries.len() + self.locks.len()
     }
 
-    /// Who has its keys now: in a Cluster all of them are in one slot.
+    /// The server that has its keys now. In a Cluster they are all in one slot.
     fn owner<'a>(&self, servers: &'a Servers) -> Option<&'a RunId> {
         let mut keys = self.entries.iter().map(|entry| entry.value.as_str());
         let lock = || self.locks.first().map(|lock| lock.key.as_str());
@@ -141,7 +144,7 @@ impl Echo {
         }
     }
 
-    /// Whether there is anything that a server may have lost.
+    /// Whether there is a change that a server may have lost.
     pub(super) fn is_wanted(&self, now: Instant) -> bool {
         let kept = self.lock();
         let newest = kept.steps.back();
@@ -152,13 +155,13 @@ impl Echo {
         self.doubted.load(SeqCst)
     }
 
-    /// The servers are to be looked at again.
+    /// Requests another look at the servers.
     pub(super) fn doubt(&self) {
         self.doubted.store(true, SeqCst);
     }
 
-    /// To be held while the operation is on its way, and until it is kept: no round deletes what a commit sets meanwhile. Waits
-    /// for a request that is just deleting the same keys.
+    /// Must be held while the operation is under way, and until it is kept: no round deletes what a
+    /// commit sets meanwhile. Waits for a request that is deleting the same keys.
     pub(super) fn on_its_way(&self, op: &Op) -> OnItsWay<'_> {
         let keys = own_keys(op);
         if !keys.is_empty() {
@@ -170,7 +173,7 @@ impl Echo {
         OnItsWay { echo: self, keys }
     }
 
-    /// The same where it need not be waited for.
+    /// Like `on_its_way`; `None` if it would have to wait.
     #[cfg(feature = "tokio")]
     pub(super) fn on_its_way_now(&self, op: &Op) -> Option<OnItsWay<'_>> {
         let keys = own_keys(op);
@@ -184,7 +187,8 @@ impl Echo {
         Some(OnItsWay { echo: self, keys })
     }
 
-    /// Begins a round, before servers are asked who they are: what is kept from now on is for the next one.
+    /// Begins a round, before the servers are asked for their run ids. What is kept from now on
+    /// belongs to the next round.
     pub(super) fn begin(&self) -> Round<'_> {
         self.doubted.store(false, SeqCst);
         let mut kept = self.lock();
@@ -204,13 +208,13 @@ impl Echo {
 }
 
 impl Kept {
-    /// Whether one of them is being deleted just now.
+    /// Whether one of the keys is being deleted now.
     fn is_sending(&self, keys: &[Substr]) -> bool {
         let sending = self.round.as_ref().map(|round| &round.sending);
         sending.is_some_and(|sending| keys.iter().any(|key| sending.contains(key)))
     }
 
-    /// Commits of these set out.
+    /// Commits that set these keys begin.
     fn set_out(&mut self, keys: &[Substr]) {
         self.committing.extend(keys.iter().cloned());
         if let Some(round) = &mut self.round {
@@ -219,7 +223,7 @@ impl Kept {
     }
 }
 
-/// Those that it sets.
+/// The keys that the operation sets.
 fn own_keys(op: &Op) -> Vec<Substr> {
     match op {
         Op::Commit(op) => op.own.iter().map(|own| own.entry.value.clone()).collect(),
@@ -227,10 +231,10 @@ fn own_keys(op: &Op) -> Vec<Substr> {
     }
 }
 
-/// An operation that was not answered yet.
+/// An operation that has not been answered yet.
 pub(super) struct OnItsWay<'a> {
     echo: &'a Echo,
-    /// Empty where it sets nothing.
+    /// Empty if it sets nothing.
     keys: Vec<Substr>,
 }
 
@@ -248,14 +252,14 @@ impl Drop for OnItsWay<'_> {
     }
 }
 
-/// One look at the servers, and what follows from it.
+/// One look at the servers, and the requests that follow from it.
 pub(super) struct Round<'a> {
     echo: &'a Echo,
 }
 
 impl Round<'_> {
-    /// What these servers are to be told again: what was changed on a server that is none of them, or another run of one. Of
-    /// an entry only the last change counts.
+    /// What to send to these servers again: changes taken by a server that is not among them, or by
+    /// an earlier run of one. Only the last change of an entry counts.
     pub(super) fn due(&self, servers: Servers) -> Vec<Due> {
         let mut kept = self.echo.lock();
         let (mut due, mut later): (Vec<Due>, HashSet<Substr>) = Default::default();
@@ -280,7 +284,7 @@ impl Round<'_> {
         due
     }
 
-    /// Sends one request for these entries, but for those that a commit may have set meanwhile.
+    /// Sends one request for these entries, except for those that a commit may have set meanwhile.
     pub(super) fn send<E>(
         &self,
         mut entries: Vec<Entry>,
@@ -304,7 +308,7 @@ impl Round<'_> {
         sent
     }
 
-    /// That server was told everything.
+    /// That server has acknowledged everything due to it.
     pub(super) fn told(&self, run: &RunId) {
         let mut kept = self.echo.lock();
         let Kept { steps, servers, .. } = &mut *kept;

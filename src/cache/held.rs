@@ -1,4 +1,4 @@
-//! Leases that readers of this process have.
+//! Leases that readers of this process hold.
 
 use super::{Cache, Task};
 use crate::{
@@ -8,7 +8,8 @@ use crate::{
 };
 use std::{sync::Arc, time::Duration};
 
-/// A lease that this reader has. It goes back when this is dropped without a fill: the loader failed or panicked.
+/// A lease that this reader holds. Dropping it without a fill (the loader failed or panicked) gives
+/// the lease back.
 pub(super) struct Held {
     cache: Cache,
     net: Net,
@@ -19,11 +20,11 @@ pub(super) struct Held {
 }
 
 impl Held {
-    /// Renews the lease from now on, three times in its life, until it turns out to be lost.
+    /// Renews the lease three times in its life, until it turns out to be lost.
     pub(super) fn new(cache: Cache, net: Net, entry: Entry, token: String) -> Self {
         let ttl = cache.0.lease_ttl;
         let extended = (entry.clone(), token.clone());
-        // Weak, so that a job that waits keeps nothing alive.
+        // Weak, so that a waiting job keeps nothing alive.
         let inner = Arc::downgrade(&cache.0);
         let renewal = cache.timer().start(ttl / 3, move |_| {
             let cache = Cache(inner.upgrade()?);
@@ -69,7 +70,7 @@ impl Drop for Held {
         if !self.filled {
             let (entry, token) = (self.entry.clone(), self.token.clone());
             let give_back = load::give_back(entry, token);
-            // It says itself what went wrong.
+            // The run itself logs errors.
             match self.net {
                 Net::Threads => drop(self.cache.drive(give_back)),
                 #[cfg(feature = "tokio")]

@@ -1,12 +1,12 @@
-//! How long entries live, and how long before their end they are loaded anew.
+//! How long entries live, and how long before they expire they are loaded early.
 
 use crate::model::{Error, Result, error::Kind, limits, token};
 use std::time::Duration;
 
-/// What a cache's options make of the life that the rules give an entry.
+/// How a cache's options change the TTLs of the rules.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Lives {
-    /// The longest part of a life that may be taken off; zero takes nothing.
+    /// The largest part of a life that may be cut; zero cuts nothing.
     pub(super) jitter: f64,
     /// Zero loads nothing early.
     pub(super) early: Duration,
@@ -15,7 +15,7 @@ pub(super) struct Lives {
 impl Lives {
     pub(super) fn check(self) -> Result<()> {
         let most = limits::MAX_TTL_JITTER;
-        // Not a number is in no range.
+        // NaN is in no range.
         if (0.0..=most).contains(&self.jitter) {
             return Ok(());
         }
@@ -33,14 +33,15 @@ impl Lives {
         self.shortened(ttl, token::seed())
     }
 
-    /// `ttl` without the part that `drawn` stands for, of all that it could be.
+    /// `ttl`, shortened by up to `jitter`. `drawn` is a uniform random number.
     fn shortened(self, ttl: Duration, drawn: u64) -> Duration {
-        // Which of 2^53 steps: as many as a float tells apart.
+        // One of 2^53 steps: as many as an `f64` tells apart.
         let part = (drawn >> 11) as f64 / (1_u64 << 53) as f64;
         ttl.mul_f64(1.0 - self.jitter * part)
     }
 
-    /// How long before its end an entry is loaded anew: never in the first half of even the shortest life.
+    /// How long before it expires an entry is loaded early: never in the first half of even the
+    /// shortest life.
     pub(super) fn early(self, ttl: Duration) -> Duration {
         self.early.min(self.shortened(ttl, u64::MAX) / 2)
     }

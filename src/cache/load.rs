@@ -17,7 +17,7 @@ use crate::{
 use serde::{Serialize, de::DeserializeOwned};
 use std::{any::TypeId, fmt, sync::Arc, time::Duration};
 
-/// What a reader does about an entry that somebody else is loading, or is about to change.
+/// What a reader does if somebody else is loading the entry, or is about to change it.
 ///
 /// # Examples
 ///
@@ -34,14 +34,14 @@ use std::{any::TypeId, fmt, sync::Arc, time::Duration};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum OnBusy {
-    /// Waits for it so long, then loads without filling. It never takes what was loaded over a commit or an invalidation:
-    /// that is not filled, and the reader loads itself.
+    /// Waits for up to this long, then loads without filling. A value that was loaded across a
+    /// commit or an invalidation is not used: it is not filled, and this reader loads itself.
     Wait(Duration),
-    /// Loads at once, and does not fill.
+    /// Loads at once, without filling.
     LoadWithoutFilling,
 }
 
-/// What became of a [`Cache::put`].
+/// The result of a [`Cache::put`].
 ///
 /// # Examples
 ///
@@ -64,10 +64,10 @@ pub enum OnBusy {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum PutOutcome {
-    /// The value is set.
+    /// The value was set.
     Set,
-    /// The old one is gone and the new one is not set, as far as is known: somebody else loads or changes the entry just
-    /// now, or the server went away in between.
+    /// The old value was deleted and the new one was not set, as far as is known: somebody else is
+    /// loading or changing the entry, or the server became unreachable in between.
     Refused,
 }
 
@@ -80,7 +80,7 @@ impl fmt::Display for PutOutcome {
     }
 }
 
-/// Where an entry is, and how long it lives by the rules.
+/// An entry, and its TTL in the rules.
 struct Target {
     entry: Entry,
     ttl: Duration,
@@ -94,12 +94,13 @@ enum Begun {
 }
 
 impl Cache {
-    /// The value, where the server has one that was filled by this library. It is not compared with any file: for documents
-    /// there is [`Document::read`](crate::Document::read).
+    /// Returns the value, if the server has one that this library filled. It is not compared with
+    /// any file; for documents, use [`Document::read`](crate::Document::read).
     ///
     /// # Errors
     ///
-    /// A controller that the rules do not have, a param that is missing or may not stand in a key, or a server that is away.
+    /// An unknown controller, a param that is missing or not allowed in a key, or an unreachable
+    /// server.
     pub fn get(&self, controller: &str, params: &Params) -> Result<Option<Arc<[u8]>>> {
         at_once(self.get_by(Net::Threads, controller, params))
     }
@@ -114,24 +115,29 @@ impl Cache {
         self.drive_by(net, load::get(target.entry)).await
     }
 
-    /// The value; where the server has none, `load` makes it, and it is filled for the next reader.
+    /// Returns the value. If the server has none, `load` makes it, and it is filled for the next
+    /// reader.
     ///
-    /// One reader loads at a time, under a lease; others do what [`CacheBuilder::on_busy`](crate::CacheBuilder::on_busy)
-    /// says. A commit or an invalidation meanwhile drops the lease: then this call returns what it loaded, and nobody else
-    /// gets it. While the server is away the value is loaded and not filled. An entry whose end is near can be loaded anew by
-    /// one reader while the others have it: [`CacheBuilder::early_refresh`](crate::CacheBuilder::early_refresh).
+    /// One reader loads at a time, under a lease; others follow
+    /// [`CacheBuilder::on_busy`](crate::CacheBuilder::on_busy). A commit or an invalidation
+    /// meanwhile drops the lease: this call then returns what it loaded, but does not fill it.
+    /// While the server is unreachable, the value is loaded and not filled. An entry that is about
+    /// to expire can be loaded by one reader while the others still use it:
+    /// [`CacheBuilder::early_refresh`](crate::CacheBuilder::early_refresh).
     ///
-    /// `load` has to start its reads after it was called, at the place where writes go (no replica that lags behind), and
-    /// outside of a database snapshot that is older than the call. What it read before that, a commit may have changed
-    /// without the lease knowing.
+    /// `load` must start its reads after it was called, must read where writes go (not a replica,
+    /// which may lag behind), and must not use a database snapshot that is older than the call. A
+    /// commit may have changed what was read before that without dropping this lease.
     ///
     /// # Errors
     ///
-    /// The closure's own error, handed back through [`Error::caller`]; it gives the lease back, as a panic does (an early
-    /// refresh that fails is none while the entry is there). A controller that the rules do not have, or a param that is
-    /// missing or may not stand in a key. A server that is away is none.
+    /// The closure's own error, returned through [`Error::caller`]; the lease is given back, as it
+    /// is after a panic. (If an early refresh fails while the entry exists, that is not an error.)
+    /// An unknown controller, or a param that is missing or not allowed in a key. An unreachable
+    /// server is not an error.
     ///
-    /// [`Error::is_nested`] where `load`, in the same thread, asks the same cache for the same entry, and would wait for itself.
+    /// [`Error::is_nested`] if `load`, in the same thread, asks the same cache for the same entry,
+    /// and so would wait for itself.
     ///
     /// # Examples
     ///
@@ -218,7 +224,8 @@ impl Cache {
         self.counters().loads.add();
         let name = target.entry.value.to_string();
         let loaded = {
-            // A task may go on in another thread: there it is the first part of its loader only that is watched.
+            // A task may continue in another thread, so only the first part of its loader is
+            // watched.
             let begun = Load { owner, kind, name }.begin();
             let loading = load();
             drop(begun);
@@ -248,7 +255,8 @@ impl Cache {
         Ok((value, outcome))
     }
 
-    /// A lease that comes is held from then on: where nobody waits for it any more, it is given back.
+    /// Holds a lease as soon as it is granted: if the caller no longer waits for it, it is given
+    /// back.
     async fn begin(self, net: Net, claim: load::Claim) -> Result<Begun> {
         let entry = claim.entry.clone();
         let begun = self.drive_by(net, load::begin(claim)).await?;
@@ -263,8 +271,8 @@ impl Cache {
         })
     }
 
-    /// The entry that could not be loaded anew, where it is still there. Not what was found before the load, which may have
-    /// been deleted, or have come to its end, since.
+    /// Reads the entry again after its refresh failed. The value found before the load may since
+    /// have been deleted or have expired.
     async fn present(&self, net: Net, entry: Entry, failed: Error) -> Result<Arc<[u8]>> {
         let key = entry.value.clone();
         match self.drive_by(net, load::get(entry)).await {
@@ -276,14 +284,14 @@ impl Cache {
         }
     }
 
-    /// Sets the value, whatever was there: for one that is right *now*, such as what its only writer has just computed.
-    /// What is loaded from a source that others change belongs into [`get_or_load`](Self::get_or_load), which notices when
-    /// it is late.
+    /// Sets the value, whatever was there: for a value that is right *now*, such as one that its
+    /// only writer has just computed. For a value loaded from a source that others change, use
+    /// [`get_or_load`](Self::get_or_load), which detects changes during the load.
     ///
     /// # Errors
     ///
-    /// A controller that the rules do not have, a param that is missing or may not stand in a key, or a server that is away
-    /// or refuses.
+    /// An unknown controller, a param that is missing or not allowed in a key, or a server that is
+    /// unreachable or refuses.
     pub fn put(
         &self,
         controller: &str,
@@ -301,7 +309,7 @@ impl Cache {
         value: Bytes,
     ) -> Result<PutOutcome> {
         let target = self.target(controller, params)?;
-        // Those who load an older one must not fill it later.
+        // Readers that are loading an older value must not fill it later.
         let gone = Invalidate {
             entries: vec![target.entry.clone()],
             raises: Vec::new(),
@@ -326,7 +334,7 @@ impl Cache {
     ///
     /// # Errors
     ///
-    /// As there, and a value that is not JSON or not a `T`.
+    /// As [`get`](Self::get), and a value that is not JSON or not a `T`.
     pub fn get_json<T: DeserializeOwned>(
         &self,
         controller: &str,
@@ -338,12 +346,14 @@ impl Cache {
             .transpose()
     }
 
-    /// [`get_or_load`](Self::get_or_load) of a value that is JSON. An entry that is not JSON or not a `T`, since another version of the program has made it,
-    /// is deleted and loaded anew; that is logged as a warning.
+    /// [`get_or_load`](Self::get_or_load) of a value that is JSON. An entry that is not JSON or not
+    /// a `T`, because another version of the program made it, is deleted and loaded again; that is
+    /// logged as a warning.
     ///
     /// # Errors
     ///
-    /// As there, and a loaded value that JSON cannot hold (`NaN`).
+    /// As [`get_or_load`](Self::get_or_load), and a loaded value that JSON cannot represent
+    /// (`NaN`).
     ///
     /// # Examples
     ///
@@ -397,7 +407,7 @@ impl Cache {
         loaded.map_or_else(|| json::parse(controller, &bytes), Ok)
     }
 
-    /// What the loader gave, where it was called, and the entry's bytes.
+    /// The loader's value, if it was called, and the entry's bytes.
     async fn load_json<T: Serialize, F: Future<Output = Result<T, BoxError>>>(
         &self,
         net: Net,
@@ -424,7 +434,7 @@ impl Cache {
     ///
     /// # Errors
     ///
-    /// As there, and a value that JSON cannot hold (`NaN`).
+    /// As [`put`](Self::put), and a value that JSON cannot represent (`NaN`).
     pub fn put_json<T: Serialize + ?Sized>(
         &self,
         controller: &str,

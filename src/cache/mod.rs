@@ -45,10 +45,10 @@ use std::{
 };
 use timer::Timer;
 
-/// A rules file and a server. Cheap to clone; clones share connections and counters.
+/// Rules and a connection to a server. Cheap to clone; clones share connections and counters.
 ///
-/// Its threads and connections are those of the process that opened it: a child that goes on after `fork` without `exec` has to
-/// open one of its own.
+/// Its threads and connections belong to the process that opened it. A child process that continues
+/// after `fork` without `exec` has to open its own cache.
 ///
 /// # Examples
 ///
@@ -67,16 +67,16 @@ pub struct Cache(Arc<Inner>);
 
 struct Inner {
     rules: Arc<LiveRules>,
-    /// Before the engine and the outbox: dropping it ends the thread that uses them.
+    /// Declared before the engine and the outbox: dropping it ends the thread that uses them.
     replayer: Replayer,
     engine: Arc<Breaker>,
     outbox: Arc<Outbox>,
-    /// Whether a store's root has a place for the outbox: not where the builder names a folder, nor where the server does
-    /// not outlive the process.
+    /// Whether a store's root may hold the outbox: not if the builder names a folder, nor if the
+    /// server does not outlive the process.
     takes_folders: bool,
     counters: Counters,
     observers: Observers,
-    /// Where latencies are measured: one of the observers.
+    /// Measures latencies; it is one of the observers.
     recorder: Option<Arc<Recorder>>,
     cross_slot: CrossSlot,
     response_timeout: Duration,
@@ -88,7 +88,7 @@ struct Inner {
 }
 
 impl Cache {
-    /// Starts with the rules; a URL and [`CacheBuilder::open`] make it whole.
+    /// Starts a builder with these rules. Set a server and call [`CacheBuilder::open`].
     pub fn builder(rules: Rules) -> CacheBuilder {
         CacheBuilder::new(rules)
     }
@@ -99,13 +99,15 @@ impl Cache {
         self.0.rules.get()
     }
 
-    /// Puts other rules in force, at once and for all of the cache's documents: tasks, what depends on what, and lives may be others. Saves that have
-    /// begun go on by the rules before. Whether anything is different. Other processes keep theirs until they are told; their boots warn of others.
+    /// Replaces the rules at once, for all documents of the cache: tasks, dependents and TTLs may
+    /// change. Saves that have begun continue with the old rules. Returns whether anything changed.
+    /// Other processes keep their rules until they replace them; at boot they warn about different
+    /// rules.
     ///
     /// # Errors
     ///
-    /// [`Error::is_config`](crate::Error::is_config) where the rules have other controllers or other keys, which documents in use would not know of: the rules in force
-    /// stay.
+    /// [`Error::is_config`](crate::Error::is_config) if the new rules have other controllers or
+    /// other keys, which documents in use would not know. The old rules stay in force.
     ///
     /// # Examples
     ///
@@ -128,24 +130,25 @@ impl Cache {
         replaced
     }
 
-    /// What boot found and loaded; `None` while the server was never reached.
+    /// What boot found and loaded; `None` if the server was never reached.
     #[must_use]
     pub fn report(&self) -> Option<EngineReport> {
         let mut report = self.0.engine.report()?;
         if self.space() == Space::Slots {
-            // What is only good to know of a single server is a warning here.
+            // For a single server these are only notes; for a Cluster they are warnings.
             report.notes.clear();
             report.warnings.extend(slots::warnings(&self.rules()));
         }
         Some(report)
     }
 
-    /// Asks the server a question that every user may ask, and measures the time until the answer. In a Cluster each primary is
-    /// asked, one after the other, and the time is that of all of them. The circuit breaker does not hold it back.
+    /// Sends the server a request that every user may send, and measures the time until the answer.
+    /// In a Cluster the primaries are asked one after the other, and the time is the total. The
+    /// circuit breaker does not hold it back.
     ///
     /// # Errors
     ///
-    /// [`Error::is_unavailable`](crate::Error::is_unavailable) where a server does not answer.
+    /// [`Error::is_unavailable`](crate::Error::is_unavailable) if a server does not answer.
     ///
     /// # Examples
     ///
@@ -168,7 +171,7 @@ impl Cache {
         }
     }
 
-    /// What this cache has done since it was opened.
+    /// Counts of what this cache has done since it was opened.
     #[must_use]
     pub fn stats(&self) -> Stats {
         let (engine, outbox) = (&self.0.engine, &self.0.outbox);
@@ -182,14 +185,15 @@ impl Cache {
         }
     }
 
-    /// Deletes the entries that the tasks make out of date, in one atomic step; it works on a full server too. In a Cluster,
-    /// with [`CrossSlot::Split`], one step for each hash slot.
+    /// Deletes the entries that the tasks make out of date, in one atomic step, even on a full
+    /// server. In a Cluster with [`CrossSlot::Split`], one step per hash slot.
     ///
     /// # Errors
     ///
-    /// An unknown task, a param that is missing or may not stand in a key, or keys that a Cluster has in several hash slots:
-    /// nothing was deleted. A server that is away is no error but [`CacheOutcome::Deferred`]: it is recorded in the outbox,
-    /// and done later.
+    /// An unknown task, a param that is missing or not allowed in a key, or keys in several hash
+    /// slots of a Cluster: nothing was deleted. An unreachable server is not an error: the
+    /// invalidation is recorded in the outbox and replayed later, and the outcome is
+    /// [`CacheOutcome::Deferred`].
     pub fn invalidate(
         &self,
         tasks: impl IntoIterator<Item: AsRef<str>>,
@@ -210,7 +214,7 @@ impl Cache {
         let began = self.observers().begin();
         let mut steps = self.steps(self.entries(keys))?;
         if steps.is_empty() {
-            // Nothing to delete: the server is asked all the same, so that the outcome is true.
+            // Nothing to delete. Ask the server all the same, so that the outcome is true.
             steps.push(Vec::new());
         }
         let (mut removed, mut missed, mut cause) = (0, Vec::new(), None);
@@ -246,20 +250,22 @@ impl Cache {
         Ok(outcome)
     }
 
-    /// Brings to the server what is in the outbox, and in outboxes of processes that died. That is done in the background
-    /// too; this is for who wants to know that it is done, and what it came to.
+    /// Replays the outbox, and the outboxes of dead processes. A background thread does this too;
+    /// call it to know that it is done, and with what result.
     ///
     /// # Errors
     ///
-    /// A bug of the library's. A server that is away is none: [`Replayed::left`] and [`Replayed::cause`] tell.
+    /// Only a bug in the library. An unreachable server is not an error: see [`Replayed::left`] and
+    /// [`Replayed::cause`].
     pub fn replay_outbox(&self) -> Result<Replayed> {
         self.0.replayer.replay()
     }
 
-    /// Replays the outbox once more, ends its thread, and lets its files go: what could not be replayed is left to other
-    /// processes, or to the next one. A save or a change that is at work in another thread keeps its record until it is over.
-    /// The thread that reads messages about locks ends too. The cache, and its clones, still work, without these threads: what
-    /// they record from now on is left to others at once.
+    /// Replays the outbox once more, stops its thread, and releases its files: records that could
+    /// not be replayed are left to other processes, or to the next one. A save or a change that is
+    /// running in another thread keeps its record until it ends. The thread that reads messages
+    /// about locks stops too. The cache and its clones still work without these threads; what they
+    /// record from now on is left to other processes at once.
     ///
     /// Dropping the last clone does the same without the replay.
     ///
@@ -274,7 +280,7 @@ impl Cache {
         replayed
     }
 
-    /// Gives the outbox a place in a store's root, unless it has one.
+    /// Puts the outbox into a store's root, unless it has a folder.
     pub(crate) fn offer_outbox_folder(&self, folder: &Path) {
         if self.0.takes_folders && self.0.outbox.add_folder(folder) {
             self.0.replayer.start();
@@ -282,7 +288,8 @@ impl Cache {
         }
     }
 
-    /// Lets the background thread do this too, at each of its looks, until it says that it is over.
+    /// Makes the background thread call `look` each time it looks, until that returns
+    /// [`Look::Over`].
     pub(crate) fn look_too(&self, look: impl FnMut() -> Look + Send + 'static) {
         self.0.replayer.look_too(Box::new(look));
         self.0.replayer.start();
@@ -297,7 +304,7 @@ impl Cache {
         kept
     }
 
-    /// Runs an operation; the first that works lets the outbox follow.
+    /// Runs an operation. After a success, waiting records of the outbox are replayed.
     pub(crate) fn perform(&self, op: Op) -> Result<Reply, Fault> {
         blocks();
         let on_its_way = self.0.replayer.on_its_way(&op);
@@ -323,22 +330,22 @@ impl Cache {
         at_once(self.ask_by(Net::Threads, op))
     }
 
-    /// Waits in a channel's queue from now on.
+    /// Joins a channel's queue of waiters.
     pub(crate) fn listen(&self, channel: &str) -> Ear {
         self.0.engine.listen(channel)
     }
 
-    /// Whether somebody in this process waits in the channel's queue.
+    /// Whether anything in this process waits in the channel's queue.
     pub(crate) fn is_awaited(&self, channel: &str) -> bool {
         self.0.engine.is_awaited(channel)
     }
 
-    /// Calls `heard` at every message of the channel.
+    /// Calls `heard` for every message of the channel.
     pub(crate) fn watch(&self, channel: &str, heard: impl Fn() + Send + Sync + 'static) -> Watch {
         self.0.engine.watch(channel, heard)
     }
 
-    /// For what is to be done again and again.
+    /// Runs periodic background jobs.
     pub(crate) fn timer(&self) -> &Timer {
         &self.0.timer
     }
@@ -347,12 +354,13 @@ impl Cache {
         self.0.engine.space()
     }
 
-    /// Keys with the names that belong to them on this server.
+    /// The entries of these keys, with the names that this server uses for them.
     pub(crate) fn entries(&self, keys: &KeyList) -> Vec<Entry> {
         self.space().place(entries(keys))
     }
 
-    /// What one step each can delete; refused where that are several, and the cache was not told to split.
+    /// The lists of entries that one step each can delete. Refused if there are several and the
+    /// cache may not split.
     fn steps(&self, entries: Vec<Entry>) -> Result<Vec<Vec<Entry>>> {
         let steps = self.space().divide(entries, |entry| &entry.value);
         if let (CrossSlot::Refuse, [first, second, ..]) = (self.0.cross_slot, &steps[..]) {
@@ -361,11 +369,12 @@ impl Cache {
         Ok(steps)
     }
 
-    /// Divides what depends on `own` into what can be deleted in one step with it, and the steps that come after.
+    /// Divides the dependents of `own` into those that can be deleted in one step with it, and the
+    /// steps that follow.
     ///
     /// # Errors
     ///
-    /// There are such steps, and the cache was not told to split. Nothing has been written yet.
+    /// There are steps that follow, and the cache may not split. Nothing has been written yet.
     pub(crate) fn split(&self, own: &Entry, dependents: Vec<Entry>) -> Result<Spread> {
         let mut spread = Spread::default();
         if self.space() == Space::Whole || cfg!(cachetx_without_slot_check) {
@@ -382,11 +391,11 @@ impl Cache {
         Ok(spread)
     }
 
-    /// Own entries, by their numbers, in lists of what one commit can set.
+    /// Lists of own entries, by index, that one commit each can set.
     ///
     /// # Errors
     ///
-    /// There are several lists, and the cache was not told to split. Nothing has been written yet.
+    /// There are several lists, and the cache may not split. Nothing has been written yet.
     pub(crate) fn commits(&self, owns: &[&Entry]) -> Result<Vec<Vec<usize>>> {
         let numbered: Vec<(usize, &str)> = owns.iter().map(|own| &*own.value).enumerate().collect();
         let steps = self.space().divide(numbered, |(_, key)| key);
@@ -401,7 +410,8 @@ impl Cache {
         &self.0.counters
     }
 
-    /// How long an entry lives that is set now, where the rules give it `ttl`. Each call draws anew where lives are jittered.
+    /// The life of an entry that is set now and has `ttl` in the rules. With jitter, each call
+    /// draws a new one.
     pub(crate) fn entry_life(&self, ttl: Duration) -> Duration {
         self.0.lives.entry(ttl)
     }
@@ -433,7 +443,7 @@ impl std::fmt::Debug for Cache {
     }
 }
 
-/// Keys with the names that belong to them; neighbours of one run share theirs.
+/// The entries of these keys. Consecutive keys of one run share the name of their leases.
 fn entries(keys: &KeyList) -> Vec<Entry> {
     let mut entries: Vec<Entry> = Vec::with_capacity(keys.len());
     let text = ArcStr::from(keys.text());

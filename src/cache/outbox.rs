@@ -1,4 +1,4 @@
-//! Outboxes for people who look after them.
+//! Outboxes, for operators.
 
 use crate::{
     disk::{self, Work},
@@ -26,18 +26,21 @@ use std::{
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct OutboxFile {
-    /// Where it is.
+    /// Its path.
     pub path: PathBuf,
-    /// Whether its process lives: then that one replays it, else whoever comes first.
+    /// Whether its process is alive. If so, that process replays it; if not, the next one that
+    /// looks does.
     pub alive: bool,
-    /// What the server has not acknowledged, the oldest first.
+    /// What the server has not acknowledged, oldest first.
     pub records: Vec<OutboxRecord>,
-    /// Lines that are damaged, or of a version unknown here. A `.poison` file has nothing else.
+    /// Lines that are damaged or of an unknown version. A `.poison` file has only such lines.
     pub damaged: usize,
-    /// Bytes at the end of a record that was never acknowledged: its process died while it wrote them.
+    /// Bytes of an incomplete record at the end, which was never acknowledged: the process died
+    /// while writing it.
     pub torn_bytes: usize,
-    /// The server that the records are for, as its process names it: `127.0.0.1:6379/0`, `sentinel mymaster/0`, `cluster/0`; `None` in
-    /// files of earlier versions. Only a process that names its server the same way takes the file over.
+    /// The server that the records are for, as its process names it: `127.0.0.1:6379/0`, `sentinel
+    /// mymaster/0`, `cluster/0`; `None` in files of earlier versions. Only a process that names its
+    /// server the same way takes the file over.
     pub server: Option<String>,
 }
 
@@ -59,17 +62,18 @@ pub struct OutboxFile {
 pub struct OutboxRecord {
     /// When it was recorded.
     pub at: SystemTime,
-    /// The keys to delete; empty for a record of everything that the params can make.
+    /// The keys to delete; empty for a record of every key that the params can make.
     pub keys: Vec<String>,
-    /// The key of a lock that is released too, where it is still held by the process that recorded this.
+    /// The key of a lock that is released too, if the process that recorded this still holds it.
     pub lock: Option<String>,
-    /// What the keys were made from.
+    /// The params that the keys were made from.
     pub params: Params,
 }
 
 impl OutboxFile {
-    /// Reads a folder's outboxes as they are now, without keeping anybody from anything. A store's are in
-    /// `.cachetx-outbox` below its root. [`Cache::replay_outbox`](crate::Cache::replay_outbox) brings them to a server.
+    /// Reads the outboxes in a folder as they are now, without blocking their owners. A store's
+    /// outboxes are in `.cachetx-outbox` below its root.
+    /// [`Cache::replay_outbox`](crate::Cache::replay_outbox) replays them.
     ///
     /// # Errors
     ///

@@ -1,5 +1,5 @@
-//! Brings the outbox to the server: at open, after the next success, and in the background; and the echo to a server that is
-//! another one than before.
+//! Replays the outbox: at open, after the next success, and in the background. Sends the echo to a
+//! server that has replaced another.
 
 use super::{
     echo::{Due, Echo, Keep, OnItsWay, Round},
@@ -24,14 +24,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// One thread for each cache that has an outbox's folder, or something in its outbox, or has deleted anything. Dropping it ends the thread, which
-/// waits for no more than a reply that is under way.
+/// One thread for each cache that has an outbox folder, has records in its outbox, or has deleted
+/// anything. Dropping it ends the thread; the drop waits at most for a reply that is under way.
 pub(super) struct Replayer {
     shared: Arc<Shared>,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
-/// Whether whoever looks for something to do in the background is still there.
+/// Whether a background looker stays registered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Look {
     Again,
@@ -47,9 +47,9 @@ struct Shared {
     outbox: Arc<Outbox>,
     observers: Observers,
     echo: Echo,
-    /// How many connections had been made again when the servers were last asked who they are.
+    /// The number of new connections when the servers were last asked for their run ids.
     looked_at: Mutex<u64>,
-    /// The same when an operation last looked, to be compared without a lock.
+    /// The same number when an operation last looked, to be compared without a lock.
     noticed: AtomicU64,
     expand: replay::Expand,
     /// One replay at a time: two would only do each other's work.
@@ -60,7 +60,7 @@ struct Shared {
     echoes: AtomicU64,
 }
 
-/// Since when this process has asked the server nothing.
+/// Since when this process has sent no request to the server.
 struct Silence {
     since: Instant,
     round_trips: u64,
@@ -82,7 +82,7 @@ impl Silence {
     }
 }
 
-/// Made again, or to another server.
+/// Connections that were opened again, or to another server.
 fn connections(engine: &Breaker) -> u64 {
     engine.counters().reconnects() + engine.counters().redirects()
 }
@@ -125,7 +125,7 @@ impl Replayer {
         }
     }
 
-    /// Starts the thread where it does not run yet.
+    /// Starts the thread if it is not running.
     pub(super) fn start(&self) {
         if lock(&self.shared.signal).stop {
             return;
@@ -144,12 +144,12 @@ impl Replayer {
         }
     }
 
-    /// To be held from before the operation is sent until [`follow`](Self::follow) has returned.
+    /// Must be held from before the operation is sent until [`follow`](Self::follow) has returned.
     pub(super) fn on_its_way(&self, op: &Op) -> OnItsWay<'_> {
         self.shared.echo.on_its_way(op)
     }
 
-    /// The same in a task.
+    /// [`on_its_way`](Self::on_its_way) for a task.
     #[cfg(feature = "tokio")]
     pub(super) async fn on_its_way_in_task(&self, op: &Op) -> OnItsWay<'_> {
         loop {
@@ -160,8 +160,8 @@ impl Replayer {
         }
     }
 
-    /// Remembers what a successful operation changed on that server, and lets the thread look where the server may be another
-    /// one than before.
+    /// Remembers what a successful operation changed on that server. Wakes the thread if the server
+    /// may have been replaced.
     pub(super) fn follow(&self, op: Op, by: Option<RunId>) {
         let shared = &self.shared;
         let kept = by.map_or(Keep::Nothing, |by| shared.echo.keep(op, by, Instant::now()));
@@ -175,7 +175,7 @@ impl Replayer {
         }
     }
 
-    /// Lets the thread look at once.
+    /// Wakes the thread.
     pub(super) fn ring(&self) {
         lock(&self.shared.signal).now = true;
         self.shared.bell.notify_all();
@@ -190,7 +190,8 @@ impl Replayer {
         self.end();
         let running = lock(&self.thread).take();
         if let Some(thread) = running
-            // A looker may have had the last handle: then this is that thread, which ends by itself.
+            // A looker may have held the last handle. Then this is that thread, which ends by
+            // itself.
             && thread.thread().id() != thread::current().id()
             && thread.join().is_err()
         {
@@ -207,12 +208,12 @@ impl Replayer {
         self.shared.replay(|| false)
     }
 
-    /// How often the last changes were sent again.
+    /// How many times the last changes were sent again.
     pub(super) fn echoes(&self) -> u64 {
         self.shared.echoes.load(Relaxed)
     }
 
-    /// Records that the server has acknowledged.
+    /// How many records the server has acknowledged.
     pub(super) fn replayed(&self) -> u64 {
         self.shared.replayed.load(Relaxed)
     }
@@ -220,7 +221,7 @@ impl Replayer {
 
 impl Drop for Replayer {
     fn drop(&mut self) {
-        // A task must not wait for a reply that is under way; the thread has what it uses.
+        // A task must not wait for a reply that is under way. The thread owns what it uses.
         #[cfg(feature = "tokio")]
         if tokio::runtime::Handle::try_current().is_ok() {
             return self.end();
@@ -271,7 +272,7 @@ impl Shared {
     }
 
     fn look(&self) {
-        // Not under the lock: a looker may take its time, and another store may come.
+        // Not under the lock: a looker may take long, and another store may register one meanwhile.
         let mut lookers = std::mem::take(&mut *lock(&self.lookers));
         lookers.retain_mut(|look| look() == Look::Again);
         lock(&self.lookers).append(&mut lookers);
@@ -287,8 +288,9 @@ impl Shared {
         *signal
     }
 
-    /// Asks the servers who they are where something hints at another one than before, or where `ask` says so, and tells those
-    /// that did not take the last changes. What fails is tried at the next look.
+    /// Reads each server's run id if something suggests that a server was replaced, or if `ask` is
+    /// set, and sends the last changes to those that did not take them. Failures are retried at the
+    /// next look.
     fn send_echo(&self, ask: bool) {
         let left_out = cfg!(any(cachetx_without_replay, cachetx_without_echo));
         if left_out || !self.echo.is_wanted(Instant::now()) {
@@ -356,7 +358,7 @@ impl Shared {
         locks.try_for_each(|lock| ask(Vec::new(), Some(lock)))
     }
 
-    /// One replay of all there is, unless `ended` says otherwise in between.
+    /// Replays everything once, or until `ended` returns true.
     fn replay(&self, ended: impl Fn() -> bool) -> Result<Replayed> {
         if cfg!(cachetx_without_replay) {
             return Ok(Replayed::default());
@@ -403,7 +405,7 @@ impl Shared {
 }
 
 impl Local for &Shared {
-    /// A replay looks at no clock.
+    /// A replay does not read the clock.
     fn now(&self) -> Now {
         Now::default()
     }
@@ -411,7 +413,7 @@ impl Local for &Shared {
     fn outbox(&mut self, action: &OutboxAction) -> Result<OutboxGot> {
         let done = self.outbox.perform(action);
         if matches!((action, &done), (OutboxAction::Retire(_), Ok(_))) {
-            // At once: a replay that is ended in between has done it all the same.
+            // Counted at once: a replay that is ended right after this has still done it.
             self.replayed.fetch_add(1, Relaxed);
         }
         done
@@ -421,7 +423,7 @@ impl Local for &Shared {
 impl Backend for &Shared {
     fn server(&mut self, op: Op) -> Result<Reply, Fault> {
         let done = Span::request(op.name()).inside(|| self.engine.insist(&op))?;
-        // The record goes; a server that loses this deletion is to get it again.
+        // The record is retired now. If the server loses this deletion, the echo sends it again.
         done.by.map(|by| self.echo.keep(op, by, Instant::now()));
         Ok(done.reply)
     }

@@ -1,11 +1,11 @@
-//! What a Cluster makes of the rules.
+//! Warnings about rules on a Cluster.
 
 use crate::{
     model::limits,
     rules::{Rules, SlotFinding, Slots},
 };
 
-/// A line for each task and each controller whose commits may not stay in one hash slot.
+/// A line for each task and each controller whose commits may need several hash slots.
 pub(super) fn warnings(rules: &Rules) -> Vec<String> {
     let check = rules.slot_check();
     let line = |what: &str, finding: &SlotFinding| match &finding.slots {

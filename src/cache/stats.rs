@@ -3,7 +3,8 @@ use crate::engine::{self, BreakerState};
 use serde::Serialize;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-/// What a cache has done since it was opened. It serializes by the names of its fields, which stay.
+/// Counts of what a cache has done since it was opened. It serializes under the names of its
+/// fields, which are stable.
 ///
 /// # Examples
 ///
@@ -24,15 +25,16 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Stats {
-    /// Locks that were acquired.
+    /// Locks acquired.
     pub locks: u64,
-    /// Those of them that somebody else held when they were first asked for.
+    /// Locks that another holder had at the first request.
     pub lock_waits: u64,
-    /// Locks that somebody else held for as long as the caller would wait, `try_lock` included.
+    /// Locks that another holder kept for as long as the caller would wait, `try_lock` included.
     pub lock_timeouts: u64,
-    /// Saves, updates, transactions and deletions that were refused, so that nothing was written.
+    /// Saves, updates, transactions and deletions that were refused; nothing was written.
     pub saves_refused: u64,
-    /// Saves, and tries of updates, whose file was not the one that they had read. Updates try again.
+    /// Saves, and tries of updates, whose file was no longer the one that they had read. Updates
+    /// retry.
     pub conflicts: u64,
     /// Saves whose entry was set and whose dependents were deleted in one step.
     pub commits: u64,
@@ -40,24 +42,27 @@ pub struct Stats {
     pub invalidations: u64,
     /// Saves and invalidations that the server did not take, and that were recorded in the outbox.
     pub deferred: u64,
-    /// The same, but not recorded.
+    /// Saves and invalidations that the server did not take and that could not be recorded.
     pub unrecorded: u64,
-    /// Records in this process's outbox that wait for the server. After [`Cache::close`](crate::Cache::close), those in the file that it left to other processes,
-    /// until one of them has done all of it.
+    /// Records in this process's outbox that wait for the server. After
+    /// [`Cache::close`](crate::Cache::close), those in the file that it left to other processes,
+    /// until one of them has replayed all of it.
     pub outbox_pending: u64,
-    /// Records that were brought to the server, those of dead processes included.
+    /// Records replayed to the server, those of dead processes included.
     pub outbox_replayed: u64,
-    /// Damaged lines in dead processes' outboxes, set aside in `.poison` files.
+    /// Damaged lines in dead processes' outboxes, moved to `.poison` files.
     pub outbox_set_aside: u64,
-    /// Times that the last changes were deleted again, since a server was another one than the one that took them.
+    /// Times that the last changes were deleted again because a server had replaced the one that
+    /// took them.
     pub echoes: u64,
     /// Times that other rules came into force.
     pub rules_replaced: u64,
-    /// Rules that could not take their place, or whose file could not be compiled.
+    /// Rules that were refused, or whose file could not be compiled.
     pub rules_refused: u64,
     /// Locks found lost when they were renewed or committed.
     pub locks_lost: u64,
-    /// Documents whose file was known to be the one read before: no server, no reading, no parsing.
+    /// Documents whose file was unchanged since it was last read: no server, no reading, no
+    /// parsing.
     pub reads_from_snapshot: u64,
     /// Documents read from their file.
     pub reads_from_file: u64,
@@ -65,29 +70,32 @@ pub struct Stats {
     pub hits: u64,
     /// Values that it had to load, or loaded early.
     pub loads: u64,
-    /// Values that it has filled.
+    /// Values that it filled.
     pub fills: u64,
-    /// Values that it was not let fill, since the entry was changed while they were loaded.
+    /// Values that it could not fill because the entry was changed during the load.
     pub fills_refused: u64,
     /// Requests sent to the server, a pipeline counted once.
     pub round_trips: u64,
-    /// Scripts loaded again since a server had lost them.
+    /// Scripts loaded again because a server had lost them.
     pub reloads: u64,
-    /// Connections opened in place of one that a server or the network had closed. Tries that failed are not counted.
+    /// Connections opened to replace one that a server or the network had closed. Failed attempts
+    /// are not counted.
     pub reconnects: u64,
-    /// Operations sent on to another server of a Cluster, or to a new primary.
+    /// Operations redirected to another server of a Cluster, or to a new primary.
     pub redirects: u64,
-    /// Operations that were not sent, since the circuit breaker was open.
+    /// Operations that were not sent because the circuit breaker was open.
     pub skipped: u64,
     /// Whether operations are sent to the server now.
     pub breaker: BreakerState,
-    /// Connections that are open now, to all servers; not those for messages about locks.
+    /// Open connections to all servers, without those for messages about locks.
     pub connections_open: u64,
-    /// Those of them that nobody uses just now. One that tasks share counts as idle.
+    /// Open connections that are not in use. One that tasks share counts as idle.
     pub connections_idle: u64,
-    /// Calls that found all connections in use for as long as they would wait ([`CacheBuilder::pool_size`](crate::CacheBuilder::pool_size)).
+    /// Calls for which no connection became free for as long as they would wait
+    /// ([`CacheBuilder::pool_size`](crate::CacheBuilder::pool_size)).
     pub connection_timeouts: u64,
-    /// How long things took; `None` unless [`CacheBuilder::measure_latencies`](crate::CacheBuilder::measure_latencies) asks for it.
+    /// Latencies; `None` unless
+    /// [`CacheBuilder::measure_latencies`](crate::CacheBuilder::measure_latencies) was set.
     pub latencies: Option<Latencies>,
 }
 

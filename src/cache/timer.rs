@@ -1,4 +1,4 @@
-//! Work that is done again and again in the background: leases, marks and locks are renewed by it.
+//! Periodic background jobs: they renew leases, marks and locks.
 
 use crate::model::limits;
 use std::{
@@ -9,14 +9,16 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// A thread for each cache, and more, up to a bound, while jobs take long: a server that does not answer, or a caller's hook,
-/// must not keep all others waiting. They start with the first job and end some seconds after the last, or with the cache.
+/// One thread for each cache, and more, up to a bound, while jobs take long: a server that does not
+/// answer, or a caller's hook, must not delay all others. Threads start with the first job and end
+/// some seconds after the last, or with the cache.
 ///
-/// Not the crate `scheduled_thread_pool`, which keeps what was cancelled until its time comes: much, where every lock has a job.
+/// Not the crate `scheduled_thread_pool`, which keeps cancelled jobs until their time: too much,
+/// since every lock has a job.
 #[derive(Default)]
 pub(crate) struct Timer(Arc<Shared>);
 
-/// Says when to do it again; `None` ends it.
+/// Returns when to run again; `None` ends the job.
 type Job = Box<dyn FnMut(&Hurry) -> Option<Duration> + Send>;
 
 #[derive(Default)]
@@ -27,16 +29,17 @@ struct Shared {
 
 #[derive(Default)]
 struct State {
-    /// What waits for its time, by the time and the job's number.
+    /// Jobs that wait, by time and number.
     queue: BTreeMap<(Instant, u64), Job>,
     stages: HashMap<u64, Stage>,
     last: u64,
     threads: usize,
-    /// Threads that wait for a job's time. While anything is queued there is one, unless all threads there may be are busy.
+    /// Threads that wait for a job's time. While anything is queued there is at least one, unless
+    /// all threads up to the bound are busy.
     idle: usize,
-    /// When one of them looks again by itself, at the latest; `None` where that is not known.
+    /// When the next of them wakes by itself, at the latest; `None` if that is not known.
     looks_at: Option<Instant>,
-    /// The cache is gone.
+    /// The cache was dropped.
     stopped: bool,
 }
 
@@ -44,16 +47,16 @@ struct State {
 #[derive(Clone, Copy)]
 enum Stage {
     Queued(Instant),
-    /// A thread has it.
+    /// A thread runs it.
     Busy {
         hurried: bool,
     },
 }
 
-/// A job of the timer's. Dropping it ends it; what it is just doing goes on to its end.
+/// A job of the timer. Dropping this ends the job; a run that has started completes.
 pub(crate) struct Task(Hurry);
 
-/// A way to have a job done at once.
+/// A handle to run a job at once.
 #[derive(Clone)]
 pub(crate) struct Hurry {
     shared: Weak<Shared>,
@@ -61,7 +64,7 @@ pub(crate) struct Hurry {
 }
 
 impl Timer {
-    /// Does the job after `first`, and again whenever it says.
+    /// Runs the job after `first`, and again after each pause that it returns.
     pub(crate) fn start(
         &self,
         first: Duration,
@@ -73,7 +76,7 @@ impl Timer {
         })
     }
 
-    /// Does the job once, as soon as a thread is free.
+    /// Runs the job once, as soon as a thread is free.
     #[cfg(feature = "tokio")]
     pub(crate) fn once(&self, job: impl FnOnce() + Send + 'static) {
         let mut job = Some(job);
@@ -86,7 +89,7 @@ impl Timer {
         );
     }
 
-    /// The job's number.
+    /// Queues a job and returns its number.
     fn put(&self, first: Duration, job: Job) -> u64 {
         let at = Instant::now() + first;
         let mut state = self.0.lock();
@@ -94,7 +97,7 @@ impl Timer {
         let number = state.last;
         state.put(at, number, job);
         self.0.see_to_a_thread(&mut state);
-        // Most locks are let go of long before their job's time: none of them wakes a thread.
+        // Most locks are released long before their job's time: none of them wakes a thread.
         if state.looks_at.is_none_or(|looks_at| at < looks_at) {
             self.0.bell.notify_one();
         }
@@ -110,7 +113,7 @@ impl Drop for Timer {
 }
 
 impl Hurry {
-    /// Has it done at once, or once more where it is being done.
+    /// Runs the job at once, or once more if it is running.
     pub(crate) fn now(&self) {
         let Some(shared) = self.shared.upgrade() else {
             return;
@@ -140,7 +143,7 @@ impl Task {
 }
 
 impl Task {
-    /// Ends it before its drop.
+    /// Ends the job before this is dropped.
     pub(crate) fn cancel(&self) {
         let Some(shared) = self.0.shared.upgrade() else {
             return;
@@ -151,7 +154,7 @@ impl Task {
             Some(Stage::Busy { .. }) | None => None,
         };
         drop(state);
-        // What the job owns may have work of its own to do.
+        // After the lock is released: dropping what the job owns may do work of its own.
         drop(job);
     }
 }
@@ -174,7 +177,7 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Somebody has to wait for the next job's time.
+    /// Starts a thread if none waits for the next job's time.
     fn see_to_a_thread(self: &Arc<Self>, state: &mut State) {
         if state.idle > 0 || state.threads >= limits::TIMER_THREADS || state.queue.is_empty() {
             return;
@@ -184,7 +187,7 @@ impl Shared {
             .name("cachetx-timer".to_owned())
             .spawn(move || shared.run())
         {
-            // It counts before it runs, so that nobody starts another one meanwhile.
+            // Counted before it runs, so that no other caller starts another one meanwhile.
             Ok(_) => {
                 state.threads += 1;
                 state.idle += 1;
@@ -202,7 +205,7 @@ impl Shared {
                 shared: Arc::downgrade(self),
                 number,
             };
-            // One that panics (a caller's hook) must not take the others along.
+            // A job that panics (a caller's hook) must not end the others.
             let again = catch_unwind(AssertUnwindSafe(|| job(&hurry))).unwrap_or_else(|_| {
                 log::error!("a job of the background panicked and is ended");
                 None
@@ -231,7 +234,7 @@ impl Shared {
                     state.stages.insert(key.1, Stage::Busy { hurried });
                     break state.queue.remove(&key).map(|job| (key.1, job));
                 }
-                // Two stay: one takes it, and the other waits for the next.
+                // Two threads stay: one takes the job, and the other waits for the next.
                 Some((at, _)) if state.idle <= 2 => {
                     linger = now + limits::TIMER_LINGER;
                     at
@@ -262,7 +265,7 @@ mod tests {
     const LONG: Duration = Duration::from_secs(3_600);
     const PATIENCE: Duration = Duration::from_secs(30);
 
-    /// A job that says its name, and then waits as long as that.
+    /// A job that sends a message at each run, and then waits for `pause`.
     fn job(timer: &Timer, first: Duration, pause: Option<Duration>) -> (Task, Receiver<()>) {
         let (say, said) = channel();
         let task = timer.start(first, move |_| {

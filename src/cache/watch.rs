@@ -1,4 +1,4 @@
-//! A rules file that is followed while the program runs.
+//! Follows a rules file while the program runs.
 
 use super::Cache;
 use crate::model::{Error, Result, error::Kind, limits};
@@ -37,14 +37,17 @@ impl fmt::Debug for RulesWatch {
 }
 
 impl Cache {
-    /// Follows a rules file: what it says is in force from now on, and again some 100 ms after each change, by
-    /// [`replace_rules`](Self::replace_rules). Its folder is watched, so that programs may save it under another name and rename it.
+    /// Follows a rules file: its rules come into force now, and about 100 ms after each change, by
+    /// [`replace_rules`](Self::replace_rules). Its folder is watched, so programs may write another
+    /// file and rename it.
     ///
-    /// A file that has problems, or other controllers or keys, changes nothing: its error is logged, and counted as [`Stats::rules_refused`](crate::Stats::rules_refused).
-    /// What comes into force is logged too ([`Stats::rules_replaced`](crate::Stats::rules_replaced)).
+    /// A file with errors, or with other controllers or keys, changes nothing: its error is logged,
+    /// and counted in [`Stats::rules_refused`](crate::Stats::rules_refused). Rules that come into
+    /// force are logged too ([`Stats::rules_replaced`](crate::Stats::rules_replaced)).
     ///
     /// # Errors
     ///
+    /// The file cannot be used as it is now, or its folder cannot be watched.
     /// The file cannot be used as it is now, or its folder not be watched.
     ///
     /// # Examples
@@ -72,7 +75,7 @@ impl Cache {
                 log::warn!("{}: cannot be followed: {e}", changed.display());
             }
             let content = fs::read(&changed).ok();
-            // While it is replaced there may be none for a moment.
+            // The file may be missing for a moment while it is replaced.
             if content.is_some() && content != seen {
                 seen = content;
                 Self(inner).follow(&changed);
@@ -85,7 +88,7 @@ impl Cache {
         let mut watcher = new_debouncer(limits::RULES_SETTLE, look).map_err(unwatched)?;
         let watched = watcher.watcher().watch(folder, RecursiveMode::NonRecursive);
         watched.map_err(unwatched)?;
-        // What was changed before it was watched.
+        // Catches changes made before the watch began.
         self.replace_rules(self.rules().options().from_path(&path)?)?;
         Ok(RulesWatch {
             path,

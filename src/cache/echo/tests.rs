@@ -64,7 +64,7 @@ impl Echo {
         self.keep(op, run(by), Instant::now())
     }
 
-    /// The keys that a server which has all of them is told to delete; it is told all of it.
+    /// The keys that a server with all slots is told to delete. It acknowledges all of them.
     fn told(&self, by: &str) -> Vec<Substr> {
         let round = self.begin();
         let due = round.due(Servers::one(run(by)));
@@ -107,11 +107,11 @@ fn a_server_is_told_once_what_another_one_took_and_never_what_it_took_itself() {
     echo.took("a", commit("own", &["x", "y"]));
     echo.took("a", invalidate(&["z"]));
     assert_eq!(echo.told("a"), [""; 0]);
-    // Of an entry the last change counts.
+    // Only the last change of an entry counts.
     assert_eq!(echo.took("b", commit("y", &["z"])), Keep::Doubted);
     assert_eq!(echo.told("b"), ["own", "x"]);
     assert_eq!(echo.told("b"), [""; 0]);
-    // One that is the primary for the second time was told nothing of the last ones.
+    // A server that becomes the primary again got none of the last changes.
     assert_eq!(echo.told("a"), ["own", "x", "y", "z"]);
 }
 
@@ -125,7 +125,7 @@ fn a_released_lock_is_released_again() {
     assert_eq!(due[0].locks, [lock("left"), lock("lock")]);
 }
 
-/// A reply that was on its way when the server ended, and that is noticed after the echo.
+/// A reply was under way when the server ended, and is noticed after the echo.
 #[test]
 fn a_change_that_is_kept_after_the_round_is_for_the_next_one() {
     let echo = Echo::default();
@@ -135,7 +135,7 @@ fn a_change_that_is_kept_after_the_round_is_for_the_next_one() {
     assert_eq!(echo.took("a", invalidate(&["late"])), Keep::Doubted);
     assert_eq!(echo.told("b"), ["late"]);
 
-    // Within the round, before and after it is known who is there.
+    // Within the round, before and after the servers are known.
     let round = echo.begin();
     assert_eq!(echo.took("a", invalidate(&["before"])), Keep::Doubted);
     let due = round.due(Servers::one(run("c")));
@@ -179,7 +179,7 @@ fn in_a_cluster_each_server_is_told_of_its_slots_and_a_slot_that_moved_is_no_los
         keys(servers("low", "new")),
         [(run("new"), vec!["v".into()])]
     );
-    // All slots go to the other one, which then is started again; the first one ends.
+    // All slots move to the other server, which is then restarted; the first one ends.
     let moved = Servers::new(vec![(0..=16_383, run("new")), (0..=0, run("low"))], true);
     assert_eq!(keys(moved), []);
     let again = Servers::new(vec![(0..=16_383, run("newer"))], true);
@@ -187,7 +187,7 @@ fn in_a_cluster_each_server_is_told_of_its_slots_and_a_slot_that_moved_is_no_los
         panic!("one server")
     };
     assert_eq!((to, all.len()), (&run("newer"), 2));
-    // Who does not answer is told later.
+    // A server that does not answer is told later.
     assert_eq!(keys(Servers::new(vec![(0..=0, run("x"))], false)), []);
     assert_eq!(keys(servers("x", "newest")).len(), 2);
 }

@@ -1,4 +1,4 @@
-//! What observers are told.
+//! The events that observers get.
 
 use crate::{
     engine::BreakerState,
@@ -7,94 +7,104 @@ use crate::{
 };
 use std::time::Duration;
 
-/// What has happened. Borrowed: an observer clones what it keeps.
+/// Something that happened. Borrowed: an observer clones what it keeps.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub enum Event<'a> {
-    /// Somebody asked for a document's lock: by [`Document::lock`](crate::Document::lock) and its kin, a transaction (for each of its documents), a
-    /// creation, a deletion, or an update that has to wait for it.
+    /// A request for a document's lock ended: by [`Document::lock`](crate::Document::lock) and its
+    /// variants, a transaction (for each of its documents), a creation, a deletion, or an update
+    /// that has to wait for the lock.
     #[non_exhaustive]
     Lock {
-        /// Whose lock it is.
+        /// The document whose lock it is.
         document: DocumentName<'a>,
-        /// From the call until the lock was there and the file read, or until it was refused.
+        /// From the call until the lock was acquired and the file read, or until it was refused.
         waited: Duration,
-        /// What came of it.
+        /// The result.
         outcome: LockOutcome<'a>,
     },
-    /// A save, an update, a transaction or a deletion has ended. Where the caller's own closure failed, nothing is told.
+    /// A save, an update, a transaction or a deletion ended. There is no event if the caller's own
+    /// closure failed.
     #[non_exhaustive]
     Save {
-        /// Which of them.
+        /// Which of these it was.
         kind: SaveKind,
-        /// One; a transaction's are several.
+        /// One document; several for a transaction.
         documents: &'a [DocumentName<'a>],
-        /// The tasks that it was given.
+        /// The tasks that the caller passed.
         tasks: &'a [String],
-        /// Of a save, a transaction and a deletion: without the wait for the lock. Of an update: all of its tries, and waits.
+        /// For a save, a transaction and a deletion, this excludes the wait for the lock. For an
+        /// update, it includes all tries and waits.
         duration: Duration,
-        /// Requests to the server that it waited for. Where there are no scripts ([`Engine::Watch`](crate::Engine::Watch)) each takes more than one exchange.
+        /// Requests to the server that it waited for. Without scripts
+        /// ([`Engine::Watch`](crate::Engine::Watch)) each takes more than one exchange.
         round_trips: u32,
-        /// How often the file turned out not to be the one that was read. An update tries again then.
+        /// How often the file was no longer the one that was read. An update then retries.
         conflicts: u32,
-        /// What it came to; an error where it was refused and nothing was written. [`Reason::of`](super::Reason::of) sorts errors.
+        /// The outcome, or an error if it was refused and nothing was written.
+        /// [`Reason::of`](super::Reason::of) classifies errors.
         outcome: Result<&'a Outcome, &'a Error>,
     },
-    /// [`Cache::invalidate`](crate::Cache::invalidate) or [`invalidate_around`](crate::Cache::invalidate_around) has ended.
+    /// [`Cache::invalidate`](crate::Cache::invalidate) or
+    /// [`invalidate_around`](crate::Cache::invalidate_around) ended.
     #[non_exhaustive]
     Invalidation {
-        /// The tasks that it was given.
+        /// The tasks that the caller passed.
         tasks: &'a [String],
-        /// Of [`invalidate_around`](crate::Cache::invalidate_around): of its last step, after the caller's change.
+        /// For [`invalidate_around`](crate::Cache::invalidate_around), this covers its last step
+        /// only, after the caller's change.
         duration: Duration,
-        /// What it came to.
+        /// The outcome.
         outcome: &'a CacheOutcome,
     },
-    /// [`Cache::get_or_load`](crate::Cache::get_or_load) has ended. A future of it that is dropped tells nothing; nor do `get`, `put` and reads of documents.
+    /// [`Cache::get_or_load`](crate::Cache::get_or_load) ended. A future of it that is dropped
+    /// makes no event; nor do `get`, `put` and reads of documents.
     #[non_exhaustive]
     Load {
-        /// Whose value it is.
+        /// The controller of the value.
         controller: &'a str,
         /// The entry's key.
         key: &'a str,
-        /// With the wait for others who load it, and the loader.
+        /// Includes the wait for other loaders, and the loader.
         duration: Duration,
-        /// Where the value came from, and whether others have it now.
+        /// Where the value came from, and whether it was filled.
         outcome: LoadOutcome,
     },
-    /// A lock was found lost while its guard held it.
+    /// A lock was found to be lost while its guard held it.
     #[non_exhaustive]
     LockLost {
-        /// The document's name; all names of a transaction whose commit found it, since it does not know which lock it was.
+        /// The document's name. If a transaction's commit found the loss, all its documents' names,
+        /// since it does not know which lock it was.
         document: &'a str,
         /// How it was lost.
         why: &'static str,
     },
-    /// Records of the outbox, or of dead processes' outboxes, were brought to the server, or could not be. A look that finds nothing to do tells nothing.
+    /// Records of this outbox, or of dead processes' outboxes, were replayed, or could not be. A
+    /// look that finds nothing to do makes no event.
     #[non_exhaustive]
     Replay {
-        /// Records that the server has acknowledged.
+        /// Records that the server acknowledged.
         records: u64,
-        /// Records that are left.
+        /// Records that remain.
         left: u64,
-        /// Of all requests together.
+        /// The total of all requests.
         duration: Duration,
-        /// Why some are left.
+        /// Why some remain.
         cause: Option<&'a Error>,
     },
-    /// The circuit breaker of a server, or of a range of a Cluster's slots, has changed.
+    /// The circuit breaker of a server, or of a range of a Cluster's slots, changed its state.
     #[non_exhaustive]
     Breaker {
-        /// Its state now.
+        /// The new state.
         state: BreakerState,
     },
     /// Other rules came into force, or were refused.
     #[non_exhaustive]
     Rules {
-        /// An error where the rules in force stay.
+        /// An error if the old rules stay in force.
         outcome: Result<(), &'a Error>,
     },
-    /// A server was another one than the one that took the last changes, so they were sent to it once more.
+    /// A server had replaced the one that took the last changes, so they were sent to it again.
     #[non_exhaustive]
     Echo {
         /// Entries that were deleted.
@@ -108,7 +118,7 @@ pub enum Event<'a> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct DocumentName<'a> {
-    /// The run, which is its folder.
+    /// The run, which names its folder.
     pub run: &'a str,
     /// The controller.
     pub controller: &'a str,
@@ -116,23 +126,24 @@ pub struct DocumentName<'a> {
     pub name: &'a str,
 }
 
-/// What came of asking for a lock.
+/// The result of a request for a lock.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub enum LockOutcome<'a> {
-    /// The server gave it.
+    /// The server granted it.
     Acquired,
-    /// The sidecar's OS lock took its place ([`WhileAway::OsLock`](crate::WhileAway::OsLock)).
+    /// The sidecar's OS lock was used instead ([`WhileAway::OsLock`](crate::WhileAway::OsLock)).
     AcquiredWhileAway,
-    /// Somebody else held it for as long as the caller would wait; for `try_lock`, just then. The error names the holder.
+    /// Another holder had it for as long as the caller would wait; for `try_lock`, at that moment.
+    /// The error names the holder.
     TimedOut(&'a Error),
     /// The future that waited for it was dropped.
     Abandoned,
-    /// Why it was refused: an unreachable server, no such document, a `READONLY` marker.
+    /// It was refused: an unreachable server, no such document, a `READONLY` marker.
     Refused(&'a Error),
 }
 
-/// What has saved.
+/// What kind of operation saved.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum SaveKind {
@@ -168,13 +179,14 @@ impl SaveKind {
 pub enum LoadOutcome {
     /// The server had it.
     Hit,
-    /// It was loaded, and is there for others.
+    /// It was loaded and filled for others.
     Filled,
-    /// It was loaded, and not filled, since the entry was changed meanwhile.
+    /// It was loaded but not filled, because the entry was changed meanwhile.
     FillRefused,
-    /// It was loaded, and not filled, since somebody else loads it, or the server did not answer.
+    /// It was loaded but not filled, because somebody else is loading it, or the server did not
+    /// answer.
     NotFilled,
-    /// There is none: its loader failed, say.
+    /// There is no value: its loader failed, for example.
     Failed,
 }
 

@@ -1,4 +1,4 @@
-//! Durations, counted by their order of magnitude.
+//! Histograms of durations.
 
 use serde::{Serialize, Serializer, ser::SerializeStruct as _};
 use std::{
@@ -6,13 +6,13 @@ use std::{
     time::Duration,
 };
 
-/// Upper bounds of the buckets, in us. One more bucket has what took longer.
+/// Upper bounds of the buckets, in us. One more bucket counts longer durations.
 const BOUNDS_US: [u64; 20] = [
     10, 20, 50, 100, 200, 500, 1_000, 2_000, 5_000, 10_000, 20_000, 50_000, 100_000, 200_000,
     500_000, 1_000_000, 2_000_000, 5_000_000, 10_000_000, 20_000_000,
 ];
 
-/// How often durations fell into each of 21 buckets: up to 10, 20, 50, 100 us, … 20 s, and longer.
+/// Counts of durations in 21 buckets: up to 10, 20, 50, 100 us, … 20 s, and longer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Histogram {
     counts: [u64; BOUNDS_US.len() + 1],
@@ -26,20 +26,21 @@ impl Histogram {
         self.counts.iter().sum()
     }
 
-    /// All durations together, each to the us below.
+    /// The sum of all durations, each rounded down to a us.
     #[must_use]
     pub fn sum(&self) -> Duration {
         Duration::from_micros(self.sum_us)
     }
 
-    /// Each bucket's upper bound, and how many durations fell into it and into no smaller one. The last has no bound.
+    /// Each bucket's upper bound and its count. A duration counts only in the smallest bucket that
+    /// fits it. The last bucket has no bound.
     pub fn buckets(&self) -> impl Iterator<Item = (Option<Duration>, u64)> {
         let bounds = BOUNDS_US.into_iter().map(Duration::from_micros).map(Some);
         bounds.chain([None]).zip(self.counts)
     }
 
-    /// The bound of the bucket that the part `quantile` (0.99, say) of all durations does not exceed: at most 2.5 times what it really is. `None`
-    /// without any duration, and where that is over 20 s.
+    /// The upper bound of the bucket that contains this quantile (0.99, say): at most 2.5 times the
+    /// exact value. `None` without any duration, and if the quantile is over 20 s.
     ///
     /// # Examples
     ///
@@ -71,7 +72,8 @@ impl Histogram {
     }
 }
 
-/// `count`, `sum_us`, `p50_us` and `p99_us` (`null` where there are none), and `buckets`: pairs of a bound in us and a count, the last bound `null`.
+/// `count`, `sum_us`, `p50_us` and `p99_us` (`null` if there is none), and `buckets`: pairs of a
+/// bound in us and a count, the last bound `null`.
 impl Serialize for Histogram {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let us = |bound: Option<Duration>| bound.map(|bound| bound.as_micros() as u64);
@@ -86,7 +88,7 @@ impl Serialize for Histogram {
     }
 }
 
-/// One that threads share.
+/// A histogram that threads share.
 #[derive(Debug, Default)]
 pub(super) struct SharedHistogram {
     counts: [AtomicU64; BOUNDS_US.len() + 1],

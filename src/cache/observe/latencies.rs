@@ -1,15 +1,16 @@
-//! An observer that counts durations for [`Stats`](crate::Stats).
+//! An observer that records durations for [`Stats`](crate::Stats).
 
 use super::{Event, Histogram, LockOutcome, Observer, histogram::SharedHistogram};
 use serde::Serialize;
 
-/// How long things took: see [`CacheBuilder::measure_latencies`](crate::CacheBuilder::measure_latencies).
+/// Latencies, measured if
+/// [`CacheBuilder::measure_latencies`](crate::CacheBuilder::measure_latencies) is set.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Latencies {
-    /// Saves, updates, transactions and deletions that went through.
+    /// Saves, updates, transactions and deletions that succeeded.
     pub saves: Histogram,
-    /// Locks that were acquired or timed out, from the call on.
+    /// Locks that were acquired or timed out, measured from the call.
     pub lock_waits: Histogram,
     /// Values that [`Cache::get_or_load`](crate::Cache::get_or_load) returned.
     pub loads: Histogram,

@@ -1,4 +1,4 @@
-//! Tells observers what has happened.
+//! Events for observers.
 
 mod event;
 mod histogram;
@@ -20,15 +20,18 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Is told of what a cache, and the stores on it, do: see [`CacheBuilder::observer`](crate::CacheBuilder::observer).
+/// Receives events of a cache and of the stores on it: see
+/// [`CacheBuilder::observer`](crate::CacheBuilder::observer).
 ///
-/// It is called right after each event, by the thread or task that did it: the caller's, a worker of its runtime, or one of the cache's own
-/// threads. It holds up whatever comes next there, so it must not block. It must not call the cache or its stores: some calls would wait for
-/// themselves. A panic is caught and logged, and changes nothing else; with `panic = "abort"` it ends the process, like any other.
+/// It is called right after each event, in the thread or task that caused it: the caller's, a
+/// worker of its runtime, or one of the cache's own threads. It delays what follows there, so it
+/// must not block. It must not call the cache or its stores: some calls would wait for themselves.
+/// A panic is caught and logged, and changes nothing else; with `panic = "abort"` it ends the
+/// process, like any other.
 ///
 /// Every `Fn(&Event)` is an observer.
 pub trait Observer: Send + Sync + 'static {
-    /// Something has happened.
+    /// Called after each event.
     fn observe(&self, event: &Event<'_>);
 }
 
@@ -43,7 +46,7 @@ impl<F: Fn(&Event<'_>) + Send + Sync + 'static> Observer for F {
 pub(crate) struct Observers(Arc<[Arc<dyn Observer>]>);
 
 impl Observers {
-    /// The begin of something that is told when it has ended.
+    /// Marks the start of something that makes an event when it ends.
     pub(crate) fn begin(&self) -> Began {
         Began((!self.0.is_empty()).then(Instant::now))
     }
@@ -73,12 +76,12 @@ impl fmt::Debug for Observers {
     }
 }
 
-/// When something began; `None` where nobody listens.
+/// When something began; `None` without observers.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Began(Option<Instant>);
 
 impl Began {
-    /// How long it took; `None` where nobody listens.
+    /// How long it took; `None` without observers.
     pub(crate) fn took(self) -> Option<Duration> {
         self.0.map(|began| began.elapsed())
     }

@@ -1,12 +1,13 @@
-//! The options of a cache that make it tell.
+//! Options of a cache for observers.
 
 use super::Observer;
 use crate::cache::CacheBuilder;
 use std::sync::Arc;
 
 impl CacheBuilder {
-    /// Tells this observer of locks, saves, invalidations, loads, replays, lost locks, and changes of the breaker and the rules: see
-    /// [`Event`](crate::observe::Event). Called again, it adds another one. None by default; then no clock is read and nothing is allocated for events.
+    /// Adds an observer of locks, saves, invalidations, loads, replays, lost locks, and changes of
+    /// the breaker and the rules: see [`Event`](crate::observe::Event). Each call adds another one.
+    /// None by default; then no clock is read and nothing is allocated for events.
     ///
     /// # Examples
     ///
@@ -35,8 +36,10 @@ impl CacheBuilder {
         self
     }
 
-    /// Counts how long saves, lock waits and loads take, in [`Stats::latencies`](crate::Stats::latencies). Off by default; it costs
-    /// two readings of the clock for each of them. For figures by controller, give an [`observer`](Self::observer), such as that of the feature `metrics`.
+    /// Measures how long saves, lock waits and loads take, in
+    /// [`Stats::latencies`](crate::Stats::latencies). Off by default. It costs two readings of the
+    /// clock for each of them. For figures by controller, add an [`observer`](Self::observer), such
+    /// as that of the feature `metrics`.
     pub fn measure_latencies(mut self) -> Self {
         self.measures = true;
         self

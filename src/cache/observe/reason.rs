@@ -2,7 +2,7 @@
 
 use crate::model::Error;
 
-/// Why a save or a lock was refused: what an [`Error`]'s predicates say, as one word.
+/// Why a save or a lock was refused: an [`Error`]'s predicates as one word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Reason {
@@ -55,7 +55,7 @@ impl Reason {
         Self::Other,
     ];
 
-    /// Sorts an error.
+    /// Classifies an error.
     ///
     /// # Examples
     ///

@@ -1,4 +1,4 @@
-//! Counts, logs and tells what a cache did.
+//! Counts, logs and reports what a cache did.
 
 use super::{Began, Event, Observers};
 use crate::{cache::Cache, model::Error, protocol::CacheOutcome};
@@ -9,7 +9,7 @@ impl Cache {
         &self.0.observers
     }
 
-    /// The names of tasks that go by, where somebody is told.
+    /// Collects the names of the tasks that pass by, if there are observers.
     pub(crate) fn named<'a, I: IntoIterator<Item: AsRef<str>>>(
         &self,
         tasks: I,
@@ -23,7 +23,7 @@ impl Cache {
         })
     }
 
-    /// Counts an outcome, and says so where something was put off.
+    /// Counts an outcome, and logs what was deferred.
     pub(crate) fn note(&self, what: &dyn fmt::Display, outcome: &CacheOutcome) {
         let counters = self.counters();
         match outcome {
@@ -44,7 +44,7 @@ impl Cache {
         }
     }
 
-    /// An invalidation has ended.
+    /// An invalidation ended.
     pub(crate) fn invalidated(
         &self,
         what: &str,
@@ -62,13 +62,13 @@ impl Cache {
         }
     }
 
-    /// A lock was found lost while its guard held it.
+    /// A lock was found to be lost while its guard held it.
     pub(crate) fn lock_lost(&self, document: &str, why: &'static str) {
         self.counters().locks_lost.add();
         self.observers().tell(&Event::LockLost { document, why });
     }
 
-    /// Rules came into force, or could not.
+    /// Rules came into force, or were refused.
     pub(crate) fn rules_changed(&self, outcome: Result<(), &Error>) {
         match outcome {
             Ok(()) => self.counters().rules_replaced.add(),
