@@ -16,10 +16,10 @@ use std::sync::Arc;
 
 /// A [`crate::Cache`] for tasks. Cheap to clone.
 ///
-/// | method | what a future that is dropped leaves |
+/// | method | effect of dropping its future |
 /// | --- | --- |
-/// | [`get`](Self::get), [`get_json`](Self::get_json) | nothing |
-/// | [`put`](Self::put), [`put_json`](Self::put_json), [`invalidate`](Self::invalidate), [`replay_outbox`](Self::replay_outbox), [`close`](Self::close) | it goes on to its end |
+/// | [`get`](Self::get), [`get_json`](Self::get_json) | none |
+/// | [`put`](Self::put), [`put_json`](Self::put_json), [`invalidate`](Self::invalidate), [`replay_outbox`](Self::replay_outbox), [`close`](Self::close) | the call runs to completion |
 /// | [`get_or_load`](Self::get_or_load), [`get_or_load_json`](Self::get_or_load_json) | the loader is dropped, and its lease given back |
 /// | [`invalidate_around`](Self::invalidate_around) | the change is dropped, and what it may have made out of date is deleted, as after a panic |
 ///
@@ -46,7 +46,7 @@ use std::sync::Arc;
 pub struct Cache(crate::Cache);
 
 impl Cache {
-    /// As [`crate::Cache::builder`]: [`CacheBuilder::open_async`] makes it whole.
+    /// As [`crate::Cache::builder`]. Call [`CacheBuilder::open_async`].
     pub fn builder(rules: Rules) -> CacheBuilder {
         crate::Cache::builder(rules)
     }
@@ -98,8 +98,9 @@ impl Cache {
         self.0.get_by(Net::Tasks, controller, params).await
     }
 
-    /// As [`crate::Cache::get_or_load`], with a loader that may wait; it runs in the caller's task. One that asks for its own entry waits
-    /// as long as [`CacheBuilder::on_busy`](crate::CacheBuilder::on_busy) says.
+    /// As [`crate::Cache::get_or_load`], with an async loader, which runs in the caller's task. A
+    /// loader that asks for its own entry waits as long as
+    /// [`CacheBuilder::on_busy`](crate::CacheBuilder::on_busy) says.
     ///
     /// # Errors
     ///
@@ -154,7 +155,8 @@ impl Cache {
         to_its_end(invalidating).await
     }
 
-    /// As [`crate::Cache::invalidate_around`], with a change that may wait; it runs in the caller's task.
+    /// As [`crate::Cache::invalidate_around`], with an async change, which runs in the caller's
+    /// task.
     ///
     /// # Errors
     ///
@@ -240,7 +242,7 @@ impl Cache {
         aside(move || cache.replay_outbox()).await
     }
 
-    /// As [`crate::Cache::close`]: await it before the runtime ends.
+    /// As [`crate::Cache::close`]. Await it before the runtime ends.
     ///
     /// # Errors
     ///
@@ -252,7 +254,7 @@ impl Cache {
 }
 
 impl CacheBuilder {
-    /// As [`open`](Self::open), in a task of tokio.
+    /// As [`open`](Self::open), in a tokio task.
     ///
     /// # Errors
     ///

@@ -11,11 +11,11 @@ use std::{fmt, sync::Arc, time::Duration};
 
 /// A [`crate::Document`] for tasks. Cheap to clone.
 ///
-/// | method | what a future that is dropped leaves |
+/// | method | effect of dropping its future |
 /// | --- | --- |
-/// | [`exists`](Self::exists), [`holder`](Self::holder), [`read`](Self::read) | nothing; a load that others wait for goes on |
-/// | [`lock`](Self::lock), [`try_lock`](Self::try_lock), [`lock_timeout`](Self::lock_timeout) | nothing: a lock that comes is let go of |
-/// | [`update`](Self::update), [`update_with`](Self::update_with), [`locked`](Self::locked), [`locked_with`](Self::locked_with), [`create`](Self::create), [`delete`](Self::delete), [`clear_lock`](Self::clear_lock) | it goes on to its end |
+/// | [`exists`](Self::exists), [`holder`](Self::holder), [`read`](Self::read) | none; a load that others wait for continues |
+/// | [`lock`](Self::lock), [`try_lock`](Self::try_lock), [`lock_timeout`](Self::lock_timeout) | none: a lock that is still granted is released |
+/// | [`update`](Self::update), [`update_with`](Self::update_with), [`locked`](Self::locked), [`locked_with`](Self::locked_with), [`create`](Self::create), [`delete`](Self::delete), [`clear_lock`](Self::clear_lock) | the call runs to completion |
 ///
 /// # Examples
 ///
@@ -116,7 +116,7 @@ impl<T: Serialize + 'static> Document<T> {
 }
 
 impl<T: DeserializeOwned + Send + 'static> Document<T> {
-    /// As [`crate::Document::lock`]. A task that waits for a lock holds no thread.
+    /// As [`crate::Document::lock`]. A task that waits for a lock occupies no thread.
     ///
     /// # Errors
     ///
@@ -147,8 +147,9 @@ impl<T: DeserializeOwned + Send + 'static> Document<T> {
 }
 
 impl<T: Serialize + DeserializeOwned + 'static> Document<T> {
-    /// As [`crate::Document::update`]. The closure runs in the task that goes on, so it is plain and short; where a change has to wait for
-    /// something, [`lock`](Self::lock) the document.
+    /// As [`crate::Document::update`]. The closure runs in the task that does the update, so it is
+    /// not async and must be short. For a change that has to await something, [`lock`](Self::lock)
+    /// the document.
     ///
     /// # Errors
     ///
@@ -177,8 +178,8 @@ impl<T: Serialize + DeserializeOwned + 'static> Document<T> {
 }
 
 impl<T: Serialize + DeserializeOwned + 'static> Document<T> {
-    /// As [`crate::Document::locked`]. The closure runs in the task that goes on, so it is plain and short, as one of
-    /// [`update`](Self::update).
+    /// As [`crate::Document::locked`]. The closure runs in the task that does the update, so it is
+    /// not async and must be short, as with [`update`](Self::update).
     ///
     /// # Errors
     ///
@@ -207,8 +208,8 @@ impl<T: Serialize + DeserializeOwned + 'static> Document<T> {
 }
 
 impl<T: DeserializeOwned + Send + Sync + 'static> Document<T> {
-    /// As [`crate::Document::read`]: one system call where the file is still the one that was read, in the caller's task; else by a thread
-    /// that may block.
+    /// As [`crate::Document::read`]: one system call in the caller's task if the file is unchanged,
+    /// otherwise in a thread that may block.
     ///
     /// # Errors
     ///

@@ -11,10 +11,10 @@ use std::{
     time::Duration,
 };
 
-/// A [`crate::Locked`] for tasks: the data, and the right to save it. Dropping it lets the lock go without saving, in a thread of the
-/// cache's; it needs no runtime.
+/// A [`crate::Locked`] for tasks: the data, and the right to save it. Dropping it releases the lock
+/// without saving, in a thread of the cache; this needs no runtime.
 ///
-/// A save whose future is dropped goes on; the guard is not given back then.
+/// A save whose future is dropped runs to completion; the guard is not returned then.
 ///
 /// # Examples
 ///
@@ -40,17 +40,18 @@ use std::{
 pub struct Locked<T>(store::Locked<T>);
 
 impl<T> Locked<T> {
-    /// One that a task has taken.
+    /// The guard of a lock that a task has acquired.
     pub(super) fn of(locked: store::Locked<T>) -> Self {
         Self(locked)
     }
 
-    /// As [`crate::Locked::unlock`]: the lock is free then, which it is a moment after a drop. A future that is dropped goes on.
+    /// As [`crate::Locked::unlock`]. The lock is free when this returns; after a drop it is free a
+    /// moment later. If the future is dropped, the release runs to completion.
     pub async fn unlock(this: Self) -> T {
         this.0.unlock_by().await
     }
 
-    /// As [`crate::Locked::renew`]. A future that is dropped may have renewed it.
+    /// As [`crate::Locked::renew`]. If the future is dropped, the lock may have been renewed.
     ///
     /// # Errors
     ///
@@ -103,13 +104,13 @@ impl<T: Serialize + Send + 'static> Locked<T> {
     ///
     /// # Errors
     ///
-    /// As there. A runtime that shuts down meanwhile gives no guard back.
+    /// As there. If the runtime shuts down meanwhile, the guard is not returned.
     pub async fn dump_and_unlock_with(self, save: Save) -> Result<Outcome, Unsaved<Self>> {
         let saved = to_its_end(async move { Ok(self.0.save_and_unlock(save).await) });
         Unsaved::or(saved.await, given_back)
     }
 
-    /// As [`crate::Locked::dump`]: saves, and gives the guard back with the lock.
+    /// As [`crate::Locked::dump`]: saves, keeps the lock, and returns the guard.
     ///
     /// # Errors
     ///

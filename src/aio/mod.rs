@@ -1,7 +1,9 @@
-//! The same API for tasks of tokio: [`Cache`], [`Store`], [`Document`], [`Locked`], [`Transaction`].
+//! The same API for tokio tasks: [`Cache`], [`Store`], [`Document`], [`Locked`], [`Transaction`].
 //!
-//! A store and its documents are the ones that threads have: turn one into the other by `From`. Both have the same boots, breaker, outbox, snapshots
-//! and counters, and connections of their own. Requests of many tasks go by one connection of a server (but for a [`client`](crate::CacheBuilder) of the caller's own).
+//! Stores and documents for tasks wrap those for threads: convert one into the other with `From`.
+//! Both share boots, breaker, outbox, snapshots and counters, but have separate connections.
+//! Requests of many tasks share one connection to a server (except with the caller's own
+//! [`client`](crate::CacheBuilder)).
 //!
 //! # Examples
 //!
@@ -34,25 +36,31 @@
 //!
 //! # When a future is dropped
 //!
-//! Whatever may leave something behind goes on in a task of its own, and its caller only waits for it. So a save whose future is dropped,
-//! by a time-out or in a `select!`, is made all the same; whoever gives up waiting for a lock leaves its queue, and a lock that comes in that
-//! moment is released. A future
-//! does nothing before it is polled for the first time. The tables of [`Cache`] and [`Document`] say what each leaves.
+//! An operation that could leave something behind runs in its own task, and its caller only waits
+//! for it. So a save whose future is dropped, by a time-out or in a `select!`, is made all the
+//! same. A caller that stops waiting for a lock leaves its queue, and a lock that is granted at
+//! that moment is released. A future does nothing before it is polled for the first time. The
+//! tables of [`Cache`] and [`Document`] list the effect for each method.
 //!
-//! A guard of a task ([`Locked`], [`Transaction`]) may be held over awaits; others who want its lock wait without a thread.
+//! A guard of a task ([`Locked`], [`Transaction`]) may be held across awaits; others who want its
+//! lock wait without a thread.
 //!
 //! # Runtimes
 //!
-//! Any runtime of tokio with its time and its I/O enabled (`enable_all`, as `#[tokio::main]` has it), of one thread or several. Files are read and
-//! written by the runtime's blocking threads, of which one is enough. Requests that stand alone share a connection;
-//! [`CacheBuilder::pool_size`](crate::CacheBuilder::pool_size) bounds those that tasks have for themselves: for requests of more than 64 KiB, waits for replicas, locks in another
-//! database, and all that writes where there are no scripts. A connection belongs to the runtime that opened it: a cache that many short-lived
-//! runtimes use connects again in each.
+//! Any tokio runtime with time and I/O enabled (`enable_all`, as in `#[tokio::main]`), with one
+//! thread or several. Files are read and written by the runtime's blocking threads, of which one is
+//! enough. Single requests share a connection.
+//! [`CacheBuilder::pool_size`](crate::CacheBuilder::pool_size) bounds the connections that a task
+//! has for itself: for requests of more than 64 KiB, waits for replicas, locks in another database,
+//! and all writes without scripts. A connection belongs to the runtime that opened it: a cache that
+//! many short-lived runtimes use reconnects in each.
 //!
-//! A runtime that shuts down ends what is under way as a crash would: files are whole, and locks that could not be let go of end by their TTL. What a crash-safe
-//! save has recorded is replayed at once. Await [`Cache::close`] before, so that nothing is left.
+//! A runtime that shuts down ends what is under way as a crash would: files are whole, and locks
+//! that could not be released expire by their TTL. What a crash-safe save has recorded is replayed
+//! at once. To leave nothing behind, await [`Cache::close`] first.
 //!
-//! The cache's own threads (renewals, replays, messages) are the same for both: they need no runtime.
+//! The cache's own threads (renewals, replays, messages) are the same for both APIs and need no
+//! runtime.
 
 mod cache;
 mod document;
@@ -74,22 +82,23 @@ use crate::{
 };
 use tokio::sync::Semaphore;
 
-/// Runs it in a task of its own, to its end, whether or not somebody waits for it.
+/// Runs a future in its own task to completion, even if the caller's future is dropped.
 async fn to_its_end<R: Send + 'static>(
     run: impl Future<Output = Result<R>> + Send + 'static,
 ) -> Result<R> {
     Net::Tasks.to_its_end(run).await
 }
 
-/// The same for what waits for a lock, which it does no longer than its caller.
+/// The same for an operation that waits for a lock: it stops waiting when the caller's future is
+/// dropped.
 async fn while_wanted<R: Send + 'static>(
     run: impl Future<Output = Result<R>> + Send + 'static,
 ) -> Result<R> {
     Net::Tasks.while_wanted(run).await
 }
 
-/// Has what blocks done by a thread of the runtime's, to its end, whether or not somebody waits for it. By some at a time: saves need
-/// such threads too.
+/// Runs a blocking job in a thread of the runtime to completion, even if the caller's future is
+/// dropped. A bounded number run at a time, since saves need such threads too.
 async fn aside<R: Send + 'static>(job: impl FnOnce() -> Result<R> + Send + 'static) -> Result<R> {
     static ROOM: Semaphore = Semaphore::const_new(limits::ASIDE);
     let room = ROOM.acquire().await;

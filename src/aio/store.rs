@@ -7,8 +7,9 @@ use crate::{
 
 /// A [`crate::Store`] for tasks. Cheap to clone.
 ///
-/// A future of [`documents`](Self::documents) or [`locks`](Self::locks) that is dropped leaves nothing, one of
-/// [`clear_locks`](Self::clear_locks) goes on to its end. Transactions: [`transaction`](Self::transaction).
+/// Dropping a future of [`documents`](Self::documents) or [`locks`](Self::locks) has no effect; one
+/// of [`clear_locks`](Self::clear_locks) runs to completion. For transactions, see
+/// [`transaction`](Self::transaction).
 ///
 /// # Examples
 ///
@@ -33,7 +34,7 @@ use crate::{
 pub struct Store(crate::Store);
 
 impl Store {
-    /// As [`crate::Store::document`]. Waits for nothing.
+    /// As [`crate::Store::document`]. Does not wait.
     ///
     /// # Errors
     ///
@@ -42,7 +43,7 @@ impl Store {
         self.0.document(run, controller).map(Document::from)
     }
 
-    /// As [`crate::Store::document_with`]. Waits for nothing.
+    /// As [`crate::Store::document_with`]. Does not wait.
     ///
     /// # Errors
     ///
@@ -60,12 +61,12 @@ impl Store {
 }
 
 impl Store {
-    /// As [`crate::Store::builder`]: [`StoreBuilder::open_async`] makes it whole.
+    /// As [`crate::Store::builder`]. Call [`StoreBuilder::open_async`].
     pub fn builder(cache: impl Into<crate::Cache>) -> StoreBuilder {
         crate::Store::builder(cache)
     }
 
-    /// The cache behind it.
+    /// The cache of this store.
     #[must_use]
     pub fn cache(&self) -> Cache {
         self.0.cache().clone().into()
@@ -103,7 +104,7 @@ impl Store {
 }
 
 impl StoreBuilder {
-    /// As [`open`](Self::open), in a task of tokio.
+    /// As [`open`](Self::open), in a tokio task.
     ///
     /// # Errors
     ///

@@ -11,10 +11,10 @@ use std::{
     time::Duration,
 };
 
-/// A [`crate::Transaction`] for tasks: several documents of one store, locked together. Dropping it lets all locks go without saving, in a
-/// thread of the cache's.
+/// A [`crate::Transaction`] for tasks: several documents of one store, locked together. Dropping it
+/// releases all locks without saving, in a thread of the cache.
 ///
-/// A commit whose future is dropped goes on; the guard is not given back then.
+/// A commit whose future is dropped runs to completion; the guard is not returned then.
 ///
 /// # Examples
 ///
@@ -37,7 +37,8 @@ use std::{
 pub struct Transaction<V>(store::Transaction<V>);
 
 impl Store {
-    /// As [`crate::Store::transaction`], of documents for tasks. A future that is dropped leaves nothing: locks that come are let go of.
+    /// As [`crate::Store::transaction`], of documents for tasks. Dropping the future leaves no lock
+    /// held: locks that are still granted are released.
     ///
     /// # Errors
     ///
@@ -81,7 +82,8 @@ async fn begin<V: Send + 'static>(
 }
 
 impl<V> Transaction<V> {
-    /// As [`crate::Transaction::unlock`]: the locks are free then, which they are a moment after a drop. A future that is dropped goes on.
+    /// As [`crate::Transaction::unlock`]. The locks are free when this returns; after a drop they
+    /// are free a moment later. If the future is dropped, the release runs to completion.
     pub async fn unlock(this: Self) -> V
     where
         V: Send + 'static,
@@ -94,7 +96,8 @@ impl<V> Transaction<V> {
         store::Transaction::on_lost(&mut this.0, hook);
     }
 
-    /// As [`crate::Transaction::renew`]. A future that is dropped may have renewed some of them.
+    /// As [`crate::Transaction::renew`]. If the future is dropped, some of them may have been
+    /// renewed.
     ///
     /// # Errors
     ///
@@ -133,7 +136,7 @@ impl<V: Values + Send + 'static> Transaction<V> {
     ///
     /// # Errors
     ///
-    /// As there. A runtime that shuts down meanwhile gives no guard back.
+    /// As there. If the runtime shuts down meanwhile, the guard is not returned.
     pub async fn commit_with(self, save: Save) -> Result<Outcome, Unsaved<Self>> {
         let committed = to_its_end(async move { Ok(self.0.commit_by(save).await) });
         Unsaved::or(committed.await, |failed| {

@@ -1,10 +1,12 @@
 use crate::model::{Error, Result};
 use std::fmt;
 
-/// A save that failed before it changed anything: the error, and the guard `G` back. Its locks are still held, so the data is not lost and
-/// the save may be tried again; dropping it, or turning it into an [`Error`] with `?`, lets them go.
+/// A save that failed before it changed anything: the error, and the guard `G`. Its locks are still
+/// held, so the data is not lost and the save may be retried. Dropping it, or turning it into an
+/// [`Error`] with `?`, releases them.
 ///
-/// Without a guard it is a save whose runtime shut down meanwhile, and [`Error::effect`] says that it may have been made.
+/// Without a guard, the runtime shut down during the save, and [`Error::effect`] says that it may
+/// have been made.
 ///
 /// # Examples
 ///
@@ -30,7 +32,7 @@ use std::fmt;
 pub struct Unsaved<G>(Box<(Error, Option<G>)>);
 
 impl<G> Unsaved<G> {
-    /// What a task has come to.
+    /// Converts the result of a task.
     pub(super) fn or<R, E>(
         done: Result<Result<R, E>>,
         into_parts: impl FnOnce(E) -> (Error, G),
@@ -52,7 +54,7 @@ impl<G> Unsaved<G> {
         &self.0.0
     }
 
-    /// The guard, to try again; `None` where the runtime shut down meanwhile.
+    /// The guard, to retry; `None` if the runtime shut down meanwhile.
     pub fn into_guard(self) -> Option<G> {
         self.0.1
     }
@@ -81,7 +83,7 @@ impl<G> std::error::Error for Unsaved<G> {
     }
 }
 
-/// Keeps the error and lets the locks go.
+/// Keeps the error and releases the locks.
 impl<G> From<Unsaved<G>> for Error {
     fn from(failed: Unsaved<G>) -> Self {
         failed.0.0

@@ -6,7 +6,7 @@ use metrics::{
     Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram,
 };
 
-/// What a [`Metric`] is.
+/// The kind of a [`Metric`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum MetricKind {
@@ -66,11 +66,12 @@ const fn shows(name: &'static str, what: &'static str) -> Metric {
 const OUTCOMES: [&str; 4] = ["committed", "invalidated", "deferred", "unrecorded"];
 const REFUSED: &str = "refused";
 
-/// Records what a cache tells by the `metrics` facade: counters, histograms, and, where it is polled, gauges.
-/// [`Metrics::TABLE`] lists them; docs/operations.md says what to do about them.
+/// Records a cache's events through the `metrics` facade: counters, histograms, and, if it is
+/// polled, gauges. [`Metrics::TABLE`] lists them; docs/operations.md says what to do about them.
 ///
-/// Everything goes to the recorder that is installed at that moment, so install it first: this makes all counters at once, with the value 0, for
-/// Prometheus to see their first rise. Several caches of a process count together; [`poll`](Self::poll) one of them only.
+/// Everything goes to the recorder that is installed at that moment, so install it first: `new`
+/// registers all counters with the value 0, so that Prometheus sees their first rise. Several
+/// caches of a process are counted together; [`poll`](Self::poll) only one of them.
 ///
 /// # Examples
 ///
@@ -98,7 +99,8 @@ const REFUSED: &str = "refused";
 pub struct Metrics(());
 
 impl Metrics {
-    /// Bounds for the buckets of all histograms, in seconds, where the exporter wants some: from 0.1 ms to 10 s.
+    /// Bucket bounds for all histograms, in seconds, for exporters that need them: from 0.1 ms to
+    /// 10 s.
     pub const BUCKETS_SECONDS: [f64; 16] = [
         0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0,
         5.0, 10.0,
@@ -239,7 +241,8 @@ impl Metrics {
         ),
     ];
 
-    /// Describes all metrics to the recorder that is installed, and sets their counters to 0 where it has none yet.
+    /// Describes all metrics to the installed recorder, and sets counters that it does not have yet
+    /// to 0.
     #[must_use]
     pub fn new() -> Self {
         for metric in Self::TABLE {
@@ -295,7 +298,8 @@ impl Metrics {
         Self(())
     }
 
-    /// Records what is polled: gauges, and counters that no event tells of. Call it at each scrape, or every few seconds.
+    /// Records what must be polled: gauges, and counters without an event. Call it at each scrape,
+    /// or every few seconds.
     pub fn poll(stats: &Stats) {
         let is_open = stats.breaker != BreakerState::Closed;
         for (name, now) in [

@@ -1,4 +1,4 @@
-//! What a cache and its stores tell while they run: [`Observer`], [`Event`], latencies, metrics and spans.
+//! Monitoring of a cache and its stores: [`Observer`], [`Event`], latencies, metrics and spans.
 //!
 //! | what | how |
 //! | --- | --- |

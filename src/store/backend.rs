@@ -1,4 +1,4 @@
-//! Runs of a store: on its cache's server and outbox, and on its files.
+//! How a store runs protocols: on its cache's server and outbox, and on its files.
 
 use super::{Store, Trace};
 #[cfg(feature = "tokio")]
@@ -13,10 +13,10 @@ use crate::{
 };
 use std::time::Duration;
 
-/// What runs act on beside the server. Files that one run holds are there for the next.
+/// Local state that runs act on. Files that one run holds are available to the next.
 pub(super) struct Workspace {
     files: Session,
-    /// Operations that went to the server.
+    /// Operations sent to the server.
     pub(super) round_trips: u32,
 }
 
@@ -35,7 +35,7 @@ impl Workspace {
 struct StoreBackend<'a> {
     store: &'a Store,
     work: &'a mut Workspace,
-    /// Where the run waits in a channel's queue: it stays there until it ends.
+    /// The run's place in a channel's queue, kept until the run ends.
     ear: Option<Ear>,
     trace: Option<&'a Trace>,
 }
@@ -52,7 +52,7 @@ impl Store {
         self.drive_traced(&mut self.workspace(), run, self.0.trace.as_ref())
     }
 
-    /// Lets a lock go in a thread of the cache's.
+    /// Releases a lock in a thread of the cache.
     #[cfg(feature = "tokio")]
     pub(super) fn release_later(&self, release: Run<()>) {
         let store = self.clone();
@@ -61,7 +61,7 @@ impl Store {
         self.cache().timer().once(job);
     }
 
-    /// Drives a run by whoever waits, in a workspace that outlives it.
+    /// Drives a run in a thread or a task, with a workspace that outlives it.
     pub(super) async fn drive_by<D: Send + 'static>(
         &self,
         net: Net,
@@ -146,12 +146,12 @@ impl Backend for StoreBackend<'_> {
     }
 }
 
-/// The files of a run that a task drives, for the threads that may block.
+/// Performs the local actions of a run that a task drives, in threads that may block.
 #[cfg(feature = "tokio")]
 struct TaskFiles {
     store: Store,
     work: Workspace,
-    /// Records that the run has made and not ended.
+    /// Outbox records that the run has made and not ended.
     intended: Vec<Ticket>,
 }
 
@@ -178,7 +178,7 @@ impl Local for TaskFiles {
     }
 }
 
-/// Where the runtime shuts down in the middle, what the run has recorded is replayed.
+/// If the runtime shuts down midway, what the run has recorded is replayed.
 #[cfg(feature = "tokio")]
 impl Drop for TaskFiles {
     fn drop(&mut self) {
@@ -191,11 +191,11 @@ impl Drop for TaskFiles {
     }
 }
 
-/// What such a run waits for beside files.
+/// What such a run waits for, other than files.
 #[cfg(feature = "tokio")]
 struct TaskServer<'a> {
     store: &'a Store,
-    /// As a thread's.
+    /// As in `StoreBackend`.
     ear: Option<Ear>,
 }
 

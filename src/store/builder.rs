@@ -92,32 +92,37 @@ impl StoreBuilder {
         }
     }
 
-    /// The folder that holds the run folders; it is made where it is missing, which is logged at the level of information. No default.
+    /// The folder that holds the run folders. A missing folder is created, which is logged at the
+    /// level of information. No default.
     ///
-    /// Whoever may write in it may use the run folders, journals and outboxes that are made there, whatever the umask of the account that
-    /// makes them; `chmod 2775`, say, is for a group.
+    /// Accounts that may write to it may also use the run folders, journals and outboxes created in
+    /// it, whatever the umask of the account that creates them. For a group, use `chmod 2775`, for
+    /// example.
     pub fn root(mut self, root: impl AsRef<Path>) -> Self {
         self.root = Some(root.as_ref().to_owned());
         self
     }
 
-    /// The placeholder that a run id fills; `run_id` by default. Layouts have to use the same name.
+    /// The placeholder for the run id; `run_id` by default. Layouts must use the same name.
     pub fn run_param(mut self, name: impl Into<String>) -> Self {
         self.layout.run_param = name.into();
         self
     }
 
-    /// Where documents live below the root: a folder and a file name; `{run_id}/{controller}.nodb` by default, with the name of the
-    /// [run param](Self::run_param). The folder is the run param alone; the file name has `{controller}` and every further placeholder of the keys of
-    /// controllers that are documents, so that no two documents share a file. [`layout_of`](Self::layout_of) is for controllers with others.
+    /// The path of documents below the root: a folder and a file name; `{run_id}/{controller}.nodb`
+    /// by default, with the name of the [run param](Self::run_param). The folder is the run param
+    /// alone. The file name contains `{controller}` and every further placeholder of the keys of
+    /// controllers that are documents, so that no two documents share a file. For controllers with
+    /// other placeholders, use [`layout_of`](Self::layout_of).
     pub fn layout(mut self, layout: impl Into<String>) -> Self {
         self.layout.layout = Some(layout.into());
         self
     }
 
-    /// Where the documents of one controller live, in place of [`layout`](Self::layout): the run param's folder, and a file name with every
-    /// further placeholder of its key. Layouts of two controllers that could give the same file are refused when the store is opened. No default; it may
-    /// be called once for each controller.
+    /// The path of one controller's documents, instead of [`layout`](Self::layout): the run param's
+    /// folder, and a file name with every further placeholder of its key. Layouts of two
+    /// controllers that could produce the same file are refused when the store is opened. No
+    /// default; call it once for each such controller.
     ///
     /// # Examples
     ///
@@ -146,87 +151,96 @@ impl StoreBuilder {
         self
     }
 
-    /// The key of a document's lock, for programs that share it, such as `nodb-lock:{run_id}:{controller}.nodb`; by
-    /// default a sibling of the value's key.
+    /// The key of a document's lock, for programs that share it, such as
+    /// `nodb-lock:{run_id}:{controller}.nodb`. By default it is derived from the value's key.
     pub fn lock_key(mut self, template: impl Into<String>) -> Self {
         self.layout.lock_key = Some(template.into());
         self
     }
 
-    /// How long a lock lives unless it is renewed, as it is [by default](Self::keep_alive); so it is how long others wait
-    /// for the lock of a process that died. 60 s by default. Milliseconds count; from 1 ms to a day.
+    /// How long a lock lives unless it is renewed, as it is [by default](Self::keep_alive); so it
+    /// is also how long others wait for the lock of a process that died. 60 s by default.
+    /// Milliseconds count; from 1 ms to a day.
     pub fn lock_ttl(mut self, ttl: Duration) -> Self {
         self.lock_ttl = ttl;
         self
     }
 
-    /// How long [`Document::lock`](crate::Document::lock) waits for another holder; 10 s by default, zero is one try.
+    /// How long [`Document::lock`](crate::Document::lock) waits for another holder; 10 s by
+    /// default, zero means one try.
     pub fn lock_wait(mut self, wait: Duration) -> Self {
         self.lock_wait = wait;
         self
     }
 
-    /// Whether a held lock is renewed in the background; [`KeepAlive::On`] by default. Threads of the cache do it for all
-    /// its locks: one, and up to eight while servers do not answer or there is much to do, so a TTL has to be longer than half a
-    /// round trip for each lock that is held; and where a Cluster may lose a node, than half a minute, since the first renewals there
-    /// wait in vain. A guard that is kept for long keeps others waiting for as long.
+    /// Whether a held lock is renewed in the background; [`KeepAlive::On`] by default. Threads of
+    /// the cache renew all its locks: one thread, and up to eight while servers do not answer or
+    /// there is much to do. So the TTL must be longer than half a round trip for each lock that is
+    /// held, and longer than half a minute if a Cluster may lose a node, since the first renewals
+    /// then time out. A guard that is kept for long makes others wait for as long.
     pub fn keep_alive(mut self, keep_alive: KeepAlive) -> Self {
         self.keep_alive = keep_alive;
         self
     }
 
-    /// What becomes of [`Document::lock`](crate::Document::lock) while the server is away; [`WhileAway::Fail`] by default.
-    /// [`WhileAway::OsLock`] says what it excludes and what not.
+    /// What [`Document::lock`](crate::Document::lock) does while the server is unreachable;
+    /// [`WhileAway::Fail`] by default. [`WhileAway::OsLock`] describes what it excludes and what it
+    /// does not.
     pub fn while_away(mut self, while_away: WhileAway) -> Self {
         self.while_away = while_away;
         self
     }
 
-    /// Says that nobody locks these documents: neither [`Document::lock`](crate::Document::lock) of any process, nor another program that
-    /// writes them. Then [`Document::update`](crate::Document::update) does not ask the server whether somebody does, and takes one
-    /// round trip. Locks and transactions of this store are refused ([`Error::is_config`]); making and deleting
-    /// documents take the lock as ever, but a deletion may be refused as a conflict where an update came in between. By default documents have locks, which updates respect.
+    /// Declares that nobody locks these documents: neither
+    /// [`Document::lock`](crate::Document::lock) of any process, nor another program that writes
+    /// them. Then [`Document::update`](crate::Document::update) does not ask the server for a
+    /// lock's holder, and takes one round trip. Locks and transactions of this store are refused
+    /// ([`Error::is_config`]). Creating and deleting documents still takes the lock, but a deletion
+    /// may be refused as a conflict if an update came in between. By default documents have locks,
+    /// which updates respect.
     ///
-    /// Where it is not true, an update may still lose nothing: whoever holds a lock of this library is told of a conflict when it
-    /// saves.
+    /// If the declaration is false, updates still lose no data of those who hold a lock of this
+    /// library: they get a conflict when they save.
     pub fn without_locks(mut self) -> Self {
         self.has_locks = false;
         self
     }
 
-    /// Calls `hook` as soon as a lock is found lost while its guard holds it: it was cleared, deleted or taken over, its
-    /// process was halted for longer than its TTL, or the server was away for so long. Nothing by default.
+    /// Calls `hook` as soon as a lock is found to be lost while its guard holds it: it was cleared,
+    /// deleted or taken over, its process was halted for longer than its TTL, or the server was
+    /// unreachable for that long. No hook by default.
     ///
-    /// It is called once for each lock, in the thread that finds out: mostly one of the few that renew all locks of the
-    /// cache, so it has to be short. A panic in it is logged. With [`KeepAlive::Off`] only the guard's own calls find out.
-    /// [`Locked::on_lost`](crate::Locked::on_lost) is for one guard.
+    /// It is called once for each lock, in the thread that finds out: usually one of the few that
+    /// renew all locks of the cache, so it must be short. A panic in it is logged. With
+    /// [`KeepAlive::Off`] only the guard's own calls find out. For one guard, use
+    /// [`Locked::on_lost`](crate::Locked::on_lost).
     pub fn on_lock_lost(mut self, hook: impl Fn(&LostLock) + Send + Sync + 'static) -> Self {
         self.on_lost = Some(Arc::new(hook));
         self
     }
 
-    /// Bytes that a document may have, to be read or written; 32 MiB by default.
+    /// The most bytes of a document, read or written; 32 MiB by default.
     pub fn max_document_bytes(mut self, bytes: u64) -> Self {
         self.max_document_bytes = bytes;
         self
     }
 
-    /// What the root lies on; by default the operating system is asked.
+    /// The root's file system; by default the operating system is asked.
     pub fn file_system(mut self, file_system: FileSystem) -> Self {
         self.file_system = file_system;
         self
     }
 
-    /// Documents of which [`Document::read`](crate::Document::read) keeps what it returned, counted once for each type
-    /// they are read as; 4,096 by default, zero keeps none.
+    /// The number of documents of which [`Document::read`](crate::Document::read) keeps a snapshot,
+    /// counted once for each type they are read as; 4,096 by default, zero keeps none.
     pub fn snapshot_entries(mut self, entries: usize) -> Self {
         self.snapshot_entries = entries;
         self
     }
 
-    /// Bytes of JSON text that all kept documents may come from; 64 MiB by default, zero keeps none. What a text becomes
-    /// in memory may be some times as big. A document of more than a quarter of
-    /// this may not be kept.
+    /// The bytes of JSON text that all snapshots may come from; 64 MiB by default, zero keeps none.
+    /// A parsed document may take several times as much memory. A document of more than a quarter
+    /// of this may not be kept.
     pub fn snapshot_bytes(mut self, bytes: u64) -> Self {
         self.snapshot_bytes = bytes;
         self
@@ -238,22 +252,23 @@ impl StoreBuilder {
         self
     }
 
-    /// Waits after each commit until so many replicas have it, unless a save says otherwise: see
-    /// [`Save::wait_replicas`](crate::Save::wait_replicas). No wait by default; `time` is clamped to 1 ms to 60 s.
+    /// After each commit, waits until this many replicas have it, unless a save sets its own: see
+    /// [`Save::wait_replicas`](crate::Save::wait_replicas). No wait by default; `time` is clamped
+    /// to 1 ms to 60 s.
     pub fn wait_replicas(mut self, replicas: u32, time: Duration) -> Self {
         self.wait = Some(save::wait(replicas, time));
         self
     }
 
-    /// What saves and deletions promise about dependents should their process die in the middle of them, unless a save says
-    /// otherwise; [`Guarantee::BestEffort`] by default.
+    /// What saves and deletions guarantee about dependents if their process dies midway, unless a
+    /// save sets its own; [`Guarantee::BestEffort`] by default.
     pub fn guarantee(mut self, guarantee: Guarantee) -> Self {
         self.guarantee = guarantee;
         self
     }
 
-    /// Calls `trace` with the name of each step, such as `disk.rename` or `server.Commit`, just before it is taken: to
-    /// count them, or to stop a test there.
+    /// Calls `trace` with the name of each step, such as `disk.rename` or `server.Commit`, just
+    /// before it is taken: to count steps, or to stop a test there.
     #[cfg(feature = "testing")]
     pub fn trace(mut self, trace: impl Fn(&str) + Send + Sync + 'static) -> Self {
         self.trace = Some(Arc::new(trace));
@@ -264,7 +279,7 @@ impl StoreBuilder {
     ///
     /// # Errors
     ///
-    /// An option that cannot work, or a root that cannot be made or opened.
+    /// An invalid option, or a root that cannot be created or opened.
     pub fn open(self) -> Result<Store> {
         let Some(root) = &self.root else {
             return Err(Error::new(Kind::Config(
@@ -282,7 +297,8 @@ impl StoreBuilder {
         let layout = Layout::new(self.layout, &self.cache.rules())?;
         let path = root;
         let root = Arc::new(Root::open(path, self.max_document_bytes, self.file_system)?);
-        // Looked for again and again: a relative path would follow the process's working folder.
+        // The path is used again and again: a relative one would follow the process's working
+        // folder.
         let path = path
             .canonicalize()
             .map_err(|e| io_error(path, "find the store's root", e))?;

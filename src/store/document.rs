@@ -20,7 +20,8 @@ use crate::{
 use serde::{Serialize, de::DeserializeOwned};
 use std::{any::TypeId, fmt, marker::PhantomData, sync::Arc, time::Duration};
 
-/// A handle on one document. Cheap to clone; `T` may be any serde type, [`RawObject`](crate::RawObject) among them.
+/// A handle on one document. Cheap to clone; `T` may be any serde type, for example
+/// [`RawObject`](crate::RawObject).
 ///
 /// # Examples
 ///
@@ -63,7 +64,7 @@ impl<T> Document<T> {
         }
     }
 
-    /// The key under which the server has the document's bytes, for any client to `GET`.
+    /// The key of the document's bytes on the server, for any client to `GET`.
     #[must_use]
     pub fn cache_key(&self) -> &str {
         &self.names.entry.value
@@ -75,11 +76,11 @@ impl<T> Document<T> {
         &self.names.listed.controller
     }
 
-    /// The same document with more params, which every save's tasks use from now on.
+    /// The same document with more params, which the tasks of every save then use.
     ///
     /// # Errors
     ///
-    /// A param that may not stand in a key, where the document's own names have it.
+    /// A param that is not allowed in a key, if the document's own names use it.
     pub fn with_params(self, more: Params) -> Result<Self> {
         let mut params = more;
         for (name, value) in self.names.params.iter() {
@@ -92,23 +93,23 @@ impl<T> Document<T> {
         Ok(Self::new(self.store, Arc::new(names)))
     }
 
-    /// Whether the document's file is there.
+    /// Whether the document's file exists.
     ///
     /// # Errors
     ///
-    /// Something else than a plain file in its place, or a folder that cannot be looked into.
+    /// Something other than a plain file in its place, or a folder that cannot be searched.
     pub fn exists(&self) -> Result<bool> {
         let looking = protocol::read::exists(self.names.place.clone());
         self.store.drive(looking)
     }
 
-    /// Deletes the document's file under its lock, then its entry and everything that depends on it or that the tasks
-    /// make out of date.
+    /// Deletes the document's file under its lock, then its entry, its dependents, and everything
+    /// that the tasks make out of date.
     ///
     /// # Errors
     ///
-    /// No such document, a lock that is held, a `READONLY` marker, an unknown task, or a file operation that failed:
-    /// nothing was deleted.
+    /// No such document, a lock that is held, a `READONLY` marker, an unknown task, or a failed
+    /// file operation: nothing was deleted.
     pub fn delete(&self, tasks: impl IntoIterator<Item: AsRef<str>>) -> Result<Outcome> {
         let deletion = self.deletion(tasks)?;
         at_once(self.delete_by(Net::Threads, &deletion))
@@ -156,21 +157,22 @@ impl<T> Document<T> {
         deleted
     }
 
-    /// An operator's: frees the document's lock, whoever holds it; whether there was one. See [`Store::clear_locks`].
+    /// For operators: clears the document's lock, whoever holds it, and returns whether there was
+    /// one. See [`Store::clear_locks`].
     ///
     /// # Errors
     ///
-    /// A server that is away.
+    /// An unreachable server.
     pub fn clear_lock(&self) -> Result<bool> {
         let cleared = self.store.clear(vec![self.names.lock_key.clone()])?;
         Ok(cleared > 0)
     }
 
-    /// Who holds the document's lock now; `None` where nobody does.
+    /// The present holder of the document's lock; `None` if it is free.
     ///
     /// # Errors
     ///
-    /// A server that is away, or takes no writes: only one that does knows.
+    /// A server that is unreachable, or that takes no writes: only one that does knows.
     pub fn holder(&self) -> Result<Option<HeldLock>> {
         let lock = (self.names.listed.clone(), self.names.lock_key.clone());
         Ok(self.store.holders(vec![lock])?.pop())
@@ -188,7 +190,7 @@ impl<T> Document<T> {
         self.store.0.lock_wait
     }
 
-    /// The document whatever it holds.
+    /// The same document without its type.
     pub(crate) fn untyped(&self) -> Document<()> {
         Document::new(self.store.clone(), self.names.clone())
     }
@@ -205,8 +207,9 @@ impl<T> Document<T> {
         &self.store
     }
 
-    /// Takes the lock of a document that is there; its bytes. Several at a time come from the server only: OS locks would be
-    /// taken in another order than those of a transaction's files.
+    /// Takes the lock of a document that exists, and returns its bytes. Several locks at a time
+    /// must come from the server: OS locks would be taken in another order than those of a
+    /// transaction's files.
     pub(super) async fn take_from_server(&self, net: Net, wait: Duration) -> Result<(Hold, Bytes)> {
         self.may_be_locked()?;
         let taken = self.take_or(net, WhileAway::Fail, wait, Expect::Document);
@@ -214,7 +217,7 @@ impl<T> Document<T> {
         Ok((hold, bytes.unwrap_or_default()))
     }
 
-    /// By a caller, now.
+    /// Refuses if a caller may not lock the document now.
     fn may_be_locked(&self) -> Result<()> {
         match self.store.0.has_locks {
             true => self.is_not_updating(),
@@ -225,7 +228,7 @@ impl<T> Document<T> {
         }
     }
 
-    /// Takes the lock; the bytes that the file had then.
+    /// Takes the lock and returns the file's bytes.
     async fn take(
         &self,
         net: Net,
@@ -274,11 +277,12 @@ impl<T> Document<T> {
 }
 
 impl<T: Serialize> Document<T> {
-    /// Writes a document that does not exist yet, under its lock; the run folder is made where it is missing.
+    /// Writes a document that does not exist yet, under its lock. A missing run folder is created.
     ///
     /// # Errors
     ///
-    /// A document that exists already, and everything that can stop a save before its file is there: nothing was changed.
+    /// A document that exists already, and everything that can stop a save before its file is in
+    /// place: nothing was changed.
     pub fn create(&self, value: &T) -> Result<Outcome> {
         at_once(self.create_by(Net::Threads, self.bytes(value)?))
     }
@@ -290,18 +294,20 @@ impl<T: Serialize> Document<T> {
 }
 
 impl<T: DeserializeOwned> Document<T> {
-    /// Takes the lock and reads the file, waiting for another holder as long as the store says (10 s by default), and as long for the
-    /// [circuit breaker](crate::CacheBuilder::circuit_breaker) to let it ask.
+    /// Takes the lock and reads the file. Waits for another holder for as long as the store allows
+    /// (10 s by default), and as long for the [circuit
+    /// breaker](crate::CacheBuilder::circuit_breaker) to let it ask.
     ///
     /// # Errors
     ///
-    /// [`Error::is_lock_held`] names the holder and the time left; no such document; a file that is not JSON, or not a
-    /// `T`; a `READONLY` marker; a server that is away; a store [without locks](crate::StoreBuilder::without_locks).
+    /// [`Error::is_lock_held`] names the holder and the time left. Also: no such document; a file
+    /// that is not JSON, or not a `T`; a `READONLY` marker; an unreachable server; a store [without
+    /// locks](crate::StoreBuilder::without_locks).
     pub fn lock(&self) -> Result<Locked<T>> {
         self.lock_timeout(self.store.0.lock_wait)
     }
 
-    /// The same with one try.
+    /// Like [`lock`](Self::lock), with one try.
     ///
     /// # Errors
     ///
@@ -310,7 +316,7 @@ impl<T: DeserializeOwned> Document<T> {
         self.lock_timeout(Duration::ZERO)
     }
 
-    /// The same with a wait of its own.
+    /// Like [`lock`](Self::lock), with its own wait.
     ///
     /// # Errors
     ///
@@ -321,7 +327,7 @@ impl<T: DeserializeOwned> Document<T> {
 
     pub(crate) async fn lock_by(&self, net: Net, wait: Duration) -> Result<Locked<T>> {
         self.may_be_locked()?;
-        // From here on the hold lets the lock go, whatever happens.
+        // From here on dropping the hold releases the lock.
         let (hold, bytes) = self.take(net, wait, Expect::Document).await?;
         let bytes = bytes.unwrap_or_default();
         let value = hold.parse(&bytes)?;
@@ -330,19 +336,19 @@ impl<T: DeserializeOwned> Document<T> {
 }
 
 impl<T: Serialize + DeserializeOwned> Document<T> {
-    /// Locks, lets the closure change the document, and saves it; on an error or a panic the lock is let go of and nothing
-    /// is saved.
+    /// Locks the document, lets the closure change it, and saves it. After an error or a panic the
+    /// lock is released and nothing is saved.
     ///
     /// # Errors
     ///
-    /// The closure's own error, handed back through [`Error::caller`]; and as [`Document::lock`] and
+    /// The closure's own error, returned through [`Error::caller`]; and as [`Document::lock`] and
     /// [`Locked::dump_and_unlock`].
     pub fn locked<R>(&self, change: impl FnOnce(&mut T) -> Result<R, BoxError>) -> Result<R> {
         self.locked_with(Save::new(), change)
             .map(|(result, _)| result)
     }
 
-    /// The same with tasks, and the outcome back.
+    /// Like [`locked`](Self::locked), with the options of a save; also returns the outcome.
     ///
     /// # Errors
     ///
@@ -366,7 +372,8 @@ impl<T: Serialize + DeserializeOwned> Document<T> {
             .await
     }
 
-    /// `begin` tells what this thread does while the caller's code runs; `part_of`, what it is a part of.
+    /// `begin` records what this thread does while the caller's code runs; `part_of` is the
+    /// operation that this is a part of.
     pub(super) async fn change_under_lock<R>(
         &self,
         net: Net,
@@ -394,25 +401,31 @@ impl<T: Serialize + DeserializeOwned> Document<T> {
 }
 
 impl<T: DeserializeOwned + Send + Sync + 'static> Document<T> {
-    /// The document as its file has it, whatever the server holds. What was read before is returned again, the same `Arc`, where
-    /// the file is still the same by its change time, modification time, size and inode: one system call, no server, no
-    /// parsing. Else the file is read; the same bytes are not parsed again, and give the same `Arc`. The file is read at each
-    /// call for the first 0.1 s after a save, and for 2 s after another program's change, since a second change could leave the
-    /// same times; for 2.1 s after either on file systems that keep whole seconds, and on network file systems. Threads that
-    /// read the same document share one load.
+    /// Returns the document as it is in its file, whatever the server holds. If the file is
+    /// unchanged since the last read (same change time, modification time, size and inode), the
+    /// same `Arc` is returned again: one system call, no server, no parsing. Otherwise the file is
+    /// read; the same bytes are not parsed again, and give the same `Arc`. Every call reads the
+    /// file for the first 0.1 s after a save, and for 2 s after another program's change, since a
+    /// second change could leave the same times; for 2.1 s after either on file systems that keep
+    /// whole seconds, and on network file systems. Threads that read the same document share one
+    /// load.
     ///
-    /// What was read is set on the server for others, under a lease that every save drops, where it is not there; not where
-    /// the file is younger than two seconds, and not where somebody else has the lease.
+    /// If the server does not have the entry, a read sets it for others, under a lease that every
+    /// save drops. It does not if the file is younger than two seconds, or if somebody else has the
+    /// lease.
     ///
-    /// A [`Transaction`](crate::Transaction) whose process died in the middle is finished before anything is read from the server or
-    /// the file; what was read before that may be returned once more, until somebody has finished it.
+    /// A [`Transaction`](crate::Transaction) whose process died midway is finished before anything
+    /// is read from the server or the file. Until somebody has finished it, a snapshot from before
+    /// may be returned once more.
     ///
-    /// A file that is missing, or cut short just now, is looked at again for some ms, since other programs replace files so.
+    /// A file that is missing or cut short is retried for some ms, since other programs replace
+    /// files that way.
     ///
     /// # Errors
     ///
-    /// No such document, or a file that cannot be read, is not JSON, or not a `T`. A server that is away is none.
-    /// [`Error::is_nested`] where `T`'s own `Deserialize` reads the same document: it would wait for itself.
+    /// No such document, or a file that cannot be read, is not JSON, or not a `T`. An unreachable
+    /// server is not an error. [`Error::is_nested`] if `T`'s own `Deserialize` reads the same
+    /// document, and so would wait for itself.
     pub fn read(&self) -> Result<Arc<T>> {
         let (store, place) = (&self.store.0, &self.names.place);
         let (owner, kind) = (Arc::as_ptr(store) as usize, TypeId::of::<T>());
@@ -432,7 +445,8 @@ impl<T: DeserializeOwned + Send + Sync + 'static> Document<T> {
         Ok(got.value)
     }
 
-    /// What was read before, where it is still the file's; not on a network file system, which may let a task wait.
+    /// The snapshot, if it is still the file's. `None` on a network file system, which may make a
+    /// task wait.
     #[cfg(feature = "tokio")]
     pub(crate) fn read_hot(&self) -> Option<Arc<T>> {
         let (store, place) = (&self.store.0, &self.names.place);

@@ -7,7 +7,7 @@ use crate::{
 };
 use std::{fmt, time::Duration};
 
-/// A lock that somebody holds.
+/// A lock that is held.
 ///
 /// # Examples
 ///
@@ -30,12 +30,13 @@ use std::{fmt, time::Duration};
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct HeldLock {
-    /// Whose lock it is.
+    /// The locked document.
     pub document: ListedDocument,
-    /// Who holds it, and how long it still lives.
+    /// The holder, and the time that the lock has left.
     pub holder: LockHolder,
-    /// How long ago it was taken, by the holder's clock then and this machine's now, to the millisecond, or to the second where the holder's
-    /// program writes whole ones; `None` where its value does not say, or says a time to come.
+    /// The age of the lock, from the holder's clock then and this machine's now, to the
+    /// millisecond, or to the second if the holder's program writes whole seconds; `None` if the
+    /// lock's value has no time, or one in the future.
     pub age: Option<Duration>,
 }
 
@@ -50,12 +51,12 @@ impl fmt::Display for HeldLock {
 }
 
 impl Store {
-    /// What this process calls itself as the holder of a lock.
+    /// This process's name as the holder of a lock.
     pub(super) fn owner(&self) -> String {
         format!("{}:{}", self.0.host, std::process::id())
     }
 
-    /// Those of the locks that are held. In a Cluster each hash slot is asked for itself.
+    /// The locks of these that are held. In a Cluster each hash slot is asked separately.
     pub(super) fn holders(&self, locks: Vec<(ListedDocument, String)>) -> Result<Vec<HeldLock>> {
         let space = self.cache().space();
         let mut held = Vec::new();

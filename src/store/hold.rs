@@ -25,25 +25,26 @@ use arcstr::Substr;
 use serde::{Serialize, de::DeserializeOwned};
 use std::{collections::HashSet, sync::Arc, time::Duration};
 
-/// Of a guard whose lock was let go of.
+/// Error text: the lock was already released.
 const GONE: &str = "it was let go of before";
 
 /// The lock behind a guard, and what the guard has seen of the file.
 pub struct Hold {
     store: Store,
     names: Arc<Names>,
-    /// `None` once it was let go of.
+    /// `None` once it was released.
     lock: Option<Lock>,
     fence: u64,
     life: Arc<Life>,
-    /// Who has the guard.
+    /// Whether a thread or a task has the guard.
     net: Net,
-    /// Dropped before the lock is let go of.
+    /// Dropped before the lock is released.
     keeper: Option<Task>,
-    /// Of a lock that the server did not give ([`WhileAway::OsLock`](crate::WhileAway::OsLock)): they hold the OS lock in its
-    /// place, for which a save of its own would wait in vain.
+    /// For a lock that the server did not grant ([`WhileAway::OsLock`](crate::WhileAway::OsLock)):
+    /// its files hold the OS lock instead, and a save with its own workspace would wait for that in
+    /// vain.
     work: Option<Workspace>,
-    /// Operations that runs under this lock sent to the server.
+    /// Operations sent to the server by runs under this lock.
     round_trips: u32,
     read: Option<Known>,
     last_mtime_ns: i64,
@@ -108,7 +109,7 @@ impl Hold {
         })
     }
 
-    /// Forgets the lock: it was released by the server's step, or is left to its TTL.
+    /// Forgets the lock: the server's step released it, or it is left to its TTL.
     pub(super) fn let_go_of(&mut self) {
         self.keeper = None;
         self.life.over();
@@ -134,7 +135,7 @@ impl Hold {
         Error::new(Kind::LockLost { document, why })
     }
 
-    /// Saves this text of the document, and tells what it came to.
+    /// Saves this text of the document and returns the outcome.
     pub(super) async fn save(
         &mut self,
         bytes: Result<Bytes>,
@@ -151,7 +152,7 @@ impl Hold {
         saved
     }
 
-    /// The same as a part of something that tells.
+    /// Like `save`, as a part of an operation that makes the event.
     pub(super) async fn save_as_part(
         &mut self,
         bytes: Result<Bytes>,
@@ -183,12 +184,13 @@ impl Hold {
         Ok(saved.outcome)
     }
 
-    /// From here to [`Self::end_save`] it means nothing that the lock is gone.
+    /// From here until [`Self::end_save`], a missing lock does not count as lost.
     pub(super) fn begin_save(&self) {
         self.life.saving();
     }
 
-    /// What a released lock's renewal finds means nothing, so that one is over without being held once more.
+    /// What a renewal finds after the release does not count: a released lock ends without being
+    /// held again in between.
     pub(super) fn end_save(&mut self, released: bool) {
         match released {
             true => self.let_go_of(),
@@ -196,7 +198,8 @@ impl Hold {
         }
     }
 
-    /// A lock that is known to be lost has no time left: so a save says first whether somebody else was faster.
+    /// A lock that is known to be lost has no time left, so a save first reports whether somebody
+    /// else was faster.
     pub(super) fn why_lost(&self, error: Error) -> Error {
         match self.life.lost() {
             Some(why) if error.is_lock_lost() => self.lost(why),
@@ -208,7 +211,8 @@ impl Hold {
         self.life.on_lost(hook);
     }
 
-    /// The document's part in a transaction: what depends on it, but for entries that were named before, is its own to delete.
+    /// The document's part in a transaction. Its dependents are its own to delete, except for
+    /// entries that were named before.
     pub(super) fn member(
         &self,
         save: &Save,
@@ -239,7 +243,7 @@ impl Hold {
         json::parse(&self.names.document, bytes)
     }
 
-    /// Operations that runs under this lock sent to the server.
+    /// Operations sent to the server by runs under this lock.
     pub(super) fn round_trips(&self) -> u32 {
         self.round_trips
     }
@@ -292,17 +296,18 @@ impl Hold {
 }
 
 impl Hold {
-    /// What lets the lock go, where it is still this one's and the server's.
+    /// The run that releases the lock, if this hold still has it and the server granted it.
     fn release(&mut self) -> Option<Run<()>> {
         self.keeper = None;
         self.life.over();
         let on_server = self.work.is_none();
-        // One that is lost, too: by this machine's clock only, it may be, and a renewal whose reply was lost gave it more time.
+        // Also if the lock seems lost: it may only have expired by this machine's clock, while a
+        // renewal whose reply was lost extended it.
         let lock = self.lock.take().filter(|_| on_server)?;
         Some(lock::release(self.names.document.clone(), lock))
     }
 
-    /// Lets the lock go in a task, to its end.
+    /// Releases the lock in a task, to completion.
     #[cfg(feature = "tokio")]
     pub(super) async fn release_in_task(mut self) {
         let net = self.net;

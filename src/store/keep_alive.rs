@@ -1,4 +1,4 @@
-//! A held lock's life: renewed in the background, and the holder told where it ends before its time.
+//! Keeps a held lock alive: renews it in the background, and tells the holder if it is lost.
 
 use super::{Inner, ListedDocument, Store};
 use crate::{
@@ -42,14 +42,15 @@ use std::{
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum KeepAlive {
-    /// At a third of their TTL, and again each third, as long as their guards live. The default.
+    /// After a third of their TTL, and after each further third, as long as their guards live. The
+    /// default.
     #[default]
     On,
     /// Never: a guard loses its lock after the TTL, unless it calls [`Locked::renew`](super::Locked::renew).
     Off,
 }
 
-/// A lock that its guard lost while it held it.
+/// A lock that its guard lost while holding it.
 ///
 /// # Examples
 ///
@@ -74,7 +75,7 @@ pub enum KeepAlive {
 pub struct LostLock {
     /// The run of the document.
     pub run: String,
-    /// The document whose lock it was.
+    /// The document of the lock.
     pub document: ListedDocument,
     /// How it was lost.
     pub why: &'static str,
@@ -90,11 +91,12 @@ impl fmt::Display for LostLock {
 /// What a store does when a lock is lost.
 pub(super) type OnLost = Arc<dyn Fn(&LostLock) + Send + Sync>;
 
-/// What a guard and its keep-alive share.
+/// Shared by a guard and its keep-alive.
 pub(super) struct Life {
     lost: LostLock,
     store_hook: Option<OnLost>,
-    /// The server's TTL began later, so this is on the safe side. Over once the lock is lost or let go of.
+    /// A little earlier than the server's expiry, since its TTL began later. Over once the lock is
+    /// lost or released.
     expires: Expires,
     state: Mutex<State>,
 }
@@ -109,10 +111,11 @@ type Hook = Box<dyn FnOnce(&LostLock) + Send>;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
     Held,
-    /// A save is about to release it: that it is gone means nothing yet. How it was found lost meanwhile.
+    /// A save is about to release it, so a missing lock does not count as lost yet. Holds how it
+    /// was found lost meanwhile.
     Saving(Option<&'static str>),
     Lost(&'static str),
-    /// Let go of.
+    /// Released.
     Over,
 }
 
@@ -142,12 +145,12 @@ impl Life {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// When it ends, by the driver's clock.
+    /// When it expires, by the driver's clock.
     pub(super) fn expires(&self) -> &Expires {
         &self.expires
     }
 
-    /// How it was lost, where it was.
+    /// How it was lost, if it was.
     pub(super) fn lost(&self) -> Option<&'static str> {
         match self.lock().phase {
             Phase::Lost(why) => Some(why),
@@ -155,8 +158,8 @@ impl Life {
         }
     }
 
-    /// The guard found out, or its keep-alive did: whoever wants to know is told, once; where a save is under way, when that has
-    /// not let it go.
+    /// Called by the guard or its keep-alive when it finds the lock lost. Hooks are called once;
+    /// during a save, only if the save turns out not to have released the lock.
     pub(super) fn lose(&self, why: &'static str, cache: &Cache) {
         let mut state = self.lock();
         match state.phase {
@@ -183,7 +186,7 @@ impl Life {
         hooks.into_iter().for_each(|hook| call(|| hook(&lost)));
     }
 
-    /// Calls the hook when the lock is lost; at once, where it is.
+    /// Calls the hook when the lock is lost, or at once if it already is.
     pub(super) fn on_lost(&self, hook: Hook) {
         let mut state = self.lock();
         match state.phase {
@@ -205,7 +208,7 @@ impl Life {
         }
     }
 
-    /// The save has kept the lock, or failed.
+    /// The save kept the lock, or failed.
     pub(super) fn saved(&self, cache: &Cache) {
         let mut state = self.lock();
         if let Phase::Saving(found) = state.phase {
@@ -223,7 +226,7 @@ impl Life {
         self.expires.end();
         let hooks = std::mem::take(&mut state.hooks);
         drop(state);
-        // What they own may have work of its own to do.
+        // After the lock is released: dropping what hooks own may do work of its own.
         drop(hooks);
     }
 
@@ -232,14 +235,14 @@ impl Life {
     }
 }
 
-/// One that panics takes no other along, nor the thread.
+/// A hook that panics ends neither the other hooks nor the thread.
 fn call(hook: impl FnOnce()) {
     if catch_unwind(AssertUnwindSafe(hook)).is_err() {
         log::error!("a hook for lost locks panicked");
     }
 }
 
-/// Renews the lock from now on, until the task is dropped or the lock turns out to be lost.
+/// Renews the lock until the task is dropped or the lock turns out to be lost.
 pub(super) fn keep(
     store: &Store,
     life: &Arc<Life>,
@@ -248,7 +251,7 @@ pub(super) fn keep(
     fence_key: &str,
 ) -> Task {
     let mut keeper = Keeper {
-        // Weak, so that a job that waits keeps nothing alive.
+        // Weak, so that a waiting job keeps nothing alive.
         store: Arc::downgrade(&store.0),
         life: Arc::downgrade(life),
         document: document.to_owned(),
@@ -269,12 +272,13 @@ struct Keeper {
     document: String,
     lock: Lock,
     fence_key: String,
-    /// Of the lock's channel, so that an operator's clearing is found out at once. Not for short saves: they pay nothing.
+    /// Watches the lock's channel, to find out at once if an operator clears the lock. Not for
+    /// short saves, which pay nothing.
     watch: Option<Watch>,
 }
 
 impl Keeper {
-    /// When to come again; `None` where there is nothing to keep alive any more.
+    /// Returns when to run again; `None` if there is nothing left to keep alive.
     fn turn(&mut self, hurry: &Hurry) -> Option<Duration> {
         let store = Store(self.store.upgrade()?);
         let life = self.life.upgrade()?;
@@ -305,7 +309,8 @@ impl Keeper {
             }
             Err(e) => why(&e),
         };
-        // Away, or refused: it counts as held until its time is over by this machine's clock.
+        // Unreachable, or refused: the lock counts as held until it expires by this machine's
+        // clock.
         let left = life.expires().get().saturating_sub(now().boot);
         let why = match why {
             None if !left.is_zero() => {
@@ -322,7 +327,7 @@ impl Keeper {
     }
 }
 
-/// How a lock was lost, where the error says that it is.
+/// How a lock was lost, if the error means that it was.
 pub(super) fn why(error: &Error) -> Option<&'static str> {
     match error.kind() {
         Kind::LockLost { why, .. } => Some(why),
@@ -390,7 +395,7 @@ mod tests {
         assert_eq!((life.lost(), told.load(SeqCst)), (None, 3));
     }
 
-    /// One that owns another guard, say: its drop asks, or lets go.
+    /// Stands for a hook that owns another guard: its drop asks for the lock, or releases it.
     struct Asks(Arc<Life>, mpsc::Sender<Duration>);
 
     impl Drop for Asks {

@@ -26,7 +26,8 @@ use std::fmt;
 pub struct ListedDocument {
     /// Its controller.
     pub controller: String,
-    /// What its key has beside the run, for [`Store::document_with`](crate::Store::document_with).
+    /// The params of its key besides the run, for
+    /// [`Store::document_with`](crate::Store::document_with).
     pub params: Params,
 }
 

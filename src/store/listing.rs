@@ -1,4 +1,4 @@
-//! What a run has: its documents, and who holds their locks.
+//! Lists a run's documents and the holders of their locks.
 
 use super::{Document, HeldLock, ListedDocument, Store, names::Names};
 use crate::{
@@ -9,12 +9,12 @@ use crate::{
 use std::sync::Arc;
 
 impl Store {
-    /// The run's documents, in the order of the rules and then of their files. Its folder is listed once, however many there are; files that
-    /// no layout names are left out.
+    /// The run's documents, ordered by the rules and then by their files. Its folder is listed
+    /// once, however many documents it has. Files that no layout names are left out.
     ///
     /// # Errors
     ///
-    /// A run id that may not name a folder, or a folder that cannot be read.
+    /// A run id that is not allowed as a folder's name, or a folder that cannot be read.
     pub fn documents(&self, run: &str) -> Result<Vec<ListedDocument>> {
         let mut found = Vec::new();
         for names in self.candidates(run)? {
@@ -31,28 +31,33 @@ impl Store {
         Ok(found)
     }
 
-    /// An operator's: frees the locks of all the run's documents, whoever holds them; how many there were. A holder that
-    /// is still at work is not harmed and does no harm: whoever of two holders saves second is refused.
+    /// For operators: clears the locks of all the run's documents, whoever holds them, and returns
+    /// how many there were. A holder that is still working is not harmed and does no harm: the
+    /// second of two holders to save is refused.
     ///
     /// Documents are found as by [`locks`](Self::locks).
     ///
     /// # Errors
     ///
-    /// A run id that may not name a folder, a folder that cannot be read, or a server that is away.
+    /// A run id that is not allowed as a folder's name, a folder that cannot be read, or an
+    /// unreachable server.
     pub fn clear_locks(&self, run: &str) -> Result<u64> {
         let candidates = self.candidates(run)?.into_iter();
         self.clear(candidates.map(|names| names.lock_key).collect())
     }
 
-    /// The locks of the run's documents that are held, in the order of the rules (in a Cluster those of one hash slot
-    /// together): for an operator who wants to know before [`Store::clear_locks`]. What it says may have changed since.
+    /// The held locks of the run's documents, in the order of the rules (in a Cluster those of one
+    /// hash slot together): for an operator who wants to look before [`Store::clear_locks`]. It may
+    /// be out of date when it returns.
     ///
-    /// Documents whose key has the run alone are asked for whether or not they are there; others where their file is in the run's folder, or the
-    /// sidecar that whoever locks or makes one leaves there. The folder is listed once.
+    /// Documents whose key has only the run are always asked for. Others are asked for if their
+    /// file is in the run's folder, or the sidecar that locking or creating one leaves there. The
+    /// folder is listed once.
     ///
     /// # Errors
     ///
-    /// A run id that may not name a folder, a folder that cannot be read, or a server that is away, or takes no writes: only one that does knows.
+    /// A run id that is not allowed as a folder's name, a folder that cannot be read, or a server
+    /// that is unreachable, or that takes no writes: only one that does knows.
     ///
     /// # Examples
     ///
@@ -89,7 +94,7 @@ impl Store {
         Ok(all)
     }
 
-    /// The names of all documents that the run may have.
+    /// The names of all documents that may be locked.
     fn candidates(&self, run: &str) -> Result<Vec<Names>> {
         let (rules, layout) = (&self.cache().rules(), &self.0.layout);
         layout.check_run(run)?;
@@ -107,7 +112,7 @@ impl Store {
                     files.iter().filter_map(params).collect()
                 }
             };
-            // A file whose name no document can have is somebody else's.
+            // A file whose name no document can have is not the store's.
             let names = |params| self.names(run, controller, params).ok();
             found.extend(all.into_iter().filter_map(names));
         }

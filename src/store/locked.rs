@@ -7,10 +7,11 @@ use std::{
     time::Duration,
 };
 
-/// A locked document: the data, and the right to save it. Dropping it lets the lock go without saving.
+/// A locked document: the data, and the right to save it. Dropping it releases the lock without
+/// saving.
 ///
-/// It has no lifetime, so it can be moved anywhere. Methods beside the saves are associated functions
-/// (`Locked::renew(&mut guard)`), so that they never hide one of `T`'s.
+/// It has no lifetime, so it can be moved anywhere. Methods other than the saves are associated
+/// functions (`Locked::renew(&mut guard)`), so that they never hide a method of `T`.
 ///
 /// # Examples
 ///
@@ -44,7 +45,7 @@ impl<T> Locked<T> {
         Self { value, hold }
     }
 
-    /// Lets the lock go without saving, and gives the data back.
+    /// Releases the lock without saving, and returns the data.
     pub fn unlock(this: Self) -> T {
         let Self { value, hold } = this;
         drop(hold);
@@ -57,13 +58,13 @@ impl<T> Locked<T> {
         self.value
     }
 
-    /// Gives the lock its whole TTL again. It is done in the background, unless the store says
+    /// Renews the lock for its whole TTL. This is done in the background, unless the store says
     /// [`KeepAlive::Off`](crate::KeepAlive::Off).
     ///
     /// # Errors
     ///
-    /// [`Error::is_lock_lost`](crate::Error::is_lock_lost) where it ran out or was cleared; a server that is away, which
-    /// leaves it as it was.
+    /// [`Error::is_lock_lost`](crate::Error::is_lock_lost) if it expired or was cleared; an
+    /// unreachable server, which leaves it as it was.
     pub fn renew(this: &mut Self) -> Result<()> {
         at_once(this.renew_by())
     }
@@ -72,16 +73,17 @@ impl<T> Locked<T> {
         self.hold.renew().await
     }
 
-    /// Whether the lock is known to be lost, or has run out by this machine's clock. A save then fails. It is found out in
-    /// the background: at once where an operator clears the lock, else within a third of its TTL; see
-    /// [`Locked::on_lost`].
+    /// Whether the lock is known to be lost, or has expired by this machine's clock. A save then
+    /// fails. A loss is detected in the background: at once if an operator clears the lock,
+    /// otherwise within a third of its TTL; see [`Locked::on_lost`].
     #[must_use]
     pub fn is_lost(this: &Self) -> bool {
         Self::remaining(this).is_zero()
     }
 
-    /// Calls `hook` as soon as the lock is found lost, in the thread that finds out; at once where it is. Not at all where
-    /// it is let go of before. See [`StoreBuilder::on_lock_lost`](crate::StoreBuilder::on_lock_lost).
+    /// Calls `hook` as soon as the lock is found to be lost, in the thread that finds out; at once
+    /// if it already is. Never called if the lock is released first. See
+    /// [`StoreBuilder::on_lock_lost`](crate::StoreBuilder::on_lock_lost).
     ///
     /// # Examples
     ///
@@ -106,7 +108,7 @@ impl<T> Locked<T> {
         this.hold.on_lost(Box::new(hook));
     }
 
-    /// How long the lock surely lives unless it is renewed.
+    /// The time that the lock lives at least, unless it is renewed.
     #[must_use]
     pub fn remaining(this: &Self) -> Duration {
         this.hold.remaining()
@@ -114,8 +116,8 @@ impl<T> Locked<T> {
 }
 
 impl<T: Serialize> Locked<T> {
-    /// Writes the file, sets the entry, deletes what depends on this document by the rules' `depends_on`, and lets the lock
-    /// go.
+    /// Writes the file, sets the entry, deletes the document's dependents by the rules'
+    /// `depends_on`, and releases the lock.
     ///
     /// # Errors
     ///
@@ -124,7 +126,8 @@ impl<T: Serialize> Locked<T> {
         self.dump_and_unlock_with(Save::new())
     }
 
-    /// The same, and deletes what the tasks make out of date, all in one atomic step on the server.
+    /// Like [`dump_and_unlock`](Self::dump_and_unlock), and deletes what the tasks make out of
+    /// date, all in one atomic step on the server.
     ///
     /// # Errors
     ///
@@ -136,14 +139,16 @@ impl<T: Serialize> Locked<T> {
         self.dump_and_unlock_with(Save::new().tasks(tasks))
     }
 
-    /// The same with everything a [`Save`] can say.
+    /// Like [`dump_and_unlock`](Self::dump_and_unlock), with all options of a [`Save`].
     ///
     /// # Errors
     ///
-    /// Only before the new file is there: an unknown task, data that JSON cannot hold (`NaN`), a full disk, an outbox that
-    /// cannot record a crash-safe save ([`Error::is_outbox`]), a `READONLY` marker, or a guard that may no longer write
-    /// ([`Error::is_conflict`], [`Error::is_fenced`], [`Error::is_lock_lost`]). Nothing was changed, and the error gives
-    /// the guard back. Once the file is there no trouble of the server's makes a save fail: [`Outcome::cache`] tells.
+    /// Only before the new file is in place: an unknown task, data that JSON cannot represent
+    /// (`NaN`), a full disk, an outbox that cannot record a crash-safe save ([`Error::is_outbox`]),
+    /// a `READONLY` marker, or a guard that may no longer write ([`Error::is_conflict`],
+    /// [`Error::is_fenced`], [`Error::is_lock_lost`]). Nothing was changed, and the error returns
+    /// the guard. Once the file is in place, no failure of the server makes a save fail: see
+    /// [`Outcome::cache`].
     ///
     /// [`Error::is_outbox`]: crate::Error::is_outbox
     /// [`Error::is_conflict`]: crate::Error::is_conflict

@@ -1,4 +1,5 @@
-//! Documents: files below a root, each with a lock, an entry on the server and rules about what depends on it.
+//! Documents: files below a root, each with a lock, an entry on the server, and dependents given by
+//! the rules.
 
 mod backend;
 mod builder;
@@ -43,7 +44,8 @@ use names::{Layout, Names};
 use snapshots::Snapshots;
 use std::{sync::Arc, time::Duration};
 
-/// Document files below one root folder, and the cache that keeps up with them. Cheap to clone.
+/// The document files below one root folder, and the cache that is kept up to date with them. Cheap
+/// to clone.
 ///
 /// # Examples
 ///
@@ -77,11 +79,12 @@ struct Inner {
     has_locks: bool,
     on_lost: Option<OnLost>,
     style: JsonStyle,
-    /// Of saves that do not say it themselves.
+    /// The wait of saves that do not set their own.
     wait: Option<Wait>,
-    /// Likewise.
+    /// The guarantee of saves that do not set their own.
     guarantee: Guarantee,
-    /// For locks: `host:pid`, so that an operator finds the holder. The pid is asked for at each lock, since it may fork.
+    /// For locks: `host:pid`, so that an operator finds the holder. The pid is read at each lock,
+    /// since the process may fork.
     host: String,
     trace: Option<Trace>,
 }
@@ -93,28 +96,31 @@ impl Store {
         self.0.lock_wait
     }
 
-    /// Starts with a cache (by value or by reference); [`StoreBuilder::open`] makes it whole.
+    /// Starts a builder with a cache (by value or by reference). Set a root and call
+    /// [`StoreBuilder::open`].
     pub fn builder(cache: impl Into<Cache>) -> StoreBuilder {
         StoreBuilder::new(cache.into())
     }
 
-    /// The cache behind it.
+    /// The cache of this store.
     #[must_use]
     pub fn cache(&self) -> &Cache {
         &self.0.cache
     }
 
-    /// A handle on a run's document; nothing is read and nothing needs to exist yet.
+    /// A handle on a run's document. Nothing is read, and nothing needs to exist yet.
     ///
     /// # Errors
     ///
-    /// A run id that may not be a folder's name or a part of a key, a run id or a file name of more than 233 bytes, a controller
-    /// that the rules do not have, or one whose key has more placeholders than the run ([`Store::document_with`] takes those).
+    /// A run id that is not allowed as a folder's name or in a key, a run id or a file name of more
+    /// than 233 bytes, an unknown controller, or one whose key has more placeholders than the run
+    /// (use [`Store::document_with`]).
     pub fn document<T>(&self, run: &str, controller: &str) -> Result<Document<T>> {
         self.document_with(run, controller, Params::new())
     }
 
-    /// The same for a controller whose key, or whose tasks' keys, have more placeholders than the run.
+    /// Like [`document`](Self::document), for a controller whose key, or whose tasks' keys, have
+    /// more placeholders than the run.
     ///
     /// # Errors
     ///

@@ -1,4 +1,4 @@
-//! Everything that has a name: where a document lives, its entry, its lock.
+//! All names of a document: its file, its entry, its lock.
 
 use super::ListedDocument;
 use crate::{
@@ -11,21 +11,21 @@ use std::collections::BTreeMap;
 
 /// The placeholder that the controller's name fills in layouts and lock keys.
 const CONTROLLER: &str = "controller";
-/// What sidecars and temporary files add to a document's name at most.
+/// The most bytes that sidecars and temporary files add to a document's name.
 const ADDED_BYTES: usize = 22;
 
-/// How names are made, checked once when the store is opened.
+/// How names are made. Checked once, when the store is opened.
 #[derive(Debug)]
 pub(super) struct Layout {
     run_param: String,
     folder: Template,
     file: Template,
-    /// Those of controllers that have one of their own.
+    /// File names of controllers with their own layout.
     files: BTreeMap<String, Template>,
     lock: Option<Template>,
 }
 
-/// What a layout says, as its builder has it.
+/// The layout options of the builder.
 pub(super) struct LayoutOptions {
     pub(super) run_param: String,
     pub(super) layout: Option<String>,
@@ -39,7 +39,7 @@ pub(super) struct Names {
     /// `run/controller[sku=tea]`, for messages.
     pub(super) document: String,
     pub(super) listed: ListedDocument,
-    /// What tasks are expanded with: the run and all further params.
+    /// The params that tasks are expanded with: the run and all further params.
     pub(super) params: Params,
     pub(super) place: Place,
     pub(super) entry: Entry,
@@ -56,7 +56,7 @@ fn parse(what: &str, text: &str) -> Result<Template> {
         .map_err(|why| Error::new(Kind::Config(format!("the {what} `{text}`: {why}"))))
 }
 
-/// A layout's file name.
+/// The file name of a layout.
 fn file_of(layout: &str, run_param: &str) -> Result<Template> {
     let Some((folder, file)) = layout.split_once('/').filter(|(_, f)| !f.contains('/')) else {
         return refuse(format!(
@@ -126,11 +126,11 @@ impl Layout {
         Ok(layout)
     }
 
-    /// Whether no two controllers' documents may share a file.
+    /// Refuses layouts by which documents of two controllers could share a file.
     fn check_files(&self, rules: &Rules) -> Result<()> {
         for own in self.files.keys() {
             for other in rules.controllers().filter(|other| other != own) {
-                // A pair of two such is met twice.
+                // Two controllers with their own layouts are compared twice.
                 if !self.is_document(rules, other) {
                     continue;
                 }
@@ -155,7 +155,7 @@ impl Layout {
         self.files.get(controller).unwrap_or(&self.file)
     }
 
-    /// The same with the controller's name in it.
+    /// The same with the controller's name filled in.
     fn named(&self, controller: &str) -> Template {
         self.file(controller).with_text(CONTROLLER, controller)
     }
@@ -164,13 +164,13 @@ impl Layout {
         component("the run id", run)
     }
 
-    /// Whether the layout gives each of the controller's keys a file of its own.
+    /// Whether the layout gives each of the controller's keys its own file.
     pub(super) fn is_document(&self, rules: &Rules, controller: &str) -> bool {
         let key = rules.placeholders(controller);
         key.is_ok_and(|key| self.fits_file(controller, &key).is_ok())
     }
 
-    /// Whether the file name has the placeholders of the key, and no others.
+    /// Whether the file name has exactly the placeholders of the key.
     fn fits_file(&self, controller: &str, key: &[&str]) -> Result<()> {
         let (file, run) = (self.file(controller), &self.run_param);
         if !key.contains(&&**run) {
@@ -197,7 +197,7 @@ impl Layout {
         Ok(())
     }
 
-    /// Whether the lock key has the placeholders of the key, and no others.
+    /// Whether the lock key has exactly the placeholders of the key.
     fn fits_lock(&self, controller: &str, key: &[&str]) -> Result<()> {
         let Some(lock) = &self.lock else {
             return Ok(());
@@ -215,7 +215,7 @@ impl Layout {
         Ok(())
     }
 
-    /// A placeholder of the template that a document of that key has no value for.
+    /// A placeholder of the template for which a document of that key has no value.
     fn alien<'t>(&self, template: &'t Template, key: &[&str]) -> Option<&'t str> {
         let known =
             |name: &&str| *name == self.run_param || *name == CONTROLLER || key.contains(name);
@@ -227,7 +227,8 @@ impl Layout {
         key.is_ok_and(|names| names.iter().all(|name| *name == self.run_param))
     }
 
-    /// The params beside the run that give a document of the controller this file; `None` where it is none of its.
+    /// The params besides the run with which a document of the controller has this file; `None` if
+    /// the file is not one of its documents.
     pub(super) fn params_of(&self, run: &str, controller: &str, file: &str) -> Option<Params> {
         let template = self.file(controller);
         let mut params = Params::new();
@@ -298,7 +299,7 @@ impl Names {
                 "the lock key of `{controller}` is its value's key `{key}` too, so releasing the lock would delete the value: give StoreBuilder::lock_key another template"
             ))));
         }
-        // Not even split can a commit be one that does not check its lock.
+        // Not even a split commit may run without checking its lock.
         space.meet(&key, &lock_key)?;
         let entry = Entry {
             leases: keys::leases(&key, first_param.map(String::as_str)).into(),
@@ -319,7 +320,8 @@ impl Names {
     }
 }
 
-/// Checks that a name is one component of a path, visible, and leaves room for its sidecar's.
+/// Checks that a name is a single path component, is not hidden, and leaves room for its sidecar's
+/// name.
 fn component(what: &'static str, name: &str) -> Result<()> {
     let why = if name.is_empty() {
         "is empty".to_owned()

@@ -1,4 +1,4 @@
-//! What a store counts and tells of its locks and saves.
+//! Counts and reports the store's locks and saves.
 
 use super::names::Names;
 use crate::{
@@ -21,7 +21,7 @@ impl Names {
     }
 }
 
-/// A save, an update, a transaction or a deletion from its begin to its end.
+/// A save, an update, a transaction or a deletion from its start to its end.
 pub(super) struct Saving<'a> {
     cache: &'a Cache,
     kind: SaveKind,
@@ -34,7 +34,7 @@ pub(super) struct Saving<'a> {
     pub(super) conflicts: u32,
 }
 
-/// Their names, for messages.
+/// The documents' names, for messages.
 struct Listing<'a>(&'a [&'a Names]);
 
 impl fmt::Display for Listing<'_> {
@@ -66,7 +66,7 @@ impl<'a> Saving<'a> {
         }
     }
 
-    /// Of a lock that turned out to be lost once the documents were saved.
+    /// A lock turned out to be lost after the documents were saved.
     pub(super) fn lock_lost(&self) {
         let what = Listing(self.documents);
         log::warn!("{what}: saved, but a lock was lost meanwhile");
@@ -84,7 +84,7 @@ impl<'a> Saving<'a> {
                 self.cache.note(&Listing(self.documents), &done.cache);
                 self.span.outcome(done.cache.as_str());
             }
-            // The caller's own closure: nobody refused anything.
+            // The caller's own closure failed: nothing was refused.
             Err(e) if e.caller().is_some() => return,
             Err(e) => {
                 counters.saves_refused.add();
@@ -107,7 +107,7 @@ impl<'a> Saving<'a> {
     }
 }
 
-/// Somebody has got a lock, or not.
+/// A request for a lock ended.
 pub(super) fn lock_ended(
     cache: &Cache,
     names: &Names,

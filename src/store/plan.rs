@@ -1,4 +1,4 @@
-//! What a save is about to do, worked out from its document's names.
+//! What a save will do, from its document's names.
 
 use super::{Save, Store, names::Names};
 use crate::{
@@ -9,7 +9,7 @@ use crate::{
 use std::time::Duration;
 
 impl Store {
-    /// A save of these bytes by this writer; its lock stays held.
+    /// A save of these bytes by this writer, which keeps its lock.
     pub(super) fn plan(
         &self,
         names: &Names,
@@ -37,7 +37,7 @@ impl Store {
         })
     }
 
-    /// What a save makes out of date, and the params that say so.
+    /// The entries that a save makes out of date, and the params that determine them.
     pub(super) fn expand(&self, names: &Names, save: &Save) -> Result<(Vec<Entry>, Params)> {
         let mut params = save.params.clone();
         for (name, value) in names.params.iter() {
@@ -52,13 +52,13 @@ impl Store {
         Ok((cache.entries(&keys), params))
     }
 
-    /// The entry's life.
+    /// The entry's life, in ms.
     pub(super) fn ttl_ms(&self, names: &Names) -> Result<u64> {
         let life = self.cache().entry_life(self.ttl(names)?);
         Ok(u64::try_from(life.as_millis()).unwrap_or(u64::MAX))
     }
 
-    /// As the rules say.
+    /// The TTL in the rules.
     pub(super) fn ttl(&self, names: &Names) -> Result<Duration> {
         self.cache().rules().ttl(&names.listed.controller)
     }

@@ -4,7 +4,7 @@ use super::{Store, Trace};
 use crate::{cache::Look, disk::JournalId, drive::now, model::limits, protocol::recover};
 use std::{collections::HashSet, sync::Arc, time::Duration};
 
-/// What could not be done, and was complained of: it is tried again twice a second.
+/// What could not be done and is already logged; retried twice a second.
 #[derive(Default)]
 struct Left {
     /// The journals could not be listed.
@@ -13,11 +13,12 @@ struct Left {
 }
 
 impl Store {
-    /// Finishes transactions of processes that died: now, and from now on in the background.
+    /// Finishes transactions of processes that died: now, and from then on in the background.
     pub(super) fn finish_what_died(&self) {
         let mut left = Left::default();
         self.finish_all(limits::SIDECAR_WAIT, self.0.trace.as_ref(), &mut left);
-        // Not kept alive by that. Nor traced: what a trace counts is what callers do.
+        // Weak, so that this does not keep the store alive. Not traced, since a trace counts what
+        // callers do.
         let store = Arc::downgrade(&self.0);
         self.cache().look_too(move || match store.upgrade() {
             Some(store) => {
@@ -28,7 +29,8 @@ impl Store {
         });
     }
 
-    /// Finishes what can be finished now, and waits so long in all for documents that somebody is at work on.
+    /// Finishes what can be finished now. Waits for at most `wait` in all for documents that others
+    /// are working on.
     fn finish_all(&self, wait: Duration, trace: Option<&Trace>, left: &mut Left) {
         let before = std::mem::take(left);
         let journals = match self.drive_traced(&mut self.workspace(), recover::list(), trace) {
@@ -43,7 +45,7 @@ impl Store {
         };
         let until = now().boot.saturating_add(wait);
         for id in journals {
-            // With files of its own: there may be many.
+            // With its own files: there may be many.
             let run = recover::finish_if_dead(id, until.saturating_sub(now().boot));
             match self.drive_traced(&mut self.workspace(), run, trace) {
                 Ok(()) => {}

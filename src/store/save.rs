@@ -7,7 +7,7 @@ use crate::{
 };
 use std::{fmt, time::Duration};
 
-/// What one save says beyond the document: its tasks, and params that only it has.
+/// The options of one save: its tasks, and params for this save only.
 ///
 /// # Examples
 ///
@@ -24,49 +24,52 @@ use std::{fmt, time::Duration};
 pub struct Save {
     pub(super) tasks: Vec<String>,
     pub(super) params: Params,
-    /// `None`: as the store says.
+    /// `None`: the store's.
     pub(super) wait: Option<Wait>,
-    /// `None`: as the store says.
+    /// `None`: the store's.
     pub(super) guarantee: Option<Guarantee>,
 }
 
 impl Save {
-    /// A save without tasks: only what depends on the document itself is deleted.
+    /// A save without tasks: deletes only the document's own dependents.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Adds tasks whose rules say what is out of date afterwards.
+    /// Adds tasks whose rules determine what the save makes out of date.
     pub fn tasks(mut self, tasks: impl IntoIterator<Item: AsRef<str>>) -> Self {
         let tasks = tasks.into_iter().map(|task| task.as_ref().to_owned());
         self.tasks.extend(tasks);
         self
     }
 
-    /// Params for the tasks' keys, before those of the document where both have a name. The document's own names stay.
+    /// Params for the tasks' keys. They override params of the document with the same name, but not
+    /// the document's own names.
     pub fn params(mut self, params: Params) -> Self {
         self.params = params;
         self
     }
 
-    /// What this save promises about dependents should the process die in the middle of it; by default as the store says
-    /// ([`StoreBuilder::guarantee`](crate::StoreBuilder::guarantee)).
+    /// What this save guarantees about dependents if the process dies midway; by default the
+    /// store's ([`StoreBuilder::guarantee`](crate::StoreBuilder::guarantee)).
     pub fn guarantee(mut self, guarantee: Guarantee) -> Self {
         self.guarantee = Some(guarantee);
         self
     }
 
-    /// Waits after the commit until so many replicas have it, or the time is over: a failover to one of them then forgets
-    /// nothing of it. `time` is clamped to 1 ms to 60 s; no replicas is no wait. By default as the store says
+    /// After the commit, waits until this many replicas have it, or until `time` is over: a
+    /// failover to one of them then loses nothing of it. `time` is clamped to 1 ms to 60 s; zero
+    /// replicas means no wait. By default the store's
     /// ([`StoreBuilder::wait_replicas`](crate::StoreBuilder::wait_replicas)).
     ///
-    /// [`Outcome::replicas`](crate::Outcome::replicas) says how many had it in time; too few is no failure.
+    /// [`Outcome::replicas`](crate::Outcome::replicas) is the number that had it in time; too few
+    /// is not a failure.
     pub fn wait_replicas(mut self, replicas: u32, time: Duration) -> Self {
         self.wait = Some(wait(replicas, time));
         self
     }
 
-    /// What it says of replicas, or else the store; `None` where none are waited for.
+    /// This save's wait for replicas, or else the store's; `None` for no wait.
     pub(super) fn wait_or(&self, stores: Option<Wait>) -> Option<Wait> {
         self.wait.or(stores).filter(|wait| wait.replicas > 0)
     }
@@ -79,8 +82,9 @@ pub(super) fn wait(replicas: u32, time: Duration) -> Wait {
     }
 }
 
-/// A save that failed before it changed anything: the error, and the guard back. The lock is still held, so the data is
-/// not lost and the save may be tried again; dropping it, or turning it into an [`Error`] with `?`, lets the lock go.
+/// A save that failed before it changed anything: the error and the guard. The lock is still held,
+/// so the data is not lost and the save may be retried. Dropping it, or turning it into an
+/// [`Error`] with `?`, releases the lock.
 ///
 /// # Examples
 ///
@@ -120,12 +124,12 @@ impl<T> SaveError<T> {
         *self.0
     }
 
-    /// The guard, to try again.
+    /// The guard, to retry.
     pub fn into_locked(self) -> Locked<T> {
         self.0.1
     }
 
-    /// The data; the lock is let go.
+    /// The data; the lock is released.
     #[must_use]
     pub fn into_value(self) -> T {
         Locked::unlock(self.0.1)
@@ -150,7 +154,7 @@ impl<T> std::error::Error for SaveError<T> {
     }
 }
 
-/// Keeps the error and lets the lock go.
+/// Keeps the error and releases the lock.
 impl<T> From<SaveError<T>> for Error {
     fn from(failed: SaveError<T>) -> Self {
         failed.0.0

@@ -1,8 +1,9 @@
-//! What this process has read: for each document and each type it was read as, the `Arc<T>` that its readers share.
+//! Snapshots of what this process has read: for each document and each type it was read as, the
+//! `Arc<T>` that its readers share.
 //!
-//! A snapshot is returned only beside an identity that was taken after the read began and that is its own, so a reader never gets
-//! anything older than the file was at its call. Where the identity may be another version's too, the file is read, and what was
-//! parsed before is returned only for the same bytes.
+//! A snapshot is returned only if its identity equals one taken after the read began, so a reader
+//! never gets anything older than the file was at its call. If another version of the file could
+//! have the same identity, the file is read, and the snapshot is returned only for the same bytes.
 
 use crate::{
     disk::{Identity, Version},
@@ -18,20 +19,20 @@ use std::{
     sync::Arc,
 };
 
-/// `None` where none are kept.
+/// `None` if no snapshots are kept.
 pub(super) struct Snapshots(Option<Cache<Key, Slot, Weights>>);
 
-/// What a load gave.
+/// The result of a load.
 pub(super) struct Loaded<T> {
     pub(super) value: Arc<T>,
-    /// Of JSON text.
+    /// The size of the JSON text.
     pub(super) bytes: u64,
     pub(super) version: Version,
-    /// Of the text.
+    /// The digest of the text.
     pub(super) digest: u64,
 }
 
-/// What was parsed of bytes with this digest.
+/// A parsed document, and the digest of its bytes.
 pub(super) struct Kept<T> {
     pub(super) value: Arc<T>,
     pub(super) digest: u64,
@@ -41,7 +42,7 @@ pub(super) struct Kept<T> {
 #[derive(Debug)]
 pub(super) struct Got<T> {
     pub(super) value: Arc<T>,
-    /// Whether it is a snapshot, and not what this reader loaded.
+    /// Whether it is a snapshot rather than what this reader loaded.
     pub(super) kept: bool,
 }
 
@@ -54,10 +55,11 @@ impl Snapshots {
             .shards(limits::SNAPSHOT_SHARDS)
             .estimated_items_capacity(entries)
             .weight_capacity(bytes)
-            // Else what takes up more than 97 percent is never kept: a single document where one is the bound.
+            // Otherwise an entry of more than 97 percent of the capacity is never kept: a single
+            // document, if `entries` is 1.
             .hot_allocation(1.0)
             .build();
-        // Building fails only where a capacity was not given.
+        // Building fails only if a capacity is missing.
         let Ok(options) = options else {
             return Self(None);
         };
@@ -70,7 +72,7 @@ impl Snapshots {
         )))
     }
 
-    /// The snapshot, where `now` says that it is the file's.
+    /// The snapshot, if `now` says that it is the file's.
     #[cfg(feature = "tokio")]
     pub(super) fn current<T: Send + Sync + 'static>(
         &self,
@@ -82,9 +84,10 @@ impl Snapshots {
         seen.if_current(now).map(|got| got.value)
     }
 
-    /// The snapshot where `now` says that it is the file's, else what `load` gives, which gets the snapshot that there was: it
-    /// need not parse the same bytes again. Readers that come while another one loads wait for that, a bounded time; where it
-    /// is not theirs to use they load for themselves, side by side.
+    /// The snapshot, if `now` says that it is the file's; otherwise the result of `load`, which
+    /// gets the old snapshot so that it need not parse the same bytes again. Readers that arrive
+    /// during a load wait for it, for a bounded time. If they cannot use its result, they load in
+    /// parallel.
     pub(super) fn read<T: Send + Sync + 'static>(
         &self,
         place: &Place,
@@ -106,7 +109,7 @@ impl Snapshots {
             kind,
         };
         if let Some(old) = &seen {
-            // A newer one that somebody put there meanwhile stays.
+            // A newer one that another reader stored meanwhile stays.
             let is_old = |slot: &Slot| {
                 slot.as_ref()
                     .is_some_and(|it| (it.version, it.digest) == (old.version, old.digest))
@@ -118,14 +121,16 @@ impl Snapshots {
                 let loaded = load(seen.as_ref().and_then(Snapshot::kept));
                 let slot = loaded.as_ref().ok().map(Snapshot::of);
                 let keep = slot.is_some();
-                // Also where nothing was loaded, so that those who wait go on all at once. An error means that it was evicted.
+                // Also if the load failed, so that all waiting readers continue at once. An error
+                // means that it was evicted.
                 let _ = guard.insert(slot);
                 if !keep {
                     kept.remove_if(&key, Option::is_none);
                 }
                 return loaded.map(Got::loaded);
             }
-            // That load began before this read, perhaps: only the identity of now makes it this reader's, or the same bytes.
+            // That load may have begun before this read. It is this reader's only if the present
+            // identity, or the bytes, are the same.
             GuardResult::Value(Some(snapshot)) => {
                 if let Some(got) = snapshot.if_current(&now) {
                     return Ok(got);
@@ -147,7 +152,7 @@ impl<T> Got<T> {
     }
 }
 
-/// `None` for a moment only: a load that failed.
+/// `None` only briefly: a load that failed.
 type Slot = Option<Snapshot>;
 
 #[derive(Clone)]
@@ -193,7 +198,7 @@ struct Key {
     kind: TypeId,
 }
 
-/// A key that is only looked for, so that a hot read counts no references.
+/// A key for lookups only, so that a hot read clones no reference.
 struct Asked<'a> {
     place: &'a Place,
     kind: TypeId,
@@ -218,8 +223,8 @@ impl Equivalent<Key> for Asked<'_> {
     }
 }
 
-/// The cache knows one weight, and there are two bounds: each snapshot weighs its bytes, and at least what a snapshot may
-/// weigh on average where their number is the bound. So neither bound is passed.
+/// The cache has one weight, but there are two bounds. Each snapshot weighs its bytes, but at least
+/// the average weight at the bound of their number. So neither bound is exceeded.
 #[derive(Clone)]
 struct Weights {
     least: u64,

@@ -1,4 +1,4 @@
-//! Changing a document without holding its lock meanwhile.
+//! Changes a document without holding its lock meanwhile.
 
 use super::{Document, Save, observed::Saving};
 use crate::{
@@ -16,40 +16,45 @@ use backon::{BackoffBuilder as _, ExponentialBuilder};
 use serde::{Serialize, de::DeserializeOwned};
 use std::{any::TypeId, sync::Arc};
 
-/// Stands for an update among the loads of a thread.
+/// Marks an update among the nested calls of a thread.
 struct Updating;
 
 impl<T: Serialize + DeserializeOwned> Document<T> {
-    /// Reads the document, lets the closure change it, and saves it for these tasks: a save as
-    /// [`dump_and_unlock_with_transaction`](crate::Locked::dump_and_unlock_with_transaction), but no lock is held while the closure
-    /// runs. What the closure returns comes back with the outcome.
+    /// Reads the document, lets the closure change it, and saves it for these tasks. It saves like
+    /// [`dump_and_unlock_with_transaction`](crate::Locked::dump_and_unlock_with_transaction), but
+    /// no lock is held while the closure runs. Returns the closure's result and the outcome.
     ///
-    /// Whether the file is still the one that was read is checked at its end, under the OS lock of the document's sidecar; where it is
-    /// not, the file is read again and **the closure runs again**. So the closure changes nothing but its argument, and may be called
-    /// any number of times. Long work belongs under [`Document::lock`].
+    /// At its end it checks, under the OS lock of the document's sidecar, whether the file is still
+    /// the one that was read. If not, the file is read again and **the closure runs again**. So the
+    /// closure must change nothing but its argument, and may be called any number of times. For
+    /// long work, use [`Document::lock`].
     ///
-    /// Holders of [`Document::lock`] are respected: the server is asked for the lock just before the file is replaced. Where
-    /// somebody holds it, where it does not answer within a second, and where others were faster three times, the update waits
-    /// for the lock and runs under it, as [`Document::locked`]; so a thread that holds a guard of the document waits for
-    /// itself, as long as `lock()` would. Nobody who got the lock from the server is told of a conflict because of an update,
-    /// as long as the server answers. While it is away an update fails, or goes on by the OS lock where the store says so
-    /// ([`WhileAway::OsLock`](crate::WhileAway::OsLock)); one of a store without locks goes on in any case, and its commit is
-    /// deferred. A program that replaces the file under the server's lock, by a protocol of its own that does not check what it
-    /// replaces, must not run beside updates.
+    /// Holders of [`Document::lock`] are respected: the server is asked for the lock's holder just
+    /// before the file is replaced. If the lock is held, if the server does not answer within a
+    /// second, or if others were faster three times, the update waits for the lock and runs under
+    /// it, as [`Document::locked`]. So a thread that holds a guard of the document waits for
+    /// itself, as long as `lock()` would. While the server answers, nobody who got the lock from it
+    /// gets a conflict because of an update. While the server is unreachable, an update fails, or
+    /// uses the OS lock if the store allows it ([`WhileAway::OsLock`](crate::WhileAway::OsLock));
+    /// an update of a store without locks continues in any case, and its commit is deferred. A
+    /// program that replaces the file under the server's lock without checking what it replaces
+    /// must not run beside updates.
     ///
-    /// It takes two round trips, as a lock and a save (two more where locks have a database of their own), and a store that was
-    /// opened [`without_locks`](crate::StoreBuilder::without_locks) one; a crash-safe update one more. A hundred tries of a store
-    /// without locks take about half a minute.
+    /// It takes two round trips, like a lock and a save (two more if locks have their own
+    /// database); in a store that was opened [`without_locks`](crate::StoreBuilder::without_locks),
+    /// one. A crash-safe update takes one more. A hundred tries in a store without locks take about
+    /// half a minute.
     ///
-    /// The document's entry is set where the server has the entry of the file that was replaced; else, and after a crash-safe
-    /// update, it is deleted, and the next [`Document::read`] sets it
-    /// ([`CacheOutcome::Invalidated`](crate::CacheOutcome::Invalidated)).
+    /// The document's entry is set if the server has the entry of the file that was replaced.
+    /// Otherwise, and after a crash-safe update, it is deleted, and the next [`Document::read`]
+    /// sets it ([`CacheOutcome::Invalidated`](crate::CacheOutcome::Invalidated)).
     ///
     /// # Errors
     ///
-    /// The closure's own error, handed back through [`Error::caller`]; as [`Document::lock`] where the lock is waited for;
-    /// [`Error::is_conflict`], with the number of tries, where others were faster each time; [`Error::is_nested`] inside of an update of the
-    /// same document by this thread; and as a save. Nothing was written then.
+    /// The closure's own error, returned through [`Error::caller`]. As [`Document::lock`], if the
+    /// update waits for the lock. [`Error::is_conflict`], with the number of tries, if others were
+    /// faster each time. [`Error::is_nested`] inside an update of the same document by this thread.
+    /// And as a save. Nothing was written then.
     ///
     /// # Examples
     ///
@@ -78,7 +83,7 @@ impl<T: Serialize + DeserializeOwned> Document<T> {
         self.update_with(Save::new().tasks(tasks), change)
     }
 
-    /// The same with all that a save can say.
+    /// Like [`update`](Self::update), with all options of a save.
     ///
     /// # Errors
     ///
@@ -108,7 +113,7 @@ impl<T: Serialize + DeserializeOwned> Document<T> {
         updated
     }
 
-    /// Tries until it is saved, at last under the lock.
+    /// Tries until it is saved, the last time under the lock.
     async fn update_until<R>(
         &self,
         net: Net,
@@ -193,7 +198,8 @@ impl<T: Serialize + DeserializeOwned> Document<T> {
 }
 
 impl<T> Document<T> {
-    /// From here to the drop this thread updates the document: the caller's code may be about to update it too.
+    /// From here until the drop this thread updates the document: the caller's code may try to
+    /// update it too.
     fn begin_update(&self) -> Begun {
         let (owner, kind) = self.updating();
         let name = self.names().document.clone();
@@ -207,7 +213,8 @@ impl<T> Document<T> {
         )
     }
 
-    /// Refuses where this thread updates the document: what is done in between would overtake the update, or wait for it.
+    /// Refuses if this thread is updating the document: this call would overtake the update, or
+    /// wait for it.
     pub(super) fn is_not_updating(&self) -> Result<()> {
         let (owner, kind) = self.updating();
         match Load::is_under_way(owner, kind, &self.names().document) {

@@ -28,7 +28,7 @@ fn identity(changed_ns: i64) -> Identity {
     Identity::local(stamp, changed_ns)
 }
 
-/// A file that is its change time, and how often it was loaded.
+/// A file whose content is its change time, with a count of its loads.
 struct File {
     changed_ns: Mutex<i64>,
     loads: AtomicU64,
@@ -50,7 +50,7 @@ impl File {
         *self.changed_ns.lock().expect("not poisoned") = changed_ns;
     }
 
-    /// With its tick over, or not.
+    /// Whether its tick is over.
     fn load(&self, over: bool, bytes: u64) -> Loaded<i64> {
         self.loads.fetch_add(1, Ordering::Relaxed);
         let identity = self.now().expect("there");
@@ -88,7 +88,8 @@ fn the_same_while_the_stamp_is_and_never_an_older_one() {
     assert!(file.read(&snapshots, "a", 1).kept);
     assert_eq!(file.loads(), 2);
 
-    // Gone: the load says so, and nothing is left to be returned should the same stamp show up.
+    // The file is gone: the load fails, and nothing is left to be returned if the same stamp
+    // appears again.
     let gone = snapshots.read::<i64>(
         &place("a"),
         || None,
@@ -195,7 +196,7 @@ fn readers_share_a_load_that_is_still_current() {
     assert!(values.iter().all(|it| Arc::ptr_eq(it, &values[0])));
 }
 
-/// One reader loads; before it is done the file is saved, and a second reader comes.
+/// A reader loads. Before it is done, the file is saved and a second reader arrives.
 fn late_reader(over: bool) -> (i64, u64) {
     let (snapshots, file) = (Snapshots::new(16, MIB), File::new());
     let (loading, is_loading) = mpsc::channel();

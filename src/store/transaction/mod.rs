@@ -27,15 +27,18 @@ use std::{
     time::Duration,
 };
 
-/// Several documents of one store, locked together: their data, and the right to save all of it or nothing. Dropping it lets
-/// all locks go without saving.
+/// Several documents of one store, locked together: their data, and the right to save all or
+/// nothing. Dropping it releases all locks without saving.
 ///
-/// What it gives is that no crash, power loss or failure leaves some documents saved and some not. It is no isolation for readers:
-/// one that reads two of the documents while they are being saved may see one new and one old. Who has locked them does not.
+/// It guarantees that no crash, power loss or failure leaves some documents saved and others not.
+/// It does not isolate readers: one that reads two of the documents while they are being saved may
+/// see one new and one old. A caller that holds their locks does not.
 ///
-/// A transaction whose process died in the middle is finished by whoever comes next: each save, [`Document::lock`] and
-/// [`Document::read`] that goes to the file, [`StoreBuilder::open`](crate::StoreBuilder::open), and in the background every half
-/// second each process with the store open. Until then a [`Document::read`] that finds its snapshot still current returns that.
+/// A transaction whose process died midway is finished by the next visitor: each save,
+/// [`Document::lock`] and [`Document::read`] that goes to the file,
+/// [`StoreBuilder::open`](crate::StoreBuilder::open), and, every half second in the background,
+/// each process that has the store open. Until then a [`Document::read`] that finds its snapshot
+/// still current returns that.
 ///
 /// It has no lifetime, so it can be moved anywhere.
 ///
@@ -74,11 +77,11 @@ pub struct Transaction<V> {
     /// In the order of the values.
     holds: Vec<Hold>,
     store: Store,
-    /// Who has it.
+    /// Whether a thread or a task has it.
     net: Net,
 }
 
-/// From one to eight documents, as a tuple of references. Sealed.
+/// One to eight documents, as a tuple of references. Sealed.
 ///
 /// # Examples
 ///
@@ -98,24 +101,25 @@ pub struct Transaction<V> {
 /// ```
 pub trait Documents: tuples::Parts {}
 
-/// Takes what was read under the locks for a tuple.
+/// Makes a tuple from what was read under the locks.
 pub(crate) type Parse<V> = fn(Vec<(Hold, Bytes)>) -> Result<tuples::Parsed<V>>;
 
 impl Store {
-    /// Locks several documents of this store and reads their files, waiting for other holders as long as the store says (10 s
-    /// by default), for all of them together. Locks are taken in an order of their own, so that two callers who name the
-    /// same documents in different orders do not wait for each other.
+    /// Locks several documents of this store and reads their files. Waits for other holders for as
+    /// long as the store allows (10 s by default), for all of them together. Locks are taken in a
+    /// fixed order, so callers that name the same documents in different orders do not deadlock.
     ///
     /// # Errors
     ///
-    /// As [`Document::lock`], of any of them; a server that is away, whatever
-    /// [`StoreBuilder::while_away`](crate::StoreBuilder::while_away) says; a document that is named twice or is another store's; documents whose keys a
-    /// Cluster has in several hash slots, unless the cache was told to split. No lock is held then.
+    /// As [`Document::lock`], of any of them; an unreachable server, whatever
+    /// [`StoreBuilder::while_away`](crate::StoreBuilder::while_away) says; a document that is named
+    /// twice or belongs to another store; documents whose keys are in several hash slots of a
+    /// Cluster, unless the cache may split. No lock is held then.
     pub fn transaction<D: Documents>(&self, documents: D) -> Result<Transaction<D::Values>> {
         self.transaction_timeout(documents, self.0.lock_wait)
     }
 
-    /// The same with a wait of its own; zero is one try.
+    /// Like [`transaction`](Self::transaction), with its own wait; zero means one try.
     ///
     /// # Errors
     ///
@@ -138,7 +142,7 @@ impl Store {
         self.may_meet(&targets)?;
         let mut order: Vec<usize> = (0..targets.len()).collect();
         order.sort_by_key(|n| &targets[*n].names().lock_key);
-        // A wait without end is a caller's right, so this does not overflow.
+        // A caller may wait without end, so this must not overflow.
         let until = now().boot.saturating_add(wait);
         let mut taken: Vec<Option<(Hold, Bytes)>> = targets.iter().map(|_| None).collect();
         for n in order {
@@ -177,7 +181,7 @@ impl Store {
 }
 
 impl<V> Transaction<V> {
-    /// Lets all locks go without saving, and gives the data back.
+    /// Releases all locks without saving, and returns the data.
     pub fn unlock(this: Self) -> V {
         let Self { values, holds, .. } = this;
         drop(holds);
@@ -192,7 +196,8 @@ impl<V> Transaction<V> {
         self.values
     }
 
-    /// Calls `hook` as soon as one of the locks is found lost, once for each; see [`Locked::on_lost`](crate::Locked::on_lost).
+    /// Calls `hook` as soon as one of the locks is found to be lost, once for each; see
+    /// [`Locked::on_lost`](crate::Locked::on_lost).
     pub fn on_lost(this: &mut Self, hook: impl Fn(&LostLock) + Send + Sync + 'static) {
         let hook = Arc::new(hook);
         for hold in &this.holds {
@@ -201,12 +206,13 @@ impl<V> Transaction<V> {
         }
     }
 
-    /// Gives all locks their whole TTL again. It is done in the background, unless the store says
+    /// Renews all locks for their whole TTL. This is done in the background, unless the store says
     /// [`KeepAlive::Off`](crate::KeepAlive::Off).
     ///
     /// # Errors
     ///
-    /// [`Error::is_lock_lost`] where one ran out or was cleared; a server that is away, which leaves them as they were.
+    /// [`Error::is_lock_lost`] if one expired or was cleared; an unreachable server, which leaves
+    /// them as they were.
     pub fn renew(this: &mut Self) -> Result<()> {
         at_once(this.renew_by())
     }
@@ -218,13 +224,14 @@ impl<V> Transaction<V> {
         Ok(())
     }
 
-    /// Whether one of the locks is known to be lost, or has run out by this machine's clock. A commit then fails.
+    /// Whether one of the locks is known to be lost, or has expired by this machine's clock. A
+    /// commit then fails.
     #[must_use]
     pub fn is_lost(this: &Self) -> bool {
         Self::remaining(this).is_zero()
     }
 
-    /// How long all locks surely live unless they are renewed.
+    /// The time that all locks live at least, unless they are renewed.
     #[must_use]
     pub fn remaining(this: &Self) -> Duration {
         let lives = this.holds.iter().map(Hold::remaining);
@@ -233,8 +240,9 @@ impl<V> Transaction<V> {
 }
 
 impl<V: Values> Transaction<V> {
-    /// Writes all files, sets all entries, deletes what depends on the documents and what the tasks make out of date, and lets
-    /// all locks go. All files are the new ones or none is, whatever dies when.
+    /// Writes all files, sets all entries, deletes the documents' dependents and what the tasks
+    /// make out of date, and releases all locks. Either all files are new or none is, whatever
+    /// fails and when.
     ///
     /// # Errors
     ///
@@ -246,17 +254,20 @@ impl<V: Values> Transaction<V> {
         self.commit_with(Save::new().tasks(tasks))
     }
 
-    /// The same with everything a [`Save`] can say. Tasks are expanded for each document, with its own params.
+    /// Like [`commit`](Self::commit), with all options of a [`Save`]. Tasks are expanded for each
+    /// document, with its own params.
     ///
     /// # Errors
     ///
-    /// Only before the first file is shown, which follows the commit point, the synced journal: an unknown task, data that JSON
-    /// cannot hold (`NaN`), a full disk, keys that a Cluster has in several hash slots, a `READONLY` marker, a file that cannot be
-    /// replaced (it is immutable or a mount point, say: [`Error::is_io`]), or a guard that may no longer write
-    /// ([`Error::is_conflict`], [`Error::is_fenced`], [`Error::is_lock_lost`]) for any one of the documents. Nothing was changed,
-    /// and the error gives the guard back; [`Error::effect`] is [`Effect::Unknown`](crate::Effect::Unknown) only where the disk
-    /// failed so that not even that is known after a crash. Later trouble makes no commit fail: [`Outcome::cache`] and
-    /// [`Outcome::durability`] tell.
+    /// Only before the first file is replaced, which happens after the commit point, the synced
+    /// journal: an unknown task, data that JSON cannot represent (`NaN`), a full disk, keys in
+    /// several hash slots of a Cluster, a `READONLY` marker, a file that cannot be replaced (for
+    /// example because it is immutable or a mount point: [`Error::is_io`]), or a guard that may no
+    /// longer write ([`Error::is_conflict`], [`Error::is_fenced`], [`Error::is_lock_lost`]) for any
+    /// of the documents. Nothing was changed, and the error returns the guard. [`Error::effect`] is
+    /// [`Effect::Unknown`](crate::Effect::Unknown) only if the disk failed in a way that leaves
+    /// even this unknown after a crash. Later failures do not make the commit fail: see
+    /// [`Outcome::cache`] and [`Outcome::durability`].
     pub fn commit_with(self, save: Save) -> Result<Outcome, TransactionError<V>> {
         at_once(self.commit_by(save))
     }
@@ -269,7 +280,7 @@ impl<V: Values> Transaction<V> {
 }
 
 impl<V> Transaction<V> {
-    /// Saves these texts of the documents, and tells what it came to.
+    /// Saves these texts of the documents and returns the outcome.
     async fn save(&mut self, bytes: Result<Vec<Bytes>>, save: &Save) -> Result<Outcome> {
         let store = self.store.clone();
         let names: Vec<_> = self.holds.iter().map(Hold::names).collect();
@@ -290,7 +301,7 @@ impl<V> Transaction<V> {
     ) -> Result<Outcome> {
         let cache = self.store.cache();
         let mut members = Vec::with_capacity(self.holds.len());
-        // Own entries are set, so they are not to be deleted; nor is anything twice.
+        // Own entries are set, so they must not be deleted; nothing is deleted twice.
         let owns: Vec<_> = self.holds.iter().map(Hold::entry).collect();
         let mut named: HashSet<Substr> = owns.iter().map(|own| own.value.clone()).collect();
         for (hold, bytes) in self.holds.iter().zip(bytes?) {
@@ -354,8 +365,9 @@ impl<V: fmt::Debug> fmt::Debug for Transaction<V> {
     }
 }
 
-/// A commit that failed before it changed anything: the error, and the guard back. All locks are still held, so the data is not
-/// lost and the commit may be tried again; dropping it, or turning it into an [`Error`] with `?`, lets them go.
+/// A commit that failed before it changed anything: the error and the guard. All locks are still
+/// held, so the data is not lost and the commit may be retried. Dropping it, or turning it into an
+/// [`Error`] with `?`, releases them.
 ///
 /// # Examples
 ///
@@ -394,12 +406,12 @@ impl<V> TransactionError<V> {
         *self.0
     }
 
-    /// The guard, to try again.
+    /// The guard, to retry.
     pub fn into_transaction(self) -> Transaction<V> {
         self.0.1
     }
 
-    /// The data; the locks are let go.
+    /// The data; the locks are released.
     #[must_use]
     pub fn into_values(self) -> V {
         Transaction::unlock(self.0.1)
@@ -424,7 +436,7 @@ impl<V> std::error::Error for TransactionError<V> {
     }
 }
 
-/// Keeps the error and lets the locks go.
+/// Keeps the error and releases the locks.
 impl<V> From<TransactionError<V>> for Error {
     fn from(failed: TransactionError<V>) -> Self {
         failed.0.0

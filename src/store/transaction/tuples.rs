@@ -1,4 +1,4 @@
-//! What tuples of documents, and of their data, can do; out of reach for others to implement.
+//! Traits of tuples of documents and of their data. Sealed.
 
 use super::{Documents, Values};
 use crate::{
@@ -7,7 +7,7 @@ use crate::{
 };
 use serde::{Serialize, de::DeserializeOwned};
 
-/// What was read under the locks.
+/// The data read under the locks, parsed.
 pub struct Parsed<V> {
     pub values: V,
     pub holds: Vec<Hold>,
