@@ -26,15 +26,15 @@ use redis::Value;
 pub(super) struct Booted {
     pub(super) mode: Mode,
     pub(super) report: EngineReport,
-    /// The report's.
+    /// The warnings of the report.
     pub(super) warnings: Vec<Warning>,
     pub(super) room: Room,
 }
 
-/// How to assemble a dialect; tests put broken scripts in.
+/// Assembles a dialect. Tests inject broken scripts.
 pub(super) type Assemble = Box<dyn Fn(Dialect) -> Scripts + Send + Sync>;
 
-/// What was chosen, and what is to be said about it.
+/// The chosen mode, and what to report about it.
 struct Choice {
     mode: Mode,
     loaded: bool,
@@ -51,14 +51,15 @@ impl Choice {
     }
 }
 
-/// Tries on the server what the settings ask for: what it understands counts, not its version. One round trip in the
-/// usual case, one more for a server without flags, and one for what the report says of rules and permissions.
+/// Tries on the server what the settings ask for: its behaviour decides, not its version. Usually
+/// it takes one round trip, one more for a server without flags, and one for what the report says
+/// about rules and permissions.
 pub(super) async fn boot(
     session: &mut Session<'_>,
     assemble: &Assemble,
 ) -> Result<Booted, Failure> {
     let engine = session.peer.config().engine;
-    // Refused here, before anything is done, where there is no such database.
+    // Fails here, before anything is done, if there is no such database.
     session.enter_locks().await?;
     session.leave_locks().await?;
     let scripts = assembled(session, assemble, Dialect::Flagged);
@@ -107,22 +108,23 @@ fn assembled(session: &Session<'_>, assemble: &Assemble, dialect: Dialect) -> Sc
     }
 }
 
-/// A digest that no script has: the answer is NOSCRIPT where EVALSHA may be called.
+/// A digest that no script has: the reply is NOSCRIPT if EVALSHA is allowed.
 const NO_SHA: &[u8] = b"0000000000000000000000000000000000000000";
 
-/// Loads the scripts, and tries EVALSHA last.
+/// Loads the scripts, then tries EVALSHA.
 fn pack_scripts(scripts: &Scripts, packed: &mut Packed) {
     script::pack_loads(scripts, packed);
     packed.request(&[b"EVALSHA", NO_SHA, b"0"]);
 }
 
-/// Loads the library, and tries FCALL last: a server that has it says that there is no function of no name.
+/// Loads the library, then tries FCALL: a server that supports it replies that there is no function
+/// with an empty name.
 fn pack_library(library: &FunctionLibrary, packed: &mut Packed) {
     library.pack_load(packed);
     packed.request(&[b"FCALL", b"", b"0"]);
 }
 
-/// Script where EVALSHA may be called and the scripts get to the server, else Watch.
+/// Chooses Script if EVALSHA is allowed and the server can get the scripts, otherwise Watch.
 async fn choose(
     session: &mut Session<'_>,
     scripts: Scripts,
@@ -167,7 +169,7 @@ async fn take_scripts(
                 ),
             });
         }
-        // Not this dialect, or something that the other one is refused for too.
+        // Not this dialect, or a reason for which the other one is refused too.
         Some(_) => {
             let scripts = assembled(session, assemble, Dialect::Plain);
             let replies = session
@@ -179,8 +181,8 @@ async fn take_scripts(
     Ok(Choice::new(Mode::Script(scripts)))
 }
 
-/// EVAL tells the dialects apart, and where that is denied too the newer one is assumed, in case that somebody else has
-/// loaded the scripts.
+/// EVAL tells the dialects apart. If it is denied too, the newer one is assumed, in case somebody
+/// else has loaded the scripts.
 async fn unloaded(session: &mut Session<'_>, assemble: &Assemble) -> Result<Scripts, Failure> {
     let reply = session
         .ask(|packed| packed.request(&[b"EVAL", b"#!lua\nreturn 1", b"0"]))
@@ -214,7 +216,7 @@ fn take_functions(
     }
     let refused = match answer {
         _ if is_denied(answer) => Some("is denied: somebody who may has to load"),
-        // Somebody may have loaded it before; what the server still takes works then.
+        // The library may be loaded already; then it works for what the server still takes.
         Value::ServerError(error) => match meaning_of(error) {
             Meaning::Full | Meaning::NoWrites => Some(
                 "is refused while the server takes no writes: without it nothing works that needs",
@@ -280,7 +282,7 @@ fn report(session: &Session<'_>, choice: &Choice, survey: Survey) -> EngineRepor
     }
 }
 
-/// The failure of a boot, as an error of its own: no operation was sent.
+/// The error of a failed boot: no operation was sent.
 pub(super) fn boot_error(error: &Error) -> Error {
     Error::new(match error.kind() {
         Kind::Unavailable { message } => Kind::Unavailable {

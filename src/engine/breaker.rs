@@ -1,4 +1,4 @@
-//! Spares callers the wait for a server that does not answer.
+//! The circuit breaker: spares callers the wait for a server that does not answer.
 
 use super::{Counters, Ear, EngineReport, Performer, Servers, Taken, Watch};
 use crate::{
@@ -33,26 +33,28 @@ use std::{
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum BreakerState {
-    /// All of them are.
+    /// All operations are sent.
     #[default]
     Closed,
-    /// None is, until the pause is over.
+    /// None is sent until the pause is over.
     Open,
-    /// One is, to see whether the server answers again.
+    /// One is sent, to see whether the server answers again.
     Probing,
 }
 
-/// An engine that is left alone for a while after it made its callers wait in vain, several times in a row. Logs that it is away, and
-/// that it is back.
+/// Wraps an engine and sends it nothing for a while after several failed waits in a row. Logs when
+/// the server is away, and when it is back.
 pub(crate) struct Breaker<E: ?Sized = dyn Performer> {
-    /// One for a server; in a Cluster one for each part of the slots, so that a node that is away costs the others nothing.
+    /// One for a server; in a Cluster one for each part of the slots, so that an unreachable node
+    /// does not slow down the others.
     circuits: Vec<Mutex<Circuit>>,
     away: Mutex<Away>,
-    /// How long operations are skipped; zero: never.
+    /// How long operations are skipped; zero means never.
     pause: Duration,
-    /// A failure that took less costs nobody anything and does not count: a connection that is refused, say.
+    /// A failure that took less time costs nobody anything and does not count: a refused
+    /// connection, for example.
     slow: Duration,
-    /// Told of each circuit's changes. Before the engine, which may have no size.
+    /// Called with each circuit's changes. Before the engine, which may be unsized.
     changed: Box<dyn Fn(BreakerState) + Send + Sync>,
     engine: E,
 }
@@ -60,14 +62,16 @@ pub(crate) struct Breaker<E: ?Sized = dyn Performer> {
 #[derive(Default)]
 struct Circuit {
     state: State,
-    /// Since the last answer; those of calls that were under way at the same time are one, as they may have one cause: a connection that
-    /// is lost fails all that wait for it, and a machine that stands still for a moment all its calls.
+    /// Failures since the last answer. Those of calls that were under way at the same time count as
+    /// one, since they may have one cause: a lost connection fails all calls that wait for it, and
+    /// a machine that halts for a moment fails all its calls.
     failures: u32,
     /// How many of them made their callers wait.
     slow: u32,
-    /// When the last answer or failure came that counts: a call that was sent before that says nothing new.
+    /// When the last answer or failure that counts came. A call that was sent before that says
+    /// nothing new.
     heard_at: Option<Instant>,
-    /// It was logged that the server is away.
+    /// The server counts as away.
     is_away: bool,
 }
 
@@ -78,22 +82,23 @@ enum State {
     Open {
         until: Instant,
     },
-    /// Since when a probe is on its way; another goes out where it does not come back within a pause.
+    /// When the probe was sent. Another is sent if it does not return within a pause.
     Probing {
         since: Instant,
     },
 }
 
-/// What was logged: of a Cluster's many circuits only the first one that is away, the first one that opens, and the last one that is back.
+/// What was logged. Of a Cluster's many circuits, only the first one to go away, the first one to
+/// open and the last one to recover are logged.
 #[derive(Default)]
 struct Away {
     circuits: usize,
     is_open: bool,
 }
 
-/// What a failure changes.
+/// The effect of a failure.
 struct Change {
-    /// The server is away, as far as can be told.
+    /// The server counts as away from now on.
     goes_away: bool,
     opens: bool,
 }
@@ -115,7 +120,7 @@ impl<E: Performer> Breaker<E> {
         }
     }
 
-    /// Calls `changed` with a circuit's state, each time that it opens, is probed or closes again.
+    /// Calls `changed` with a circuit's state each time it opens, is probed or closes.
     pub(crate) fn on_change(self, changed: impl Fn(BreakerState) + Send + Sync + 'static) -> Self {
         let changed = Box::new(changed);
         Self { changed, ..self }
@@ -142,7 +147,7 @@ impl<E: Performer + ?Sized> Breaker<E> {
         states.fold(BreakerState::Closed, worst)
     }
 
-    /// The part of the key space that the operation is about.
+    /// The circuit for the operation's part of the key space.
     fn circuit(&self, op: &Op) -> &Mutex<Circuit> {
         let slot = match self.circuits.len() {
             1 => 0,
@@ -170,8 +175,8 @@ impl<E: Performer + ?Sized> Breaker<E> {
         done
     }
 
-    /// For who has time to wait: sends it whatever the state. An answer closes it; a failure was nobody's wait and does not
-    /// count.
+    /// For callers that have time to wait: sends the operation in any state. An answer closes the
+    /// circuit; a failure does not count, since it made nobody wait.
     pub(crate) fn insist(&self, op: &Op) -> Result<Taken, Fault> {
         let sent_at = Instant::now();
         let done = self.engine.take(op);
@@ -197,19 +202,19 @@ impl<E: Performer + ?Sized> Breaker<E> {
         self.engine.counters()
     }
 
-    /// Waits in a channel's queue from now on.
+    /// Joins a channel's queue of waiters.
     pub(crate) fn listen(&self, channel: &str) -> Ear {
         let ear = self.engine.bells().listen(channel);
         self.engine.listens();
         ear
     }
 
-    /// Whether somebody in this process waits in the channel's queue.
+    /// Whether anything in this process waits in the channel's queue.
     pub(crate) fn is_awaited(&self, channel: &str) -> bool {
         self.engine.bells().is_awaited(channel)
     }
 
-    /// Calls `heard` at every message of the channel.
+    /// Calls `heard` for every message of the channel.
     pub(crate) fn watch(&self, channel: &str, heard: impl Fn() + Send + Sync + 'static) -> Watch {
         let watch = self.engine.bells().watch(channel, heard);
         self.engine.listens();
@@ -227,7 +232,7 @@ impl<E: Performer + ?Sized> Breaker<E> {
         })
     }
 
-    /// Whether an operation may go out now; else how long to wait.
+    /// Whether an operation may be sent now; otherwise how long to wait.
     fn admit(&self, circuit: &Mutex<Circuit>, now: Instant) -> Result<(), Duration> {
         let mut circuit = lock(circuit);
         let next = match circuit.state {
@@ -253,9 +258,9 @@ impl<E: Performer + ?Sized> Breaker<E> {
     ) {
         let slow = now - sent_at >= self.slow;
         match done {
-            // That says nothing about the server.
+            // This says nothing about the server.
             Err(Fault::NotDone(e)) if e.is_all_in_use() => {}
-            // A server that says at once that it takes no writes lets nobody wait, and still takes reads.
+            // A server that refuses writes at once makes nobody wait, and still takes reads.
             Err(Fault::NotDone(e) | Fault::Unknown(e))
                 if e.is_unavailable() && (slow || !e.takes_reads()) =>
             {
@@ -289,7 +294,7 @@ impl<E: Performer + ?Sized> Breaker<E> {
         }
     }
 
-    /// Call it without the circuit's lock.
+    /// Must be called without the circuit's lock.
     fn tell(&self, before: State, after: BreakerState) {
         if before.shown() != after {
             (self.changed)(after);
@@ -311,7 +316,8 @@ impl Circuit {
         self.slow = self.slow.saturating_add(slow.into());
         let is_closed = matches!(self.state, State::Closed);
         let opens = is_closed && self.slow >= limits::BREAKER_FAILURES && !pause.is_zero();
-        // Whoever asked while it was not closed, the server is away still.
+        // A failure while the circuit is not closed shows that the server is still away, whoever
+        // asked.
         if opens || !is_closed {
             self.state = State::Open { until: now + pause };
         }
@@ -320,7 +326,7 @@ impl Circuit {
         Change { goes_away, opens }
     }
 
-    /// Whether it was away.
+    /// Closes the circuit; returns whether the server was away.
     fn answered(&mut self, now: Instant) -> bool {
         self.state = State::Closed;
         (self.failures, self.slow) = (0, 0);
@@ -330,7 +336,7 @@ impl Circuit {
 }
 
 impl Away {
-    /// Whether this is the first circuit that is away, and the first one that opens.
+    /// Whether this is the first circuit to go away, and the first to open.
     fn more(&mut self, change: &Change) -> (bool, bool) {
         self.circuits += usize::from(change.goes_away);
         let is_first = change.goes_away && self.circuits == 1;
@@ -339,7 +345,7 @@ impl Away {
         (is_first, opens)
     }
 
-    /// Whether this is the last one that is back.
+    /// Whether this was the last circuit to recover.
     fn one_less(&mut self) -> bool {
         self.circuits -= 1;
         let is_last = self.circuits == 0;

@@ -1,4 +1,4 @@
-//! One server's connections, those of threads and those of tasks.
+//! One server's connections: those of threads and those of tasks.
 
 #[cfg(feature = "tokio")]
 use super::links::{Links, SlotOfLinks};
@@ -17,7 +17,7 @@ use std::{
     sync::Arc,
 };
 
-/// Slots that connect when they are first used.
+/// Slots that connect at their first use.
 pub(super) struct Connections {
     door: Arc<Door>,
     pool: Pool,
@@ -25,7 +25,7 @@ pub(super) struct Connections {
     links: Links,
 }
 
-/// A slot in use; its drop gives it back.
+/// A slot in use; dropping it returns it.
 pub(super) enum SlotInUse<'a> {
     Thread(SlotOfPool<'a>),
     #[cfg(feature = "tokio")]
@@ -64,7 +64,7 @@ impl SlotInUse<'_> {
         }
     }
 
-    /// A connection was made for it.
+    /// Called when a connection was opened for the slot.
     pub(super) fn uses(&mut self, link: &Link) {
         match self {
             Self::Thread(_) => {
@@ -92,7 +92,7 @@ impl Connections {
         &self.door
     }
 
-    /// `None` where all connections are in use for as long as calls may wait.
+    /// `None` if all connections are in use for as long as calls may wait.
     pub(super) async fn slot(&self, net: Net, sharing: Sharing) -> Option<SlotInUse<'_>> {
         let patience = self.door.peer().config().patience();
         match net {
@@ -103,7 +103,7 @@ impl Connections {
             }
             #[cfg(feature = "tokio")]
             Net::Tasks => {
-                // A connection that blocks is not shared.
+                // A blocking connection is not shared.
                 let sharing = match self.door.blocks() {
                     true => Sharing::Own,
                     false => sharing,
@@ -114,7 +114,7 @@ impl Connections {
         }
     }
 
-    /// A connection for a slot that has none; `again` where the last one failed.
+    /// Opens a connection for a slot without one; `again` if the last one failed.
     pub(super) async fn connect(
         &self,
         slot: &mut SlotInUse<'_>,

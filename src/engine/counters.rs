@@ -1,11 +1,12 @@
-//! What an engine has done so far.
+//! Counts of what an engine has done.
 
 use std::sync::{
     Arc,
     atomic::{AtomicU64, Ordering},
 };
 
-/// Counts since the engine was made. Read them with the methods; each is exact, and no two belong together.
+/// Counts since the engine was made. Read them with the methods: each is exact, but they are not
+/// read at the same moment.
 #[derive(Debug, Default)]
 pub(crate) struct Counters {
     reloads: AtomicU64,
@@ -20,43 +21,43 @@ pub(crate) struct Counters {
 }
 
 impl Counters {
-    /// Scripts that a server had lost and was given again.
+    /// Scripts loaded again because a server had lost them.
     pub(crate) fn reloads(&self) -> u64 {
         self.reloads.load(Ordering::Relaxed)
     }
 
-    /// Operations that were not sent, since the server did not answer the last ones.
+    /// Operations that were not sent because the server did not answer the last ones.
     pub(crate) fn skips(&self) -> u64 {
         self.skips.load(Ordering::Relaxed)
     }
 
-    /// Connections that are open now.
+    /// Open connections.
     pub(crate) fn open_connections(&self) -> u64 {
         self.open.load(Ordering::Relaxed)
     }
 
-    /// Those of them that nobody has for itself now.
+    /// Open connections that no caller has for itself.
     pub(crate) fn idle_connections(&self) -> u64 {
         let in_use = self.in_use.load(Ordering::Relaxed);
         self.open_connections().saturating_sub(in_use)
     }
 
-    /// Calls that found all connections in use.
+    /// Calls for which no connection became free.
     pub(crate) fn connection_timeouts(&self) -> u64 {
         self.connection_timeouts.load(Ordering::Relaxed)
     }
 
-    /// Connections that were opened in place of one that had failed.
+    /// Connections opened to replace one that had failed.
     pub(crate) fn reconnects(&self) -> u64 {
         self.reconnects.load(Ordering::Relaxed)
     }
 
-    /// Times the engine waited for a server; a connection's own set-up is not counted.
+    /// Waits for a server; the set-up of a connection is not counted.
     pub(crate) fn round_trips(&self) -> u64 {
         self.round_trips.load(Ordering::Relaxed)
     }
 
-    /// Times that another server was asked, since the first was not the one, or not any more.
+    /// Times that another server was asked because the first was not, or no longer, the right one.
     pub(crate) fn redirects(&self) -> u64 {
         self.redirects.load(Ordering::Relaxed)
     }
@@ -82,7 +83,7 @@ impl Counters {
         self.connection_timeouts.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Whoever has a connection for itself holds this meanwhile.
+    /// Held by a caller while it has a connection for itself.
     pub(super) fn in_use(&self) -> InUse<'_> {
         self.in_use.fetch_add(1, Ordering::Relaxed);
         InUse(self)

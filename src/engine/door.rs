@@ -1,4 +1,4 @@
-//! The way into one server, for whoever may block.
+//! Opens connections to one server, for callers that may block.
 
 use super::{
     address::Address,
@@ -33,7 +33,7 @@ impl Door {
         self.way.address()
     }
 
-    /// Whether an exchange blocks the thread that makes it, also a task's.
+    /// Whether an exchange blocks its thread, even in a task.
     #[cfg(feature = "tokio")]
     pub(super) fn blocks(&self) -> bool {
         #[cfg(feature = "redis-1")]
@@ -42,7 +42,7 @@ impl Door {
         return false;
     }
 
-    /// `again`: in place of one that failed.
+    /// `again`: to replace one that failed.
     pub(super) fn open(&self, again: bool) -> Result<Connection, (Error, Cause)> {
         if again {
             self.peer.may_be_another_run();
@@ -57,7 +57,8 @@ impl Door {
         Ok(connection)
     }
 
-    /// One for messages, whose reads give up soon. By RESP3, where they are told from replies.
+    /// Opens a connection for messages, whose reads time out soon. With RESP3, which tells messages
+    /// from replies.
     pub(super) fn open_to_listen(&self) -> Result<Connection, (Error, Cause)> {
         let way = Way {
             resp3: true,
@@ -67,8 +68,9 @@ impl Door {
         self.open_by(&way, limits::LISTEN_LOOK)
     }
 
-    /// Tries once more where the server refuses credentials that were asked for, since they may have been replaced, and
-    /// where it ends the connection, as one does that ends all of them: nothing was done on it.
+    /// Tries once more if the server refuses credentials from the closure, since they may have been
+    /// replaced, or if it closes the connection, as a server does that closes all of them: nothing
+    /// was done on it.
     fn open_by(&self, way: &Way, patience: Duration) -> Result<Connection, (Error, Cause)> {
         let config = self.peer.config();
         let mut attempt = 1;
@@ -116,7 +118,7 @@ impl Door {
                 let elsewhere = Cause::Elsewhere(Redirect::ReadOnly);
                 return (unavailable(message, Effect::None), elsewhere);
             }
-            // The next answer may be another one, and no other server is a better one to ask.
+            // The closure's next answer may differ, and no other server is a better one to ask.
             Unopened::NotLetIn { text, .. } if self.peer.config().credentials.is_some() => {
                 let message = format!("{address}: {text} (by CacheBuilder::credentials)");
                 return (unavailable(message, Effect::None), Cause::Refused);

@@ -1,4 +1,5 @@
-//! Names the key of the library's that holds something of another program's, where an operation was refused for that.
+//! Names the library's key that holds another program's value, if an operation was refused for
+//! that.
 
 use super::{
     call::Call,
@@ -9,14 +10,15 @@ use super::{
 use crate::model::{Error, error::Kind};
 use redis::Value;
 
-/// What the library keeps under a key.
+/// What the library stores under a key.
 struct Kept {
     what: &'static str,
-    /// As `TYPE` says it.
+    /// As `TYPE` returns it.
     kind: &'static str,
 }
 
-/// By the name that the Lua files give the key; `None` for one whose type does not matter: it is deleted or replaced.
+/// By the key's name in the Lua files; `None` for a key whose type does not matter because it is
+/// deleted or replaced.
 fn kept(script: ScriptName, name: &str) -> Option<Kept> {
     let (what, kind) = match name {
         "lock" => ("a lock", "string"),
@@ -29,7 +31,8 @@ fn kept(script: ScriptName, name: &str) -> Option<Kept> {
     Some(Kept { what, kind })
 }
 
-/// The refusal, with the key in it where one is found, by commands that operations call too: one more round trip.
+/// The refusal, with the key in it if one is found, using only commands that operations call too.
+/// Costs one more round trip.
 pub(super) async fn named(session: &mut Session<'_>, call: &Call<'_>, error: Error) -> Error {
     let (in_locks, others) = call
         .keys()
@@ -85,7 +88,7 @@ async fn first_foreign(session: &mut Session<'_>, keys: Keys) -> Result<Option<S
     }))
 }
 
-/// `found`: what TYPE says, which may be denied.
+/// `found` is the reply to TYPE, which may be denied.
 fn said(key: &str, kept: &Kept, found: &Value) -> String {
     let Kept { what, kind } = kept;
     let found = match found {

@@ -1,5 +1,5 @@
-//! One server's connections for tasks: one that all share whose requests stand alone, and a bounded number of those that one has for
-//! itself.
+//! One server's connections for tasks: one that all tasks share for single requests, and a bounded
+//! number that a task has for itself.
 
 use super::{
     door::Door,
@@ -24,16 +24,17 @@ pub(super) struct Links {
     door: Arc<Door>,
     state: Arc<Mutex<State>>,
     own: Semaphore,
-    /// Threads of a runtime that open connections, or block on one: a future that is dropped lets its thread go on.
+    /// Bounds the threads of a runtime that open connections or block on one. If a future is
+    /// dropped, its thread continues.
     threads: Arc<Semaphore>,
 }
 
 #[derive(Default)]
 struct State {
     shared: Option<Slot>,
-    /// What becomes of the shared one that is being opened.
+    /// The result of opening the shared connection, while it is being opened.
     opening: Option<Opening>,
-    /// Those that one task has for itself, in the order of their last use.
+    /// Connections for one task at a time, in the order of their last use.
     idle: Vec<Slot>,
     /// The last connection was lost.
     failed: bool,
@@ -82,8 +83,9 @@ impl Links {
         })
     }
 
-    /// Opens the shared connection, unless one is there or on its way that is not `was`. It goes on where nobody waits for it any more: what
-    /// comes of it is everybody's, also where it is nothing.
+    /// Opens the shared connection, unless there is one other than `was`, or one is being opened.
+    /// Opening continues even if nobody waits for it any more; its result is shared by all, also a
+    /// failure.
     fn opening(&self, was: Option<&TaskLink>, again: bool) -> Result<TaskLink, Opening> {
         let mut state = lock(&self.state);
         if let Some(link) = state.shared.as_ref().and_then(task_link)
@@ -92,7 +94,7 @@ impl Links {
         {
             return Ok(link.clone());
         }
-        // One whose runtime has ended is not.
+        // One whose runtime has ended does not count.
         if let Some(opening) = state.opening.as_ref().filter(|it| it.has_changed().is_ok()) {
             return Err(opening.clone());
         }
@@ -121,7 +123,8 @@ impl Links {
 }
 
 impl Links {
-    /// That runtime is not driven: the next who asks opens one in another.
+    /// The runtime of this opening is not being driven: the next caller opens a connection in
+    /// another.
     fn give_up(&self, opening: &Opening) {
         let mut state = lock(&self.state);
         if state
@@ -139,7 +142,8 @@ fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
 }
 
 impl State {
-    /// Another handle on the shared connection. One that is idle, a boot's first, becomes it where there is none.
+    /// Another handle on the shared connection. If there is none, an idle connection (the first
+    /// one, from a boot) becomes it.
     fn shared_slot(&mut self) -> Option<Slot> {
         if self.shared.is_none() {
             self.shared = self.idle_slot();
@@ -174,7 +178,7 @@ fn task_link(slot: &Slot) -> Option<&TaskLink> {
     }
 }
 
-/// By a thread that may block: it looks the name up, and asks the program for credentials.
+/// In a thread that may block, since it resolves the name and asks the program for credentials.
 async fn open(
     door: Arc<Door>,
     threads: Arc<Semaphore>,
@@ -201,13 +205,13 @@ async fn open(
     }
 }
 
-/// A slot in use; its drop gives it back.
+/// A slot in use; dropping it returns it.
 pub(super) struct SlotOfLinks<'a> {
     slot: Slot,
     links: &'a Links,
-    /// The connection that it had last.
+    /// The connection that the slot had last.
     was: Option<TaskLink>,
-    /// `None` where the connection is shared.
+    /// `None` if the connection is shared.
     permit: Option<SemaphorePermit<'a>>,
 }
 
@@ -217,7 +221,7 @@ impl SlotOfLinks<'_> {
         self.permit.is_none()
     }
 
-    /// This connection is used from now on.
+    /// The slot uses this connection from now on.
     pub(super) fn uses(&mut self, link: &Link) {
         self.was = match link {
             Link::Task(link) => Some(link.clone()),
@@ -225,7 +229,7 @@ impl SlotOfLinks<'_> {
         };
     }
 
-    /// Opens a connection; where tasks share it, one for all of them.
+    /// Opens a connection; a shared one is opened once for all tasks.
     pub(super) async fn connect(&mut self, again: bool) -> Result<Link, (Error, Cause)> {
         let door = &self.links.door;
         if self.permit.is_some() {
@@ -234,7 +238,7 @@ impl SlotOfLinks<'_> {
             lock(&self.links.state).failed = false;
             return Ok(link);
         }
-        // Looking the name up, and threads for it, are not bounded.
+        // The name lookup, and the wait for a thread for it, are not bounded.
         let until = tokio::time::Instant::now() + 2 * door.peer().config().patience();
         loop {
             let mut opening = match self.links.opening(self.was.as_ref(), again) {
@@ -247,7 +251,7 @@ impl SlotOfLinks<'_> {
                 Ok(Ok(opened)) => {
                     return opened.map_or_else(|| Err(in_vain()), |it| it.map(Link::Task));
                 }
-                // The runtime that was at it has ended.
+                // The runtime that was opening it has ended.
                 Ok(Err(_)) => {}
                 Err(_) => {
                     self.links.give_up(&opening);
@@ -282,7 +286,8 @@ impl Drop for SlotOfLinks<'_> {
         let slot = std::mem::take(&mut self.slot);
         let mut state = lock(&self.links.state);
         match &self.permit {
-            // One whose future was dropped has none: what it left on the connection is not known.
+            // After a dropped future the slot has no connection: what the future left on it is
+            // unknown.
             Some(_) => {
                 state.failed |= slot.failed;
                 if slot.connection.is_some() {
@@ -295,7 +300,7 @@ impl Drop for SlotOfLinks<'_> {
 }
 
 impl State {
-    /// What one task has found out about the shared connection.
+    /// Applies what one task has found out about the shared connection.
     fn give_back(&mut self, slot: Slot, was: Option<&TaskLink>) {
         let Some(shared) = &mut self.shared else {
             return;
@@ -307,7 +312,7 @@ impl State {
         if let Some((Link::Task(link), identity)) = slot.connection {
             if is_same(Some(&link)) {
                 shared.used = Some(Instant::now());
-                // Others may have asked meanwhile.
+                // Other tasks may have asked meanwhile.
                 if !matches!(identity, Identity::Unasked) {
                     shared.connection = Some((Link::Task(link), identity));
                 }

@@ -1,5 +1,6 @@
-//! How the engine waits. Its logic is written once, as `async` functions that wait by a [`Net`] and by connections alone. A thread runs
-//! them by [`now`]: its waits block, so one poll is the whole run. A task of tokio awaits them.
+//! How the engine waits. Its logic is written once, as `async` functions that wait only through a
+//! [`Net`] and through connections. A thread runs them with [`now`]: its waits block, so one poll
+//! completes them. A tokio task awaits them.
 
 use crate::model::Result;
 #[cfg(feature = "tokio")]
@@ -18,22 +19,24 @@ use tokio::sync::watch;
 pub(crate) enum Net {
     /// A thread, which blocks.
     Threads,
-    /// A task of tokio.
+    /// A tokio task.
     #[cfg(feature = "tokio")]
     Tasks,
 }
 
-/// What a piece of work needs a connection for. Threads have one of their own in any case.
+/// How work uses a connection. A thread always has one of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Sharing {
-    /// Requests that stand alone: others' may come in between.
+    /// Single requests: those of others may come in between.
     Shared,
-    /// It leaves something on the connection between its requests (WATCH, SELECT), or keeps it busy (WAIT, big values).
+    /// It leaves state on the connection between its requests (WATCH, SELECT), or keeps it busy
+    /// (WAIT, big values).
     Own,
 }
 
 impl Net {
-    /// For what may leave something behind: a task's goes on in one of its own, whether or not somebody waits for it.
+    /// Runs work that could leave something behind. For a task it runs in a task of its own, to
+    /// completion, even if the caller's future is dropped.
     pub(crate) async fn to_its_end<R: Send + 'static>(
         self,
         run: impl Future<Output = Result<R>> + Send + 'static,
@@ -50,7 +53,8 @@ impl Net {
         }
     }
 
-    /// The same for what waits for a lock: it waits no longer than whoever wants the lock.
+    /// The same for work that waits for a lock: it stops waiting once the caller's future is
+    /// dropped.
     #[cfg(feature = "tokio")]
     pub(crate) async fn while_wanted<R: Send + 'static>(
         self,
@@ -62,7 +66,8 @@ impl Net {
         done
     }
 
-    /// For what blocks: a task has it done by a thread of its runtime's, to its end, whether or not somebody waits for it.
+    /// Runs blocking work. For a task it runs in a thread of its runtime, to completion, even if
+    /// the caller's future is dropped.
     pub(crate) async fn aside<R: Send + 'static>(
         self,
         job: impl FnOnce() -> Result<R> + Send + 'static,
@@ -88,11 +93,11 @@ impl Net {
 
 #[cfg(feature = "tokio")]
 tokio::task_local! {
-    /// It is closed once nobody waits for the task.
+    /// Closed once nobody waits for the task.
     static CALLER: watch::Sender<()>;
 }
 
-/// Comes to its end where the task waits for a lock that nobody wants any more.
+/// Completes once nobody wants the lock that the task waits for.
 #[cfg(feature = "tokio")]
 pub(crate) async fn nobody_waits() {
     match CALLER.try_with(Clone::clone) {
@@ -101,7 +106,7 @@ pub(crate) async fn nobody_waits() {
     }
 }
 
-/// What a task has come to. Where the runtime has shut down, what had begun may have been done.
+/// The result of a task. If the runtime has shut down, what had begun may have been done.
 #[cfg(feature = "tokio")]
 fn joined<R>(done: Result<Result<R>, tokio::task::JoinError>) -> Result<R> {
     match done {
@@ -116,28 +121,28 @@ fn joined<R>(done: Result<Result<R>, tokio::task::JoinError>) -> Result<R> {
     }
 }
 
-/// For tests in which tasks do what threads would: has it run by tasks, in a build for that.
+/// For tests in which tasks replace threads: runs a future in a task, in a build for that.
 #[cfg(cachetx_by_tasks)]
 pub(crate) fn by_tasks<F: Future<Output: Send> + Send>(run: F) -> F::Output {
     use std::sync::LazyLock;
     use tokio::runtime::{Builder, Handle, Runtime};
     static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| {
         let mut builder = Builder::new_multi_thread();
-        // Hooks of tests hold some up.
+        // Hooks of tests block some of them.
         builder.worker_threads(16).enable_all();
         builder.build().expect("a runtime")
     });
     if Handle::try_current().is_err() {
         return RUNTIME.block_on(run);
     }
-    // A hook of a test's, within a task.
+    // In a hook of a test, within a task.
     thread::scope(|scope| match scope.spawn(|| RUNTIME.block_on(run)).join() {
         Ok(done) => done,
         Err(cause) => std::panic::resume_unwind(cause),
     })
 }
 
-/// Runs what waits by [`Net::Threads`] only.
+/// Runs a future that waits only through [`Net::Threads`].
 pub(crate) fn now<F: Future>(run: F) -> F::Output {
     match pin!(run).poll(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(done) => done,

@@ -25,14 +25,14 @@ use std::{
     time::Instant,
 };
 
-/// Whether a Cluster's node is asked for keys that are only on their way to it.
+/// Whether to ask a Cluster's node for keys that are still being moved to it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Asking {
     Yes,
     No,
 }
 
-/// What is done on a connection. It may run several times, and has to be safe to repeat.
+/// Work on a connection. It may run several times, and must be safe to repeat.
 pub(super) trait Work: Send {
     type Done: Send;
 
@@ -62,7 +62,7 @@ impl Work for Question<'_> {
 /// Why a server gave no reply.
 #[derive(Debug)]
 pub(super) struct Miss {
-    /// For the caller, where nobody else is asked.
+    /// For the caller, if no other server is asked.
     pub(super) fault: Fault,
     pub(super) cause: Cause,
 }
@@ -76,12 +76,13 @@ impl Miss {
 /// One server: its connections, and what a boot found there.
 pub(super) struct Node {
     connections: Connections,
-    /// Empty until the first boot, and again after the server turned out not to be the one that was booted.
+    /// Empty before the first boot, and after the server turned out not to be the one that was
+    /// booted.
     booted: RwLock<Option<Arc<Booted>>>,
 }
 
 impl Node {
-    /// Connects nothing yet.
+    /// Opens no connection yet.
     pub(super) fn new(config: ServerConfig, counters: Arc<Counters>) -> Result<Self> {
         Ok(Self {
             connections: Connections::new(config, counters)?,
@@ -89,7 +90,7 @@ impl Node {
         })
     }
 
-    /// The server's URL, fit to be shown.
+    /// The server's URL, safe to show.
     pub(super) fn shown_url(&self) -> String {
         self.peer().shown_url()
     }
@@ -109,13 +110,14 @@ impl Node {
         *self.booted.write().unwrap_or_else(PoisonError::into_inner) = Some(booted);
     }
 
-    /// Another server took over with the address: it may understand another dialect.
+    /// Another server took over the address: it may understand another dialect.
     pub(super) fn forget_boot(&self) {
         *self.booted.write().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
-    /// Runs `work` on a connection. Where one from the pool turns out to be closed (the server restarted, or ended it
-    /// while it was idle), runs it once more on a new one: so everything in `work` must be safe to repeat.
+    /// Runs `work` on a connection. If a pooled connection turns out to be closed (the server
+    /// restarted, or closed it while it was idle), runs it once more on a new one: so everything in
+    /// `work` must be safe to repeat.
     pub(super) async fn attempt<W: Work>(
         &self,
         net: Net,
@@ -174,7 +176,8 @@ impl Node {
             }
             match done {
                 Err(Failure::Lost { error, closed }) => {
-                    // The connection goes: its late reply would be taken for the next one.
+                    // Drop the connection: a late reply would be taken for the reply to the next
+                    // request.
                     drop(session);
                     slot.failed = true;
                     let again = reused && closed;
@@ -192,7 +195,7 @@ impl Node {
                         spoilt,
                         ..
                     } = session;
-                    // Behind the same name there may be another server by now: the primary.
+                    // The same name may lead to another server by now: the primary.
                     let demoted = redirect == Some(Redirect::ReadOnly);
                     slot.connection = (!spoilt && !demoted).then_some((connection, identity));
                     slot.failed = demoted;
@@ -200,7 +203,8 @@ impl Node {
                     slot.trim();
                     return done.map_err(|failed| {
                         let fault = match failed {
-                            // Refused now, and before that maybe sent on a connection that was closed.
+                            // Refused now, but possibly sent before on a connection that was
+                            // closed.
                             Failure::Refused(error) => {
                                 Fault::NotDone(error).after(failure.is_some())
                             }
@@ -219,7 +223,8 @@ impl Node {
         Err(Miss::new(Fault::Unknown(error), Cause::Lost))
     }
 
-    /// A connection of the caller's own for messages, whose reads give up soon. By RESP3, where they are told from replies.
+    /// A connection for messages, for the caller alone, whose reads time out soon. With RESP3,
+    /// which tells messages from replies.
     pub(super) fn connect_to_listen(&self) -> Result<Connection> {
         let opened = self.connections.door().open_to_listen();
         opened.map_err(|(error, _)| error)

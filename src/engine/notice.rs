@@ -1,19 +1,20 @@
-//! What a boot leaves on the server for the boots of other processes: which rules it has, so that two versions of the same rules are
-//! found. Rules whose keys are others are another application's, and no concern.
+//! What a boot leaves on the server for the boots of other processes: which rules it has, to detect
+//! two versions of the same rules. Rules with other keys belong to another application and do not
+//! matter.
 
 use super::{facts::RulesFacts, survey::Warning, wire::Packed};
 use crate::{model::limits, rules::Rules};
 
-/// Where each boot leaves its notice: a hash, digest of the rules -> notice. No key of a rules file can be this one: none may
-/// begin like a hash of leases, and no value of a placeholder has braces.
+/// Each boot leaves its notice in this hash: digest of the rules -> notice. No key of a rules file
+/// can equal it: none may begin like a hash of leases, and no value of a placeholder has braces.
 pub(super) const RULES_KEY: &str = "cachetx:leases:{rules}";
 
-/// When a process with these rules was booted, and their keys: `1700000000 ["{run_id}:climate"]`.
+/// When a process with these rules booted, and their keys: `1700000000 ["{run_id}:climate"]`.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Notice {
     /// The server's time, in s.
     at_s: u64,
-    /// The keys' templates; `None` where they were too long to be told.
+    /// The keys' templates; `None` if they were too long.
     templates: Option<Vec<String>>,
 }
 
@@ -28,7 +29,7 @@ impl Notice {
         }
     }
 
-    /// `None` for what is no notice.
+    /// `None` if it is not a notice.
     pub(super) fn parse(text: &str) -> Option<Self> {
         let (at_s, templates) = match text.split_once(' ') {
             Some((at_s, templates)) => (at_s, serde_json::from_str(templates).ok()),
@@ -56,7 +57,7 @@ impl Notice {
         now_s.saturating_sub(self.at_s)
     }
 
-    /// Whether both rules can name the same key.
+    /// Whether both rules can produce the same key.
     pub(super) fn may_concern(&self, rules: &Rules) -> bool {
         let templates = self.templates.as_ref();
         templates.is_none_or(|templates| rules.may_share_keys_with(templates))
@@ -74,7 +75,7 @@ impl Notice {
     }
 }
 
-/// Leaves a notice of these rules, and takes those away that are too old to matter.
+/// Leaves a notice of these rules, and removes outdated ones.
 pub(super) fn publish(rules: &RulesFacts, now_s: u64, outdated: &[String], packed: &mut Packed) {
     let notice = Notice::of(&rules.rules, now_s).text();
     let key = RULES_KEY.as_bytes();

@@ -9,13 +9,13 @@ use std::{
     time::Duration,
 };
 
-/// A server, but for its connections and what a boot found there.
+/// A server, without its connections and what a boot found there.
 pub(super) struct Peer {
     config: ServerConfig,
     counters: Arc<Counters>,
-    /// The cache's.
+    /// The cache's database.
     database: u32,
-    /// For a server that does not tell which run of it this is: see [`RunId::untold`].
+    /// For a server that does not tell its run id: see [`RunId::untold`].
     run_number: AtomicU64,
 }
 
@@ -29,7 +29,7 @@ impl Peer {
         }
     }
 
-    /// The server's URL, fit to be shown.
+    /// The server's URL, safe to show.
     pub(super) fn shown_url(&self) -> String {
         self.config.shown()
     }
@@ -38,7 +38,7 @@ impl Peer {
         self.config.response_timeout
     }
 
-    /// `None` where locks live in the cache's own database.
+    /// `None` if locks live in the cache's own database.
     pub(super) fn databases(&self) -> Option<Databases> {
         let databases = Databases {
             lock: self.config.lock_database?,
@@ -55,12 +55,12 @@ impl Peer {
         &self.counters
     }
 
-    /// The server's run, where it does not tell which one it is.
+    /// The server's run, if it does not tell its run id.
     pub(super) fn untold_run(&self) -> RunId {
         RunId::untold(self.run_number.load(SeqCst))
     }
 
-    /// Whether it is still the same run is not known any more.
+    /// It is no longer known whether it is still the same run.
     pub(super) fn may_be_another_run(&self) {
         self.run_number
             .store(self.counters.next_run_number(), SeqCst);

@@ -1,4 +1,4 @@
-//! What a boot found, to be shown.
+//! The report of a boot.
 
 use crate::model::counted;
 use serde::Serialize;
@@ -6,7 +6,8 @@ use std::fmt;
 
 /// What a boot found on the server, and what it loaded.
 ///
-/// What the server may not be asked (`INFO`, `CONFIG GET` and the like may be denied) is left out.
+/// Information that the server denies (`INFO`, `CONFIG GET` and the like may be denied) is left
+/// out.
 ///
 /// # Examples
 ///
@@ -35,43 +36,44 @@ pub struct EngineReport {
     pub server: String,
     /// `single`, `cluster of 3 primaries`, `sentinel mymaster`.
     pub topology: String,
-    /// `redis` or `valkey`; `unknown` where the server may not be asked.
+    /// `redis` or `valkey`; `unknown` if the server denies it.
     pub flavour: String,
-    /// The server's version; `unknown` where the server may not be asked.
+    /// The server's version; `unknown` if the server denies it.
     pub version: String,
     /// Whether scripts carry a `#!lua` line, whose flags let a full server refuse them before they start.
     pub flagged: bool,
-    /// Whether all that the engine needs could be loaded; where SCRIPT is denied scripts are sent whole at first use.
+    /// Whether all that the engine needs could be loaded. If SCRIPT is denied, scripts are sent
+    /// whole at first use.
     pub loaded: bool,
     /// Each operation that is Lua on the server, with its script's SHA-1 or its function's name.
     pub programs: Vec<(String, String)>,
     /// The digest of the rules in force ([`Rules::digest`](crate::Rules::digest)).
     pub rules: Option<String>,
-    /// What is good to know.
+    /// Notes that need no action.
     pub notes: Vec<String>,
-    /// What works, and not as it should.
+    /// What works, but not as it should.
     pub warnings: Vec<String>,
     /// How each server that was booted is set up.
     pub servers: Vec<ServerFacts>,
 }
 
-/// How one server is set up, as it says itself; `None` for what it may not be asked.
+/// How one server is set up, as it reports itself; `None` for what it denies.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct ServerFacts {
     /// The server, without credentials.
     pub server: String,
-    /// `maxmemory`, in bytes; 0 is no limit.
+    /// `maxmemory`, in bytes; 0 means no limit.
     pub maxmemory_bytes: Option<u64>,
-    /// `maxmemory-policy`: what the server drops when its memory is full.
+    /// `maxmemory-policy`: what the server evicts when its memory is full.
     pub maxmemory_policy: Option<String>,
     /// Whether it writes an append-only file.
     pub appendonly: Option<bool>,
-    /// When it writes snapshots (`save`); empty is never.
+    /// When it writes snapshots (`save`); empty means never.
     pub save: Option<String>,
     /// `master` or `slave`.
     pub role: Option<String>,
-    /// The replicas that are connected to it.
+    /// The number of connected replicas.
     pub replicas: Option<u64>,
 }
 

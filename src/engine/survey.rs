@@ -1,4 +1,5 @@
-//! What a boot learns about a server besides how to run operations. All of it may be denied; then it is not said.
+//! What a boot learns about a server besides how to run operations. What the server denies is left
+//! out.
 
 use super::{
     acl,
@@ -35,7 +36,8 @@ pub(super) fn pack(packed: &mut Packed) {
 const BULK: &str = "proto-max-bulk-len";
 const QUERY: &str = "client-query-buffer-limit";
 
-/// Which run of the server the connection leads to: no connection outlives one. Asked once for each.
+/// The run id of the connection's server. Requested once per connection, since no connection
+/// outlives a run.
 pub(super) async fn run_id(session: &mut Session<'_>) -> Result<RunId, Failure> {
     match known_run(session) {
         Some(run) => Ok(run),
@@ -43,7 +45,7 @@ pub(super) async fn run_id(session: &mut Session<'_>) -> Result<RunId, Failure> 
     }
 }
 
-/// The same, and the connection is shown to work.
+/// Always requests the run id, which also shows that the connection works.
 pub(super) async fn ask_run_id(session: &mut Session<'_>) -> Result<RunId, Failure> {
     let reply = session
         .ask(|packed| packed.request(&[b"INFO", b"server"]))
@@ -57,7 +59,7 @@ pub(super) async fn ask_run_id(session: &mut Session<'_>) -> Result<RunId, Failu
     known_run(session).ok_or_else(|| nonsense("INFO"))
 }
 
-/// `None` where it was not asked yet.
+/// `None` if it was not requested yet.
 fn known_run(session: &Session<'_>) -> Option<RunId> {
     match &session.identity {
         Identity::Told(run) => Some(run.clone()),
@@ -66,7 +68,7 @@ fn known_run(session: &Session<'_>) -> Option<RunId> {
     }
 }
 
-/// Remembers what the server said of itself.
+/// Remembers the run id that the server gave.
 pub(super) fn identify(session: &mut Session<'_>, run_id: Option<&str>) {
     session.identity = match run_id {
         Some(name) => Identity::Told(RunId::told(name)),
@@ -74,11 +76,11 @@ pub(super) fn identify(session: &mut Session<'_>, run_id: Option<&str>) {
     };
 }
 
-/// What is wrong with a server, or with its use.
+/// A problem of a server, or of its use.
 #[derive(Clone, Debug)]
 pub(super) struct Warning {
     pub(super) text: String,
-    /// What stays the same where the text says how long ago it was.
+    /// The part that stays the same if the text says how long ago it was.
     pub(super) cause: String,
 }
 
@@ -96,11 +98,11 @@ pub(super) struct Survey {
     pub(super) run_id: Option<String>,
     pub(super) warnings: Vec<Warning>,
     pub(super) room: Room,
-    /// But for the server's name.
+    /// Without the server's name.
     pub(super) facts: ServerFacts,
-    /// The server's, in s; `None` where it may not be asked.
+    /// The server's time, in s; `None` if it is denied.
     now_s: Option<u64>,
-    /// What boots have left, by the digest of their rules.
+    /// The notices that boots left, by the digest of their rules.
     seen: BTreeMap<String, Notice>,
 }
 
@@ -143,8 +145,8 @@ impl Survey {
         }
     }
 
-    /// What concerns the rules: other versions of them, their slots, and what the ACL denies of what they need. Tells others
-    /// of these rules too, unless the cache is not to.
+    /// Checks what concerns the rules: other versions of them, and what the ACL denies of what they
+    /// need. Leaves a notice of these rules too, unless the cache is told not to.
     pub(super) async fn look_closer(
         &mut self,
         session: &mut Session<'_>,
@@ -182,7 +184,7 @@ impl Survey {
         Ok(())
     }
 
-    /// Warns of other rules for the same keys; the digests that are too old to matter.
+    /// Warns of other rules for the same keys; returns the digests of outdated notices.
     fn compare(&mut self, rules: &RulesFacts) -> Vec<String> {
         let now_s = self.now_s.unwrap_or_default();
         let mut outdated = Vec::new();
@@ -219,7 +221,7 @@ fn facts(
     }
 }
 
-/// Locks, leases and marks all expire, so that no policy but `noeviction` spares them.
+/// All locks, leases and marks expire, so no policy but `noeviction` spares them.
 fn eviction(memory: &str) -> Option<String> {
     let policy = field(memory, "maxmemory_policy").filter(|policy| *policy != "noeviction")?;
     field(memory, "maxmemory").filter(|limit| *limit != "0")?;

@@ -316,7 +316,7 @@ mod tests {
         assert_eq!(all(run.clone()), ["a:r", "c"]);
         let scenarios = run.with("scenario", ["x", "y"]);
         assert_eq!(all(scenarios), ["a:r", "b:r:x", "b:r:y", "c"]);
-        // A value that may not stand in a key: no save has made such a key.
+        // A value that is not allowed in a key: no save has made such a key.
         let odd = Params::new().with("run", "r/s").with("x", "1");
         assert_eq!(all(odd), ["a:r/s", "c"]);
     }

@@ -1,4 +1,4 @@
-//! `cachetx boot`: boots an engine on a server and says what it found.
+//! `cachetx boot`: boots an engine on a server and reports what it found.
 
 use crate::{Exit, Format, engine, failure::Failure, output};
 use cachetx::{Cache, EngineReport};

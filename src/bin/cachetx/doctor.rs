@@ -1,4 +1,4 @@
-//! `cachetx doctor --url …`: whether a server, and the file system of a store, do what they have to.
+//! `cachetx doctor --url …`: whether a server, and the file system of a store, work as they should.
 
 use crate::{Exit, Format, engine, failure::Failure, locks, output};
 use cachetx::{Cache, EngineReport, Error, FileSystemReport, ServerFacts, Trial};
@@ -58,7 +58,7 @@ fn examine(arguments: &Arguments) -> Result<Findings, Failure> {
     let rules = engine::rules_or_none(arguments.rules.as_deref())?;
     let cache = arguments.server.of(Cache::builder(rules))?;
     let server = match cache.open().and_then(|cache| of_server(&cache)) {
-        // A server that is away, or refuses, is a finding, and the file system is another one.
+        // An unreachable or refusing server is one finding, and the file system is another.
         Err(error) if !error.is_unavailable() && !error.is_server() => return Err(error.into()),
         server => server,
     };

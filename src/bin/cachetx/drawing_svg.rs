@@ -59,7 +59,7 @@ pub(crate) fn svg(drawing: &Drawing) -> String {
          <rect width=\"100%\" height=\"100%\" fill=\"#ffffff\"/>\n"
     );
     text += &legend;
-    // What stands out is drawn over what does not.
+    // Highlighted parts are drawn over the others.
     let (front, behind): (Vec<&Arrow>, Vec<&Arrow>) =
         drawing.arrows.iter().partition(|arrow| arrow.stands_out);
     for arrow in behind.into_iter().chain(front) {

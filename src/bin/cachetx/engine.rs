@@ -1,4 +1,4 @@
-//! The server and the engines, as the command line names them.
+//! The server and engine options of the command line.
 
 use crate::failure::Failure;
 use cachetx::{CacheBuilder, Credentials, Engine, Rules, TlsOptions};
@@ -139,7 +139,7 @@ impl Server {
             user: std::env::var("CACHETX_USER").ok(),
             password,
         };
-        // What is wrong with a file shows before a server is asked.
+        // Errors in a file show before a server is asked.
         login.ask().map_err(Failure::Usage)?;
         Ok(Some(login))
     }
@@ -179,7 +179,7 @@ impl Login {
                     let file = file.display();
                     format!("cannot read the password file {file}: {e}")
                 })?;
-                // The line break that editors and `echo` write is not meant.
+                // Removes the line break that editors and `echo` add.
                 text.trim_end_matches(['\r', '\n']).to_owned()
             }
         };

@@ -1,4 +1,4 @@
-//! How commands fail that ask a server or look after files.
+//! Failures of commands that ask a server or handle files.
 
 use crate::{Exit, Format, output, rules_file};
 use cachetx::Error;

@@ -68,7 +68,7 @@ fn invalidate(arguments: &Arguments) -> Result<Done, Failure> {
         cache = cache.cross_slot(CrossSlot::Split);
     }
     let cache = match &arguments.outbox {
-        // A server that is away is met before anything is tried, so that nothing is done by halves.
+        // An unreachable server is detected before anything is tried, so that nothing is half done.
         None => cache.open()?,
         Some(folder) => {
             outbox_folder::check(folder)?;

@@ -1,4 +1,4 @@
-//! `cachetx locks list|clear RUN`: who holds the locks of a run's documents, and freeing them.
+//! `cachetx locks list|clear RUN`: lists who holds the locks of a run's documents, and clears them.
 
 use crate::{Exit, Format, engine, failure::Failure, output, params_json};
 use cachetx::{Cache, HeldLock, Rules, Store};
@@ -91,7 +91,7 @@ fn find(arguments: &Arguments, clears: bool) -> Result<Found, Failure> {
     let held = store.locks(&arguments.run)?;
     let folder = arguments.root.join(&arguments.run);
     if !folder.is_dir() {
-        // Documents may be locked before they are there, so this is no mistake for certain.
+        // Documents may be locked before they exist, so this is not certainly a mistake.
         output::warn(&format!("{} is not there", folder.display()));
     }
     let cleared = match clears {
@@ -152,7 +152,7 @@ fn as_json(run: &str, found: &Found) -> Value {
             "controller": lock.document.controller,
             "params": params_json::params(&lock.document.params),
             "owner": lock.holder.owner,
-            // None ends by itself where it is foreign and has no TTL.
+            // A foreign lock without a TTL does not expire.
             "remaining_ms": Some(lock.holder.remaining)
                 .filter(|left| *left != Duration::MAX)
                 .and_then(milliseconds),

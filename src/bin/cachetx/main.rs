@@ -119,7 +119,7 @@ fn main() -> ExitCode {
 fn refused(error: &clap::Error) -> ExitCode {
     let text = error.render().to_string();
     let shown = output::redacted(&text);
-    // What cannot be written, to a closed pipe say, is no fault of the command's.
+    // Output that cannot be written, to a closed pipe for example, is not the command's error.
     if shown == text {
         let _ = error.print();
     } else {

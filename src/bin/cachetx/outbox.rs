@@ -1,4 +1,4 @@
-//! `cachetx outbox list|replay|doctor DIR`: what has not reached the server, and bringing it there.
+//! `cachetx outbox list|replay|doctor DIR`: what has not reached the server, and replaying it.
 
 use crate::{
     Exit, Format, engine, failure::Failure, outbox_doctor, outbox_folder, output, params_json,

@@ -88,7 +88,7 @@ fn examine(dir: &Path) -> Result<Vec<Finding>, Failure> {
             let all = paths.into_iter();
             findings.extend(all.map(|path| of_file(dir, listed(&path), path, above)));
         }
-        // The folder, or one of the files, cannot be read: that is what is to be found out here.
+        // The folder, or one of its files, cannot be read: finding that out is the point here.
         (Err(e), _) => findings[0].to_do.push(e.to_string()),
         (_, Err(e)) => findings[0].to_do.push(e.to_string()),
     }
@@ -177,7 +177,7 @@ fn unreadable_for_some(folder: Rights, file: Rights) -> bool {
     let lacking = may_write & !file.mode & READ;
     match folder.gid == file.gid {
         true => lacking != 0,
-        // Another group's rights say nothing of the folder's.
+        // Another group's rights say nothing about the folder's.
         false => lacking & !GROUP != 0,
     }
 }

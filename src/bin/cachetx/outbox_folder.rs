@@ -1,4 +1,4 @@
-//! Folders of outboxes as the command line names them.
+//! Outbox folders on the command line.
 
 use crate::failure::Failure;
 use cachetx::OutboxFile;

@@ -1,4 +1,5 @@
-//! Writing: results to standard output, complaints to standard error, neither ever by a macro that panics on a closed pipe.
+//! Writes results to standard output and errors to standard error, never with a macro that panics
+//! on a closed pipe.
 
 use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
 use anstream::{AutoStream, ColorChoice, stream::RawStream};
@@ -53,12 +54,12 @@ fn redacted_line(line: &str) -> String {
     let Some((before, after)) = line.split_once("://") else {
         return line.to_owned();
     };
-    // The last `@`: a password may hold others, and blanks.
+    // The last `@`: a password may contain others, and spaces.
     let (login, rest) = match after.rsplit_once('@') {
         Some((_, rest)) => ("…@", rest),
         None => ("", after),
     };
-    // A Unix socket's password stands in the query.
+    // A Unix socket's password is in the query.
     match rest.split_once('?').filter(|_| before.ends_with("unix")) {
         Some((path, _)) => format!("{before}://{login}{path}?…"),
         None => format!("{before}://{login}{rest}"),
@@ -117,7 +118,8 @@ pub(crate) fn render(
         Severity::Error => Level::ERROR,
         Severity::Warning => Level::WARNING,
     };
-    // A file that cannot be shown (not UTF-8, changed meanwhile) still gets its message and place.
+    // A file that cannot be shown (not UTF-8, changed meanwhile) still gets its message and
+    // position.
     let Some(source) = source.filter(|source| source.get(problem.span.clone()).is_some()) else {
         let word = match severity {
             Severity::Error => "error",

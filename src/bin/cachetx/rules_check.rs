@@ -51,7 +51,7 @@ pub(crate) fn run(arguments: &Arguments) -> std::io::Result<Exit> {
                     FindingsFormat::Github => text.push_str(&as_annotations(&found)),
                 }
             }
-            // A file that cannot be read is a wrong argument; the others are still checked.
+            // An unreadable file is a wrong argument; the others are still checked.
             Err(error) => {
                 output::complain(&error.to_string());
                 exit = Exit::Usage;

@@ -1,5 +1,4 @@
-//! `cachetx rules diff OLD NEW`: what the new file deletes, names or keeps otherwise than the old
-//! one.
+//! `cachetx rules diff OLD NEW`: what the new file deletes, names or keeps differently.
 
 use crate::{Exit, Format, output, rules_file};
 use cachetx::{DeletionChange, Rules, RulesDiff};

@@ -1,4 +1,4 @@
-//! What the commands on rules files share: params on the command line, and how a failure ends.
+//! Shared by the commands on rules files: params on the command line, and how failures end.
 
 use crate::{
     Exit,

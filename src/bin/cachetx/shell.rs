@@ -26,7 +26,7 @@ pub(crate) fn completions(arguments: &Completions, mut cachetx: Command) -> std:
 }
 
 pub(crate) fn man(arguments: &Man, mut cachetx: Command) -> std::io::Result<Exit> {
-    // Gives subcommands the names with which they are called.
+    // Gives subcommands the full names that they are called by.
     cachetx.build();
     let mut command = &cachetx;
     for name in &arguments.command {

@@ -1,4 +1,4 @@
-//! The breaker before an engine that answers or does not, as it is told.
+//! The breaker around an engine that answers or fails as it is told.
 
 use super::*;
 use crate::{
@@ -109,7 +109,7 @@ fn it_opens_after_slow_failures_in_a_row_and_closes_with_the_first_answer() {
     );
     assert_eq!(breaker.engine.asked.load(SeqCst), asked);
     assert_eq!(breaker.counters().skips(), 1);
-    // The probe finds it away still: one wait, and the next pause.
+    // The probe finds it still away: one wait, and the next pause.
     std::thread::sleep(PAUSE);
     assert!(matches!(breaker.perform(&op()), Err(Fault::Unknown(_))));
     assert!(matches!(breaker.perform(&op()), Err(Fault::NotDone(_))));
@@ -152,7 +152,7 @@ fn while_one_probes_others_are_spared() {
     assert!(breaker.admit(&breaker.circuits[0], start).is_ok());
     assert_eq!(breaker.state(), BreakerState::Probing);
     assert_eq!(breaker.admit(&breaker.circuits[0], start), Err(PAUSE));
-    // A probe that never came back does not keep the server away for ever.
+    // A probe that never returned does not block the server for ever.
     assert!(breaker.admit(&breaker.circuits[0], start + PAUSE).is_ok());
 }
 
@@ -189,7 +189,8 @@ fn lost() -> Result<(), Fault> {
     Err(Fault::Unknown(error.effect_is(Effect::Unknown)))
 }
 
-/// One moment in which the server, or this machine, stands still fails all calls that are under way, however many.
+/// If the server or this machine halts for a moment, all calls under way fail, however many; they
+/// count once.
 #[test]
 fn calls_that_fail_together_are_one_wait_in_vain() {
     let breaker = Breaker::new(Fake::default(), PAUSE, SECOND / 2);
@@ -203,7 +204,7 @@ fn calls_that_fail_together_are_one_wait_in_vain() {
     };
     for n in 0..limits::BREAKER_FAILURES {
         assert_eq!(breaker.state(), BreakerState::Closed, "after {n}");
-        // None of a wave was sent after the last one of the wave before had failed.
+        // Each wave is sent after the last call of the wave before has failed.
         wave(2 * n);
     }
     assert_eq!(breaker.state(), BreakerState::Open);
@@ -218,14 +219,14 @@ fn a_call_during_which_others_were_answered_says_nothing_about_the_server() {
         let between = sent_at + SECOND / 4;
         breaker.note(circuit, &Ok(()), between, between);
         breaker.note(circuit, &lost(), sent_at, sent_at + SECOND);
-        // Nor does one that comes after it, in the same second.
+        // A later call in the same second does not open it either.
         let after = sent_at + SECOND / 2;
         breaker.note(circuit, &lost(), after, sent_at + SECOND);
     }
     assert_eq!(breaker.state(), BreakerState::Closed);
 }
 
-/// What is logged, by the breaker's own account.
+/// What is logged, as the circuits report it.
 #[test]
 fn that_the_server_is_away_and_back_is_told_once_for_each_outage() {
     let circuit = |circuit: &mut Circuit, away: &mut Away, slow: bool| {
@@ -236,13 +237,13 @@ fn that_the_server_is_away_and_back_is_told_once_for_each_outage() {
     let mut away = Away::default();
     let [mut one, mut other] = [Circuit::default(), Circuit::default()];
     for _ in 0..2 {
-        // Refused at once: away, and not opened.
+        // Refused at once: away, but not opened.
         let told: Vec<_> = (0..10)
             .map(|_| circuit(&mut one, &mut away, false))
             .collect();
         let once = |n: u32| (n + 1 == limits::BREAKER_FAILURES, false);
         assert_eq!(told, (0..10).map(once).collect::<Vec<_>>());
-        // Then it waits in vain: opened, in whichever part of the slots.
+        // Then calls wait in vain: opened, in whichever part of the slots.
         let told: Vec<_> = (0..10)
             .map(|_| circuit(&mut one, &mut away, true))
             .collect();

@@ -1,4 +1,4 @@
-//! What the demo's cache is on: a private server, or the operations' model where none can be had.
+//! The server of the demo's cache: a private one, or the operations' model if there is none.
 
 use super::TIMEOUT;
 use cachetx::{

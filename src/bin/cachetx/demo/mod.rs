@@ -1,4 +1,5 @@
-//! `cachetx demo`: the main job on a private server (in memory where none can be had), shown step by step.
+//! `cachetx demo`: shows the main job step by step, on a private server, or in memory if there is
+//! none.
 
 mod host;
 mod run_folder;

@@ -1,4 +1,4 @@
-//! The run folder that the demo works on: made up, or a copy.
+//! The run folder that the demo works on: generated, or a copy.
 
 use super::{CONTROLLER, FIELD};
 use cachetx::{BoxError, Rules};

@@ -1,4 +1,4 @@
-//! What the demo has to tell.
+//! What the demo prints.
 
 use crate::output;
 use cachetx::CacheOutcome;
