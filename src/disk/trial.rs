@@ -1,4 +1,4 @@
-//! What a store needs of a file system, tried in a folder of its own below the root.
+//! Tries what a store needs of a file system, in a folder of its own below the root.
 
 use super::{
     FileSystem,
@@ -17,17 +17,18 @@ use std::{
     time::Duration,
 };
 
-/// Hidden, as no run's folder is; a random name follows.
+/// Hidden, unlike the folders of runs; a random name follows.
 const FOLDER: &str = ".cachetx-trial-";
 /// The document that is replaced there.
 const DOCUMENT: &str = "document";
-/// How often it is replaced while somebody reads it.
+/// How often it is replaced while another thread reads it.
 const REPLACEMENTS: u8 = 64;
 /// More than one page, so that a torn one would show.
 const BYTES: usize = 3 * 4_096;
-/// An odd second, and a fraction with every digit: whatever a file system drops of it shows.
+/// An odd second, and a fraction with every digit, so that whatever a file system drops shows.
 const MTIME_NS: i64 = 1_700_000_001_123_456_789;
-/// The steps of modification times that file systems have, in ns: from those that keep all to FAT's two seconds.
+/// The resolutions of modification times in file systems, in ns: from full resolution to FAT's two
+/// seconds.
 const STEPS_NS: [i64; 6] = [1, 100, 1_000, 1_000_000, 1_000_000_000, 2_000_000_000];
 
 /// What the file system of a store's root can do, found out by trying.
@@ -36,35 +37,37 @@ const STEPS_NS: [i64; 6] = [1, 100, 1_000, 1_000_000, 1_000_000_000, 2_000_000_0
 pub struct FileSystemReport {
     /// Whether it counts as [`FileSystem::Network`].
     pub network: bool,
-    /// An OS lock (`flock`) that one open file has keeps another one out. Without it writers of one document are not kept apart.
+    /// An OS lock (`flock`) of one open file excludes another open file. Without it, writers of one
+    /// document are not kept apart.
     pub os_locks: Trial,
-    /// A rename replaces a file, and who reads it meanwhile sees the old or the new one, whole.
+    /// A rename replaces a file, and a concurrent reader sees the old or the new file, whole.
     pub rename: Trial,
-    /// A folder can be synced. Without it nobody knows whether a save outlives a power loss.
+    /// A folder can be synced. Without it, it is unknown whether a save survives a power loss.
     pub folder_sync: Trial,
-    /// The steps in which modification times are kept; `None` where they are kept in none that is known.
+    /// The resolution of modification times; `None` if it is none of the known ones.
     pub time_step: Option<Duration>,
 }
 
-/// What came of one trial.
+/// The result of one trial.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Trial {
-    /// As it should.
+    /// It works.
     Works,
-    /// Not as it should.
+    /// It fails.
     Fails {
-        /// What was seen.
+        /// What was observed.
         why: String,
     },
 }
 
 impl FileSystemReport {
-    /// Tries it in a new hidden folder below `root`, which is deleted again. The root is not made.
+    /// Tries the file system in a new hidden folder below `root`, which is deleted afterwards. A
+    /// missing root is not created.
     ///
     /// # Errors
     ///
-    /// The root is not there, or nothing can be made in it.
+    /// The root does not exist, or nothing can be created in it.
     ///
     /// # Examples
     ///
@@ -91,7 +94,7 @@ impl FileSystemReport {
     }
 }
 
-/// `Err` holds what was seen, and what the operating system refused.
+/// `Err` holds what was observed, or the operating system's refusal.
 fn trial(seen: io::Result<()>) -> Trial {
     match seen {
         Ok(()) => Trial::Works,
@@ -99,7 +102,7 @@ fn trial(seen: io::Result<()>) -> Trial {
     }
 }
 
-/// The folder that all of it is tried in.
+/// The folder for all trials.
 struct Ground {
     dir: File,
     path: PathBuf,
@@ -161,7 +164,7 @@ impl Ground {
         })
     }
 
-    /// Fails where it is missing, or holds bytes of two.
+    /// Fails if the file is missing, or mixes bytes of two versions.
     fn read_whole(&self) -> io::Result<()> {
         let mut file = folder::open_at(&self.dir, DOCUMENT, OFlags::RDONLY, Mode::empty())?;
         let mut bytes = Vec::with_capacity(BYTES);

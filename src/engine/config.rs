@@ -49,11 +49,11 @@ pub(crate) struct ServerConfig {
 /// How the server that has a key is found.
 #[derive(Clone)]
 pub(crate) enum TopologyConfig {
-    /// It is the one of the URL.
+    /// The one of the URL.
     Single,
-    /// A Cluster's nodes know each other; these are some of them, to start with.
+    /// The nodes of a Cluster know each other; these are some of them, to start with.
     Cluster { seeds: Vec<String> },
-    /// Sentinels know the primary of that name; the URL says how to log in there.
+    /// Sentinels know the primary of this name; the URL says how to log in there.
     Sentinel { name: String, urls: Vec<String> },
 }
 
@@ -84,7 +84,7 @@ impl ServerConfig {
         Ok(self.way()?.database)
     }
 
-    /// The same, at another address.
+    /// The same configuration at another address.
     pub(super) fn at(&self, address: &Address) -> Self {
         Self {
             address: Some(address.clone()),
@@ -92,7 +92,7 @@ impl ServerConfig {
         }
     }
 
-    /// The same with another URL, for one server.
+    /// The same configuration with another URL, for one server.
     pub(super) fn single(&self, url: &str) -> Self {
         Self {
             url: url.to_owned(),
@@ -131,8 +131,8 @@ impl ServerConfig {
         }
     }
 
-    /// What tells the server from others, whatever its user and password; `None` where it is not known. Clusters are all the same, since each
-    /// process may name other nodes.
+    /// Tells the server from others, whatever the user and password; `None` if it is not known. All
+    /// Clusters have the same identity, since each process may name other nodes.
     pub(crate) fn identity(&self) -> Option<String> {
         let way = self.way().ok();
         let database = way.as_ref().map_or(0, |way| way.database);

@@ -1,4 +1,4 @@
-//! Who we are to a server, and where to ask for that.
+//! Credentials for a server, and the closure that provides them.
 
 use crate::model::BoxError;
 use std::{fmt, panic, sync::Arc};

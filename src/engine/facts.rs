@@ -1,4 +1,4 @@
-//! What a boot must know of the rules.
+//! What a boot must know about the rules.
 
 use crate::{
     model::limits,
@@ -35,7 +35,7 @@ impl RulesFacts {
         })
     }
 
-    /// A key that the rules' owner may use, and that nobody does.
+    /// A key that the rules' owner may use, and that nothing else uses.
     pub(super) fn free_key(&self) -> Option<String> {
         let sample = self.samples.first()?;
         Some(sibling(sample, "00000000000000000000000000000000"))

@@ -1,4 +1,4 @@
-//! Runs server operations and heals what a server forgets; decides nothing.
+//! Runs server operations and restores what a server forgets. Makes no decisions.
 
 mod acl;
 mod acquire;
@@ -97,32 +97,32 @@ pub enum Engine {
     Auto,
     /// Lua scripts (EVALSHA), loaded at boot and again whenever the server has lost them.
     Script,
-    /// The same Lua as functions of a library (FCALL), which the server keeps over restarts and replicates. Redis from 7.0
-    /// on, and Valkey.
+    /// The same Lua as functions of a library (FCALL), which the server keeps across restarts and
+    /// replicates. Redis from 7.0 on, and Valkey.
     Function,
-    /// WATCH, reads and MULTI … EXEC, without any Lua: for servers that have no scripts. Two round trips an operation, and
-    /// more where other clients change the same keys.
+    /// WATCH, reads and MULTI … EXEC, without any Lua: for servers without scripts. Two round trips
+    /// per operation, and more if other clients change the same keys.
     Watch,
 }
 
-/// What runs an operation as one atomic step.
+/// Runs operations, each as one atomic step.
 pub(crate) trait Performer: Send + Sync + 'static {
     /// Runs `op`. A lost reply is [`Fault::Unknown`], never "not done".
     fn perform(&self, op: &Op) -> Result<Reply, Fault>;
 
-    /// The same, with the server that did it.
+    /// Like `perform`; also returns the server that did it.
     fn take(&self, op: &Op) -> Result<Taken, Fault> {
         let reply = self.perform(op)?;
         Ok(Taken { reply, by: None })
     }
 
-    /// The same in a task.
+    /// Like `take`, in a task.
     #[cfg(feature = "tokio")]
     fn take_in_task<'a>(&'a self, op: &'a Op) -> Taking<'a> {
         Box::pin(std::future::ready(self.take(op)))
     }
 
-    /// What its last boot found; `None` while no server was reached.
+    /// What the last boot found; `None` if no server was reached.
     fn report(&self) -> Option<EngineReport>;
 
     /// Which keys one operation may have.
@@ -132,30 +132,32 @@ pub(crate) trait Performer: Send + Sync + 'static {
 
     fn counters(&self) -> &Counters;
 
-    /// Where to listen to messages about locks. Not before [`listens`](Self::listens) was called do any come.
+    /// Where to listen for messages about locks. None arrive before [`listens`](Self::listens) was
+    /// called.
     fn bells(&self) -> &Arc<Bells>;
 
-    /// Somebody listens.
+    /// Called when a listener registers; starts the subscriber.
     fn listens(&self) {}
 
-    /// Lets threads of its own go.
+    /// Stops background threads.
     fn close(&self) {}
 
-    /// Asks all servers that take writes which run of them it is.
+    /// Reads the run id of each server that takes writes.
     fn servers(&self) -> Result<Servers, Fault> {
         Ok(Servers::default())
     }
 }
 
-/// An operation on its way.
+/// An operation that is under way.
 #[cfg(feature = "tokio")]
 pub(crate) type Taking<'a> =
     std::pin::Pin<Box<dyn Future<Output = Result<Taken, Fault>> + Send + 'a>>;
 
-/// An operation that was done.
+/// A completed operation.
 #[derive(Debug)]
 pub(crate) struct Taken {
     pub(crate) reply: Reply,
-    /// Of an operation whose effect a server may lose with its memory ([`Op::is_echoed`]); `None` where the server cannot.
+    /// For an operation whose effect a server may lose with its memory ([`Op::is_echoed`]); `None`
+    /// if this server cannot lose it.
     pub(crate) by: Option<RunId>,
 }

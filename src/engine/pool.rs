@@ -29,7 +29,7 @@ pub(super) struct Slot {
     pub(super) connection: Option<(Link, Identity)>,
     /// When the connection was opened.
     pub(super) opened: Option<Instant>,
-    /// When it was given back.
+    /// When it was returned.
     pub(super) used: Option<Instant>,
     /// Its last connection was lost.
     pub(super) failed: bool,
@@ -50,7 +50,7 @@ impl Slot {
         }
     }
 
-    /// Marks it as given back now.
+    /// Marks it as returned now.
     pub(super) fn given_back(self) -> Self {
         Self {
             used: Some(Instant::now()),
@@ -107,7 +107,7 @@ impl Pool {
     }
 }
 
-/// A slot in use. Dropping it gives it back.
+/// A slot in use; dropping it returns it.
 pub(super) struct SlotOfPool<'a> {
     slot: Slot,
     pool: &'a Pool,

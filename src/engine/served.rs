@@ -50,7 +50,7 @@ impl ServerEngine {
         Ok(engine)
     }
 
-    /// Connects at the first use, so it can be created while the server is away.
+    /// Connects at the first use, so it can be created while the server is unreachable.
     pub(crate) fn lazy(config: ServerConfig) -> Result<Self> {
         Self::with_scripts(config, |dialect| Scripts::of(dialect).clone())
     }
@@ -87,7 +87,7 @@ impl ServerEngine {
                 Ok(_) => booted = true,
                 Err(miss) => {
                     let error = boot::boot_error(&miss.fault.into_error());
-                    // A Cluster's node that is away now is booted when it is first met.
+                    // A Cluster's node that is unreachable now is booted at first contact.
                     if !error.is_unavailable() {
                         return Err(error);
                     }
@@ -102,7 +102,7 @@ impl ServerEngine {
         }
     }
 
-    /// What the boot found about the session's server; boots it if it was not met yet.
+    /// What the boot found about the session's server; boots it at first contact.
     async fn booted(&self, node: &Node, session: &mut Session<'_>) -> Result<Arc<Booted>, Failure> {
         if let Some(booted) = node.booted() {
             return Ok(booted);
@@ -113,7 +113,8 @@ impl ServerEngine {
         Ok(booted)
     }
 
-    /// Says what a boot found. Each cause of a warning is logged once, whichever of several servers and boots has it.
+    /// Logs what a boot found. Each cause of a warning is logged once, whatever the number of
+    /// servers and boots that have it.
     fn log(&self, booted: &Booted) {
         let found = EngineReport {
             warnings: Vec::new(),
@@ -222,7 +223,7 @@ impl Work for Boot<'_> {
     }
 }
 
-/// Asks which run of the server it is.
+/// Reads the server's run id.
 struct AskRun;
 
 impl Work for AskRun {

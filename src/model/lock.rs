@@ -37,13 +37,13 @@ pub struct LockHolder {
     pub owner: String,
     /// Remaining life without renewal; [`Duration::MAX`] for a foreign lock that never expires.
     pub remaining: Duration,
-    /// Whether `owner` is this process's own `host:pid`: then a guard of this process holds the lock, unless another host or container
-    /// has the same name.
+    /// Whether `owner` is this process's own `host:pid`: then a guard of this process holds the
+    /// lock, unless another host or container has the same name.
     pub is_this_process: bool,
 }
 
 impl LockHolder {
-    /// As a process sees it that is `owner` itself.
+    /// The holder as the process `owner` sees it.
     pub(crate) fn seen_by(self, owner: &str) -> Self {
         Self {
             is_this_process: self.owner == owner,

@@ -1,4 +1,4 @@
-//! In place of spans, without the feature `tracing`: nothing.
+//! Replaces spans without the feature `tracing`: does nothing.
 
 use std::fmt;
 

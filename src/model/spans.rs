@@ -3,7 +3,7 @@
 use std::fmt;
 use tracing::{Instrument as _, debug_span, field, info_span};
 
-/// A span. It is entered for as long as its work is polled or runs, and never held over an await.
+/// A span. It is entered while its work is polled or runs, and never held across an await.
 #[derive(Clone, Debug)]
 pub(crate) struct Span(tracing::Span);
 
@@ -12,7 +12,7 @@ impl Span {
         Self(span)
     }
 
-    /// A document's lock is asked for.
+    /// A request for a document's lock.
     pub(crate) fn lock(document: &str) -> Self {
         Self::of(info_span!("cachetx.lock", document, outcome = field::Empty))
     }
@@ -28,7 +28,7 @@ impl Span {
         ))
     }
 
-    /// A value is asked for, and loaded where the server has none.
+    /// A request for a value, which is loaded if the server has none.
     pub(crate) fn load(controller: &str, key: &str) -> Self {
         Self::of(info_span!(
             "cachetx.load",
@@ -38,7 +38,7 @@ impl Span {
         ))
     }
 
-    /// Records of the outbox are brought to the server.
+    /// A replay of the outbox.
     pub(crate) fn replay() -> Self {
         Self::of(debug_span!(
             "cachetx.replay",
@@ -51,12 +51,12 @@ impl Span {
         Self::of(tracing::Span::none())
     }
 
-    /// An operation is on its way to the server: `Acquire`, `Commit`, …
+    /// An operation on its way to the server: `Acquire`, `Commit`, …
     pub(crate) fn request(operation: &'static str) -> Self {
         Self::of(debug_span!("cachetx.request", operation))
     }
 
-    /// The one that this thread or task is in.
+    /// The current span of this thread or task.
     #[cfg(feature = "tokio")]
     pub(crate) fn current() -> Self {
         Self::of(tracing::Span::current())

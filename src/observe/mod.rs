@@ -25,8 +25,9 @@
 //! | `cachetx.replay` | `records`, `left`; where the outbox has something to replay |
 //! | `cachetx.request` | `operation`: `Acquire`, `Commit`, `Invalidate`, … One operation on its way to the server, within one of the others |
 //!
-//! A save under a lock, or a transaction, is a span beside that of its lock: the caller's work lies in between. A task's span stays the parent
-//! where the work goes on in another task or in a thread that may block.
+//! A save under a lock, or a transaction, is a sibling of its lock's span: the caller's work lies
+//! between them. A task's span stays the parent if the work continues in another task or in a
+//! thread that may block.
 
 #[cfg(feature = "metrics")]
 mod metrics;

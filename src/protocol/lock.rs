@@ -387,7 +387,8 @@ async fn acquire(io: &Io, claim: &Claim, until: Duration) -> Result<Acquired> {
                 }
             }
             Err(Fault::NotDone(e)) if e.is_left_alone() && waits(io) => {
-                // The server may be back when somebody may ask again, which is what the caller has time for.
+                // The server may answer again when the breaker lets a call through; this caller has
+                // time until then.
                 let left = until.saturating_sub(io.now().boot);
                 let pause = pauses.next().unwrap_or(limits::LOCK_POLL_MAX);
                 let channel = keys::channel(&claim.lock_key);

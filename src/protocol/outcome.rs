@@ -62,14 +62,16 @@ pub enum Reach {
     /// One atomic step for everything.
     Atomic,
     /// Dependents in other hash slots of a Cluster were deleted after the own entry's step
-    /// ([`CrossSlot::Split`](crate::CrossSlot::Split)). Where the outcome is not settled, the outbox has the steps that failed.
+    /// ([`CrossSlot::Split`](crate::CrossSlot::Split)). If the outcome is not settled, the outbox
+    /// has the steps that failed.
     Split,
-    /// The server is not known to have done anything: the outcome is [`CacheOutcome::Deferred`] or [`CacheOutcome::Unrecorded`].
+    /// Nothing is known to be done on the server: the outcome is [`CacheOutcome::Deferred`] or
+    /// [`CacheOutcome::Unrecorded`].
     Pending,
 }
 
 impl Reach {
-    /// Of a save whose steps on the server are one, or several.
+    /// The reach of a save with one step on the server, or with several.
     pub(super) fn of(split: bool, outcome: &CacheOutcome) -> Self {
         match (split, outcome.is_settled()) {
             (true, _) => Self::Split,

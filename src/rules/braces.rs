@@ -1,4 +1,5 @@
-//! Literal braces that were probably meant for a placeholder: `{{shop}}` where other keys have `{shop}`.
+//! Detects literal braces that were probably meant for a placeholder: `{{shop}}` when other keys
+//! have `{shop}`.
 
 use super::{parse::Draft, report::Report, template::Template};
 use std::collections::HashSet;

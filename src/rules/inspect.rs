@@ -191,7 +191,7 @@ impl Rules {
         include_str!("schema.json")
     }
 
-    /// What an error says beside a task's name that is unknown.
+    /// What an error adds about an unknown task's name.
     pub(super) fn instead_of_task(&self, name: &str) -> Option<String> {
         let Some(controller) = self.compiled.controller_by_name.get(name) else {
             return suggest::did_you_mean(name, self.tasks());

@@ -9,8 +9,8 @@ impl Rules {
         self.templates().map(|template| &*template.source)
     }
 
-    /// Whether a key of these templates may be a key of these rules. Errs towards "yes": for a template that cannot be read, and for
-    /// more pairs than are worth comparing.
+    /// Whether a key of these templates may be a key of these rules. When in doubt, returns true:
+    /// for a template that cannot be read, and for more pairs than are worth comparing.
     pub(crate) fn may_share_keys_with(&self, templates: &[String]) -> bool {
         let pairs = self.controllers().len().saturating_mul(templates.len());
         if pairs > limits::MAX_TEMPLATE_PAIRS {

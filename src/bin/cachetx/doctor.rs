@@ -5,7 +5,8 @@ use cachetx::{Cache, EngineReport, Error, FileSystemReport, ServerFacts, Trial};
 use serde_json::{Value, json};
 use std::{path::PathBuf, time::Duration};
 
-/// Round trips that are measured: enough for a median, and done in a second where each takes 50 ms.
+/// The number of round trips measured: enough for a median, and done in a second if each takes 50
+/// ms.
 const PINGS: usize = 20;
 
 /// Look at a server, and at a store's file system; exit code 1 where something is not as it should be
@@ -31,7 +32,7 @@ struct Findings {
 
 struct ServerFindings {
     report: EngineReport,
-    /// Of all round trips.
+    /// The median of all round trips.
     median: Duration,
     worst: Duration,
 }
@@ -79,7 +80,7 @@ fn of_server(cache: &Cache) -> Result<ServerFindings, Error> {
     })
 }
 
-/// What is tried of a file system, with a name.
+/// The trials of a file system, with their names.
 fn trials(report: &FileSystemReport) -> [(&'static str, &Trial); 3] {
     [
         ("OS locks", &report.os_locks),

@@ -3,7 +3,7 @@
 use cachetx::{RulesGraph, TaskNode};
 use std::collections::{HashMap, HashSet};
 
-/// What is drawn: tasks, then controllers, then a tile for `*` where a task lists it.
+/// What is drawn: tasks, then controllers, then a tile for `*` if a task lists it.
 pub(crate) struct Drawing {
     pub(crate) tiles: Vec<Tile>,
     pub(crate) arrows: Vec<Arrow>,
@@ -12,7 +12,7 @@ pub(crate) struct Drawing {
 pub(crate) struct Tile {
     pub(crate) label: String,
     pub(crate) shape: TileShape,
-    /// Whether it belongs to what the drawing is about; what does not stays in the background.
+    /// Whether it is highlighted; the others stay in the background.
     pub(crate) stands_out: bool,
 }
 
@@ -42,7 +42,7 @@ pub(crate) enum Relation {
 }
 
 impl Drawing {
-    /// Of the whole graph, in which a part of it stands out.
+    /// The whole graph, with a part of it highlighted.
     pub(crate) fn of_part(graph: &RulesGraph, part: &RulesGraph) -> Self {
         let mut drawing = Self::new(graph);
         let tasks: HashSet<&str> = part.tasks.iter().map(|task| &*task.name).collect();
@@ -87,7 +87,7 @@ impl Drawing {
     }
 }
 
-/// What a drawing in layers takes: a place for each tile, and for each arrow one in every layer
+/// The size of a layered drawing: one place for each tile, and for each arrow one in every layer
 /// that it crosses.
 pub(crate) fn places(drawing: &Drawing) -> usize {
     let layers = layers(drawing);
@@ -95,7 +95,7 @@ pub(crate) fn places(drawing: &Drawing) -> usize {
     drawing.tiles.len() + drawing.arrows.iter().map(crossed).sum::<usize>()
 }
 
-/// By tile: how many steps the longest path to it has. Rules have no cycles.
+/// By tile: the number of steps on the longest path to it. Rules have no cycles.
 fn layers(drawing: &Drawing) -> Vec<usize> {
     let mut next: Vec<Vec<usize>> = vec![Vec::new(); drawing.tiles.len()];
     let mut before = vec![0; drawing.tiles.len()];

@@ -9,13 +9,13 @@ use dagre::{
 };
 
 const FONTS: &str = "ui-monospace, 'DejaVu Sans Mono', Menlo, Consolas, monospace";
-/// Of a monospaced font of 12 px.
+/// The width of a monospaced font of 12 px.
 const CHARACTER_WIDTH: f64 = 7.3;
 const BOX_HEIGHT: f64 = 22.0;
 const MARGIN: f64 = 12.0;
 /// Height of the line at the top that says what the arrows mean.
 const LEGEND_HEIGHT: f64 = 30.0;
-/// Neighbouring arrows are told apart by the colour of their task.
+/// Arrows of neighbouring tasks have different colours.
 const COLOURS: [&str; 8] = [
     "#2563eb", "#b45309", "#7c3aed", "#0f766e", "#be185d", "#4d7c0f", "#475569", "#0891b2",
 ];
@@ -26,7 +26,7 @@ const DERIVES: &str = "#166534";
 /// Arrows in the background.
 const PALE: &str = "#dbe2ea";
 
-/// A box with its place.
+/// A box with its position.
 struct Placed<'d> {
     tile: &'d Tile,
     x: f64,
@@ -147,7 +147,7 @@ fn bends(graph: &Graph<NodeLabel, EdgeLabel>, arrow: &Arrow) -> Vec<Point> {
         .collect()
 }
 
-/// An arrow: flat where it passes a column, curved between columns.
+/// An arrow: flat while it passes a column, curved between columns.
 fn curve(
     from: &Placed<'_>,
     to: &Placed<'_>,
@@ -219,7 +219,7 @@ fn boxed(it: &Placed<'_>) -> String {
     )
 }
 
-/// A line of what the drawing's boxes and arrows mean, and where it ends.
+/// The legend for boxes and arrows, and where it ends.
 fn legend(drawing: &Drawing) -> (String, f64) {
     let words = match drawing.tiles.iter().all(|tile| tile.stands_out) {
         true => "round: task, square: controller",

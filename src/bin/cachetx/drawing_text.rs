@@ -63,8 +63,8 @@ pub(crate) fn mermaid(drawing: &Drawing) -> String {
     text
 }
 
-/// Everything but letters, digits and `_-. ` as the number of its character: Mermaid gives much
-/// else a relation.
+/// Encodes everything but letters, digits and `_-. ` as character numbers, since Mermaid gives many
+/// other characters a meaning.
 fn mermaid_label(label: &str) -> String {
     let plain = |character: char| character.is_alphanumeric() || "_-. ".contains(character);
     let mut text = String::new();

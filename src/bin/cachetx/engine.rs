@@ -93,7 +93,7 @@ impl Server {
         }
     }
 
-    /// Says which server it is.
+    /// Sets which server to connect to.
     fn reach(&self, cache: CacheBuilder) -> Result<CacheBuilder, Failure> {
         let urls: Vec<&str> = self.urls().collect();
         match (&self.sentinel, &urls[..]) {
@@ -166,7 +166,7 @@ struct Login {
 
 enum Password {
     Given(String),
-    /// Read for each connection: it may be replaced while a command runs.
+    /// Read for each connection, since it may be replaced while a command runs.
     File(PathBuf),
 }
 

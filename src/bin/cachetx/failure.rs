@@ -6,7 +6,7 @@ use serde_json::json;
 use std::path::Path;
 
 pub(crate) enum Failure {
-    /// The command line asks for something that cannot be.
+    /// The command line asks for something impossible.
     Usage(String),
     Library(Error),
 }
@@ -18,8 +18,8 @@ impl From<Error> for Failure {
 }
 
 impl Failure {
-    /// Reports it. A broken rules file, and a server that is away or refuses, are findings; all else is wrong usage. `rules` is
-    /// the rules file, which is quoted where it is broken.
+    /// Reports it. A broken rules file, and a server that is unreachable or refuses, are findings;
+    /// everything else is wrong usage. `rules` is the rules file, which is quoted if it is broken.
     pub(crate) fn report(&self, rules: Option<&Path>, format: Format) -> std::io::Result<Exit> {
         let (text, exit) = match (self, rules) {
             (Self::Library(error), Some(file)) if error.is_rules() => {

@@ -31,7 +31,7 @@ pub(crate) struct Arguments {
     format: Format,
 }
 
-/// What was to be deleted, and what became of it.
+/// What was to be deleted, and the result.
 struct Done {
     keys: Vec<String>,
     outcome: CacheOutcome,

@@ -44,12 +44,13 @@ pub(crate) struct Arguments {
 
 #[derive(Clone)]
 struct Layout {
-    /// `None` for all that have none of their own.
+    /// `None` for all controllers without their own layout.
     controller: Option<String>,
     template: String,
 }
 
-/// A template begins with the run param's folder, so what stands before its first `/` and `{` is a controller.
+/// A template begins with the run param's folder, so text before its first `/` and `{` is a
+/// controller.
 fn layout(text: &str) -> Result<Layout, String> {
     let (controller, template) = match text.split_once('=') {
         Some((name, template)) if !name.contains(['/', '{']) => (Some(name.to_owned()), template),
@@ -64,7 +65,7 @@ fn layout(text: &str) -> Result<Layout, String> {
     }
 }
 
-/// The locks that were held, and how many were cleared where that was asked for.
+/// The locks that were held, and how many were cleared if that was requested.
 struct Found {
     held: Vec<HeldLock>,
     cleared: Option<u64>,
@@ -120,7 +121,7 @@ fn open(arguments: &Arguments) -> Result<Store, Failure> {
     Ok(store.open()?)
 }
 
-/// A store makes a root that is missing; here it is a typing mistake.
+/// A store creates a missing root; here it is a typing mistake.
 pub(crate) fn check_root(root: &Path) -> Result<(), Failure> {
     match root.is_dir() {
         true => Ok(()),

@@ -84,7 +84,7 @@ fn run_replay(arguments: &Replay) -> std::io::Result<Exit> {
     })
 }
 
-/// A store's folder that was never needed has nothing in it.
+/// A store's outbox folder that does not exist yet is empty.
 fn list(dir: &Path) -> Result<Vec<OutboxFile>, Failure> {
     outbox_folder::check(dir)?;
     match outbox_folder::is_unmade(dir) {
@@ -93,7 +93,7 @@ fn list(dir: &Path) -> Result<Vec<OutboxFile>, Failure> {
     }
 }
 
-/// How many records reached the server, and what came of the last try.
+/// How many records reached the server, and the result of the last try.
 fn replay(arguments: &Replay) -> Result<(u64, Replayed), Failure> {
     outbox_folder::check(&arguments.dir)?;
     let rules = engine::rules_or_none(arguments.rules.as_deref())?;

@@ -12,8 +12,8 @@ use std::{
     time::Duration,
 };
 
-/// A living process's record that is younger is no cause for worry: a crash-safe save records what it is about to delete, and a
-/// replay tries again every 0.4 s.
+/// A younger record of a living process is no cause for concern: a crash-safe save records what it
+/// is about to delete, and a replay retries every 0.4 s.
 const AT_WORK: Duration = Duration::from_secs(10);
 
 /// Permission bits, of the group and of others.
@@ -33,7 +33,7 @@ pub(crate) struct Arguments {
 /// A file, or the folder itself.
 struct Finding {
     path: PathBuf,
-    /// Of the permissions, the owner and the group.
+    /// The permissions, the owner and the group.
     rights: Option<Rights>,
     state: String,
     bytes: Option<u64>,
@@ -171,7 +171,7 @@ fn of_file(
     finding
 }
 
-/// Whether the group, or others, may write in the folder and not read the file.
+/// Whether the group, or others, may write to the folder but not read the file.
 fn unreadable_for_some(folder: Rights, file: Rights) -> bool {
     let may_write = (folder.mode & WRITE) << 1;
     let lacking = may_write & !file.mode & READ;

@@ -4,16 +4,17 @@ use crate::failure::Failure;
 use cachetx::OutboxFile;
 use std::path::Path;
 
-/// What a store calls its own, below its root.
+/// The name of a store's outbox folder, below its root.
 const NAME: &str = ".cachetx-outbox";
 
-/// Whether it is a store's, which makes it with the first record: then there is nothing in it.
+/// Whether it is a store's outbox folder that does not exist yet: the store creates it with the
+/// first record.
 pub(crate) fn is_unmade(folder: &Path) -> bool {
     let is_own = folder.file_name().is_some_and(|name| name == NAME);
     is_own && above(folder).is_some_and(Path::is_dir) && !folder.exists()
 }
 
-/// The folder that it is in.
+/// The parent folder.
 pub(crate) fn above(folder: &Path) -> Option<&Path> {
     match folder.parent()? {
         here if here.as_os_str().is_empty() => Some(Path::new(".")),
@@ -21,7 +22,7 @@ pub(crate) fn above(folder: &Path) -> Option<&Path> {
     }
 }
 
-/// Refuses a folder that is not there, which is a typing mistake, and a store's root.
+/// Refuses a folder that does not exist, which is a typing mistake, and a store's root.
 pub(crate) fn check(folder: &Path) -> Result<(), Failure> {
     let shown = folder.display();
     let own = folder.join(NAME);
@@ -39,7 +40,7 @@ pub(crate) fn check(folder: &Path) -> Result<(), Failure> {
     }
 }
 
-/// What is known of who wrote a file.
+/// What is known about the process that wrote a file.
 pub(crate) fn state(file: &OutboxFile) -> &'static str {
     match (file.alive, file.path.extension()) {
         (_, Some(extension)) if extension == "poison" => "set aside",

@@ -6,7 +6,8 @@ use anstream::{AutoStream, ColorChoice, stream::RawStream};
 use cachetx::Problem;
 use std::io::Write;
 
-/// Writes a result. Where nobody reads the rest (`| head`), that is no fault, and the exit code stays what it is.
+/// Writes a result. If nobody reads the rest (`| head`), that is not an error, and the exit code
+/// stays the same.
 pub(crate) fn write(text: &str) -> std::io::Result<()> {
     let mut out = std::io::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
@@ -37,14 +38,14 @@ pub(crate) fn complain(text: &str) {
     let _ = writeln!(std::io::stderr().lock(), "error: {text}");
 }
 
-/// The same for what does not keep a command from its work.
+/// Like `complain`, for what does not stop a command.
 pub(crate) fn warn(text: &str) {
     let text = redacted(text);
     let _ = writeln!(std::io::stderr().lock(), "warning: {text}");
 }
 
-/// The text without users and passwords of URLs: a URL in the place of something else is quoted by messages about that. Of a
-/// line with several URLs what stands between may go too.
+/// The text without users and passwords of URLs, since messages quote a URL that is given in a
+/// wrong place. In a line with several URLs, the text between them may be removed too.
 pub(crate) fn redacted(text: &str) -> String {
     let lines: Vec<String> = text.split('\n').map(redacted_line).collect();
     lines.join("\n")
@@ -66,13 +67,13 @@ fn redacted_line(line: &str) -> String {
     }
 }
 
-/// Lines of one list in a text: some screens of a terminal. Rules may have 4,096 tasks and as many controllers, each of which may
-/// delete the same entry, or have changed.
+/// The most lines of one list in a text: some screens of a terminal. Rules may have 4,096 tasks and
+/// as many controllers, each of which may delete the same entry, or have changed.
 pub(crate) const MAX_LINES: usize = 200;
-/// Names in one of these lines: some lines of a terminal. There may be 4,096.
+/// The most names in one of these lines: some lines of a terminal. There may be 4,096.
 pub(crate) const MAX_NAMES: usize = 32;
 
-/// Lines of a result, `most` of them: JSON has all.
+/// The first `most` lines of a result; JSON has all.
 pub(crate) fn bounded(lines: &[String], most: usize) -> String {
     let shown: String = lines
         .iter()
@@ -85,7 +86,7 @@ pub(crate) fn bounded(lines: &[String], most: usize) -> String {
     }
 }
 
-/// Names in one line, cut where there are more than `most`.
+/// Names in one line, cut after `most`.
 pub(crate) fn bounded_names(names: &[String], between: &str, most: usize) -> String {
     let shown = &names[..names.len().min(most)];
     match names.len() - shown.len() {

@@ -80,7 +80,7 @@ fn gained(what: &str, change: &DeletionChange) -> Option<String> {
     Some(format!("{what} {} now deletes: {names}", change.name))
 }
 
-/// `None` for none.
+/// `None` if there are no names.
 fn listed(names: &[String]) -> Option<String> {
     (!names.is_empty()).then(|| output::bounded_names(names, ", ", output::MAX_NAMES))
 }

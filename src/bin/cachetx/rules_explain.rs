@@ -98,7 +98,7 @@ fn reasons_as_text(reasons: &[DeletionReason]) -> String {
     output::bounded(&lines, output::MAX_LINES)
 }
 
-/// As it displays, but for steps that are too many for a line.
+/// As it displays, except that paths with too many steps for a line are shortened.
 fn reason_as_text(reason: &DeletionReason) -> String {
     let path = |steps: &[String]| output::bounded_names(steps, " -> ", output::MAX_NAMES);
     match reason {

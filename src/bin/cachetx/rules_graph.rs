@@ -45,7 +45,7 @@ enum GraphFormat {
 /// What is drawn.
 struct Subject {
     graph: RulesGraph,
-    /// What stands out of it, where not all does.
+    /// The highlighted part; `None` if all is highlighted.
     reach: Option<RulesGraph>,
 }
 
@@ -94,7 +94,7 @@ fn subject(arguments: &Arguments) -> Result<Subject, Error> {
     })
 }
 
-/// The graph, and by name what stands out of it.
+/// The graph, and the names of the highlighted part.
 fn as_json(subject: &Subject) -> serde_json::Result<Value> {
     let mut graph = serde_json::to_value(&subject.graph)?;
     if let Some(reach) = &subject.reach {

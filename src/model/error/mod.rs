@@ -139,7 +139,7 @@ pub(crate) enum Kind {
     },
     #[error("the server is unavailable: {message}")]
     Unavailable { message: String },
-    /// Not asked for `left` more, since the circuit breaker is open.
+    /// The server is not asked for another `left`, because the circuit breaker is open.
     #[error(
         "the server is unavailable: it did not answer the last {} times, and is not asked again for {} ms (circuit breaker)",
         limits::BREAKER_FAILURES, .left.as_millis()
@@ -164,7 +164,7 @@ pub(crate) enum Kind {
     Nested { name: String },
     #[error("{document}: another process held the sidecar's OS lock for over {} s; nothing was written", .waited.as_secs())]
     SidecarBusy { document: String, waited: Duration },
-    /// By the future that waited for it.
+    /// The future that waited for the lock was dropped.
     #[error("nobody waits for the lock any more")]
     #[cfg_attr(not(feature = "tokio"), expect(dead_code))]
     Abandoned,

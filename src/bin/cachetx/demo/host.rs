@@ -9,7 +9,7 @@ use cachetx::{
 pub(super) enum Host {
     Private {
         server: Box<Server>,
-        /// A plain client, so that what is seen is not the library's own view.
+        /// A plain client, so that what is shown is not the library's own view.
         plain: Box<redis::Connection>,
     },
     Memory {
@@ -51,7 +51,7 @@ impl Host {
         }
     }
 
-    /// Which of the keys are there.
+    /// Whether each of the keys exists.
     pub(super) fn present(&mut self, keys: &[String]) -> Result<Vec<bool>, BoxError> {
         match self {
             Self::Private { plain, .. } => keys

@@ -4,7 +4,7 @@ use super::{CONTROLLER, FIELD};
 use cachetx::{BoxError, Rules};
 use std::{fs, path::Path};
 
-/// A folder with a document for every controller of the rules; its name.
+/// Creates a folder with a document for every controller of the rules, and returns its name.
 pub(super) fn make_up(root: &Path, rules: &Rules) -> Result<String, BoxError> {
     let run = "copacetic-sled";
     fs::create_dir(root.join(run))?;
@@ -15,7 +15,7 @@ pub(super) fn make_up(root: &Path, rules: &Rules) -> Result<String, BoxError> {
     Ok(run.to_owned())
 }
 
-/// The documents of an existing run folder, copied, so that the demo changes nothing there.
+/// Copies the documents of an existing run folder, so that the demo changes nothing there.
 pub(super) fn copy(folder: &Path, root: &Path, rules: &Rules) -> Result<String, BoxError> {
     let whole = fs::canonicalize(folder).map_err(|e| format!("{}: {e}", folder.display()))?;
     let run = whole
