@@ -27,7 +27,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 pub struct Stats {
     /// Locks acquired.
     pub locks: u64,
-    /// Locks that another holder had at the first request.
+    /// Acquired locks that another holder had at the first request.
     pub lock_waits: u64,
     /// Locks that another holder kept for as long as the caller would wait, `try_lock` included.
     pub lock_timeouts: u64,

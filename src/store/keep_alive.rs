@@ -395,7 +395,7 @@ mod tests {
         assert_eq!((life.lost(), told.load(SeqCst)), (None, 3));
     }
 
-    /// Stands for a hook that owns another guard: its drop asks for the lock, or releases it.
+    /// Stands for a hook that owns another guard: its drop takes the lock of `Life`.
     struct Asks(Arc<Life>, mpsc::Sender<Duration>);
 
     impl Drop for Asks {
