@@ -38,9 +38,9 @@ pub struct OutboxFile {
     /// Bytes of an incomplete record at the end, which was never acknowledged: the process died
     /// while writing it.
     pub torn_bytes: usize,
-    /// The server that the records are for, as its process names it: `127.0.0.1:6379/0`,
-    /// `sentinel mymaster/0`, `cluster/0`; `None` in files of earlier versions. Only a process that names its
-    /// server the same way takes the file over.
+    /// The server that the records are for, as its process names it: `127.0.0.1:6379/0`, or
+    /// `sentinel mymaster/0`, or `cluster/0`; `None` in files of earlier versions. Only a process
+    /// that names its server the same way takes the file over.
     pub server: Option<String>,
 }
 

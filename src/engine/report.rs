@@ -40,7 +40,8 @@ pub struct EngineReport {
     pub flavour: String,
     /// The server's version; `unknown` if the server denies it.
     pub version: String,
-    /// Whether scripts carry a `#!lua` line, whose flags let a full server refuse them before they start.
+    /// Whether scripts carry a `#!lua` line, whose flags let a full server refuse them before they
+    /// start.
     pub flagged: bool,
     /// Whether all that the engine needs could be loaded. If SCRIPT is denied, scripts are sent
     /// whole at first use.

@@ -6,7 +6,8 @@ use std::sync::OnceLock;
 /// The form of a script for a server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Dialect {
-    /// With a `#!lua` line, whose flags let the server refuse a script before it starts: Redis from 7.0, Valkey.
+    /// With a `#!lua` line, whose flags let the server refuse a script before it starts: Redis from
+    /// 7.0, Valkey.
     Flagged,
     /// Without such a line: for Redis 6.2 it is a syntax error.
     Plain,

@@ -163,11 +163,14 @@ pub(crate) const WATCH_PAUSE_MIN: Duration = Duration::from_micros(200);
 pub(crate) const WATCH_PAUSE_MAX: Duration = Duration::from_millis(20);
 /// How long the rules of a boot count as in use by others.
 pub(crate) const RULES_SEEN: Duration = Duration::from_secs(7 * 24 * 3_600);
-/// Bytes of the keys' templates that a boot tells others of: longer ones are left out, and then count as any keys.
+/// Bytes of the key templates in a boot's notice. Longer ones are left out, and then count as any
+/// keys.
 pub(crate) const MAX_NOTICE_BYTES: usize = 16 * 1024;
-/// Pairs of templates that a boot compares to find out whether another process's rules concern the same keys.
+/// Pairs of templates that a boot compares to find out whether another process's rules concern the
+/// same keys.
 pub(crate) const MAX_TEMPLATE_PAIRS: usize = 1 << 20;
-/// Causes of warnings that are remembered, to log each once; after so many they are forgotten.
+/// Causes of warnings that are remembered, so that each is logged once. Past this number they are
+/// forgotten.
 pub(crate) const MAX_WARNED_CAUSES: usize = 1_024;
 /// Controllers whose keys a boot tries to read, to find gaps in the ACL.
 pub(crate) const MAX_PROBED_KEYS: usize = 64;

@@ -5,7 +5,7 @@
 //! | counts | [`Cache::stats`](crate::Cache::stats), always on; [`Stats`](crate::Stats) is `Serialize` |
 //! | latencies in those | [`CacheBuilder::measure_latencies`](crate::CacheBuilder::measure_latencies) |
 //! | each outcome, to code of yours | [`CacheBuilder::observer`](crate::CacheBuilder::observer) |
-//! | Prometheus and its kin | `Metrics` (feature `metrics`), an observer for the `metrics` facade; names, alerts and a dashboard are in docs/operations.md |
+//! | Prometheus and similar systems | `Metrics` (feature `metrics`), an observer for the `metrics` facade; names, alerts and a dashboard are in docs/operations.md |
 //! | spans, for OpenTelemetry say | feature `tracing`, below |
 //!
 //! # Spans

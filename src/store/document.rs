@@ -415,8 +415,8 @@ impl<T: DeserializeOwned + Send + Sync + 'static> Document<T> {
     /// lease.
     ///
     /// A [`Transaction`](crate::Transaction) whose process died midway is finished before anything
-    /// is read from the server or the file. Until somebody has finished it, a snapshot from before
-    /// may be returned once more.
+    /// is read from the server or the file. Until somebody has finished it, an older snapshot may
+    /// still be returned.
     ///
     /// A file that is missing or cut short is retried for some ms, since other programs replace
     /// files that way.

@@ -115,7 +115,8 @@ fn main() -> ExitCode {
     }
 }
 
-/// Help and the version too come as errors. A message that quotes a URL is shown without its password.
+/// Help and the version also come as errors. A message that quotes a URL is shown without its
+/// password.
 fn refused(error: &clap::Error) -> ExitCode {
     let text = error.render().to_string();
     let shown = output::redacted(&text);

@@ -25,7 +25,8 @@ enum Body {
     },
     Retired {
         id: u64,
-        /// Of a file's first line: the server that its records are for. Earlier versions skip it with the record, which is none.
+        /// In a file's first line: the server that its records are for. Earlier versions skip it,
+        /// since that line retires no record.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         server: Option<String>,
     },

@@ -1,4 +1,5 @@
-//! Runs operations without Lua, by WATCH, reads and MULTI … EXEC on one connection, for servers that have no scripts.
+//! Runs operations without Lua, by WATCH, reads and MULTI … EXEC on one connection, for servers
+//! without scripts.
 //!
 //! An attempt takes two round trips. The first watches every key that the decision depends on,
 //! reads them and opens the transaction. The second sends the writes and EXEC, which does nothing
