@@ -7,6 +7,7 @@ use crate::{
 };
 use serde::Serialize;
 use std::{
+    collections::VecDeque,
     sync::{Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
@@ -69,6 +70,10 @@ struct Circuit {
     heard_at: Option<Instant>,
     /// It was logged that the server is away.
     is_away: bool,
+    /// Changes that nobody was told yet, in their order.
+    untold: VecDeque<BreakerState>,
+    /// Whether a thread is telling them.
+    is_telling: bool,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -229,8 +234,8 @@ impl<E: Performer + ?Sized> Breaker<E> {
 
     /// Whether an operation may go out now; else how long to wait.
     fn admit(&self, circuit: &Mutex<Circuit>, now: Instant) -> Result<(), Duration> {
-        let mut circuit = lock(circuit);
-        let next = match circuit.state {
+        let mut admitted = lock(circuit);
+        let next = match admitted.state {
             State::Closed => return Ok(()),
             State::Open { until } => until,
             State::Probing { since } => since + self.pause,
@@ -238,9 +243,9 @@ impl<E: Performer + ?Sized> Breaker<E> {
         if now < next {
             return Err(next - now);
         }
-        let before = std::mem::replace(&mut circuit.state, State::Probing { since: now });
-        drop(circuit);
-        self.tell(before, BreakerState::Probing);
+        admitted.change(State::Probing { since: now });
+        drop(admitted);
+        self.tell(circuit);
         Ok(())
     }
 
@@ -259,13 +264,11 @@ impl<E: Performer + ?Sized> Breaker<E> {
             Err(Fault::NotDone(e) | Fault::Unknown(e))
                 if e.is_unavailable() && (slow || !e.takes_reads()) =>
             {
-                let mut circuit = lock(circuit);
-                let before = circuit.state;
-                let change = circuit.failed(self.pause, sent_at, now, slow);
+                let mut failed = lock(circuit);
+                let change = failed.failed(self.pause, sent_at, now, slow);
                 let (is_first, opens) = lock(&self.away).more(&change);
-                let after = circuit.state.shown();
-                drop(circuit);
-                self.tell(before, after);
+                drop(failed);
+                self.tell(circuit);
                 if opens {
                     log::warn!(
                         "the server made {} callers wait in vain, and is not asked for {:?} (circuit breaker): {e}",
@@ -277,11 +280,10 @@ impl<E: Performer + ?Sized> Breaker<E> {
                 }
             }
             _ => {
-                let mut circuit = lock(circuit);
-                let before = circuit.state;
-                let is_last = circuit.answered(now) && lock(&self.away).one_less();
-                drop(circuit);
-                self.tell(before, BreakerState::Closed);
+                let mut answered = lock(circuit);
+                let is_last = answered.answered(now) && lock(&self.away).one_less();
+                drop(answered);
+                self.tell(circuit);
                 if is_last {
                     log::info!("the server answers again");
                 }
@@ -289,15 +291,30 @@ impl<E: Performer + ?Sized> Breaker<E> {
         }
     }
 
-    /// Call it without the circuit's lock.
-    fn tell(&self, before: State, after: BreakerState) {
-        if before.shown() != after {
-            (self.changed)(after);
+    /// Tells of a circuit's changes in their order, each by one thread, and without the circuit's lock.
+    fn tell(&self, circuit: &Mutex<Circuit>) {
+        let mut telling = lock(circuit);
+        if telling.is_telling {
+            return;
         }
+        telling.is_telling = true;
+        while let Some(state) = telling.untold.pop_front() {
+            drop(telling);
+            (self.changed)(state);
+            telling = lock(circuit);
+        }
+        telling.is_telling = false;
     }
 }
 
 impl Circuit {
+    fn change(&mut self, to: State) {
+        let before = std::mem::replace(&mut self.state, to);
+        if before.shown() != to.shown() {
+            self.untold.push_back(to.shown());
+        }
+    }
+
     fn failed(&mut self, pause: Duration, sent_at: Instant, now: Instant, slow: bool) -> Change {
         let is_old = self.heard_at.is_some_and(|at| sent_at < at);
         if is_old && !cfg!(cachetx_counts_callers) {
@@ -313,7 +330,7 @@ impl Circuit {
         let opens = is_closed && self.slow >= limits::BREAKER_FAILURES && !pause.is_zero();
         // Whoever asked while it was not closed, the server is away still.
         if opens || !is_closed {
-            self.state = State::Open { until: now + pause };
+            self.change(State::Open { until: now + pause });
         }
         let goes_away = !self.is_away && self.failures >= limits::BREAKER_FAILURES;
         self.is_away |= goes_away;
@@ -322,7 +339,7 @@ impl Circuit {
 
     /// Whether it was away.
     fn answered(&mut self, now: Instant) -> bool {
-        self.state = State::Closed;
+        self.change(State::Closed);
         (self.failures, self.slow) = (0, 0);
         self.heard_at = Some(now);
         std::mem::take(&mut self.is_away)

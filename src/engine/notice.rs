@@ -1,7 +1,7 @@
 //! What a boot leaves on the server for the boots of other processes: which rules it has, so that two versions of the same rules are
 //! found. Rules whose keys are others are another application's, and no concern.
 
-use super::{facts::RulesFacts, survey::Warning, wire::Packed};
+use super::{facts::RulesFacts, warning::Warning, wire::Packed};
 use crate::{model::limits, rules::Rules};
 
 /// Where each boot leaves its notice: a hash, digest of the rules -> notice. No key of a rules file can be this one: none may

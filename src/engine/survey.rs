@@ -11,6 +11,7 @@ use super::{
     room::Room,
     run_id::{Identity, RunId},
     session::Session,
+    warning::Warning,
     wire::Packed,
 };
 use redis::{FromRedisValue, Value};
@@ -72,21 +73,6 @@ pub(super) fn identify(session: &mut Session<'_>, run_id: Option<&str>) {
         Some(name) => Identity::Told(RunId::told(name)),
         None => Identity::Untold,
     };
-}
-
-/// What is wrong with a server, or with its use.
-#[derive(Clone, Debug)]
-pub(super) struct Warning {
-    pub(super) text: String,
-    /// What stays the same where the text says how long ago it was.
-    pub(super) cause: String,
-}
-
-impl From<String> for Warning {
-    fn from(text: String) -> Self {
-        let cause = text.clone();
-        Self { text, cause }
-    }
 }
 
 pub(super) struct Survey {

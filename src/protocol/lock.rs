@@ -387,9 +387,11 @@ async fn acquire(io: &Io, claim: &Claim, until: Duration) -> Result<Acquired> {
                 }
             }
             Err(Fault::NotDone(e)) if e.is_left_alone() && waits(io) => {
-                // The server may be back when somebody may ask again, which is what the caller has time for.
+                // Nothing was sent. The server may be back when it may be asked again, and the
+                // caller has time until then.
+                tries.answered();
                 let left = until.saturating_sub(io.now().boot);
-                let pause = pauses.next().unwrap_or(limits::LOCK_POLL_MAX);
+                let pause = limits::LOCK_POLL_MAX;
                 let channel = keys::channel(&claim.lock_key);
                 messages_come = io.listen(channel, pause.min(left)).await;
             }
