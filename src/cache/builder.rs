@@ -371,8 +371,8 @@ impl CacheBuilder {
     }
 
     /// Takes over records that dead processes left for any server, and sends them to this one: for
-    /// a server that has moved. `cachetx outbox replay` does this. By default only records for a
-    /// server of the same name are taken over.
+    /// a server that has moved. `cachetx outbox replay --any-server` does this. By default only
+    /// records for a server of the same name are taken over.
     pub fn outbox_of_any_server(mut self) -> Self {
         self.takes_any_outbox = true;
         self

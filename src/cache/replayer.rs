@@ -380,9 +380,14 @@ impl Shared {
             0 => Span::none(),
             _ => Span::replay(),
         };
+        let before = self.replayed.load(Relaxed);
         let done = match span.inside(|| drive_while(run, self, unless_ended)) {
             ControlFlow::Continue(done) => done?,
-            ControlFlow::Break(()) => return Ok(Replayed::default()),
+            ControlFlow::Break(()) => Replayed {
+                records: self.replayed.load(Relaxed) - before,
+                left: self.outbox.ripe(),
+                cause: None,
+            },
         };
         span.replayed(done.records, done.left);
         if done.records > 0 {

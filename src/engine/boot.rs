@@ -15,7 +15,8 @@ use super::{
     script,
     session::Session,
     source::{Dialect, Scripts},
-    survey::{self, Survey, Warning},
+    survey::{self, Survey},
+    warning::Warning,
     watch,
     wire::Packed,
 };

@@ -7,6 +7,7 @@ use crate::{
 };
 use serde::Serialize;
 use std::{
+    collections::VecDeque,
     sync::{Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
@@ -73,6 +74,10 @@ struct Circuit {
     heard_at: Option<Instant>,
     /// The server counts as away.
     is_away: bool,
+    /// Changes that are not reported yet, in order.
+    untold: VecDeque<BreakerState>,
+    /// Whether a thread is reporting them.
+    is_telling: bool,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -234,8 +239,8 @@ impl<E: Performer + ?Sized> Breaker<E> {
 
     /// Whether an operation may be sent now; otherwise how long to wait.
     fn admit(&self, circuit: &Mutex<Circuit>, now: Instant) -> Result<(), Duration> {
-        let mut circuit = lock(circuit);
-        let next = match circuit.state {
+        let mut admitted = lock(circuit);
+        let next = match admitted.state {
             State::Closed => return Ok(()),
             State::Open { until } => until,
             State::Probing { since } => since + self.pause,
@@ -243,9 +248,9 @@ impl<E: Performer + ?Sized> Breaker<E> {
         if now < next {
             return Err(next - now);
         }
-        let before = std::mem::replace(&mut circuit.state, State::Probing { since: now });
-        drop(circuit);
-        self.tell(before, BreakerState::Probing);
+        admitted.change(State::Probing { since: now });
+        drop(admitted);
+        self.tell(circuit);
         Ok(())
     }
 
@@ -264,13 +269,11 @@ impl<E: Performer + ?Sized> Breaker<E> {
             Err(Fault::NotDone(e) | Fault::Unknown(e))
                 if e.is_unavailable() && (slow || !e.takes_reads()) =>
             {
-                let mut circuit = lock(circuit);
-                let before = circuit.state;
-                let change = circuit.failed(self.pause, sent_at, now, slow);
+                let mut failed = lock(circuit);
+                let change = failed.failed(self.pause, sent_at, now, slow);
                 let (is_first, opens) = lock(&self.away).more(&change);
-                let after = circuit.state.shown();
-                drop(circuit);
-                self.tell(before, after);
+                drop(failed);
+                self.tell(circuit);
                 if opens {
                     log::warn!(
                         "the server made {} callers wait in vain, and is not asked for {:?} (circuit breaker): {e}",
@@ -282,11 +285,10 @@ impl<E: Performer + ?Sized> Breaker<E> {
                 }
             }
             _ => {
-                let mut circuit = lock(circuit);
-                let before = circuit.state;
-                let is_last = circuit.answered(now) && lock(&self.away).one_less();
-                drop(circuit);
-                self.tell(before, BreakerState::Closed);
+                let mut answered = lock(circuit);
+                let is_last = answered.answered(now) && lock(&self.away).one_less();
+                drop(answered);
+                self.tell(circuit);
                 if is_last {
                     log::info!("the server answers again");
                 }
@@ -294,15 +296,30 @@ impl<E: Performer + ?Sized> Breaker<E> {
         }
     }
 
-    /// Must be called without the circuit's lock.
-    fn tell(&self, before: State, after: BreakerState) {
-        if before.shown() != after {
-            (self.changed)(after);
+    /// Reports a circuit's changes in order, by one thread at a time, without the circuit's lock.
+    fn tell(&self, circuit: &Mutex<Circuit>) {
+        let mut telling = lock(circuit);
+        if telling.is_telling {
+            return;
         }
+        telling.is_telling = true;
+        while let Some(state) = telling.untold.pop_front() {
+            drop(telling);
+            (self.changed)(state);
+            telling = lock(circuit);
+        }
+        telling.is_telling = false;
     }
 }
 
 impl Circuit {
+    fn change(&mut self, to: State) {
+        let before = std::mem::replace(&mut self.state, to);
+        if before.shown() != to.shown() {
+            self.untold.push_back(to.shown());
+        }
+    }
+
     fn failed(&mut self, pause: Duration, sent_at: Instant, now: Instant, slow: bool) -> Change {
         let is_old = self.heard_at.is_some_and(|at| sent_at < at);
         if is_old && !cfg!(cachetx_counts_callers) {
@@ -319,7 +336,7 @@ impl Circuit {
         // A failure while the circuit is not closed shows that the server is still away, whoever
         // asked.
         if opens || !is_closed {
-            self.state = State::Open { until: now + pause };
+            self.change(State::Open { until: now + pause });
         }
         let goes_away = !self.is_away && self.failures >= limits::BREAKER_FAILURES;
         self.is_away |= goes_away;
@@ -328,7 +345,7 @@ impl Circuit {
 
     /// Closes the circuit; returns whether the server was away.
     fn answered(&mut self, now: Instant) -> bool {
-        self.state = State::Closed;
+        self.change(State::Closed);
         (self.failures, self.slow) = (0, 0);
         self.heard_at = Some(now);
         std::mem::take(&mut self.is_away)

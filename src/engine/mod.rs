@@ -48,6 +48,7 @@ mod tests;
 mod tls_options;
 mod topology;
 mod transaction;
+mod warning;
 mod watch;
 mod wire;
 

@@ -2,7 +2,7 @@
 //! two versions of the same rules. Rules with other keys belong to another application and do not
 //! matter.
 
-use super::{facts::RulesFacts, survey::Warning, wire::Packed};
+use super::{facts::RulesFacts, warning::Warning, wire::Packed};
 use crate::{model::limits, rules::Rules};
 
 /// Each boot leaves its notice in this hash: digest of the rules -> notice. No key of a rules file

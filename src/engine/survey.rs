@@ -12,6 +12,7 @@ use super::{
     room::Room,
     run_id::{Identity, RunId},
     session::Session,
+    warning::Warning,
     wire::Packed,
 };
 use redis::{FromRedisValue, Value};
@@ -74,21 +75,6 @@ pub(super) fn identify(session: &mut Session<'_>, run_id: Option<&str>) {
         Some(name) => Identity::Told(RunId::told(name)),
         None => Identity::Untold,
     };
-}
-
-/// A problem of a server, or of its use.
-#[derive(Clone, Debug)]
-pub(super) struct Warning {
-    pub(super) text: String,
-    /// The part that stays the same if the text says how long ago it was.
-    pub(super) cause: String,
-}
-
-impl From<String> for Warning {
-    fn from(text: String) -> Self {
-        let cause = text.clone();
-        Self { text, cause }
-    }
 }
 
 pub(super) struct Survey {

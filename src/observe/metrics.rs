@@ -397,8 +397,11 @@ impl Observer for Metrics {
                 ..
             } => {
                 counter!("cachetx_loads_total", "outcome" => outcome.as_str()).increment(1);
-                histogram!("cachetx_load_duration_seconds", "controller" => controller.to_owned())
-                    .record(duration);
+                if outcome != LoadOutcome::Failed {
+                    let controller = controller.to_owned();
+                    histogram!("cachetx_load_duration_seconds", "controller" => controller)
+                        .record(duration);
+                }
             }
             Event::LockLost { .. } => counter!("cachetx_locks_lost_total").increment(1),
             Event::Replay { records, .. } => {

@@ -387,10 +387,11 @@ async fn acquire(io: &Io, claim: &Claim, until: Duration) -> Result<Acquired> {
                 }
             }
             Err(Fault::NotDone(e)) if e.is_left_alone() && waits(io) => {
-                // The server may answer again when the breaker lets a call through; this caller has
-                // time until then.
+                // Nothing was sent. The server may be back when it may be asked again, and the
+                // caller has time until then.
+                tries.answered();
                 let left = until.saturating_sub(io.now().boot);
-                let pause = pauses.next().unwrap_or(limits::LOCK_POLL_MAX);
+                let pause = limits::LOCK_POLL_MAX;
                 let channel = keys::channel(&claim.lock_key);
                 messages_come = io.listen(channel, pause.min(left)).await;
             }

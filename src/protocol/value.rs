@@ -2,24 +2,38 @@
 
 use super::run::Now;
 use crate::model::LockHolder;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
 /// How many characters of a foreign lock's value are shown.
 const SHOWN_CHARS: usize = 80;
 
 /// A compact JSON object. The server's TTL decides when the lock ends; the times are for people.
-/// `acquired_at`: time of the request, in seconds since 1970, with milliseconds. `expires_at`: end
-/// without renewal, in whole seconds since 1970. `ttl`: in seconds, rounded up.
+#[derive(Serialize)]
+struct Value<'a> {
+    token: &'a str,
+    owner: &'a str,
+    /// Time of the request, in seconds since 1970, with milliseconds.
+    acquired_at: f64,
+    /// End without renewal, in seconds since 1970.
+    expires_at: i64,
+    /// The TTL in seconds, rounded up.
+    ttl: i64,
+}
+
+#[allow(clippy::cast_precision_loss)]
 pub(super) fn compose(token: &str, owner: &str, now: Now, ttl: Duration) -> String {
-    let acquired_ms = now.wall_ns.max(0) / 1_000_000;
-    let (acquired_s, ms) = (acquired_ms / 1_000, acquired_ms % 1_000);
-    let ttl_s = i64::try_from(ttl.as_millis().div_ceil(1_000)).unwrap_or(i64::MAX);
-    let expires_s = acquired_s.saturating_add(ttl_s);
-    let [token, owner] = [token, owner].map(|text| serde_json::Value::from(text).to_string());
-    format!(
-        r#"{{"token":{token},"owner":{owner},"acquired_at":{acquired_s}.{ms:03},"expires_at":{expires_s},"ttl":{ttl_s}}}"#
-    )
+    let acquired_ms = now.wall_ns.div_euclid(1_000_000);
+    let ttl = i64::try_from(ttl.as_millis().div_ceil(1_000)).unwrap_or(i64::MAX);
+    let value = Value {
+        token,
+        owner,
+        acquired_at: acquired_ms as f64 / 1_000.0,
+        expires_at: acquired_ms.div_euclid(1_000).saturating_add(ttl),
+        ttl,
+    };
+    // Strings and finite numbers always serialize; the token alone would be a valid lock too.
+    serde_json::to_string(&value).unwrap_or_else(|_| token.to_owned())
 }
 
 pub(crate) fn holder(value: &str, left_ms: u64) -> LockHolder {
@@ -74,7 +88,7 @@ mod tests {
         let value = compose("ab", "host:7", now, Duration::from_millis(1_500));
         assert_eq!(
             value,
-            r#"{"token":"ab","owner":"host:7","acquired_at":1700000000.900,"expires_at":1700000002,"ttl":2}"#
+            r#"{"token":"ab","owner":"host:7","acquired_at":1700000000.9,"expires_at":1700000002,"ttl":2}"#
         );
         assert_eq!(holder(&value, 1_500).owner, "host:7");
         let later = |ms: i64| now.wall_ns + ms * 1_000_000;

@@ -117,14 +117,10 @@ impl<T> Document<T> {
 
     pub(crate) fn deletion(&self, tasks: impl IntoIterator<Item: AsRef<str>>) -> Result<Deletion> {
         let (names, cache) = (&self.names, self.store.cache());
-        let mut named = Vec::new();
-        let tasks = cache.named(tasks, &mut named);
+        let tasks: Vec<String> = tasks.into_iter().map(|it| it.as_ref().to_owned()).collect();
         let rules = cache.rules();
-        let dependents = rules.expand_for(&names.listed.controller, tasks, &names.params)?;
-        Ok(Deletion {
-            tasks: named,
-            dependents,
-        })
+        let dependents = rules.expand_for(&names.listed.controller, &tasks, &names.params)?;
+        Ok(Deletion { tasks, dependents })
     }
 
     pub(crate) async fn delete_by(&self, net: Net, deletion: &Deletion) -> Result<Outcome> {

@@ -126,7 +126,8 @@ impl Hold {
         };
         let before = work.round_trips;
         let done = self.store.drive_by(self.net, work, run).await;
-        self.round_trips += work.round_trips - before;
+        // A runtime that ended in the middle keeps the workspace.
+        self.round_trips += work.round_trips.saturating_sub(before);
         done
     }
 

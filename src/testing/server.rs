@@ -29,15 +29,8 @@ const LAUNCH: &str = r#"dir=$1; shift; exec 3<&0
 /// How a [`Server`] is started. By default: no password, no persistence, 16 databases, no TLS.
 ///
 /// # Examples
-///
 /// ```
-/// use cachetx::testing::{ServerBinary, ServerOptions};
-///
-/// if let Some(binary) = ServerBinary::any() {
-///     let server = ServerOptions::new().config("maxmemory", "4mb").password("secret").start(binary)?;
-///     assert!(server.pid().is_some());
-/// }
-/// # Ok::<(), std::io::Error>(())
+/// let options = cachetx::testing::ServerOptions::new().config("maxmemory", "4mb").password("secret");
 /// ```
 #[derive(Clone, Debug, Default)]
 pub struct ServerOptions {

@@ -292,7 +292,10 @@ fn save_through_outages(guarantee: Guarantee) {
     let all: Vec<String> = (0..PROCESSES)
         .flat_map(|process| (0..each).map(move |n| format!("run-{process}-{n}")))
         .collect();
-    let store = world.store();
+    // The workers know the server by the gate's name.
+    let cache = world.cache_builder().outbox_of_any_server();
+    let store = Store::builder(cache.open().expect("a cache"));
+    let store = store.root(world.root.path()).open().expect("a store");
     for run in &all {
         let document: Document<Climate> = store.document(run, "climate").expect("a document");
         document.create(&Climate::of(1)).expect("created");

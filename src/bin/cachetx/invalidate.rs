@@ -84,7 +84,7 @@ fn as_text(done: &Done) -> String {
     let verdict = match &done.outcome {
         CacheOutcome::Deferred { cause } => {
             format!(
-                "recorded in the outbox, and done once a process that uses it reaches the server: {cause}"
+                "recorded in the outbox, and done once a process that uses it, and names the server in the same way, reaches it: {cause}"
             )
         }
         CacheOutcome::Unrecorded { cause, outbox } => {

@@ -38,6 +38,9 @@ pub(crate) struct Replay {
     /// The rules file, for records of everything that some params can make
     #[arg(long, value_name = "FILE")]
     rules: Option<PathBuf>,
+    /// Replay records for other servers too: for a server that was moved or renamed
+    #[arg(long)]
+    any_server: bool,
     /// How to write what was done
     #[arg(long, value_enum, default_value_t)]
     format: Format,
@@ -98,11 +101,30 @@ fn replay(arguments: &Replay) -> Result<(u64, Replayed), Failure> {
     outbox_folder::check(&arguments.dir)?;
     let rules = engine::rules_or_none(arguments.rules.as_deref())?;
     let cache = arguments.server.of(Cache::builder(rules))?;
-    // The operator says which server it is for.
-    let cache = cache.outbox(&arguments.dir).outbox_of_any_server().open()?;
-    let done = cache.close()?;
+    let mut cache = cache.outbox(&arguments.dir);
+    if arguments.any_server {
+        cache = cache.outbox_of_any_server();
+    }
+    let cache = cache.open()?;
+    let mut done = cache.close()?;
+    // What dead processes recorded for other servers was left.
+    let files = OutboxFile::list(&arguments.dir)?;
+    let foreign: Vec<&OutboxFile> = files.iter().filter(|file| is_left(file)).collect();
+    if let Some(file) = foreign.first().filter(|_| done.left == 0) {
+        output::complain(&format!(
+            "{} is for another server, {}: name that one with --url, or pass --any-server if it was moved or renamed",
+            file.path.display(),
+            file.server.as_deref().unwrap_or_default()
+        ));
+        done.left = foreign.iter().map(|file| file.records.len() as u64).sum();
+    }
     // The cache's own thread may have been faster.
     Ok((cache.stats().outbox_replayed, done))
+}
+
+/// Whether a replay has left the file: nobody is at work on it, and it has records.
+fn is_left(file: &OutboxFile) -> bool {
+    !file.alive && !file.records.is_empty() && file.server.is_some()
 }
 
 fn seconds_since(at: SystemTime) -> u64 {

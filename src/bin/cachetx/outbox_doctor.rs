@@ -200,8 +200,10 @@ fn to_do(file: &OutboxFile, oldest: Option<Duration>, dir: &Path) -> Vec<String>
         );
     }
     if !file.alive && !file.records.is_empty() {
+        let server = file.server.as_ref();
+        let server = server.map_or_else(String::new, |it| format!(" and names the server `{it}`"));
         to_do.push(format!(
-            "its process is dead and nobody has taken it over: start one that uses this outbox, or run `cachetx outbox replay {dir} --url …`"
+            "its process is dead and nobody has taken it over: start one that uses this outbox{server}, or run `cachetx outbox replay {dir} --url …`"
         ));
     }
     if file.damaged > 0 {

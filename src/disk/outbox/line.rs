@@ -120,6 +120,13 @@ pub(in crate::disk) struct Content {
     pub(in crate::disk) server: Option<String>,
 }
 
+impl Content {
+    /// Whether nothing is left to do, for whatever server.
+    pub(in crate::disk) fn is_empty(&self) -> bool {
+        self.pending.is_empty() && self.damaged.is_empty()
+    }
+}
+
 pub(in crate::disk) fn parse(bytes: &[u8]) -> Content {
     let whole = bytes.iter().rposition(|b| *b == b'\n').map_or(0, |n| n + 1);
     let mut content = Content {

@@ -78,7 +78,7 @@ impl State {
                 }
                 match take(&folder, &name) {
                     Ok(None) => {}
-                    Ok(Some((_, content))) if self.is_foreign(&content) => {
+                    Ok(Some((_, content))) if self.is_foreign(&content) && !content.is_empty() => {
                         let path = path.join(&name);
                         leave(&mut self.foreign, path, name, &content);
                     }
@@ -123,7 +123,7 @@ fn leave(foreign: &mut HashSet<String>, path: PathBuf, name: String, content: &l
         foreign.clear();
     }
     log::warn!(
-        "{}: {} of a dead process for another server ({}): left to a process with that server, or to `cachetx outbox replay`",
+        "{}: {} of a dead process for another server ({}): left to a process with that server, or to `cachetx outbox replay --any-server`",
         path.display(),
         counted(content.pending.len(), "record", "records"),
         content.server.as_deref().unwrap_or_default().escape_debug()
