@@ -94,8 +94,7 @@ impl ServerOptions {
         self
     }
 
-    /// Serves TLS on the TCP port, with a certificate and its key, both PEM. Clients need no
-    /// certificate.
+    /// Serves TLS on the TCP port, with a certificate and its key, both PEM. Clients need no certificate.
     #[must_use]
     pub fn tls(mut self, certificate: impl Into<PathBuf>, key: impl Into<PathBuf>) -> Self {
         self.tls = Some(Tls {
