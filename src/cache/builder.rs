@@ -1,33 +1,18 @@
-use super::{
-    Cache, Inner, OnBusy, entries,
-    life::Lives,
-    observe::{Event, Observer, Observers, Recorder},
-    replayer::Replayer,
-    stats::Counters,
-    timer::Timer,
-};
+use super::{OnBusy, life::Lives, observe::Observers, slots::CrossSlot};
 use crate::{
-    disk::Outbox,
-    drive::blocks,
     engine::{
-        Breaker, Credentials, CredentialsSource, Engine, MemoryEngine, MemoryServer, Performer,
-        ServerConfig, ServerEngine, TlsOptions, TopologyConfig,
+        Credentials, CredentialsSource, Engine, MemoryServer, ServerConfig, TlsOptions,
+        TopologyConfig,
     },
-    model::{
-        BoxError, Error, Result,
-        error::{Kind, io_error},
-        limits,
-    },
-    op::Space,
-    rules::{LiveRules, Params, Rules},
+    model::{BoxError, limits},
+    rules::Rules,
 };
 use std::{
     path::{Path, PathBuf},
-    sync::Arc,
     time::Duration,
 };
 
-/// Options of a [`Cache`] and of its connection to the server. Every option states its default.
+/// Options of a [`Cache`](crate::Cache) and of its connection to the server. Every option states its default.
 ///
 /// # Examples
 ///
@@ -46,51 +31,21 @@ use std::{
 #[derive(Clone, Debug)]
 #[must_use = "a builder does nothing until it is opened"]
 pub struct CacheBuilder {
-    rules: Rules,
+    pub(super) rules: Rules,
     /// Used instead of a server.
-    memory: Option<MemoryServer>,
-    server: ServerConfig,
-    cross_slot: CrossSlot,
-    breaker_pause: Duration,
-    lease_ttl: Duration,
-    mark_ttl: Duration,
-    on_busy: OnBusy,
-    lives: Lives,
-    outbox: Option<PathBuf>,
-    takes_any_outbox: bool,
+    pub(super) memory: Option<MemoryServer>,
+    pub(super) server: ServerConfig,
+    pub(super) cross_slot: CrossSlot,
+    pub(super) breaker_pause: Duration,
+    pub(super) lease_ttl: Duration,
+    pub(super) mark_ttl: Duration,
+    pub(super) on_busy: OnBusy,
+    pub(super) lives: Lives,
+    pub(super) outbox: Option<PathBuf>,
+    pub(super) takes_any_outbox: bool,
     pub(super) observers: Observers,
     /// Whether latencies are measured.
     pub(super) measures: bool,
-}
-
-/// What happens to a commit or an invalidation whose keys are in several hash slots of a Cluster,
-/// so that no single step can change them all.
-///
-/// # Examples
-///
-/// ```
-/// use cachetx::{Cache, CrossSlot, Rules};
-///
-/// let cache = Cache::builder(Rules::from_path("rules/minimal.json")?)
-///     .cluster(["redis://10.0.0.1/", "redis://10.0.0.2/"])
-///     .cross_slot(CrossSlot::Split)
-///     .open_lazy()?;
-/// # drop(cache);
-/// # Ok::<(), cachetx::Error>(())
-/// ```
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum CrossSlot {
-    /// Fails before anything is written, with
-    /// [`Error::is_cross_slot`](crate::Error::is_cross_slot). The default.
-    #[default]
-    Refuse,
-    /// The own entry, its lock and the dependents in its slot change in one atomic step. Dependents
-    /// in other slots are deleted after it, one step per slot.
-    /// [`Outcome::reach`](crate::Outcome::reach) is then [`Reach::Split`](crate::Reach::Split): a
-    /// reader may briefly see the new entry beside old dependents. If the process dies between the
-    /// steps, old dependents stay until their TTL.
-    Split,
 }
 
 impl CacheBuilder {
@@ -432,133 +387,5 @@ impl CacheBuilder {
     ) -> Self {
         self.server.sentinel_credentials = Some(CredentialsSource::new(ask));
         self
-    }
-
-    /// Connects and boots: finds out how operations can run on the server, and loads what they
-    /// need.
-    ///
-    /// # Errors
-    ///
-    /// An invalid option, a server that is unreachable or refuses, or an outbox folder that cannot
-    /// be created.
-    pub fn open(self) -> Result<Cache> {
-        self.check()?;
-        let rules = Arc::new(LiveRules::new(self.rules.clone()));
-        if let Some(server) = self.memory.clone() {
-            return self.with(MemoryEngine::new(server), rules);
-        }
-        blocks();
-        let engine = ServerEngine::open(self.server(&rules))?;
-        self.with(engine, rules)
-    }
-
-    /// Connects and boots at the first use, so that a program can start while its server is
-    /// unreachable.
-    ///
-    /// # Errors
-    ///
-    /// An invalid option, or an outbox folder that cannot be created.
-    pub fn open_lazy(self) -> Result<Cache> {
-        self.check()?;
-        if self.memory.is_some() {
-            return self.open();
-        }
-        let rules = Arc::new(LiveRules::new(self.rules.clone()));
-        let engine = ServerEngine::lazy(self.server(&rules))?;
-        self.with(engine, rules)
-    }
-
-    fn check(&self) -> Result<()> {
-        let config = |message| Error::new(Kind::Config(message));
-        self.lives.check()?;
-        self.server
-            .check_bounds()
-            .map_err(|why| config(why.to_owned()))?;
-        if self.breaker_pause > limits::MAX_TIMEOUT {
-            return Err(config(format!(
-                "a pause of {:?} is over a day (CacheBuilder::circuit_breaker)",
-                self.breaker_pause
-            )));
-        }
-        let (least, most) = (limits::MIN_LEASE_TTL, limits::MAX_LEASE_TTL);
-        for (ttl, what) in [(self.lease_ttl, "lease"), (self.mark_ttl, "mark")] {
-            if !(least..=most).contains(&ttl) {
-                return Err(config(format!(
-                    "a {what} of {ttl:?} is not between {least:?} and {most:?} (CacheBuilder::{what}_ttl)"
-                )));
-            }
-        }
-        Ok(())
-    }
-
-    fn server(&self, rules: &Arc<LiveRules>) -> ServerConfig {
-        let mut server = self.server.clone();
-        server.rules = Some(Arc::clone(rules));
-        server
-    }
-
-    fn with(self, engine: impl Performer, rules: Arc<LiveRules>) -> Result<Cache> {
-        // Half of the shortest time-out: shorter failures do not count as slow.
-        let slow = self
-            .server
-            .connect_timeout
-            .min(self.server.response_timeout)
-            / 2;
-        let recorder = self.measures.then(Arc::<Recorder>::default);
-        let mut observers = self.observers;
-        observers.extend(recorder.clone().map(|it| it as Arc<dyn Observer>));
-        let told = observers.clone();
-        let changed = move |state| told.tell(&Event::Breaker { state });
-        let breaker = Breaker::new(engine, self.breaker_pause, slow).on_change(changed);
-        let engine: Arc<Breaker> = Arc::new(breaker);
-        if engine.space() == Space::Slots {
-            for warning in super::slots::warnings(&rules.get()) {
-                log::warn!("{warning}");
-            }
-        }
-        let outbox = Arc::new(match &self.memory {
-            None => Outbox::of_server(self.server.identity(), self.takes_any_outbox),
-            Some(_) => Outbox::volatile(),
-        });
-        let (current, server) = (Arc::clone(&rules), engine.clone());
-        let expand = move |params: &Params| {
-            let rules = current.get();
-            let lists = rules.expand_all(params);
-            lists
-                .map(|keys| server.space().place(entries(&keys)))
-                .collect()
-        };
-        let replayer = Replayer::new(
-            engine.clone(),
-            outbox.clone(),
-            observers.clone(),
-            Arc::new(expand),
-        );
-        if let (Some(folder), None) = (&self.outbox, &self.memory) {
-            // So that its last component is not a symbolic link, which would be refused.
-            let folder = std::fs::create_dir_all(folder)
-                .and_then(|()| folder.canonicalize())
-                .map_err(|e| io_error(folder, "make the outbox's folder", e))?;
-            outbox.add_folder(&folder);
-            replayer.start();
-            replayer.ring();
-        }
-        Ok(Cache(Arc::new(Inner {
-            rules,
-            replayer,
-            engine,
-            outbox,
-            takes_folders: self.outbox.is_none() && self.memory.is_none(),
-            counters: Counters::default(),
-            observers,
-            recorder,
-            cross_slot: self.cross_slot,
-            response_timeout: self.server.response_timeout,
-            lease_ttl: self.lease_ttl,
-            mark_ttl: self.mark_ttl,
-            on_busy: self.on_busy,
-            lives: self.lives,
-            timer: Timer::default(),
-        })))
     }
 }

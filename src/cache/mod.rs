@@ -8,6 +8,7 @@ mod held;
 mod life;
 mod load;
 pub(crate) mod observe;
+mod open;
 mod outbox;
 mod replayer;
 mod slots;
@@ -16,9 +17,10 @@ mod timer;
 #[cfg(feature = "watch")]
 mod watch;
 
-pub use builder::{CacheBuilder, CrossSlot};
+pub use builder::CacheBuilder;
 pub use load::{OnBusy, PutOutcome};
 pub use outbox::{OutboxFile, OutboxRecord};
+pub use slots::CrossSlot;
 pub use stats::Stats;
 pub(crate) use timer::{Hurry, Task};
 #[cfg(feature = "watch")]

@@ -5,6 +5,36 @@ use crate::{
     rules::{Rules, SlotFinding, Slots},
 };
 
+/// What happens to a commit or an invalidation whose keys are in several hash slots of a Cluster,
+/// so that no single step can change them all.
+///
+/// # Examples
+///
+/// ```
+/// use cachetx::{Cache, CrossSlot, Rules};
+///
+/// let cache = Cache::builder(Rules::from_path("rules/minimal.json")?)
+///     .cluster(["redis://10.0.0.1/", "redis://10.0.0.2/"])
+///     .cross_slot(CrossSlot::Split)
+///     .open_lazy()?;
+/// # drop(cache);
+/// # Ok::<(), cachetx::Error>(())
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum CrossSlot {
+    /// Fails before anything is written, with
+    /// [`Error::is_cross_slot`](crate::Error::is_cross_slot). The default.
+    #[default]
+    Refuse,
+    /// The own entry, its lock and the dependents in its slot change in one atomic step. Dependents
+    /// in other slots are deleted after it, one step per slot.
+    /// [`Outcome::reach`](crate::Outcome::reach) is then [`Reach::Split`](crate::Reach::Split): a
+    /// reader may briefly see the new entry beside old dependents. If the process dies between the
+    /// steps, old dependents stay until their TTL.
+    Split,
+}
+
 /// A line for each task and each controller whose commits may need several hash slots.
 pub(super) fn warnings(rules: &Rules) -> Vec<String> {
     let check = rules.slot_check();

@@ -3,6 +3,7 @@
 
 mod backend;
 mod builder;
+mod delete;
 mod document;
 mod held_lock;
 mod hold;

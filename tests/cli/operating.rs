@@ -101,7 +101,18 @@ fn a_server_that_is_away_leaves_a_record_only_where_an_outbox_is_named() {
     let files = OutboxFile::list(scene.folder.path().join("empty")).expect("listed");
     assert_eq!((files.len(), files[0].records[0].keys.len()), (1, 3));
     assert_eq!(left(&scene), 2);
-    assert_eq!(code(&scene.run("outbox replay", "empty")), Some(0));
+    // The record is for the server that is away: another one gets it only if it is said to be the same.
+    let kept = scene.run("outbox replay", "empty");
+    let said = String::from_utf8_lossy(&kept.stderr);
+    assert!(
+        code(&kept) == Some(1) && said.contains("--any-server"),
+        "{said}"
+    );
+    assert_eq!(left(&scene), 2);
+    assert_eq!(
+        code(&scene.run("outbox replay", "empty --any-server")),
+        Some(0)
+    );
     assert_eq!(left(&scene), 0);
 
     // A typing mistake makes no folder, and a store's root is not its outbox.
