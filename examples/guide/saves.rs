@@ -19,6 +19,16 @@ pub fn run() -> Result<(), BoxError> {
     list(&store)?;
     restock(tea.lock()?)?;
     tea.delete(NO_TASKS)?;
+    further_params(&product(&store, "gin")?)
+}
+
+fn further_params(tea: &Document<Product>) -> Result<(), BoxError> {
+    let fragments = Params::new().with("fragment", ["top", "news"]);
+    let tea = tea.clone().with_params(fragments)?;
+    tea.update(NO_TASKS, |tea| {
+        tea.cents = 500;
+        Ok(())
+    })?;
     Ok(())
 }
 

@@ -72,7 +72,8 @@ async fn another_source(cache: &Cache, database: &Database) -> Result<(), BoxErr
         transaction
             .execute("INSERT INTO sales VALUES ($1, $2)")
             .await?;
-        transaction.commit().await // has to be over when the closure ends
+        transaction.commit().await?; // has to be over when the closure ends
+        Ok(())
     };
     let ((), outcome) = cache.invalidate_around(["sell"], &shop, change).await?;
     assert!(outcome.is_settled());
@@ -91,7 +92,7 @@ struct Transaction<'a> {
 }
 
 impl Database {
-    async fn begin(&self) -> Result<Transaction<'_>, BoxError> {
+    async fn begin(&self) -> std::io::Result<Transaction<'_>> {
         let changes = Vec::new();
         Ok(Transaction {
             database: self,
@@ -101,12 +102,12 @@ impl Database {
 }
 
 impl Transaction<'_> {
-    async fn execute(&mut self, change: &str) -> Result<(), BoxError> {
+    async fn execute(&mut self, change: &str) -> std::io::Result<()> {
         self.changes.push(change.to_owned());
         Ok(())
     }
 
-    async fn commit(self) -> Result<(), BoxError> {
+    async fn commit(self) -> std::io::Result<()> {
         self.database.committed.lock().await.extend(self.changes);
         Ok(())
     }

@@ -249,6 +249,13 @@ fn a_healthy_outbox_is_empty_and_fine() {
         assert_eq!(examine(&scene, folder)["to_do"], 0, "{folder}");
     }
     assert!(!scene.folder.path().join("root/.cachetx-outbox").exists());
+    // Other files are no outbox.
+    for command in ["outbox list", "outbox doctor", "outbox replay"] {
+        let output = scene.run(command, ".");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(code(&output), Some(2), "{command}: {said}");
+        assert!(said.contains("none of an outbox's"), "{said}");
+    }
     // Of a root, the folder below it is meant.
     leave_record(&scene.folder.path().join("root/.cachetx-outbox"));
     for command in ["outbox list", "outbox doctor", "outbox replay"] {

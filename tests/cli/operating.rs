@@ -167,16 +167,24 @@ fn locks_are_listed_and_cleared() {
     let cleared = scene.run("locks clear", LOCKS);
     let told = text(&cleared);
     assert!(
-        told.starts_with("1 locks cleared\n  product[sku=tea]: "),
+        told.starts_with("1 lock cleared\n  product[sku=tea]: "),
         "{told}"
     );
     assert!(store.locks("main").expect("it answers").is_empty());
     let again = as_json(&scene.run("locks clear", &format!("{LOCKS} --format json")));
     assert_eq!(
         again,
-        json!({ "run": "main", "cleared": 0, "held_before": [] })
+        json!({ "run": "main", "cleared": 0, "held_before": [], "files_of_no_layout": 0 })
     );
     drop(guard);
+
+    // Without the layouts of the program that writes them, documents are not found, which is said.
+    let without = LOCKS.replace("--layout product={shop_id}/{sku}.item", "");
+    assert_ne!(without, LOCKS);
+    let blind = scene.run("locks list", &without);
+    let said = String::from_utf8_lossy(&blind.stderr);
+    assert_eq!((code(&blind), text(&blind)), (Some(1), "0 locks held\n"));
+    assert!(said.contains("1 file of no layout"), "{said}");
 }
 
 #[test]

@@ -69,6 +69,8 @@ fn layout(text: &str) -> Result<Layout, String> {
 struct Found {
     held: Vec<HeldLock>,
     cleared: Option<u64>,
+    /// Files in the run's folder that no layout matches.
+    unmatched: u64,
 }
 
 pub(crate) fn run(command: &Command) -> std::io::Result<Exit> {
@@ -84,7 +86,10 @@ pub(crate) fn run(command: &Command) -> std::io::Result<Exit> {
         Format::Json => output::write_json(&as_json(&arguments.run, &found))?,
         Format::Text => output::write(&as_text(&found))?,
     }
-    Ok(Exit::Fine)
+    Ok(match found.unmatched {
+        0 => Exit::Fine,
+        _ => Exit::Problems,
+    })
 }
 
 fn find(arguments: &Arguments, clears: bool) -> Result<Found, Failure> {
@@ -95,11 +100,37 @@ fn find(arguments: &Arguments, clears: bool) -> Result<Found, Failure> {
         // Documents may be locked before they exist, so this is not certainly a mistake.
         output::warn(&format!("{} is not there", folder.display()));
     }
+    let unmatched = unmatched(&store, &arguments.run, &folder)?;
+    if unmatched > 0 {
+        let files = output::counted(unmatched, "file", "files");
+        output::warn(&format!(
+            "{}: {files} of no layout, so their locks are not shown: give --layout as the program that writes them has it",
+            folder.display()
+        ));
+    }
     let cleared = match clears {
         true => Some(store.clear_locks(&arguments.run)?),
         false => None,
     };
-    Ok(Found { held, cleared })
+    Ok(Found {
+        held,
+        cleared,
+        unmatched,
+    })
+}
+
+/// How many visible files of the run's folder are no document by the layouts.
+fn unmatched(store: &Store, run: &str, folder: &Path) -> Result<u64, Failure> {
+    let Ok(entries) = std::fs::read_dir(folder) else {
+        return Ok(0);
+    };
+    let names = entries.flatten().map(|entry| entry.file_name());
+    let visible = names.filter(|name| {
+        let name = name.to_string_lossy();
+        !name.starts_with('.') && name != "READONLY"
+    });
+    let documents = store.documents(run)?.len();
+    Ok(visible.count().saturating_sub(documents) as u64)
 }
 
 fn open(arguments: &Arguments) -> Result<Store, Failure> {
@@ -134,8 +165,11 @@ pub(crate) fn check_root(root: &Path) -> Result<(), Failure> {
 
 fn as_text(found: &Found) -> String {
     let mut text = match found.cleared {
-        Some(cleared) => format!("{cleared} locks cleared\n"),
-        None => format!("{} locks held\n", found.held.len()),
+        Some(cleared) => format!("{} cleared\n", output::counted(cleared, "lock", "locks")),
+        None => format!(
+            "{} held\n",
+            output::counted(found.held.len() as u64, "lock", "locks")
+        ),
     };
     text.extend(found.held.iter().map(|lock| format!("  {lock}\n")));
     if let Some(cleared) = found.cleared
@@ -162,7 +196,9 @@ fn as_json(run: &str, found: &Found) -> Value {
     };
     let held: Vec<Value> = found.held.iter().map(lock).collect();
     match found.cleared {
-        Some(cleared) => json!({ "run": run, "cleared": cleared, "held_before": held }),
-        None => json!({ "run": run, "held": held }),
+        Some(cleared) => {
+            json!({ "run": run, "cleared": cleared, "held_before": held, "files_of_no_layout": found.unmatched })
+        }
+        None => json!({ "run": run, "held": held, "files_of_no_layout": found.unmatched }),
     }
 }
