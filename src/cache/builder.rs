@@ -235,7 +235,7 @@ impl CacheBuilder {
     /// the server for this long, so that not every save pays a time-out; then one call probes it.
     /// Meanwhile saves are deferred. In a Cluster each of 64 ranges of slots has its own breaker,
     /// so that an unreachable node does not slow down the others. 2 s by default, at most a day;
-    /// zero turns it off. Its state is in [`Cache::stats`].
+    /// zero turns it off. Its state is in [`Cache::stats`](crate::Cache::stats).
     ///
     /// A lock, an update or a transaction that may wait for another holder also waits for the
     /// breaker, up to its own time limit. One that may not wait, or that may use the OS lock
@@ -251,7 +251,7 @@ impl CacheBuilder {
         self
     }
 
-    /// The life of a reader's lease ([`Cache::get_or_load`]); 10 s by default, from 30 ms to an
+    /// The life of a reader's lease ([`Cache::get_or_load`](crate::Cache::get_or_load)); 10 s by default, from 30 ms to an
     /// hour. It is renewed in the background while the loader runs, so it only has to outlive a
     /// pause of the process. If a loader's process dies, other readers wait for this long.
     pub fn lease_ttl(mut self, ttl: Duration) -> Self {
@@ -260,7 +260,7 @@ impl CacheBuilder {
     }
 
     /// The life of the marks that keep readers from filling during a crash-safe save
-    /// ([`Guarantee::CrashSafe`](crate::Guarantee::CrashSafe)) or [`Cache::invalidate_around`]; 30
+    /// ([`Guarantee::CrashSafe`](crate::Guarantee::CrashSafe)) or [`Cache::invalidate_around`](crate::Cache::invalidate_around); 30
     /// s by default, from 30 ms to an hour. The writer renews them while it works and drops them
     /// when it ends, so they only have to outlive a pause of its process. If that process dies,
     /// entries stay empty for this long.
@@ -281,14 +281,14 @@ impl CacheBuilder {
     /// batch that warms a cache, a series of saves), which would otherwise all expire, and be
     /// loaded again, at the same time. It costs hits: with 0.1, a twentieth of all lives.
     ///
-    /// It applies to every entry that this cache sets: fills, [`Cache::put`] and the commits of
+    /// It applies to every entry that this cache sets: fills, [`Cache::put`](crate::Cache::put) and the commits of
     /// saves. 0 by default, which shortens nothing; at most 0.5. A life is never lengthened.
     pub fn ttl_jitter(mut self, part: f64) -> Self {
         self.lives.jitter = part;
         self
     }
 
-    /// [`Cache::get_or_load`] loads an entry early if it expires within this time: one reader loads
+    /// [`Cache::get_or_load`](crate::Cache::get_or_load) loads an entry early if it expires within this time: one reader loads
     /// and fills it, and all others get the present value meanwhile. For values that take long to
     /// load and are read all the time: when such an entry expires, every reader waits for the one
     /// that loads. A good value is a little more than a load takes.
