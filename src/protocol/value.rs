@@ -100,7 +100,7 @@ mod tests {
         }
         assert_eq!(age(&value, later(-3_000)), None);
         // As this library wrote it before.
-        let whole = value.replace(".900", "");
+        let whole = value.replace(".9,", ",");
         assert_eq!(age(&whole, now.wall_ns), Some(Duration::from_millis(900)));
         let quoted = compose("ab", "a \"host\":7", now, Duration::ZERO);
         assert_eq!(holder(&quoted, 1).owner, "a \"host\":7");
