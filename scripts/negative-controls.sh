@@ -39,7 +39,7 @@ control cachetx_without_stamp_check saves 'the first holder had not seen it: Out
 control cachetx_without_stamp_check saves 'updates were lost' counter::no_update_is_lost_without_a_holder
 control cachetx_without_read_lock lib 'robbed: ' updates_and_holders_of_the_lock
 control cachetx_early_look lib 'robbed: ' updates_and_holders_of_the_lock
-control cachetx_patient_look saves 'SidecarBusy' update::a_look_that_hangs
+control cachetx_patient_look saves 'OS lock for over 5 s' update::a_look_that_hangs
 control cachetx_without_short_life lib 'the value stays' a_value_whose_program_is_lost
 control cachetx_without_last_look saves 'an acknowledged save was overwritten' no_lost_save::a_sidecar_is_deleted_during_a_save
 control cachetx_without_change_time files 'a snapshot of an older file was returned' identity::a_tool_that_sets_one_fixed_time_is_seen
