@@ -46,7 +46,7 @@ fuzz:
 # Checks what is published: the packed crate builds with each set of features, README's program runs
 # with it, its public API matches public-api.txt (ACCEPT=1 writes it), licences and advisories
 # comply with deny.toml. The last two need cargo-public-api with a nightly toolchain, and
-# cargo-deny; without them they are reported as skipped. Takes about ten minutes.
+# cargo-deny; without them they are reported as skipped. Takes ten to twenty-five minutes on two cores.
 package:
 	@sh scripts/package.sh
 
