@@ -46,7 +46,7 @@ impl Door {
     pub(super) fn open(&self, again: bool) -> Result<Connection, (Error, Cause)> {
         if again {
             self.peer.may_be_another_run();
-            log::info!("{}: connecting again", self.peer.shown_url());
+            log::debug!("{}: connecting again", self.peer.shown_url());
         }
         let mut connection = self.open_by(&self.way, self.peer.response_timeout())?;
         let counters = self.peer.counters();
