@@ -10,16 +10,21 @@ const DOCUMENTS: usize = 8;
 /// Longer than any machine takes for a test.
 const NEVER: Duration = Duration::from_secs(3_600);
 
-/// Saves documents that were locked while the server still answered; how many of the commits were spared.
-fn save_all_while_halted(pause: Duration) -> usize {
-    let world = World::start();
-    let cache = world
+/// A cache whose breaker opens soon.
+fn cache(world: &World, pause: Duration) -> Cache {
+    world
         .cache_builder()
         .connect_timeout(TIMEOUT)
         .response_timeout(TIMEOUT)
         .circuit_breaker(pause)
         .open()
-        .expect("a cache");
+        .expect("a cache")
+}
+
+/// Saves documents that were locked while the server still answered; how many of the commits were spared.
+fn save_all_while_halted(pause: Duration) -> usize {
+    let world = World::start();
+    let cache = cache(&world, pause);
     let store = Store::builder(&cache)
         .root(world.root.path())
         // Its requests would count too, on a machine that is slow.
@@ -101,15 +106,9 @@ fn params() -> Params {
     Params::new().with("run_id", RUN)
 }
 
-/// A cache whose breaker opens soon, and a store on it.
+/// The same, and a store on it.
 fn store(world: &World, pause: Duration) -> (Cache, Store) {
-    let cache = world
-        .cache_builder()
-        .connect_timeout(TIMEOUT)
-        .response_timeout(TIMEOUT)
-        .circuit_breaker(pause)
-        .open()
-        .expect("a cache");
+    let cache = cache(world, pause);
     let store = Store::builder(&cache).root(world.root.path());
     (cache, store.open().expect("a store"))
 }

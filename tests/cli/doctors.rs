@@ -1,21 +1,9 @@
 //! `cachetx doctor` and `outbox doctor`: what they find.
 
-use crate::rows::{AWAY, Scene, leave_record};
+use crate::rows::{AWAY, Scene, as_json, code, leave_record, text};
 use cachetx::testing::{ServerBinary, ServerOptions};
 use serde_json::{Value, json};
-use std::{fs, os::unix::fs::PermissionsExt as _, path::Path, process::Output};
-
-fn code(output: &Output) -> Option<i32> {
-    output.status.code()
-}
-
-fn as_json(output: &Output) -> Value {
-    serde_json::from_slice(&output.stdout).unwrap_or_else(|e| panic!("{e}: {output:?}"))
-}
-
-fn text(output: &Output) -> &str {
-    std::str::from_utf8(&output.stdout).expect("UTF-8")
-}
+use std::{fs, os::unix::fs::PermissionsExt as _, path::Path};
 
 #[test]
 fn a_doctor_tells_how_the_server_and_the_file_system_are() {

@@ -1,29 +1,16 @@
 //! `cachetx invalidate` and `locks`: what they do on a server.
 
-use crate::rows::{AWAY, Scene};
+use crate::rows::{AWAY, Scene, as_json, code, text};
 use cachetx::{
     Cache, Document, OutboxFile, Params, RawObject, Rules, Store,
     testing::{SentinelTrio, ServerBinary},
 };
 use serde_json::{Value, json};
-use std::process::Output;
 
 const SALE: &str =
     "--rules shop.json --task sale --param shop_id=s --param sku=tea --param sku=coffee";
 const LOCKS: &str = "main --root root --rules shop.json --run-param shop_id \
                      --layout {shop_id}/{controller}.json --layout product={shop_id}/{sku}.item";
-
-fn code(output: &Output) -> Option<i32> {
-    output.status.code()
-}
-
-fn as_json(output: &Output) -> Value {
-    serde_json::from_slice(&output.stdout).unwrap_or_else(|e| panic!("{e}: {output:?}"))
-}
-
-fn text(output: &Output) -> &str {
-    std::str::from_utf8(&output.stdout).expect("UTF-8")
-}
 
 fn client(scene: &Scene) -> redis::Connection {
     let client = redis::Client::open(scene.server.url()).expect("a URL");

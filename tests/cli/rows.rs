@@ -4,6 +4,7 @@ use cachetx::{
     Cache, Params, Rules,
     testing::{Server, ServerBinary},
 };
+use serde_json::Value;
 use std::{
     path::Path,
     process::{Command, Output},
@@ -229,4 +230,16 @@ pub fn leave_record(folder: &Path) {
     let params = Params::new().with("shop_id", "s").with("sku", "tea");
     let outcome = cache.invalidate(["sale"], &params).expect("recorded");
     assert!(!outcome.is_settled());
+}
+
+pub fn code(output: &Output) -> Option<i32> {
+    output.status.code()
+}
+
+pub fn as_json(output: &Output) -> Value {
+    serde_json::from_slice(&output.stdout).unwrap_or_else(|e| panic!("{e}: {output:?}"))
+}
+
+pub fn text(output: &Output) -> &str {
+    std::str::from_utf8(&output.stdout).expect("UTF-8")
 }

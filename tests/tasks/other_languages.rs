@@ -62,7 +62,7 @@ impl Shared {
                 ],
             ),
         ];
-        load_functions(&world, &inputs[0]);
+        load_and_lose_functions(&world, &inputs[0]);
         Self {
             world,
             document,
@@ -105,7 +105,7 @@ fn cachetx(arguments: &[&str]) -> Vec<u8> {
     ran.stdout
 }
 
-fn load_functions(world: &World, dump: &Path) {
+fn load_and_lose_functions(world: &World, dump: &Path) {
     let dump = fs::read(dump).expect("read");
     let dump: Value = serde_json::from_slice(&dump).expect("JSON");
     let loaded: String = redis::cmd("FUNCTION")
@@ -114,6 +114,11 @@ fn load_functions(world: &World, dump: &Path) {
         .query(&mut world.redis())
         .expect("loaded");
     assert_eq!(dump["library"], loaded);
+    // The program loads it again: a restart of the server loses it too.
+    redis::cmd("FUNCTION")
+        .arg("FLUSH")
+        .exec(&mut world.redis())
+        .expect("lost");
 }
 
 fn python(program: &str) -> Command {
