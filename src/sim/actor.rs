@@ -1,14 +1,15 @@
 //! A participant of a simulation: a script that drives protocols one after the other, and stops
 //! before each action.
 
+use super::world::Who;
 use crate::{
     disk::{FileAction, Got, Identity},
-    model::{Place, Result},
+    model::{Error, Place, Result, error::Kind},
     op::{Ask, Fault},
     protocol::{Action, Answer, Now, Run, Step},
 };
 use std::{
-    cell::RefCell,
+    cell::{Cell, RefCell},
     future::{Future, poll_fn},
     pin::Pin,
     rc::Rc,
@@ -22,18 +23,73 @@ pub(super) enum Wish {
     Act(Action),
     /// A protocol is over, so its files are closed: this is no action, and nobody else gets a turn.
     Close,
+    /// A task that the script has begun is over.
+    Task,
 }
 
+/// Whose future an API's call is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Net {
+    /// A thread's: it can only die with its process.
+    Threads,
+    /// A task's, which may be dropped.
+    Tasks(Option<TaskWeakness>),
+}
+
+/// The API for tasks with one part removed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum TaskWeakness {
+    /// The caller's future performs all actions itself.
+    NoTasksOfTheirOwn,
+    /// Whoever waits for a lock goes on if its caller is dropped.
+    WaitsUnwanted,
+    /// A guard that is dropped gives nothing back.
+    ForgetfulGuards,
+}
+
+/// What all scripts of a world share.
 #[derive(Default)]
+pub(super) struct Common {
+    last_token: Cell<u64>,
+    /// Tasks that no actor performs yet.
+    begun: RefCell<Vec<Begun>>,
+}
+
+impl Common {
+    /// A copy for a copy of the world.
+    pub(super) fn copy(&self) -> Self {
+        Self {
+            last_token: self.last_token.clone(),
+            begun: RefCell::default(),
+        }
+    }
+
+    pub(super) fn take_begun(&self) -> Vec<Begun> {
+        self.begun.take()
+    }
+}
+
+/// A task that a script has begun.
+pub(super) struct Begun {
+    /// A script of its process.
+    pub(super) of: Who,
+    pub(super) has_caller: bool,
+    pub(super) script: Script,
+}
+
 struct Port {
+    who: Who,
+    net: Net,
     wish: Option<Wish>,
     answer: Option<Answer>,
     now: Now,
     tick: u64,
     /// The tick of the first action since the script called [`Hand::begin`].
     began: Option<u64>,
-    /// The last token; all scripts share this counter.
-    tokens: Rc<RefCell<u64>>,
+    /// Whether the task ends, where it waits for a lock, once nobody waits for it.
+    ends_unwanted: bool,
+    unwanted: bool,
+    common: Rc<Common>,
 }
 
 /// A script's only interface to the world.
@@ -45,14 +101,87 @@ impl Hand {
     pub(crate) async fn run<D>(&self, mut run: Run<D>) -> Result<D> {
         let mut answer = None;
         loop {
-            match run.resume(answer.take(), self.now()) {
-                Step::Do(action) => answer = Some(self.wait_for(Wish::Act(action)).await),
-                Step::Done(done) => {
-                    self.wait_for(Wish::Close).await;
-                    return done;
+            let done = match run.resume(answer.take(), self.now()) {
+                Step::Do(action) => {
+                    let listens = matches!(action, Action::Listen(..));
+                    answer = Some(self.wait_for(Wish::Act(action)).await);
+                    match listens && self.0.borrow().is_abandoned() {
+                        true => Err(Error::new(Kind::Abandoned)),
+                        false => continue,
+                    }
                 }
+                Step::Done(done) => done,
+            };
+            self.wait_for(Wish::Close).await;
+            return done;
+        }
+    }
+
+    /// Runs work that could leave something behind, as the library's `Net::to_its_end` does.
+    pub(crate) async fn to_its_end<R: 'static, F: Future<Output = Result<R>> + 'static>(
+        &self,
+        work: impl FnOnce(Self) -> F,
+    ) -> Result<R> {
+        self.in_a_task(false, work).await
+    }
+
+    /// The same for work that waits for a lock, as `Net::while_wanted` does.
+    pub(crate) async fn while_wanted<R: 'static, F: Future<Output = Result<R>> + 'static>(
+        &self,
+        work: impl FnOnce(Self) -> F,
+    ) -> Result<R> {
+        let ends_unwanted = self.net() != Net::Tasks(Some(TaskWeakness::WaitsUnwanted));
+        self.in_a_task(ends_unwanted, work).await
+    }
+
+    async fn in_a_task<R: 'static, F: Future<Output = Result<R>> + 'static>(
+        &self,
+        ends_unwanted: bool,
+        work: impl FnOnce(Self) -> F,
+    ) -> Result<R> {
+        match self.net() {
+            Net::Threads | Net::Tasks(Some(TaskWeakness::NoTasksOfTheirOwn)) => {
+                work(self.clone()).await
+            }
+            Net::Tasks(_) => {
+                let said = Rc::new(RefCell::new(None));
+                let result = Rc::clone(&said);
+                self.begin_task(true, ends_unwanted, |hand| {
+                    let work = work(hand);
+                    async move { *result.borrow_mut() = Some(work.await) }
+                });
+                self.wait_for(Wish::Task).await;
+                said.take().expect("the task is over")
             }
         }
+    }
+
+    /// Begins work for which nobody waits, as the timer's thread does it.
+    pub(crate) fn later<F: Future<Output = ()> + 'static>(&self, work: impl FnOnce(Self) -> F) {
+        if self.net() != Net::Tasks(Some(TaskWeakness::ForgetfulGuards)) {
+            self.begin_task(false, false, work);
+        }
+    }
+
+    fn begin_task<F: Future<Output = ()> + 'static>(
+        &self,
+        has_caller: bool,
+        ends_unwanted: bool,
+        work: impl FnOnce(Self) -> F,
+    ) {
+        let Port { who, net, .. } = *self.0.borrow();
+        let common = Rc::clone(&self.0.borrow().common);
+        let script = Script::new(Rc::clone(&common), net, work);
+        script.port.borrow_mut().ends_unwanted = ends_unwanted;
+        common.begun.borrow_mut().push(Begun {
+            of: who,
+            has_caller,
+            script,
+        });
+    }
+
+    fn net(&self) -> Net {
+        self.0.borrow().net
     }
 
     /// Drives a protocol up to the first action of that kind, and ends it there. Returns its result
@@ -131,9 +260,15 @@ impl Hand {
     /// 128 bits that nobody else has.
     pub(crate) fn token(&self) -> String {
         let port = self.0.borrow();
-        let mut last = port.tokens.borrow_mut();
-        *last += 1;
-        format!("{:032x}", *last)
+        let last = port.common.last_token.get() + 1;
+        port.common.last_token.set(last);
+        format!("{last:032x}")
+    }
+}
+
+impl Port {
+    fn is_abandoned(&self) -> bool {
+        self.unwanted && self.ends_unwanted
     }
 }
 
@@ -144,13 +279,21 @@ pub(super) struct Script {
 }
 
 impl Script {
-    pub(super) fn new<F>(tokens: Rc<RefCell<u64>>, body: impl FnOnce(Hand) -> F) -> Self
+    pub(super) fn new<F>(common: Rc<Common>, net: Net, body: impl FnOnce(Hand) -> F) -> Self
     where
         F: Future<Output = ()> + 'static,
     {
         let port = Rc::new(RefCell::new(Port {
-            tokens,
-            ..Port::default()
+            who: Who::MAX,
+            net,
+            wish: None,
+            answer: None,
+            now: Now::default(),
+            tick: 0,
+            began: None,
+            ends_unwanted: false,
+            unwanted: false,
+            common,
         }));
         Self {
             body: Box::pin(body(Hand(port.clone()))),
@@ -170,6 +313,21 @@ impl Script {
             Poll::Ready(()) => None,
             Poll::Pending => self.port.borrow_mut().wish.take(),
         }
+    }
+
+    /// An actor performs it from now on.
+    pub(super) fn is_performed_by(&self, who: Who) {
+        self.port.borrow_mut().who = who;
+    }
+
+    /// Nobody waits for the task any more.
+    pub(super) fn is_unwanted(&self) {
+        self.port.borrow_mut().unwanted = true;
+    }
+
+    /// Whether it ends where it waits for a lock.
+    pub(super) fn is_abandoned(&self) -> bool {
+        self.port.borrow().is_abandoned()
     }
 
     /// Tells the script its next action's number.

@@ -1,4 +1,4 @@
-//! The participants: scripts that drive the protocols as `Document`, `Cache` and the replayer do.
+//! The participants: scripts that drive the protocols as `Document` and the replayer do.
 //!
 //! A document is a list of its saves, `[1,4,7]`: each save appends its number to what it read. So a
 //! list shows what its writer had seen, and a value derived from a document shows of which version
@@ -6,15 +6,11 @@
 
 use super::actor::Hand;
 use crate::{
-    disk::JournalId,
     model::{Bytes, Entry, Error, Place, Result, error::Kind, limits},
     op::{Invalidate, Op, Space, keys::sibling},
     protocol::{
-        Action, CacheOutcome, Claim, Expires, Found, Guarantee, Held, Outcome, Replayed, Scope,
-        Spread, around,
+        Action, Claim, Expires, Found, Guarantee, Held, Outcome, Replayed, Spread,
         delete::{self, delete},
-        group::{self, Member},
-        load::{self, Begun, Filled},
         lock::{self, Expect, WhileAway},
         read::{Reader, read, to_change},
         recover,
@@ -33,7 +29,7 @@ pub(crate) const LEASE_TTL: Duration = Duration::from_secs(10);
 pub(crate) const ENTRY_TTL: Duration = Duration::from_secs(72 * 3_600);
 const PADDED: usize = 64;
 pub(crate) const MARK_TTL: Duration = Duration::from_secs(30);
-const PATIENCE: Duration = Duration::from_secs(1);
+pub(super) const PATIENCE: Duration = Duration::from_secs(1);
 
 /// The saves in a document.
 pub(crate) type Saves = Vec<u64>;
@@ -41,7 +37,7 @@ pub(crate) type Saves = Vec<u64>;
 /// A document and its dependents.
 #[derive(Clone, Debug)]
 pub(crate) struct Paper {
-    name: &'static str,
+    pub(super) name: &'static str,
     pub(crate) place: Place,
     pub(crate) own: Entry,
     dependents: Vec<Entry>,
@@ -94,7 +90,7 @@ impl Paper {
         sibling(&self.own.value, "lock")
     }
 
-    fn spread(&self) -> Spread {
+    pub(super) fn spread(&self) -> Spread {
         Spread {
             here: self.dependents.clone(),
             elsewhere: self.apart.iter().map(|entry| vec![entry.clone()]).collect(),
@@ -284,64 +280,6 @@ impl Paper {
     }
 }
 
-/// Locks several documents, and saves them as one, each with `number` appended.
-pub(crate) async fn transact(hand: &Hand, papers: &[Paper], number: u64) -> Result<Outcome> {
-    let mut held = Vec::with_capacity(papers.len());
-    let taken = take_all(hand, papers, &mut held).await;
-    let done = match taken.and_then(|()| members(papers, &held, number)) {
-        Ok(members) => hand.run(group::group(plan(hand, papers, members))).await,
-        Err(e) => Err(e),
-    };
-    if done.is_err() {
-        for (paper, held) in papers.iter().zip(held) {
-            paper.let_go(hand, held).await?;
-        }
-    }
-    Ok(done?.outcome)
-}
-
-async fn take_all(hand: &Hand, papers: &[Paper], held: &mut Vec<Held>) -> Result<()> {
-    for paper in papers {
-        held.push(paper.lock(hand, Expect::Document, PATIENCE).await?);
-    }
-    Ok(())
-}
-
-fn members(papers: &[Paper], held: &[Held], number: u64) -> Result<Vec<Member>> {
-    let member = |(n, (paper, held)): (usize, (&Paper, &Held))| {
-        Ok(Member {
-            document: paper.name.to_owned(),
-            place: paper.place.clone(),
-            bytes: with(held.read.as_ref(), number)?,
-            own: paper.own.clone(),
-            ttl_ms: ENTRY_TTL.as_millis() as u64,
-            // No dependent is deleted twice.
-            dependents: if n == 0 {
-                paper.spread()
-            } else {
-                Spread::default()
-            },
-            params: Params::new(),
-            writer: writer(held),
-        })
-    };
-    papers.iter().zip(held).enumerate().map(member).collect()
-}
-
-fn plan(hand: &Hand, papers: &[Paper], members: Vec<Member>) -> group::Plan {
-    let id = hand.token();
-    group::Plan {
-        steps: vec![(0..members.len()).collect()],
-        members,
-        journal: JournalId::parse(&id[16..]).expect("hex digits"),
-        id,
-        wait: None,
-        guarantee: papers[0].guarantee,
-        mark_ttl: MARK_TTL,
-        patience: PATIENCE,
-    }
-}
-
 /// Finishes the transactions of dead owners.
 pub(crate) async fn mend(hand: &Hand) -> Result<()> {
     for id in hand.run(recover::list()).await? {
@@ -352,13 +290,13 @@ pub(crate) async fn mend(hand: &Hand) -> Result<()> {
 }
 
 /// What was read, with `number` appended.
-fn with(read: Option<&Found>, number: u64) -> Result<Bytes> {
+pub(super) fn with(read: Option<&Found>, number: u64) -> Result<Bytes> {
     let mut saves = read.map_or(Ok(Vec::new()), |found| parse(&found.bytes))?;
     saves.push(number);
     Ok(text(&saves))
 }
 
-fn writer(held: &Held) -> Writer {
+pub(super) fn writer(held: &Held) -> Writer {
     let read = held.read.as_ref().map(Found::known);
     Writer {
         right: Right::Lock {
@@ -375,7 +313,7 @@ fn writer(held: &Held) -> Writer {
 
 /// Padded to one size, as far as possible, since a stamp must tell versions apart without the size.
 /// The padding comes first, so that no part of the text is a whole document.
-fn text(saves: &Saves) -> Bytes {
+pub(super) fn text(saves: &Saves) -> Bytes {
     let list = serde_json::to_string(saves).expect("numbers");
     format!("{list:>PADDED$}").into_bytes().into()
 }
@@ -388,84 +326,6 @@ pub(crate) fn parse(bytes: &[u8]) -> Result<Saves> {
             message: e.to_string(),
         })
     })
-}
-
-/// The origin of a derived value.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Way {
-    /// It was cached.
-    Found,
-    /// It was loaded, and cached for the next reader.
-    Filled,
-    /// It was loaded, and not cached.
-    Loaded,
-}
-
-/// The value derived from these documents: all their saves. Does not wait for other readers.
-pub(crate) async fn derive(hand: &Hand, entry: &Entry, from: &[Paper]) -> Result<(Saves, Way)> {
-    let load = async || {
-        let mut saves = Vec::new();
-        for paper in from {
-            saves.extend(paper.read(hand).await?);
-        }
-        Ok(saves)
-    };
-    get_or_load(hand, entry, load).await
-}
-
-/// A value and its loader, as in `Cache::get_or_load`. Does not wait for other readers.
-pub(crate) async fn get_or_load(
-    hand: &Hand,
-    entry: &Entry,
-    load: impl AsyncFnOnce() -> Result<Saves>,
-) -> Result<(Saves, Way)> {
-    let claim = load::Claim {
-        entry: entry.clone(),
-        token: hand.token(),
-        seed: 1,
-        ttl: LEASE_TTL,
-        wait: Duration::ZERO,
-        early: Duration::ZERO,
-        patience: PATIENCE,
-    };
-    let token = match hand.run(load::begin(claim)).await? {
-        Begun::Found(bytes) => return Ok((parse(&bytes)?, Way::Found)),
-        Begun::Leased(token) | Begun::Early(token) => Some(token),
-        Begun::Unleased => None,
-    };
-    let saves = load().await?;
-    let Some(token) = token else {
-        return Ok((saves, Way::Loaded));
-    };
-    let finish = load::finish(entry.clone(), token, text(&saves), ENTRY_TTL);
-    let filled = hand.run(finish).await?;
-    match filled {
-        Filled::Set => Ok((saves, Way::Filled)),
-        Filled::Refused | Filled::Unknown => Ok((saves, Way::Loaded)),
-    }
-}
-
-/// Changes a truth that is not a document, as `Cache::invalidate_around` does. The change is a
-/// point of its own at which others may have a turn.
-pub(crate) async fn invalidate_around(
-    hand: &Hand,
-    entry: &Entry,
-    change: impl FnOnce(),
-) -> Result<CacheOutcome> {
-    let begin = around::begin(Scope {
-        what: "a change".to_owned(),
-        steps: vec![vec![entry.clone()]],
-        raises: Vec::new(),
-        lock: None,
-        release: false,
-        params: Params::new(),
-        token: hand.token(),
-        mark_ttl: MARK_TTL,
-    });
-    let intent = hand.run(begin).await?;
-    hand.pause().await;
-    change();
-    hand.run(around::end(intent)).await
 }
 
 pub(crate) async fn bring(hand: &Hand) -> Result<Replayed> {

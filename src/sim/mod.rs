@@ -2,8 +2,10 @@
 //! can go wrong does go wrong.
 //!
 //! ```text
-//! tests    power_loss · crash_points · two_writers · late_requests · updates · around · transactions · histories · outboxes
-//! cast     writers, readers, loaders, replayers: scripts that drive the protocols as the API does
+//! tests    power_loss · crash_points · two_writers · late_requests · updates · around · dropped ·
+//!          transactions · histories · outboxes
+//! calls    the API's calls, for threads or tasks: guards, and what runs in a task of its own
+//! cast     writers, readers, replayers: scripts that drive the protocols
 //! turns    a play: the order of turns, what else may happen
 //! world    who is next; crashes; time
 //!   actor      one script, stopped before each action
@@ -18,6 +20,7 @@
 //! snapshots except for their stamps, and the files of the real outbox.
 
 mod actor;
+mod calls;
 mod cast;
 mod choices;
 mod outbox;

@@ -275,6 +275,19 @@ impl SimServer {
         keys.live_for(key, life);
     }
 
+    /// What a reader gets that does not look at the file.
+    pub(crate) fn cached(&self, entry: &Entry) -> Option<Vec<u8>> {
+        let read = Read {
+            entry: entry.clone(),
+            life: false,
+        };
+        match self.engine.perform(&Op::Read(read)) {
+            Ok(Reply::Read(ReadReply::Found { value, .. })) => value,
+            Ok(_) => None,
+            Err(e) => panic!("{e:?}"),
+        }
+    }
+
     /// The remaining life of this lock, if it exists with this value.
     pub(crate) fn lock_left(&self, lock: &Lock) -> Option<Duration> {
         let locks = vec![lock.key.clone()];

@@ -23,6 +23,11 @@ pub(crate) trait Chance {
         unreachable!("{number} of none, after\n  {}", world.story());
     }
 
+    /// Something else happens first, perhaps to the script whose turn it is.
+    fn before(&mut self, world: &mut World, who: Who, choices: &mut Choices) {
+        let _ = (world, who, choices);
+    }
+
     /// The fate of this turn, if it is a request.
     fn fate(&mut self, who: Who, action: &Action, choices: &mut Choices) -> Fate {
         let _ = (who, action, choices);
@@ -65,6 +70,7 @@ impl World {
                     }
                 }
             };
+            chance.before(self, who, choices);
             if let Some(action) = self.next(who) {
                 let fate = chance.fate(who, action, choices);
                 self.turn(who, fate);

@@ -1,7 +1,7 @@
 //! A disk, a server, outboxes, a clock, and scripts that take turns.
 
 use super::{
-    actor::{Hand, Script, Wish},
+    actor::{Begun, Common, Hand, Net, Script, Wish},
     outbox::SimOutboxes,
     server::{Fate, SimServer},
 };
@@ -16,18 +16,23 @@ const EPOCH_NS: i64 = 1_700_000_000_000_000_000;
 /// The maximum number of turns in one simulation; more are a bug of a script or a protocol.
 const MAX_TURNS: u64 = 100_000;
 
-/// Identifies a script, which is a process of its own.
+/// Identifies a script. One that no other script has begun is a process of its own.
 pub(crate) type Who = usize;
 
 enum Event {
     Took(Who, Action, Fate),
     Died(Who),
+    GaveUp(Who),
     /// An event that no actor caused.
     Befell(String),
 }
 
 struct Actor {
     name: String,
+    /// The first script of its process.
+    process: Who,
+    /// Who waits for it, if it is a task.
+    caller: Option<Who>,
     /// `None` once it is over or has crashed.
     script: Option<Script>,
     next: Option<Action>,
@@ -47,7 +52,7 @@ pub(crate) struct World {
     /// The events so far.
     trace: Vec<Event>,
     actors: Vec<Actor>,
-    tokens: Rc<RefCell<u64>>,
+    common: Rc<Common>,
 }
 
 impl World {
@@ -60,7 +65,7 @@ impl World {
             set_back: Duration::ZERO,
             trace: Vec::new(),
             actors: Vec::new(),
-            tokens: Rc::default(),
+            common: Rc::default(),
         }
     }
 
@@ -69,16 +74,47 @@ impl World {
     where
         F: Future<Output = ()> + 'static,
     {
+        self.start_by(Net::Threads, name, body)
+    }
+
+    /// The same with calls of the API for threads or for tasks.
+    pub(crate) fn start_by<F>(&mut self, net: Net, name: &str, body: impl FnOnce(Hand) -> F) -> Who
+    where
+        F: Future<Output = ()> + 'static,
+    {
+        let script = Script::new(Rc::clone(&self.common), net, body);
+        self.add(name.to_owned(), self.actors.len(), None, script)
+    }
+
+    fn add(&mut self, name: String, process: Who, caller: Option<Who>, script: Script) -> Who {
         let who = self.actors.len();
+        script.is_performed_by(who);
         self.actors.push(Actor {
-            name: name.to_owned(),
-            script: Some(Script::new(self.tokens.clone(), body)),
+            name,
+            process,
+            caller,
+            script: Some(script),
             next: None,
             session: None,
             wakes: Duration::ZERO,
         });
         self.resume(who, None);
         who
+    }
+
+    /// Starts the tasks that scripts have begun.
+    fn start_tasks(&mut self) {
+        for begun in self.common.take_begun() {
+            let Begun {
+                of,
+                has_caller,
+                script,
+            } = begun;
+            let Actor { name, process, .. } = &self.actors[of];
+            let part = if has_caller { "task" } else { "timer" };
+            let (name, process) = (format!("{name}'s {part}"), *process);
+            self.add(name, process, has_caller.then_some(of), script);
+        }
     }
 
     /// Starts a script and gives nobody else a turn until it is over. Returns its result.
@@ -139,7 +175,7 @@ impl World {
             Action::Disk(place, action) => {
                 Answer::Disk(session.perform(&mut self.disk, place, action, wall_ns))
             }
-            Action::Outbox(action) => Answer::Outbox(self.outboxes.perform(who, action)),
+            Action::Outbox(action) => Answer::Outbox(self.outboxes.perform(actor.process, action)),
             Action::Sleep(_) => Answer::Slept,
             // No message ever arrives: a waiter has to poll.
             Action::Listen(..) => Answer::Heard(false),
@@ -158,40 +194,95 @@ impl World {
             match script.resume(answer.take(), now, tick) {
                 Some(Wish::Act(action)) => {
                     actor.wakes = match action {
+                        Action::Listen(..) if script.is_abandoned() => self.clock,
                         Action::Sleep(pause) | Action::Listen(_, pause) => {
                             self.clock.saturating_add(pause)
                         }
                         _ => Duration::ZERO,
                     };
                     actor.next = Some(action);
-                    return;
                 }
                 Some(Wish::Close) => {
                     if let Some(session) = actor.session.take() {
                         session.close(&mut self.disk);
                     }
                     answer = Some(Answer::Slept);
+                    continue;
                 }
-                None => {
-                    actor.script = None;
-                    // The process ends: anybody may take over its outbox.
-                    self.outboxes.die(who);
-                    return;
+                Some(Wish::Task) => {}
+                None => self.end(who),
+            }
+            return self.start_tasks();
+        }
+    }
+
+    /// A script is over: who waits for it can take a turn. A process is over with its last script:
+    /// anybody may take over its outbox.
+    fn end(&mut self, who: Who) {
+        let Actor {
+            process, caller, ..
+        } = self.actors[who];
+        self.actors[who].script = None;
+        if let Some(caller) = caller.filter(|caller| self.lives(*caller)) {
+            let (turn, now) = (Action::Sleep(Duration::ZERO), self.clock);
+            let caller = &mut self.actors[caller];
+            (caller.next, caller.wakes) = (Some(turn), now);
+        }
+        self.start_tasks();
+        let lives = |actor: &Actor| actor.process == process && actor.script.is_some();
+        if !self.actors.iter().any(lives) {
+            self.outboxes.die(process);
+        }
+    }
+
+    /// The script's future is dropped before its next poll, as by a time-out. Its process lives.
+    pub(crate) fn give_up(&mut self, who: Who) {
+        self.trace.push(Event::GaveUp(who));
+        self.stop(who);
+        let now = self.clock;
+        let tasks = self.actors.iter_mut();
+        for actor in tasks.filter(|actor| actor.caller == Some(who)) {
+            if let Some(task) = &actor.script {
+                task.is_unwanted();
+                if task.is_abandoned() && matches!(actor.next, Some(Action::Listen(..))) {
+                    actor.wakes = now;
                 }
             }
         }
+        self.start_tasks();
     }
 
     /// The script's process dies before its next action: its OS locks are released, and anybody may
     /// take over its outbox.
     pub(crate) fn crash(&mut self, who: Who) {
-        let actor = &mut self.actors[who];
         self.trace.push(Event::Died(who));
+        let process = self.actors[who].process;
+        for who in 0..self.actors.len() {
+            if self.actors[who].process == process {
+                self.stop(who);
+            }
+        }
+        // Its guards give nothing back.
+        self.common.take_begun();
+        self.outboxes.die(process);
+    }
+
+    fn stop(&mut self, who: Who) {
+        let actor = &mut self.actors[who];
         (actor.script, actor.next) = (None, None);
         if let Some(session) = actor.session.take() {
             session.close(&mut self.disk);
         }
-        self.outboxes.die(who);
+    }
+
+    /// Whether the script is not over, and was not dropped.
+    pub(crate) fn lives(&self, who: Who) -> bool {
+        self.actors[who].script.is_some()
+    }
+
+    /// The first script of this script's process.
+    pub(crate) fn process(&self, who: Who) -> Who {
+        self.actors[who].process
     }
 
     /// The world after a power loss: all processes are dead, and this disk and server are left.
@@ -214,11 +305,10 @@ impl World {
     }
 
     fn with(&self, disk: SimDisk, server: SimServer) -> Self {
-        let tokens = *self.tokens.borrow();
         Self {
             clock: self.clock,
             set_back: self.set_back,
-            tokens: Rc::new(RefCell::new(tokens)),
+            common: Rc::new(self.common.copy()),
             ..Self::new(disk, server)
         }
     }
@@ -288,6 +378,7 @@ impl World {
                 format!("{} {} {fate:?}", self.actors[*who].name, action.name())
             }
             Event::Died(who) => format!("{} dies", self.actors[*who].name),
+            Event::GaveUp(who) => format!("{} is dropped", self.actors[*who].name),
             Event::Befell(what) => what.clone(),
         });
         told.collect::<Vec<_>>().join("\n  ")

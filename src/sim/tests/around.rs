@@ -4,11 +4,11 @@
 
 use crate::{
     disk::sim::SimDisk,
-    op::Invalidate,
     protocol::Action,
     sim::{
         actor::Hand,
-        cast::{Saves, bring, entry, get_or_load, invalidate_around},
+        calls::{get_or_load, invalidate, invalidate_around},
+        cast::{Saves, bring, entry},
         choices::{Choices, every},
         server::{ServerWeakness, SimServer},
         turns::Chance,
@@ -30,21 +30,17 @@ enum Way {
 }
 
 async fn change(hand: Hand, way: Way, truth: Truth, number: u64) {
-    let change = || truth.borrow_mut().push(number);
+    let change = async || {
+        hand.pause().await;
+        truth.borrow_mut().push(number);
+    };
     let done = match way {
         Way::Around => invalidate_around(&hand, &entry("totals"), change)
             .await
             .map(drop),
         Way::Naive => {
-            hand.pause().await;
-            change();
-            let asked = Invalidate {
-                entries: vec![entry("totals")],
-                raises: Vec::new(),
-                token: String::new(),
-                release: None,
-            };
-            hand.ask(asked).await
+            change().await;
+            invalidate(&hand, vec![entry("totals")]).await
         }
     };
     done.expect("changed");

@@ -8,7 +8,8 @@ use crate::{
     op::Op,
     protocol::{Action, CacheOutcome, Guarantee, lock::Expect},
     sim::{
-        cast::{Paper, derive, entry},
+        calls::derive,
+        cast::{Paper, entry},
         choices::{Choices, every},
         server::{Fate, ServerWeakness, SimServer},
         turns::Chance,

@@ -1,5 +1,6 @@
 mod around;
 mod crash_points;
+mod dropped;
 mod histories;
 mod late_requests;
 mod outboxes;

@@ -9,7 +9,8 @@ use crate::{
     protocol::{Durability, Guarantee},
     sim::{
         actor::Hand,
-        cast::{LOCK_TTL, Paper, Saves, bring, derive, entry},
+        calls::derive,
+        cast::{LOCK_TTL, Paper, Saves, bring, entry},
         choices::every,
         server::{Fate, SimServer},
         world::World,

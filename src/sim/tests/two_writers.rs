@@ -6,7 +6,8 @@ use crate::{
     op::Op,
     protocol::{Action, Guarantee, Held, lock::Expect},
     sim::{
-        cast::{Paper, bring, derive, entry, leases},
+        calls::derive,
+        cast::{Paper, bring, entry, leases},
         choices::{Choices, every},
         server::{ServerWeakness, SimServer},
         turns::Chance,

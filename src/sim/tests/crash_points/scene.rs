@@ -6,7 +6,8 @@ use crate::{
     protocol::{Action, Guarantee, lock::Expect},
     sim::{
         actor::Hand,
-        cast::{Paper, Saves, Way, bring, derive, entry},
+        calls::{Way, derive},
+        cast::{Paper, Saves, bring, entry},
         server::{Fate, ServerWeakness, SimServer},
         world::{Who, World},
     },

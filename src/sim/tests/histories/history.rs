@@ -8,7 +8,8 @@ use crate::{
     protocol::lock::Expect,
     sim::{
         actor::Hand,
-        cast::{LOCK_TTL, Paper, Saves, bring, derive, entry, leases},
+        calls::derive,
+        cast::{LOCK_TTL, Paper, Saves, bring, entry, leases},
         choices::Choices,
         server::{Fate, SimServer},
         world::World,

@@ -3,7 +3,7 @@
 use crate::{
     model::{Error, error::Kind},
     protocol::{CacheOutcome, save::Saved},
-    sim::cast::{Saves, Way},
+    sim::{calls::Way, cast::Saves},
 };
 use std::collections::BTreeMap;
 

@@ -6,7 +6,8 @@ use crate::{
     disk::{FileAction, Sidecar},
     protocol::{Action, Guarantee},
     sim::{
-        cast::{Paper, transact},
+        calls::transact,
+        cast::Paper,
         server::Fate,
         world::{Who, World},
     },

@@ -2,7 +2,8 @@
 
 use super::{mended, read};
 use crate::sim::{
-    cast::{Paper, Saves, mend, transact},
+    calls::transact,
+    cast::{Paper, Saves, mend},
     choices::Choices,
     server::Fate,
     world::World,

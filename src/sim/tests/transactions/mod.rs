@@ -15,7 +15,8 @@ use crate::{
     },
     protocol::{Action, Durability, Guarantee},
     sim::{
-        cast::{LOCK_TTL, MARK_TTL, Paper, Saves, Way, bring, derive, entry, mend, transact},
+        calls::{Way, derive, transact},
+        cast::{LOCK_TTL, MARK_TTL, Paper, Saves, bring, entry, mend},
         choices::{every, some},
         server::{Fate, SimServer},
         world::World,

@@ -3,11 +3,7 @@
 use super::{derived, mended, papers, read, world};
 use crate::{
     protocol::{Action, Guarantee},
-    sim::{
-        cast::{Paper, transact},
-        server::Fate,
-        world::World,
-    },
+    sim::{calls::transact, cast::Paper, server::Fate, world::World},
 };
 use std::fmt::Write as _;
 

@@ -6,7 +6,8 @@ use crate::{
     disk::sim::Weakness,
     protocol::Guarantee,
     sim::{
-        cast::{LOCK_TTL, MARK_TTL, Paper, bring, derive, entry, mend, transact},
+        calls::{derive, transact},
+        cast::{LOCK_TTL, MARK_TTL, Paper, bring, entry, mend},
         server::Fate,
         world::{Who, World},
     },

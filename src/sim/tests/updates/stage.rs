@@ -7,7 +7,8 @@ use crate::{
     protocol::{Action, Guarantee, Held, lock::Expect},
     sim::{
         actor::Hand,
-        cast::{LOCK_TTL, Paper, Saves, bring_in, derive, parse, transact},
+        calls::{derive, transact},
+        cast::{LOCK_TTL, Paper, Saves, bring_in, parse},
         choices::Choices,
         server::{Fate, ServerWeakness, SimServer},
         turns::Chance,
