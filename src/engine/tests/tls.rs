@@ -213,6 +213,36 @@ fn mutual_tls_works_on_one_server_and_new_files_are_taken() {
     }
 }
 
+#[cfg(feature = "redis-1")]
+#[test]
+fn a_caller_s_client_has_its_own_tls() {
+    let (papers, others) = (Papers::new(), Papers::new());
+    let client = |url: &str, papers: &Papers| {
+        let read = |name: &str| std::fs::read(papers.path(name)).unwrap();
+        let certificates = redis::TlsCertificates {
+            client_tls: Some(redis::ClientTlsConfig {
+                client_cert: read("client.pem"),
+                client_key: read("client.key"),
+            }),
+            root_cert: Some(read("ca.pem")),
+        };
+        let client = redis::Client::build_with_tls(url, certificates).unwrap();
+        ServerConfig {
+            client: Some(client),
+            ..ServerConfig::new("")
+        }
+    };
+    for binary in servers() {
+        let server = Server::start(binary).unwrap();
+        let front = Front::start(&papers, server.port());
+        works(client(&front.url(), &papers));
+        let refused = ServerEngine::open(client(&front.url(), &others)).map(drop);
+        let refused = refused.unwrap_err();
+        assert!(refused.is_unavailable(), "{refused:?}");
+        says(&refused.to_string(), &["UnknownIssuer"]);
+    }
+}
+
 #[test]
 fn mutual_tls_works_in_a_cluster() {
     let (papers, others) = (Papers::new(), Papers::new());
