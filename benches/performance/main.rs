@@ -26,7 +26,7 @@ use std::{
     path::{Path, PathBuf},
     time::Instant,
 };
-use tables::{client, cpu, disk, memory, reads, rules, saves, tasks, throughput};
+use tables::{client, cpu, disk, memory, reads, rules, saves, tasks, throughput, wakes};
 
 /// Set in a child that valgrind runs.
 const COUNTED: &str = "CACHETX_COUNTED";
@@ -78,7 +78,7 @@ fn disk_folder() -> PathBuf {
 }
 
 type Section = fn(&mut Bench) -> Result<(), BoxError>;
-const TABLES: [(&str, Section); 13] = [
+const TABLES: [(&str, Section); 14] = [
     ("saves", saves::sizes),
     ("network", saves::network),
     ("python", saves::python),
@@ -90,6 +90,7 @@ const TABLES: [(&str, Section); 13] = [
     ("crowd", disk::crowd),
     ("threads", throughput::table),
     ("tasks", tasks::table),
+    ("wake-ups", wakes::table),
     ("reads", reads::table),
     ("rules", rules::table),
 ];

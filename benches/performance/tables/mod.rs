@@ -9,3 +9,4 @@ pub mod rules;
 pub mod saves;
 pub mod tasks;
 pub mod throughput;
+pub mod wakes;
