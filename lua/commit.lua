@@ -6,7 +6,7 @@
 -- values before this script has given them their TTL or deleted them again; if the script is lost,
 -- they expire by themselves.
 --
--- An own stamp with this commit's id shows that the commit has run. What it set may have been
+-- An own stamp that is this commit's voucher shows that the commit has run. What it set may have been
 -- deleted since, so the values are deleted, and only the release is repeated.
 --
 -- In these cases, what would have been set or deleted is deleted, which is always safe:
@@ -28,18 +28,14 @@
 --   value*     for each own entry: its value key
 --   leases*    for each own entry: leases(value)
 --   group*     for each group of dependents: the leases key that they share
---   dependent* all dependents' value keys, group after group
+--   dependent* all dependents' value keys: first those that share the first leases key and form no
+--              group, then group after group
 -- ARGV
---   id         the commit id
---   release    1: release the locks, 0: keep them
+--   shape      how many locks, own entries and groups, with a space between them
 --   token      the token of own marks, empty if there are none
---   locks      how many locks
---   owns       how many own entries
---   groups     how many groups of dependents
 --   lock*      for each lock: its value, compared as a whole
---   channel*   for each lock: sibling(lock, free), the channel of its waiters
---   file*      for each own entry: the stamp of its file, followed by
---   voucher*     what the stamp key is set to
+--   channel*   for each lock: sibling(lock, free), the channel of its waiters; empty: keep the lock
+--   voucher*   for each own entry: what the stamp key is set to, which is of its file, followed by
 --   ttl_ms*      the TTL of both in ms
 --   over*        the stamp of the file that it replaced; empty if a lock keeps others from changing it
 --   count*     for each group: how many dependents it has
@@ -54,28 +50,27 @@
 -- The usual case first, with as few commands as possible: one document whose lock is held or which
 -- has none, with the stamp of an earlier file or none, and nothing in flight. Otherwise nothing has
 -- been done, and the general path below decides.
-local l = tonumber(ARGV[4])
-if l < 2 and ARGV[5] == '1' and #KEYS <= UNLINK_CHUNK
-    and (ARGV[6] == '0' or ARGV[6] == '1' and KEYS[l + 4] == KEYS[l + 3]) then
-    local found, a = redis.call('MGET', unpack(KEYS, 1, l + 1)), 2 * l
-    local stamp, file, over = found[l + 1], ARGV[a + 7], ARGV[a + 10]
+local l = ARGV[1] == '0 1 0' and 0 or ARGV[1] == '1 1 0' and 1
+if l and #KEYS <= UNLINK_CHUNK then
+    local found, a = redis.call('MGET', unpack(KEYS, 1, l + 1)), 2 + 2 * l
+    local stamp, voucher, over = found[l + 1], ARGV[a + 1], ARGV[a + 3]
     local is_next = over == ''
     if stamp then
-        is_next = stamp < file and string.find(stamp, '-', 1, true) == string.find(file, '-', 1, true)
-            and not string.find(stamp, ARGV[1], 1, true)
-            and (over == '' or string.sub(stamp, 1, #over + 1) == over .. ':')
+        is_next = stamp < voucher and string.find(stamp, '-', 1, true) == string.find(voucher, '-', 1, true)
+            and (over == '' or string.sub(stamp, 1, #over + 1) == over .. ':'
+                and string.sub(voucher, 1, #over + 1) ~= over .. ':')
     end
-    if is_next and (l == 0 or found[1] == ARGV[7]) and redis.call('PTTL', KEYS[l + 3]) == -2 then
-        local removed = KEYS[l + 5] and redis.call('UNLINK', unpack(KEYS, l + 5)) or 0
-        redis.call('SET', KEYS[l + 1], ARGV[a + 8], 'PX', ARGV[a + 9])
+    if is_next and (l == 0 or found[1] == ARGV[3]) and redis.call('PTTL', KEYS[l + 3]) == -2 then
+        local removed = KEYS[l + 4] and redis.call('UNLINK', unpack(KEYS, l + 4)) or 0
+        redis.call('SET', KEYS[l + 1], voucher, 'PX', ARGV[a + 2])
         -- If the entry was absent, the SET before this script set nothing.
-        local is_there = redis.call('PEXPIRE', KEYS[l + 2], ARGV[a + 9]) == 1
+        local is_there = redis.call('PEXPIRE', KEYS[l + 2], ARGV[a + 2]) == 1
         if not is_there then
-            redis.call('SET', KEYS[l + 1], file .. '::', 'PX', ARGV[a + 9])
+            redis.call('SET', KEYS[l + 1], string.match(voucher, '^[^:]*') .. '::', 'PX', ARGV[a + 2])
         end
-        if l == 1 and ARGV[2] == '1' then
+        if l == 1 and ARGV[4] ~= '' then
             redis.call('UNLINK', KEYS[1])
-            redis.pcall('PUBLISH', ARGV[8], '')
+            redis.pcall('PUBLISH', ARGV[4], '')
         end
         return is_there and removed or { 'superseded', string.format('%.0f', removed) }
     end
@@ -86,28 +81,29 @@ end
 --@include unlink
 --@include in_flight
 
-local id, release, token = ARGV[1], ARGV[2] == '1', ARGV[3]
-local locks, owns, groups = tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6])
-local value, leases, group = locks + owns, locks + 2 * owns, locks + 3 * owns
-local first_dependent, own_args = group + groups + 1, 6 + 2 * locks
+local locks, owns, groups = string.match(ARGV[1], '^(%d+) (%d+) (%d+)$')
+locks, owns, groups = tonumber(locks), tonumber(owns), tonumber(groups)
+local token, value, leases, group = ARGV[2], locks + owns, locks + 2 * owns, locks + 3 * owns
+local first_dependent, own_args = group + groups + 1, 2 + 2 * locks
+local counts = own_args + 3 * owns
 
 --@select lock
 local found = redis.call('MGET', unpack(KEYS, 1, locks + owns))
 local held, all_held = {}, true
 for i = 1, locks do
-    held[i] = found[i] == ARGV[6 + i]
+    held[i] = found[i] == ARGV[2 + i]
     all_held = all_held and held[i]
 end
 --@select cache found = redis.call('MGET', unpack(KEYS, 1, locks + owns))
 
 local replayed, superseded = false, false
 for i = 1, owns do
-    local stamp = found[locks + i]
-    if stamp and writer(stamp) == id then
+    local stamp, arg = found[locks + i], own_args + 3 * i - 2
+    if stamp == ARGV[arg] then
         replayed = true
     end
-    local over = ARGV[own_args + 4 * i]
-    if is_later(stamp, ARGV[own_args + 4 * i - 3])
+    local over = ARGV[arg + 2]
+    if is_later(stamp, ARGV[arg])
         or over ~= '' and not (is_of(stamp, over) and redis.call('TYPE', KEYS[value + i]).ok ~= 'none') then
         superseded = true
     end
@@ -118,30 +114,32 @@ if not replayed then
     for i = 1, owns do
         add_in_flight(flights, KEYS[leases + i], value + i, value + i, token)
     end
-    local first = first_dependent
-    for i = 1, groups do
-        local last = first + tonumber(ARGV[own_args + 4 * owns + i]) - 1
+    local last = #KEYS
+    for i = groups, 1, -1 do
+        local first = last - tonumber(ARGV[counts + i]) + 1
         add_in_flight(flights, KEYS[group + i], first, last, token)
-        first = last + 1
+        last = first - 1
     end
+    add_in_flight(flights, KEYS[leases + 1], first_dependent, last, token)
     drop(flights)
     removed = unlink(first_dependent, #KEYS)
 end
 local sets = all_held and not superseded and not replayed
 for i = 1, owns do
-    local key, arg = KEYS[value + i], own_args + 4 * i - 3
+    local key, arg = KEYS[value + i], own_args + 3 * i - 2
     if sets then
-        redis.call('SET', KEYS[locks + i], ARGV[arg + 1], 'PX', ARGV[arg + 2])
-        redis.call('PEXPIRE', key, ARGV[arg + 2])
+        redis.call('SET', KEYS[locks + i], ARGV[arg], 'PX', ARGV[arg + 1])
+        redis.call('PEXPIRE', key, ARGV[arg + 1])
     else
         redis.call('UNLINK', key)
-        raise(KEYS[locks + i], found[locks + i], ARGV[arg], ARGV[arg + 2])
+        raise(KEYS[locks + i], found[locks + i], string.match(ARGV[arg], '^[^:]*'), ARGV[arg + 1])
     end
 end
 --@select lock
 for i = 1, locks do
-    if release and held[i] then
-        free(KEYS[i], ARGV[6 + locks + i])
+    local channel = ARGV[2 + locks + i]
+    if channel ~= '' and held[i] then
+        free(KEYS[i], channel)
     end
 end
 

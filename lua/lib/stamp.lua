@@ -1,17 +1,12 @@
 -- Stamps: `<modification time>-<size>-<inode>:<writer of the entry>:<digest>`. The first part is a
 -- file's stamp.
 
--- The writer of the entry; nil if it is not a stamp.
-local function writer(stamp)
-    return string.match(stamp, '^[^:]*:([^:]*):')
-end
-
 -- Whether the stored stamp is of that file.
 local function is_of(stored, file)
     return stored and string.sub(stored, 1, #file + 1) == file .. ':'
 end
 
--- Whether the stored stamp is of a later file. Times have no leading zeros, so a longer one is
+-- Whether the stored stamp is of a later file than `file`, which may be a whole stamp. Times have no leading zeros, so a longer one is
 -- later.
 local function is_later(stored, file)
     local own, time = string.match(file, '^%d+'), stored and string.match(stored, '^%d+')

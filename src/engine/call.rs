@@ -31,12 +31,15 @@ pub(super) struct Call<'a> {
     op: &'a Op,
     owns: Vec<OwnNames>,
     groups: Vec<Group<'a>>,
+    /// Whether the first group's leases key is that of the first own entry: it is not sent again.
+    joins_own: bool,
+    /// A commit's numbers of locks, own entries and groups.
+    shape: String,
 }
 
 /// What an own entry needs besides its value.
 struct OwnNames {
     stamp_key: String,
-    file: String,
     voucher: String,
     /// Empty if the entry may be set over anything.
     over: String,
@@ -64,13 +67,25 @@ impl<'a> Call<'a> {
             Op::Fill(_) => (ScriptName::Fill, &[], &[]),
             Op::Read(_) | Op::ClearLocks(_) | Op::Holders(_) => return None,
         };
-        let id = match op {
-            Op::Commit(op) => op.id.as_str(),
-            _ => "",
+        let mut groups = group(entries);
+        let is_own = |group: &Group<'_>| {
+            let own = owns.first();
+            own.is_some_and(|own| *own.entry.leases == *group.leases)
+        };
+        let own = groups.iter().position(is_own);
+        if let Some(own) = own {
+            groups[..=own].rotate_right(1);
+        }
+        let (id, shape) = match op {
+            Op::Commit(op) => {
+                let groups = groups.len() - usize::from(own.is_some());
+                let shape = format!("{} {} {groups}", op.locks.len(), op.own.len());
+                (op.id.as_str(), shape)
+            }
+            _ => ("", String::new()),
         };
         let owns = owns.iter().map(|own| OwnNames {
             stamp_key: sibling(&own.entry.value, "stamp"),
-            file: own.stamp.to_string(),
             voucher: voucher(&own.stamp, id, &own.bytes),
             over: own.over.map_or_else(String::new, |over| over.to_string()),
         });
@@ -78,7 +93,9 @@ impl<'a> Call<'a> {
             name,
             op,
             owns: owns.collect(),
-            groups: group(entries),
+            groups,
+            joins_own: own.is_some(),
+            shape,
         })
     }
 
@@ -170,18 +187,16 @@ impl<'a> Call<'a> {
             sink.key("leases", &own.entry.leases);
         }
         self.group_keys("dependent", sink);
-        sink.arg("id", op.id.as_bytes());
-        sink.number("release", u64::from(op.release));
+        sink.arg("shape", self.shape.as_bytes());
         sink.arg("token", op.token.as_bytes());
-        sink.number("locks", op.locks.len() as u64);
-        sink.number("owns", op.own.len() as u64);
-        sink.number("groups", self.groups.len() as u64);
         lock_values(&op.locks, sink);
         for lock in &op.locks {
-            sink.arg("channel", channel(&lock.key).as_bytes());
+            match op.release {
+                true => sink.arg("channel", channel(&lock.key).as_bytes()),
+                false => sink.arg("channel", b""),
+            }
         }
         for (own, names) in op.own.iter().zip(&self.owns) {
-            sink.arg("file", names.file.as_bytes());
             sink.arg("voucher", names.voucher.as_bytes());
             sink.number("ttl_ms", own.ttl_ms);
             sink.arg("over", names.over.as_bytes());
@@ -212,8 +227,13 @@ impl<'a> Call<'a> {
         self.group_counts(sink);
     }
 
+    /// The groups whose leases keys are sent.
+    fn sent_groups(&self) -> &[Group<'a>] {
+        &self.groups[usize::from(self.joins_own)..]
+    }
+
     fn group_keys(&self, name: &'static str, sink: &mut impl Sink) {
-        for group in &self.groups {
+        for group in self.sent_groups() {
             sink.key("group", group.leases);
         }
         for entry in self.groups.iter().flat_map(|group| &group.entries) {
@@ -222,7 +242,7 @@ impl<'a> Call<'a> {
     }
 
     fn group_counts(&self, sink: &mut impl Sink) {
-        for group in &self.groups {
+        for group in self.sent_groups() {
             sink.number("count", group.entries.len() as u64);
         }
     }

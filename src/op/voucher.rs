@@ -20,13 +20,6 @@ pub(crate) fn fill_voucher(stamp: Option<&Stamp>, token: &str, value: &[u8]) -> 
     }
 }
 
-/// The commit id or token in a stored stamp; `None` if it is not a stamp.
-pub(crate) fn writer(stored: &[u8]) -> Option<&[u8]> {
-    let mut parts = stored.split(|byte| *byte == b':').skip(1);
-    let writer = parts.next()?;
-    parts.next().map(|_| writer)
-}
-
 /// Whether a stored stamp is of that file.
 pub(crate) fn is_of(stored: &[u8], file: &Stamp) -> bool {
     let rest = stored.strip_prefix(file.to_string().as_bytes());

@@ -11,7 +11,7 @@ use crate::{
         InvalidateReply, Lease, LeaseReply, Op, Prepare, PrepareReply, Raise, Read, ReadReply,
         Release, ReleaseReply, Renew, RenewReply, Reply,
         keys::{channel, sibling},
-        voucher::{fill_voucher, is_later, is_of, raised, voucher, writer},
+        voucher::{fill_voucher, is_later, is_of, raised, voucher},
     },
 };
 
@@ -164,7 +164,7 @@ fn commit(keys: &mut Keyspace, op: &Commit) -> Result<CommitReply, Refusal> {
     let (mut replayed, mut superseded) = (false, false);
     for own in &op.own {
         let stamp = stamp_of(keys, &own.entry.value).unwrap_or_default();
-        replayed |= writer(&stamp) == Some(op.id.as_bytes());
+        replayed |= *stamp == *voucher(&own.stamp, &op.id, &own.bytes).as_bytes();
         superseded |= is_later(&stamp, &own.stamp);
         if let Some(over) = &own.over {
             superseded |= !(keys.contains(&own.entry.value) && is_of(&stamp, over));

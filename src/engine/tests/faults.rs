@@ -120,7 +120,7 @@ fn where_script_is_denied_scripts_are_sent_whole() {
         let before = counts(bed);
         let again = Commit {
             id: "c2".to_owned(),
-            ..commit(b"new", &[])
+            ..commit(&vec![b'x'; BIG], &[])
         };
         assert_eq!(bed.run(again), CommitReply::Replayed);
         assert_eq!(counts(bed), (before.0, before.1 + 1));

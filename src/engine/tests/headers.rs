@@ -20,6 +20,8 @@ fn section(file: &str, title: &str) -> Vec<String> {
         .skip_while(|line| line.trim() != title)
         .skip(1)
         .take_while(|line| line.starts_with("   "))
+        // Further lines of an explanation have no name.
+        .filter(|line| !line.starts_with("    "))
         .filter_map(|line| line.split_whitespace().next())
         .map(|name| name.trim_end_matches('*').to_owned())
         .collect()
@@ -39,7 +41,15 @@ fn call_of(name: ScriptName) -> Op {
         }
         .into_op(),
         ScriptName::Prepare => prepare(&["a"]).into_op(),
-        ScriptName::Commit => commit(b"x", &["a"]).into_op(),
+        ScriptName::Commit => {
+            let elsewhere = Entry {
+                value: "a".into(),
+                leases: "elsewhere".into(),
+            };
+            let mut op = commit(b"x", &[]);
+            op.dependents.push(elsewhere);
+            op.into_op()
+        }
         ScriptName::Invalidate => Invalidate {
             raises: vec![raise("a")],
             release: Some(lock("l", "me")),

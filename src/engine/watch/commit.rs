@@ -8,7 +8,7 @@ use crate::{
     model::Lock,
     op::{
         Commit, CommitReply, Own,
-        voucher::{is_later, is_of, writer},
+        voucher::{is_later, is_of},
     },
 };
 
@@ -50,7 +50,7 @@ pub(super) async fn run(
     let Before {
         replayed,
         superseded,
-    } = before(op, &stored, &mut seen)?;
+    } = before(op, call, &stored, &mut seen)?;
     let sets = all_held && !superseded && !replayed;
 
     let dependents: Vec<&str> = op
@@ -113,18 +113,23 @@ pub(super) fn held<'a>(locks: &'a [Lock], seen: &mut Seen) -> Result<Vec<&'a str
 /// What the stamps of the own entries say.
 #[derive(Default)]
 struct Before {
-    /// A stamp has this commit's id: it has run already.
+    /// A stamp is this commit's: it has run already.
     replayed: bool,
     /// A stamp is of a later file, so this commit arrived late. Or an entry is missing, or not of
     /// the file that was replaced.
     superseded: bool,
 }
 
-fn before(op: &Commit, stored: &Stored<'_>, seen: &mut Seen) -> Result<Before, Stop> {
+fn before(
+    op: &Commit,
+    call: &Call<'_>,
+    stored: &Stored<'_>,
+    seen: &mut Seen,
+) -> Result<Before, Stop> {
     let mut before = Before::default();
-    for (own, stamp) in op.own.iter().zip(stored.texts()) {
+    for (index, (own, stamp)) in op.own.iter().zip(stored.texts()).enumerate() {
         let stamp = stamp.unwrap_or_default();
-        before.replayed |= writer(stamp) == Some(op.id.as_bytes());
+        before.replayed |= stamp == call.voucher(index).as_bytes();
         before.superseded |= is_later(stamp, &own.stamp);
         if let Some(over) = &own.over {
             before.superseded |= seen.word()? == "none" || !is_of(stamp, over);
