@@ -123,6 +123,7 @@ if not replayed then
     add_in_flight(flights, KEYS[leases + 1], first_dependent, last, token)
     drop(flights)
     removed = unlink(first_dependent, #KEYS)
+    keep_others(flights)
 end
 local sets = all_held and not superseded and not replayed
 for i = 1, owns do

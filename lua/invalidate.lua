@@ -47,6 +47,7 @@ end
 
 drop(flights)
 local removed = unlink(first_entry, #KEYS)
+keep_others(flights)
 for i = 1, stamps do
     raise(KEYS[locks + i], found[i], ARGV[files + 2 * i - 1], ARGV[files + 2 * i])
 end

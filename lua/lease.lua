@@ -39,12 +39,17 @@ end
 
 --@include decimal
 --@include lease
+--@include marks
 
-local flight = redis.call('HMGET', leases, value)[1]
-local owner, expires = string.match(flight or '', '^([lw]:[^:]*):(%d+)$')
+local flight = redis.call('HMGET', leases, value)[1] or ''
 local now = now_ms()
-if owner and owner ~= 'l:' .. token and is_decimal(expires) and less(string.format('%.0f', now), expires) then
-    return { 'busy', string.format('%.0f', tonumber(expires) - now) }
+local time = string.format('%.0f', now)
+local reader, ends = string.match(flight, '^l:([^:]*):(%d+)$')
+if string.sub(flight, 1, 2) ~= 'l:' then
+    ends = select(2, living(flight, nil, time))
+end
+if ends and reader ~= token and is_decimal(ends) and less(time, ends) then
+    return { 'busy', string.format('%.0f', tonumber(ends) - now) }
 end
 put_lease(leases, value, token, ttl)
 return 'leased'

@@ -1,6 +1,6 @@
 -- Puts a mark on entries that are about to change, and deletes them. Until the mark is dropped or
 -- expires, no reader gets a lease, so values that readers load meanwhile are not filled. A mark
--- replaces a reader's lease.
+-- replaces a reader's lease, and stands beside the marks of other writers.
 --
 -- Checked before the first write: the locks, and the types of all keys that are read. Written: the
 -- marks, so that a full server refuses before anything is done; then the hashes' TTLs; then the
@@ -25,8 +25,9 @@
 --@include decimal
 --@include unlink
 --@include lease
+--@include marks
 
-local own, ttl = 'w:' .. ARGV[1], ARGV[2]
+local token, ttl = ARGV[1], ARGV[2]
 local locks, groups = tonumber(ARGV[3]), tonumber(ARGV[4])
 local first_entry = locks + groups + 1
 
@@ -42,14 +43,14 @@ end
 local time = now_ms()
 local now, expires = string.format('%.0f', time), string.format('%.0f', time + tonumber(ttl))
 
--- Marks of two writers become one that neither of them drops, since each would drop the other's
--- too.
-local function mark(flight)
-    local owner, ends = string.match(flight or '', '^(w:[^:]*):(%d+)$')
-    if owner and owner ~= own and is_decimal(ends) and less(now, ends) then
-        return 'w:*:' .. (less(expires, ends) and ends or expires)
+-- The field with the caller's mark. Too many marks become one that nobody drops.
+local function marked(field)
+    local marks, last = living(field, token, now)
+    if #marks >= MAX_MARKS then
+        return 'w:*:' .. (less(expires, last) and last or expires)
     end
-    return own .. ':' .. expires
+    marks[#marks + 1] = 'w:' .. token .. ':' .. expires
+    return table.concat(marks, ' ')
 end
 
 local marks = {}
@@ -62,7 +63,7 @@ for i = 1, groups do
         local fields = {}
         for j = 1, to - from + 1 do
             fields[2 * j - 1] = KEYS[from + j - 1]
-            fields[2 * j] = mark(found[j])
+            fields[2 * j] = marked(found[j])
         end
         marks[#marks + 1] = { leases, fields, redis.call('PTTL', leases) }
     end

@@ -90,11 +90,12 @@ const FILES: [File; 10] = [
     },
 ];
 
-pub(super) const LIBRARY: [(&str, &str); 7] = [
+pub(super) const LIBRARY: [(&str, &str); 8] = [
     ("decimal", include_str!("../../lua/lib/decimal.lua")),
     ("free", include_str!("../../lua/lib/free.lua")),
     ("in_flight", include_str!("../../lua/lib/in_flight.lua")),
     ("lease", include_str!("../../lua/lib/lease.lua")),
+    ("marks", include_str!("../../lua/lib/marks.lua")),
     ("own_lease", include_str!("../../lua/lib/own_lease.lua")),
     ("stamp", include_str!("../../lua/lib/stamp.lua")),
     ("unlink", include_str!("../../lua/lib/unlink.lua")),
@@ -283,8 +284,9 @@ fn push(script: &mut String, line: &str) {
 /// The `limits` that Lua needs, so that each number is defined once.
 fn limits_text(dialect: Dialect) -> String {
     format!(
-        "local UNLINK_CHUNK, MAX_FENCE, FENCE_LIFE, REFUSE_OOM = {}, '{}', '{}', {}\n",
+        "local UNLINK_CHUNK, MAX_MARKS, MAX_FENCE, FENCE_LIFE, REFUSE_OOM = {}, {}, '{}', '{}', {}\n",
         limits::UNLINK_CHUNK,
+        limits::MAX_MARKS,
         limits::MAX_FENCE,
         limits::FENCE_LIFE.as_millis(),
         dialect == Dialect::Plain,

@@ -36,6 +36,9 @@ pub(crate) const MAX_FURTHER_WARNINGS: usize = 10 * MAX_PROBLEMS;
 /// Keys in one `UNLINK` or `HDEL` of a script. Lua's `unpack` fails at 8,000 values, so 1,000
 /// leaves room.
 pub(crate) const UNLINK_CHUNK: usize = 1_000;
+/// Marks of writers that stand side by side on one entry; one more replaces them all by one that
+/// lasts until the last of them ends.
+pub(crate) const MAX_MARKS: usize = 32;
 /// Bytes of all keys that one expansion may produce.
 pub(crate) const MAX_KEYS_BYTES: usize = 64 * 1024 * 1024;
 

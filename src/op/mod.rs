@@ -2,6 +2,7 @@
 //!
 //! Each operation is one atomic step on the server and has the same meaning in every engine.
 
+pub(crate) mod flight;
 pub(crate) mod keys;
 mod space;
 pub(crate) mod voucher;

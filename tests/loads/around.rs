@@ -13,6 +13,8 @@ use std::{
     os::unix::process::ExitStatusExt,
     panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
+    sync::Barrier,
+    thread,
     time::Duration,
 };
 use tempfile::TempDir;
@@ -224,11 +226,38 @@ fn a_change_within_a_change_ends_neither_early() {
         truth.change(3)
     });
     around.expect("changed");
-    // Neither may drop the mark that both share: it expires by itself.
-    until("it is filled again", || {
-        truth.derived(&cache) == 3 && kept(&cache).is_some()
+    assert_eq!((truth.derived(&cache), kept(&cache)), (3, Some(3)));
+}
+
+/// However their marks overlap, nothing is left of them once both are over.
+#[test]
+fn once_all_changes_are_over_the_next_reader_fills() {
+    everywhere(|cache, truth| {
+        let around = |change: &mut dyn FnMut()| {
+            let done = cache.invalidate_around(["build_climate"], &params(), || {
+                change();
+                Ok(())
+            });
+            assert!(invalidated(&done.expect("changed").1));
+        };
+        let (begun, over) = (Barrier::new(2), Barrier::new(2));
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                around(&mut || {
+                    begun.wait();
+                });
+                over.wait();
+            });
+            around(&mut || {
+                begun.wait();
+                over.wait();
+                truth.derived(cache);
+                assert_eq!(kept(cache), None, "this one is not over");
+            });
+        });
+        truth.derived(cache);
+        assert_eq!(kept(cache), Some(truth.get()));
     });
-    assert_eq!(kept(&cache), Some(3));
 }
 
 #[test]

@@ -10,6 +10,7 @@ use crate::{
         ExtendReply, Fill, FillReply, GiveBack, GiveBackReply, Holders, HoldersReply, Invalidate,
         InvalidateReply, Lease, LeaseReply, Op, Prepare, PrepareReply, Raise, Read, ReadReply,
         Release, ReleaseReply, Renew, RenewReply, Reply,
+        flight::{self, Left},
         keys::{channel, sibling},
         voucher::{fill_voucher, is_later, is_of, raised, voucher},
     },
@@ -133,19 +134,14 @@ fn prepare(keys: &mut Keyspace, op: &Prepare) -> Result<PrepareReply, Refusal> {
     let life_ms = op.ttl_ms;
     let mut marks = Vec::new();
     for entry in &op.entries {
-        let flight = keys.field(&entry.leases, &entry.value)?;
-        let other = flight
-            .and_then(|text| parse_flight(text))
-            .filter(|(owner, _)| owner.starts_with("w:") && *owner != format!("w:{}", op.token))
-            .filter(|(_, expires_ms)| *expires_ms > keys.now_ms());
-        let expires_ms = keys.now_ms() + life_ms;
-        marks.push(match other {
-            Some((_, theirs)) => format!("w:*:{}", theirs.max(expires_ms)),
-            None => format!("w:{}:{expires_ms}", op.token),
-        });
+        let field = keys
+            .field(&entry.leases, &entry.value)?
+            .map(|field| &**field);
+        let now_ms = keys.now_ms();
+        marks.push(flight::marked(field, &op.token, now_ms + life_ms, now_ms));
     }
-    for (entry, mark) in op.entries.iter().zip(marks) {
-        put_flight(keys, entry, bytes(&mark), life_ms);
+    for (entry, marked) in op.entries.iter().zip(marks) {
+        put_flight(keys, entry, marked.into(), life_ms);
     }
     remove_all(keys, &op.entries);
     Ok(PrepareReply::Done)
@@ -174,7 +170,7 @@ fn commit(keys: &mut Keyspace, op: &Commit) -> Result<CommitReply, Refusal> {
     if !replayed {
         let owns = op.own.iter().map(|own| &own.entry);
         let in_flight = in_flight(keys, owns.chain(&op.dependents), &op.token);
-        drop_flights(keys, &in_flight);
+        drop_flights(keys, in_flight);
         removed = remove_all(keys, &op.dependents);
     }
     let sets = all_held && !superseded && !replayed;
@@ -218,7 +214,7 @@ fn invalidate(keys: &mut Keyspace, op: &Invalidate) -> Result<InvalidateReply, R
         _ => Vec::new(),
     };
     let in_flight = in_flight(keys, op.entries.iter(), &op.token);
-    drop_flights(keys, &in_flight);
+    drop_flights(keys, in_flight);
     let removed = remove_all(keys, &op.entries);
     for Raise {
         value,
@@ -247,12 +243,11 @@ fn lease(keys: &mut Keyspace, op: &Lease) -> Result<LeaseReply, Refusal> {
             });
         }
     }
-    let flight = keys.field(&op.entry.leases, &op.entry.value)?;
-    if let Some((owner, expires_ms)) = flight.and_then(|text| parse_flight(text))
-        && owner != format!("l:{}", op.token)
-        && expires_ms > keys.now_ms()
-    {
-        let left_ms = expires_ms - keys.now_ms();
+    let field = keys.field(&op.entry.leases, &op.entry.value)?;
+    let now_ms = keys.now_ms();
+    let busy_until = field.and_then(|field| flight::busy_until(field, &op.token, now_ms));
+    if let Some(end_ms) = busy_until {
+        let left_ms = end_ms - now_ms;
         return Ok(LeaseReply::Busy { left_ms });
     }
     put_lease(keys, &op.entry, &op.token, op.ttl_ms);
@@ -340,31 +335,27 @@ fn in_flight<'a>(
     keys: &Keyspace,
     entries: impl Iterator<Item = &'a Entry>,
     token: &str,
-) -> Vec<&'a Entry> {
-    let mark = format!("w:{token}:");
-    let mut found = Vec::new();
-    for entry in entries {
-        let flight = keys.field(&entry.leases, &entry.value).ok().flatten();
-        let is_own = |flight: &[u8]| !token.is_empty() && flight.starts_with(mark.as_bytes());
-        if flight.is_some_and(|flight| flight.starts_with(b"l:") || is_own(flight)) {
-            found.push(entry);
+) -> Vec<(&'a Entry, Left)> {
+    let after_change = |entry: &'a Entry| {
+        let field = keys.field(&entry.leases, &entry.value).ok().flatten()?;
+        Some((entry, flight::after_change(field, token)))
+    };
+    entries.filter_map(after_change).collect()
+}
+
+fn drop_flights(keys: &mut Keyspace, found: Vec<(&Entry, Left)>) {
+    for (entry, left) in found {
+        match left {
+            Left::All => {}
+            Left::Nothing => keys.remove_field(&entry.leases, &entry.value),
+            Left::Marks(marks) => keys.set_field(&entry.leases, &entry.value, marks.into()),
         }
     }
-    found
 }
 
-fn drop_flights(keys: &mut Keyspace, found: &[&Entry]) {
-    for entry in found {
-        keys.remove_field(&entry.leases, &entry.value);
-    }
-}
-
-/// An expired lease that nobody took is still its reader's: a change of the entry would have
-/// dropped it.
 fn is_own_lease(keys: &Keyspace, entry: &Entry, token: &str) -> Result<bool, Refusal> {
-    let flight = keys.field(&entry.leases, &entry.value)?;
-    let mine = format!("l:{token}:");
-    Ok(flight.is_some_and(|flight| flight.starts_with(mine.as_bytes())))
+    let field = keys.field(&entry.leases, &entry.value)?;
+    Ok(field.is_some_and(|field| flight::is_lease(field, token)))
 }
 
 fn put_lease(keys: &mut Keyspace, entry: &Entry, token: &str, life_ms: u64) {
@@ -372,7 +363,7 @@ fn put_lease(keys: &mut Keyspace, entry: &Entry, token: &str, life_ms: u64) {
     put_flight(
         keys,
         entry,
-        bytes(&format!("l:{token}:{expires_ms}")),
+        bytes(&flight::lease(token, expires_ms)),
         life_ms,
     );
 }
@@ -384,15 +375,6 @@ fn put_flight(keys: &mut Keyspace, entry: &Entry, text: Bytes, life_ms: u64) {
     if left_ms.is_none_or(|left| left < life_ms) {
         keys.live_for(&entry.leases, life_ms);
     }
-}
-
-/// The owner of a lease or mark (`l:<token>`), and when it ends by the server's clock; `None` if
-/// the text is neither.
-fn parse_flight(text: &[u8]) -> Option<(&str, u64)> {
-    let (owner, expires) = std::str::from_utf8(text).ok()?.rsplit_once(':')?;
-    let token = owner.strip_prefix("l:").or(owner.strip_prefix("w:"))?;
-    let expires_ms = counter(expires.as_bytes()).filter(|time| *time < 10_u64.pow(19))?;
-    (!token.contains(':')).then_some((owner, expires_ms))
 }
 
 fn fence_life() -> u64 {

@@ -46,7 +46,7 @@ pub(super) async fn run(
     let all_held = held.len() == op.locks.len();
     let released = if op.release { held } else { Vec::new() };
     let stored = Stored::read(&stamps, &mut seen)?;
-    let dropped = flights::to_drop(&flights, style, &op.token, &mut seen)?;
+    let change = flights::change(&flights, style, &op.token, &mut seen)?;
     let Before {
         replayed,
         superseded,
@@ -61,8 +61,9 @@ pub(super) async fn run(
     let done = attempt
         .write_and_tell(&released, |packed| {
             if !replayed {
-                flights::pack_drop(&dropped, packed);
+                change.pack_drop(packed);
                 flights::pack_unlink(&dependents, packed);
+                change.pack_keep(packed);
             }
             if !sets {
                 flights::pack_unlink(&values, packed);
@@ -79,7 +80,7 @@ pub(super) async fn run(
     if replayed {
         return Ok(CommitReply::Replayed);
     }
-    let removed = flights::removed(&done[dropped.len()..][..flights::chunks(&dependents)]);
+    let removed = flights::removed(&done[change.dropped.len()..][..flights::chunks(&dependents)]);
     Ok(match (all_held, superseded) {
         (true, false) => CommitReply::Committed { removed },
         (true, true) => CommitReply::Superseded { removed },

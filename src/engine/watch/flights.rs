@@ -4,6 +4,7 @@ use super::attempt::{Seen, Stop, Style};
 use crate::{
     engine::{call::Call, wire::Packed},
     model::limits,
+    op::flight::{self, Left},
 };
 
 /// Entries that share a hash of leases.
@@ -48,14 +49,22 @@ pub(super) fn pack_fields(leases: &str, values: &[&str], packed: &mut Packed) {
     values.iter().for_each(|value| packed.arg(value.as_bytes()));
 }
 
-/// The fields to drop: all leases, and the marks with this token unless it is empty.
-pub(super) fn to_drop<'a>(
+/// What a change does to fields: leases are dropped, and the writer's marks.
+#[derive(Default)]
+pub(super) struct Change<'a> {
+    pub(super) dropped: Vec<Flight<'a>>,
+    /// By their hashes: values, each with the marks of other writers.
+    kept: Vec<(&'a str, Vec<(&'a str, Vec<u8>)>)>,
+}
+
+/// `token` is that of the writer's marks, empty if it has none.
+pub(super) fn change<'a>(
     flights: &[Flight<'a>],
     style: Style,
     token: &str,
     seen: &mut Seen,
-) -> Result<Vec<Flight<'a>>, Stop> {
-    let mut found = Vec::new();
+) -> Result<Change<'a>, Stop> {
+    let mut change = Change::default();
     let mut any = false;
     for flight in flights {
         if !style.in_flight {
@@ -63,41 +72,65 @@ pub(super) fn to_drop<'a>(
             continue;
         }
         for values in flight.values.chunks(limits::UNLINK_CHUNK) {
+            let (mut dropped, mut kept) = (Vec::new(), Vec::new());
             let texts = seen.fields(values.len())?;
-            let dropped = values
-                .iter()
-                .zip(texts)
-                .filter(|(_, text)| text.as_ref().is_some_and(|text| is_to_drop(text, token)));
-            let values: Vec<_> = dropped.map(|(value, _)| *value).collect();
-            if !values.is_empty() {
-                found.push(Flight {
+            for (value, text) in values.iter().copied().zip(texts) {
+                match text.map(|text| flight::after_change(&text, token)) {
+                    None | Some(Left::All) => {}
+                    Some(Left::Nothing) => dropped.push(value),
+                    Some(Left::Marks(marks)) => kept.push((value, marks)),
+                }
+            }
+            if !dropped.is_empty() {
+                change.dropped.push(Flight {
                     leases: flight.leases,
-                    values,
+                    values: dropped,
                 });
+            }
+            // A full server takes no such write, and the mark lasts until its end.
+            if !kept.is_empty() && !style.one_by_one {
+                change.kept.push((flight.leases, kept));
             }
         }
     }
     match any {
         true => Err(Stop::InFlight),
-        false => Ok(found),
+        false => Ok(change),
     }
 }
 
-fn is_to_drop(text: &[u8], token: &str) -> bool {
-    let mark = text.strip_prefix(b"w:").filter(|_| !token.is_empty());
-    let own = mark.and_then(|mark| mark.strip_prefix(token.as_bytes()));
-    text.starts_with(b"l:") || own.is_some_and(|rest| rest.starts_with(b":"))
+impl Change<'_> {
+    pub(super) fn pack_drop(&self, packed: &mut Packed) {
+        for flight in &self.dropped {
+            packed.begin(2 + flight.values.len());
+            packed.arg(b"HDEL");
+            packed.arg(flight.leases.as_bytes());
+            flight
+                .values
+                .iter()
+                .for_each(|value| packed.arg(value.as_bytes()));
+        }
+    }
+
+    pub(super) fn pack_keep(&self, packed: &mut Packed) {
+        for (leases, kept) in &self.kept {
+            let fields = kept.iter().map(|(value, marks)| (*value, &**marks));
+            pack_put(leases, fields, packed);
+        }
+    }
 }
 
-pub(super) fn pack_drop(flights: &[Flight<'_>], packed: &mut Packed) {
-    for flight in flights {
-        packed.begin(2 + flight.values.len());
-        packed.arg(b"HDEL");
-        packed.arg(flight.leases.as_bytes());
-        flight
-            .values
-            .iter()
-            .for_each(|value| packed.arg(value.as_bytes()));
+pub(super) fn pack_put<'b>(
+    leases: &str,
+    fields: impl ExactSizeIterator<Item = (&'b str, &'b [u8])>,
+    packed: &mut Packed,
+) {
+    packed.begin(2 + 2 * fields.len());
+    packed.arg(b"HSET");
+    packed.arg(leases.as_bytes());
+    for (value, text) in fields {
+        packed.arg(value.as_bytes());
+        packed.arg(text);
     }
 }
 
@@ -121,28 +154,4 @@ pub(super) fn removed(replies: &[redis::Value]) -> u64 {
         _ => 0,
     });
     numbers.sum()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::is_to_drop;
-
-    #[test]
-    fn leases_and_own_marks_are_dropped() {
-        for (text, token, dropped) in [
-            ("l:t:9", "", true),
-            ("w:t:9", "", false),
-            ("w::9", "", false),
-            ("w:t:9", "t", true),
-            ("w:t2:9", "t", false),
-            ("w:*:9", "t", false),
-            ("x", "x", false),
-        ] {
-            assert_eq!(
-                is_to_drop(text.as_bytes(), token),
-                dropped,
-                "{text} {token}"
-            );
-        }
-    }
 }

@@ -47,7 +47,7 @@ pub(super) async fn run(
         held = mine.then_some(lock.key.as_str());
     }
     let stored = Stored::read(&stamps, &mut seen)?;
-    let dropped = flights::to_drop(&flights, style, &op.token, &mut seen)?;
+    let change = flights::change(&flights, style, &op.token, &mut seen)?;
     let values: Vec<&str> = op
         .entries
         .iter()
@@ -59,8 +59,9 @@ pub(super) async fn run(
     let freed: Vec<&str> = held.into_iter().collect();
     let done = attempt
         .write_and_tell(&freed, |packed| {
-            flights::pack_drop(&dropped, packed);
+            change.pack_drop(packed);
             flights::pack_unlink(&values, packed);
+            change.pack_keep(packed);
             for (index, it) in raises.iter().enumerate() {
                 stored.raise(index, &it.stamp, it.ttl_ms, packed);
             }
@@ -71,6 +72,6 @@ pub(super) async fn run(
             }
         })
         .await?;
-    let unlinks = &done[dropped.len()..][..flights::chunks(&values)];
+    let unlinks = &done[change.dropped.len()..][..flights::chunks(&values)];
     Ok(InvalidateReply::Removed(flights::removed(unlinks)))
 }

@@ -8,7 +8,7 @@ use crate::{
     engine::{failure::nonsense, wire::Packed},
     model::Entry,
     op::{
-        Extend, ExtendReply, Fill, FillReply, GiveBack, GiveBackReply, Lease, LeaseReply,
+        Extend, ExtendReply, Fill, FillReply, GiveBack, GiveBackReply, Lease, LeaseReply, flight,
         keys::sibling,
         voucher::{fill_voucher, is_later, is_of},
     },
@@ -45,12 +45,11 @@ pub(super) async fn lease(attempt: &mut Attempt<'_, '_>, op: &Lease) -> Result<L
         }
     }
     let (field, clocks) = (field?, clocks?);
-    if let Some((owner, expires_ms)) = field.as_deref().and_then(parse)
-        && owner != format!("l:{}", op.token).as_bytes()
-        && expires_ms > clocks.now_ms
-    {
+    let field = field.as_deref();
+    let busy_until = field.and_then(|it| flight::busy_until(it, &op.token, clocks.now_ms));
+    if let Some(end_ms) = busy_until {
         return Ok(LeaseReply::Busy {
-            left_ms: expires_ms - clocks.now_ms,
+            left_ms: end_ms - clocks.now_ms,
         });
     }
     put(attempt, entry, &op.token, op.ttl_ms, clocks).await?;
@@ -118,7 +117,7 @@ async fn put(
     clocks: Clocks,
 ) -> Result<(), Stop> {
     let ttl = ttl_ms.to_string();
-    let text = format!("l:{token}:{}", clocks.now_ms + ttl_ms);
+    let text = flight::lease(token, clocks.now_ms + ttl_ms);
     let (leases, value) = (entry.leases.as_bytes(), entry.value.as_bytes());
     attempt
         .write(|packed| {
@@ -173,13 +172,5 @@ pub(super) fn time_ms(seen: &mut Seen) -> Result<u64, Stop> {
 }
 
 fn is_own(text: Option<Vec<u8>>, token: &str) -> bool {
-    text.is_some_and(|text| text.starts_with(format!("l:{token}:").as_bytes()))
-}
-
-/// The owner of a lease or mark (`l:<token>`), and when it ends by the server's clock.
-pub(super) fn parse(text: &[u8]) -> Option<(&[u8], u64)> {
-    let end = text.iter().rposition(|byte| *byte == b':')?;
-    let (owner, expires) = (&text[..end], decimal(&text[end + 1..])?);
-    let token = owner.strip_prefix(b"l:").or(owner.strip_prefix(b"w:"))?;
-    (!token.contains(&b':')).then_some((owner, expires))
+    text.is_some_and(|text| flight::is_lease(&text, token))
 }

@@ -2,19 +2,19 @@ use super::{
     attempt::{Attempt, Seen, Stop},
     commit::held,
     flights,
-    lease::{parse, time_ms},
+    lease::time_ms,
 };
 use crate::{
     engine::{call::Call, wire::Packed},
     model::limits,
-    op::{Prepare, PrepareReply},
+    op::{Prepare, PrepareReply, flight},
 };
 
 /// Marks for entries that share a hash of leases, up to as many as one request takes.
 struct Marks<'a> {
     leases: &'a str,
     values: Vec<&'a str>,
-    texts: Vec<String>,
+    texts: Vec<Vec<u8>>,
     /// How much longer the hash lives, as PTTL returns it.
     left_ms: i64,
 }
@@ -80,7 +80,10 @@ fn marks<'a>(
     seen: &mut Seen,
 ) -> Result<Marks<'a>, Stop> {
     let found = seen.texts()?;
-    let texts = found.iter().map(|text| mark(op, text.as_deref(), now_ms));
+    let marked = |field: &Option<Vec<u8>>| {
+        flight::marked(field.as_deref(), &op.token, now_ms + op.ttl_ms, now_ms)
+    };
+    let texts = found.iter().map(marked);
     Ok(Marks {
         leases,
         values,
@@ -89,30 +92,10 @@ fn marks<'a>(
     })
 }
 
-/// Two writers' marks become one, which neither of them drops: each would drop the other's too.
-fn mark(op: &Prepare, flight: Option<&[u8]>, now_ms: u64) -> String {
-    let expires_ms = now_ms + op.ttl_ms;
-    match flight.and_then(parse) {
-        Some((owner, theirs))
-            if owner
-                .strip_prefix(b"w:")
-                .is_some_and(|token| token != op.token.as_bytes())
-                && theirs > now_ms =>
-        {
-            format!("w:*:{}", theirs.max(expires_ms))
-        }
-        _ => format!("w:{}:{expires_ms}", op.token),
-    }
-}
-
 impl Marks<'_> {
     fn pack(&self, packed: &mut Packed) {
-        packed.begin(2 + 2 * self.values.len());
-        packed.arg(b"HSET");
-        packed.arg(self.leases.as_bytes());
-        for (value, text) in self.values.iter().zip(&self.texts) {
-            packed.arg(value.as_bytes());
-            packed.arg(text.as_bytes());
-        }
+        let fields = self.values.iter().zip(&self.texts);
+        let fields = fields.map(|(value, text)| (*value, &**text));
+        flights::pack_put(self.leases, fields, packed);
     }
 }

@@ -1,6 +1,6 @@
 //! What may remain of an operation that was cut.
 
-use super::super::histories::{Dump, split};
+use super::super::histories::{Dump, owners};
 use crate::{
     engine::memory::Content,
     model::Entry,
@@ -28,7 +28,7 @@ fn is_done(found: Option<&Content>, end: Option<&Content>) -> bool {
     };
     found.len() == end.len()
         && std::iter::zip(found, end).all(|((name, text), (other, end))| {
-            let same_owner = split(text).zip(split(end)).is_some_and(|(a, b)| a.0 == b.0);
+            let same_owner = owners(text).is_some_and(|now| owners(end) == Some(now));
             name == other && (text == end || same_owner)
         })
 }
@@ -113,11 +113,13 @@ impl Cut<'_> {
         for name in fields {
             let now = field(self.after, name);
             let end = field(self.end, name);
-            let owner = |text: &Option<_>| text.as_ref().and_then(split).map(|it| it.0.to_owned());
             ensure(
                 now == field(self.before, name)
                     || now == end
-                    || owner(&now).is_some_and(|now| Some(now) == owner(&end)),
+                    || now
+                        .as_ref()
+                        .and_then(owners)
+                        .is_some_and(|now| end.as_ref().and_then(owners) == Some(now)),
                 || format!("the flight of `{name}` is {now:?}"),
             )?;
         }

@@ -71,19 +71,30 @@ fn relative(dump: &mut Dump, now_ms: impl FnOnce() -> u64) {
     }
     let now_ms = now_ms();
     for text in hashes.into_iter().flat_map(|fields| fields.values_mut()) {
-        if let Some((owner, ends)) = split(text) {
-            *text = format!("{owner}:{}", ends.saturating_sub(now_ms))
-                .into_bytes()
-                .into();
+        if let Some(flights) = split(text) {
+            let left =
+                |(owner, ends): (&str, u64)| format!("{owner}:{}", ends.saturating_sub(now_ms));
+            let flights: Vec<_> = flights.into_iter().map(left).collect();
+            *text = flights.join(" ").into_bytes().into();
         }
     }
 }
 
-/// The owner of a lease or mark, and its time.
-pub(in super::super) fn split(text: &Bytes) -> Option<(&str, u64)> {
-    let (owner, time) = std::str::from_utf8(text).ok()?.rsplit_once(':')?;
-    let is_flight = owner.starts_with("l:") || owner.starts_with("w:");
-    is_flight.then_some((owner, time.parse().ok()?))
+/// The owners of a lease or of marks.
+pub(in super::super) fn owners(text: &Bytes) -> Option<Vec<&str>> {
+    let flights = split(text)?.into_iter();
+    Some(flights.map(|(owner, _)| owner).collect())
+}
+
+/// The owners of a lease or of marks, each with its time.
+fn split(text: &Bytes) -> Option<Vec<(&str, u64)>> {
+    let flights = std::str::from_utf8(text).ok()?.split(' ');
+    let flight = |text| -> Option<(&str, u64)> {
+        let (owner, time) = str::rsplit_once(text, ':')?;
+        let is_flight = owner.starts_with("l:") || owner.starts_with("w:");
+        is_flight.then_some((owner, time.parse().ok()?))
+    };
+    flights.map(flight).collect()
 }
 
 fn same_content(expected: &Content, found: &Content, slack: Duration) -> bool {
@@ -93,8 +104,11 @@ fn same_content(expected: &Content, found: &Content, slack: Duration) -> bool {
     expected.len() == found.len()
         && std::iter::zip(expected, found).all(|((name, text), (found, other))| {
             let same = match (split(text), split(other)) {
-                (Some((owner, left)), Some((other, time))) => {
-                    owner == other && near(Some(left), Some(time), slack)
+                (Some(flights), Some(others)) => {
+                    let same = |((owner, left), (other, time)): ((&str, u64), (&str, u64))| {
+                        owner == other && near(Some(left), Some(time), slack)
+                    };
+                    flights.len() == others.len() && std::iter::zip(flights, others).all(same)
                 }
                 _ => text == other,
             };

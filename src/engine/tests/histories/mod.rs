@@ -7,7 +7,7 @@ mod side;
 mod step;
 
 use compare::agree;
-pub(super) use compare::{CLOCKS, same_reply, split};
+pub(super) use compare::{CLOCKS, owners, same_reply};
 pub(super) use side::{Dump, Model, Served, Side};
 
 use super::*;

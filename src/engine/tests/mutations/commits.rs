@@ -67,6 +67,7 @@ pub(super) const COMMITS: &[Mutation] = &[
         "add_in_flight(flights, KEYS[leases + 1], first_dependent, last, token)",
     ),
     without("commit", "drop(flights)"),
+    without("commit", "keep_others(flights)"),
     with(
         "commit",
         "removed = unlink(first_dependent, #KEYS)",
@@ -226,6 +227,7 @@ pub(super) const COMMITS: &[Mutation] = &[
         "add_in_flight(flights, KEYS[locks + stamps + i], first, last, token)",
     ),
     without("invalidate", "drop(flights)"),
+    without("invalidate", "keep_others(flights)"),
     with("invalidate", "unlink(first_entry, #KEYS)", "0"),
     without(
         "invalidate",

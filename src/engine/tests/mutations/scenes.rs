@@ -21,12 +21,13 @@ pub(super) struct Stage<'a> {
 
 pub(super) type Scene = fn(&mut Stage<'_>) -> Result<(), String>;
 
-pub(super) const SCENES: [(&str, Scene); 10] = [
+pub(super) const SCENES: [(&str, Scene); 11] = [
     ("messages", messages),
     ("the rarer way to a lock", rarer_way),
     ("full server", full_server),
     ("many keys", many_keys),
     ("marks with a token", own_marks),
+    ("many marks", many_marks),
     ("halves of stamps", half_stamps),
     ("raised stamps", raised_stamps),
     ("over another file", over_another),
@@ -194,22 +195,92 @@ fn many_keys(stage: &mut Stage<'_>) -> Result<(), String> {
 
 fn own_marks(stage: &mut Stage<'_>) -> Result<(), String> {
     let engine = stage.usual();
-    let marks = "HSET cachetx:leases:run own w:tok:9 a w:tok2:9 b w:*:9 c w:to:9 d w::9";
-    stage.cmd::<()>(&marks.split(' ').collect::<Vec<_>>());
-    for (token, id, left) in [("", "c1", "a b c d own"), ("tok", "c2", "a b c d")] {
-        stage.cmd::<()>(&["SET", "l", "me"]);
-        let ask = Commit {
-            token: token.to_owned(),
-            id: id.to_owned(),
-            ..commit(b"new", &["a", "b", "c", "d"])
-        };
-        let reply = run(&engine, ask).map_err(|fault| format!("{fault:?}"))?;
-        expect(reply, committed(0))?;
-        let mut fields: Vec<String> = stage.cmd(&["HKEYS", "cachetx:leases:run"]);
-        fields.sort();
-        expect(fields.join(" "), left.to_owned())?;
+    let names = ["a", "b", "c", "d", "e", "f", "g"];
+    let marks = [
+        ("own", "w:tok:9"),
+        ("a", "w:tok2:9"),
+        ("b", "w:*:9"),
+        ("c", "w:to:9"),
+        ("d", "w::9"),
+        ("e", "w:tok:9 w:x:8"),
+        ("f", "w:x:8 w:tok:9"),
+        ("g", "w:x:8 w:tok:9 w:y:7"),
+    ];
+    let left = [
+        ("a", "w:tok2:9"),
+        ("b", "w:*:9"),
+        ("c", "w:to:9"),
+        ("d", "w::9"),
+        ("e", "w:x:8"),
+        ("f", "w:x:8"),
+        ("g", "w:x:8 w:y:7"),
+    ];
+    for by_commit in [true, false] {
+        for (field, text) in marks {
+            stage.cmd::<()>(&["HSET", "cachetx:leases:run", field, text]);
+        }
+        for (token, id, left) in [("", "c1", &marks[..]), ("tok", "c2", &left)] {
+            stage.cmd::<()>(&["SET", "l", "me"]);
+            let token = token.to_owned();
+            let done = match by_commit {
+                true => run(
+                    &engine,
+                    Commit {
+                        token,
+                        id: id.to_owned(),
+                        ..commit(b"new", &names)
+                    },
+                )
+                .map(|reply| expect(reply, committed(0))),
+                false => run(
+                    &engine,
+                    Invalidate {
+                        token,
+                        ..invalidate(&[&["own"], &names[..]].concat())
+                    },
+                )
+                .map(|_| Ok(())),
+            };
+            done.map_err(|fault| format!("{fault:?}"))??;
+            let fields: BTreeMap<String, String> = stage.cmd(&["HGETALL", "cachetx:leases:run"]);
+            let left = left
+                .iter()
+                .map(|(f, text)| (f.to_string(), text.to_string()));
+            expect(fields, left.collect())?;
+        }
+        stage.cmd::<()>(&["FLUSHDB"]);
     }
     Ok(())
+}
+
+/// More writers than marks that stand side by side; and a lease that has ended.
+fn many_marks(stage: &mut Stage<'_>) -> Result<(), String> {
+    let engine = stage.usual();
+    for longest in [0, 5, limits::MAX_MARKS] {
+        stage.cmd::<()>(&["FLUSHDB"]);
+        for n in 0..=limits::MAX_MARKS {
+            let ask = Prepare {
+                locks: Vec::new(),
+                token: n.to_string(),
+                ttl_ms: if n == longest { 60_000 } else { 20_000 },
+                ..prepare(&["a"])
+            };
+            run(&engine, ask).map_err(|fault| format!("{fault:?}"))?;
+            let text: String = stage.cmd(&["HGET", "cachetx:leases:run", "a"]);
+            let marks = text.split(' ').count();
+            let expected = if n < limits::MAX_MARKS { n + 1 } else { 1 };
+            expect(marks, expected)?;
+        }
+        let text: String = stage.cmd(&["HGET", "cachetx:leases:run", "a"]);
+        expect(text.starts_with("w:*:"), true)?;
+        match run(&engine, lease("a")) {
+            Ok(LeaseReply::Busy { left_ms: 50_000.. }) => {}
+            other => return Err(format!("{other:?}")),
+        }
+    }
+    stage.cmd::<()>(&["HSET", "cachetx:leases:run", "a", "l:other:9"]);
+    let reply = run(&engine, lease("a")).map_err(|fault| format!("{fault:?}"))?;
+    expect(reply, LeaseReply::Leased)
 }
 
 /// Raised stamps, which have no writer; one of them is of the file that the commit saves.

@@ -4,7 +4,7 @@ use super::{Call, Fortune, Other, Setting};
 use crate::{
     disk::{journal, sim::SimDisk},
     model::{Error, Result},
-    protocol::{Guarantee, Held, lock::Expect},
+    protocol::{Held, lock::Expect},
     sim::{
         actor::{Hand, Net},
         calls::{
@@ -190,9 +190,7 @@ impl Stage {
                 return Err(format!("{:?}: still locked", paper.place));
             }
         }
-        let is_marked_by_both = self.setting.guarantee == Guarantee::CrashSafe
-            && matches!(self.setting.other, Other::Holds | Other::Saves);
-        if is_left(&leases()) && !is_marked_by_both {
+        if is_left(&leases()) {
             return Err("a lease or a mark is left".to_owned());
         }
         if world.outboxes.waiting() > 0 {
