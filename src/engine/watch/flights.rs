@@ -53,9 +53,12 @@ pub(super) fn pack_fields(leases: &str, values: &[&str], packed: &mut Packed) {
 #[derive(Default)]
 pub(super) struct Change<'a> {
     pub(super) dropped: Vec<Flight<'a>>,
-    /// By their hashes: values, each with the marks of other writers.
-    kept: Vec<(&'a str, Vec<(&'a str, Vec<u8>)>)>,
+    /// By their hashes.
+    kept: Vec<(&'a str, Vec<Kept<'a>>)>,
 }
+
+/// A value, and the marks of other writers on it.
+type Kept<'a> = (&'a str, Vec<u8>);
 
 /// `token` is that of the writer's marks, empty if it has none.
 pub(super) fn change<'a>(
