@@ -10,19 +10,32 @@ use super::{
     refusal::{refused_at, unavailable},
 };
 use crate::model::{Effect, Error, Result, limits};
-use std::{io, sync::Arc, time::Duration};
+use std::{
+    io,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    time::Duration,
+};
 
 /// Opens connections to one server.
 pub(super) struct Door {
     way: Way,
     peer: Peer,
+    /// Whether it was logged that the server lets nobody in.
+    told: AtomicBool,
 }
 
 impl Door {
     pub(super) fn new(config: ServerConfig, counters: Arc<Counters>) -> Result<Self> {
         let way = config.way()?;
         let peer = Peer::new(config, way.database, counters);
-        Ok(Self { way, peer })
+        Ok(Self {
+            way,
+            peer,
+            told: AtomicBool::new(false),
+        })
     }
 
     pub(super) fn peer(&self) -> &Peer {
@@ -90,9 +103,22 @@ impl Door {
                 {
                     attempt += 1;
                 }
-                opened => return opened.map_err(|e| self.unopened(e)),
+                opened => return self.opened(opened),
             }
         }
+    }
+
+    /// Logs once that the server lets nobody in: that is not an outage, which the breaker logs.
+    fn opened(&self, opened: Result<Connection, Unopened>) -> Result<Connection, (Error, Cause)> {
+        let opened = opened.map_err(|e| self.unopened(e));
+        match &opened {
+            Ok(_) => self.told.store(false, Relaxed),
+            Err((e, _)) if !e.is_unavailable() && !self.told.swap(true, Relaxed) => {
+                log::warn!("{e} (said once, until the server lets this process in)");
+            }
+            Err(_) => {}
+        }
+        opened
     }
 
     fn no_answer(&self) -> String {
@@ -123,7 +149,14 @@ impl Door {
                 let message = format!("{address}: {text} (by CacheBuilder::credentials)");
                 return (unavailable(message, Effect::None), Cause::Refused);
             }
-            Unopened::NotLetIn { code, text } | Unopened::Refused { code, text } => {
+            Unopened::NotLetIn { code, text } => {
+                let advice = ": give user and password in the URL, redis://USER:PASSWORD@host/, or by CacheBuilder::credentials";
+                let details = text.strip_prefix(&code).map(str::trim_start);
+                let details =
+                    details.map(|details| details.trim_end_matches('.').to_owned() + advice);
+                refused_at(&format!("{address}: "), &code, details.as_deref())
+            }
+            Unopened::Refused { code, text } => {
                 let details = text.strip_prefix(&code).map(str::trim_start);
                 refused_at(&format!("{address}: "), &code, details)
             }

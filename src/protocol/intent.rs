@@ -155,10 +155,14 @@ impl Intent {
                 }
                 Err(fault) => {
                     let cause = fault.into_error();
-                    log::warn!("{what}: not marked before the change, but recorded: {cause}");
+                    let why =
+                        format!("{what}: not marked before the change, but recorded: {cause}");
+                    // Its end says the same.
                     if cause.is_unavailable() {
+                        log::debug!("{why}");
                         return;
                     }
+                    log::warn!("{why}");
                 }
             }
         }

@@ -108,9 +108,6 @@ fn pack(packed: &mut Packed, way: &Way, credentials: Option<&Credentials>) -> Ve
 }
 
 fn check(step: Step, reply: &Value) -> Result<(), Unopened> {
-    if let Step::Ping = step {
-        return Ok(());
-    }
     let Value::ServerError(error) = reply else {
         return match step {
             Step::Role => check_role(reply),
@@ -122,6 +119,8 @@ fn check(step: Step, reply: &Value) -> Result<(), Unopened> {
         // If the ACL denies ROLE, the sentinel is believed.
         (Step::Role, "NOPERM") => Ok(()),
         (_, "WRONGPASS" | "NOAUTH") => Err(Unopened::NotLetIn { code, text }),
+        // Any other answer to it will do.
+        (Step::Ping, _) => Ok(()),
         (Step::Database, "ERR") => {
             let text = format!("{text}: the URL names a database that is not there{DATABASES}");
             Err(Unopened::Refused { code, text })
