@@ -1,4 +1,3 @@
-use super::{aside, to_its_end};
 #[cfg(feature = "watch")]
 use crate::cache::RulesWatch;
 use crate::{
@@ -128,7 +127,8 @@ impl Cache {
     ) -> Result<PutOutcome> {
         let (cache, value) = (self.0.clone(), value.into());
         let (controller, params) = (controller.to_owned(), params.clone());
-        to_its_end(async move { cache.put_by(Net::Tasks, &controller, &params, value).await }).await
+        let put = async move { cache.put_by(Net::Tasks, &controller, &params, value).await };
+        self.0.to_its_end(Net::Tasks, put).await
     }
 
     /// As [`crate::Cache::invalidate`].
@@ -152,7 +152,7 @@ impl Cache {
                 .invalidate_by(Net::Tasks, &names, &keys, &params)
                 .await
         };
-        to_its_end(invalidating).await
+        self.0.to_its_end(Net::Tasks, invalidating).await
     }
 
     /// As [`crate::Cache::invalidate_around`], with an async change, which runs in the caller's
@@ -239,7 +239,7 @@ impl Cache {
     /// As there.
     pub async fn replay_outbox(&self) -> Result<Replayed> {
         let cache = self.0.clone();
-        aside(move || cache.replay_outbox()).await
+        self.0.aside(move || cache.replay_outbox()).await
     }
 
     /// As [`crate::Cache::close`]. Await it before the runtime ends.
@@ -249,7 +249,8 @@ impl Cache {
     /// As there.
     pub async fn close(&self) -> Result<Replayed> {
         let cache = self.0.clone();
-        aside(move || cache.close()).await
+        cache.settled().await;
+        Net::Tasks.aside(move || cache.close()).await
     }
 }
 
@@ -261,7 +262,7 @@ impl CacheBuilder {
     /// As there.
     #[cfg_attr(docsrs, doc(cfg(feature = "tokio")))]
     pub async fn open_async(self) -> Result<Cache> {
-        aside(move || self.open()).await.map(Cache)
+        Net::Tasks.aside(move || self.open()).await.map(Cache)
     }
 }
 

@@ -1,4 +1,4 @@
-use super::{Locked, aside, to_its_end, while_wanted};
+use super::Locked;
 use crate::{
     engine::Net,
     model::{BoxError, Result},
@@ -69,7 +69,7 @@ impl<T: 'static> Document<T> {
     /// As there.
     pub async fn exists(&self) -> Result<bool> {
         let document = self.0.clone();
-        aside(move || document.exists()).await
+        self.0.cache().aside(move || document.exists()).await
     }
 
     /// As [`crate::Document::holder`].
@@ -79,7 +79,7 @@ impl<T: 'static> Document<T> {
     /// As there.
     pub async fn holder(&self) -> Result<Option<HeldLock>> {
         let document = self.0.clone();
-        aside(move || document.holder()).await
+        self.0.cache().aside(move || document.holder()).await
     }
 
     /// As [`crate::Document::clear_lock`].
@@ -89,7 +89,7 @@ impl<T: 'static> Document<T> {
     /// As there.
     pub async fn clear_lock(&self) -> Result<bool> {
         let document = self.0.clone();
-        aside(move || document.clear_lock()).await
+        self.0.cache().aside(move || document.clear_lock()).await
     }
 
     /// As [`crate::Document::delete`].
@@ -99,7 +99,8 @@ impl<T: 'static> Document<T> {
     /// As there.
     pub async fn delete(&self, tasks: impl IntoIterator<Item: AsRef<str>>) -> Result<Outcome> {
         let (document, deletion) = (self.0.clone(), self.0.deletion(tasks)?);
-        to_its_end(async move { document.delete_by(Net::Tasks, &deletion).await }).await
+        let delete = async move { document.delete_by(Net::Tasks, &deletion).await };
+        self.0.cache().to_its_end(Net::Tasks, delete).await
     }
 }
 
@@ -111,7 +112,11 @@ impl<T: Serialize + 'static> Document<T> {
     /// As there.
     pub fn create(&self, value: &T) -> impl Future<Output = Result<Outcome>> + use<T> {
         let (document, bytes) = (self.0.clone(), self.0.bytes(value));
-        to_its_end(async move { document.create_by(Net::Tasks, bytes?).await })
+        async move {
+            let cache = document.cache().clone();
+            let create = async move { document.create_by(Net::Tasks, bytes?).await };
+            cache.to_its_end(Net::Tasks, create).await
+        }
     }
 }
 
@@ -141,7 +146,8 @@ impl<T: DeserializeOwned + Send + 'static> Document<T> {
     /// As there.
     pub async fn lock_timeout(&self, wait: Duration) -> Result<Locked<T>> {
         let document = self.0.clone();
-        let locked = while_wanted(async move { document.lock_by(Net::Tasks, wait).await });
+        let lock = async move { document.lock_by(Net::Tasks, wait).await };
+        let locked = self.0.cache().while_wanted(Net::Tasks, lock);
         locked.await.map(Locked::of)
     }
 }
@@ -173,7 +179,8 @@ impl<T: Serialize + DeserializeOwned + 'static> Document<T> {
         change: impl FnMut(&mut T) -> Result<R, BoxError> + Send + 'static,
     ) -> Result<(R, Outcome)> {
         let document = self.0.clone();
-        to_its_end(async move { document.update_by(Net::Tasks, save, change).await }).await
+        let update = async move { document.update_by(Net::Tasks, save, change).await };
+        self.0.cache().to_its_end(Net::Tasks, update).await
     }
 }
 
@@ -203,7 +210,8 @@ impl<T: Serialize + DeserializeOwned + 'static> Document<T> {
         change: impl FnOnce(&mut T) -> Result<R, BoxError> + Send + 'static,
     ) -> Result<(R, Outcome)> {
         let document = self.0.clone();
-        to_its_end(async move { document.locked_by(Net::Tasks, save, change).await }).await
+        let locked = async move { document.locked_by(Net::Tasks, save, change).await };
+        self.0.cache().to_its_end(Net::Tasks, locked).await
     }
 }
 
@@ -219,7 +227,7 @@ impl<T: DeserializeOwned + Send + Sync + 'static> Document<T> {
             return Ok(value);
         }
         let document = self.0.clone();
-        aside(move || document.read()).await
+        self.0.cache().aside(move || document.read()).await
     }
 }
 

@@ -1,5 +1,6 @@
-use super::{Unsaved, to_its_end};
+use super::Unsaved;
 use crate::{
+    engine::Net,
     model::{Error, Result},
     protocol::Outcome,
     store::{self, LostLock, Save},
@@ -106,7 +107,9 @@ impl<T: Serialize + Send + 'static> Locked<T> {
     ///
     /// As there. If the runtime shuts down meanwhile, the guard is not returned.
     pub async fn dump_and_unlock_with(self, save: Save) -> Result<Outcome, Unsaved<Self>> {
-        let saved = to_its_end(async move { Ok(self.0.save_and_unlock(save).await) });
+        let cache = self.0.cache().clone();
+        let save = async move { Ok(self.0.save_and_unlock(save).await) };
+        let saved = cache.to_its_end(Net::Tasks, save);
         Unsaved::or(saved.await, given_back)
     }
 
@@ -116,7 +119,9 @@ impl<T: Serialize + Send + 'static> Locked<T> {
     ///
     /// As [`dump_and_unlock_with`](Self::dump_and_unlock_with).
     pub async fn dump(self, save: Save) -> Result<(Self, Outcome), Unsaved<Self>> {
-        let saved = to_its_end(async move { Ok(self.0.save(save).await) });
+        let cache = self.0.cache().clone();
+        let save = async move { Ok(self.0.save(save).await) };
+        let saved = cache.to_its_end(Net::Tasks, save);
         Unsaved::or(saved.await, given_back).map(|(locked, outcome)| (Self(locked), outcome))
     }
 }

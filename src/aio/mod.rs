@@ -75,37 +75,3 @@ pub use locked::Locked;
 pub use store::Store;
 pub use transaction::Transaction;
 pub use unsaved::Unsaved;
-
-use crate::{
-    engine::Net,
-    model::{Result, limits},
-};
-use tokio::sync::Semaphore;
-
-/// Runs a future in its own task to completion, even if the caller's future is dropped.
-async fn to_its_end<R: Send + 'static>(
-    run: impl Future<Output = Result<R>> + Send + 'static,
-) -> Result<R> {
-    Net::Tasks.to_its_end(run).await
-}
-
-/// The same for an operation that waits for a lock: it stops waiting when the caller's future is
-/// dropped.
-async fn while_wanted<R: Send + 'static>(
-    run: impl Future<Output = Result<R>> + Send + 'static,
-) -> Result<R> {
-    Net::Tasks.while_wanted(run).await
-}
-
-/// Runs a blocking job in a thread of the runtime to completion, even if the caller's future is
-/// dropped. A bounded number run at a time, since saves need such threads too.
-async fn aside<R: Send + 'static>(job: impl FnOnce() -> Result<R> + Send + 'static) -> Result<R> {
-    static ROOM: Semaphore = Semaphore::const_new(limits::ASIDE);
-    let room = ROOM.acquire().await;
-    Net::Tasks
-        .aside(move || {
-            let _room = room;
-            job()
-        })
-        .await
-}

@@ -1,5 +1,6 @@
-use super::{Cache, Document, aside};
+use super::{Cache, Document};
 use crate::{
+    engine::Net,
     model::Result,
     rules::Params,
     store::{HeldLock, ListedDocument, StoreBuilder},
@@ -79,7 +80,7 @@ impl Store {
     /// As there.
     pub async fn documents(&self, run: &str) -> Result<Vec<ListedDocument>> {
         let (store, run) = (self.0.clone(), run.to_owned());
-        aside(move || store.documents(&run)).await
+        self.0.cache().aside(move || store.documents(&run)).await
     }
 
     /// As [`crate::Store::locks`].
@@ -89,7 +90,7 @@ impl Store {
     /// As there.
     pub async fn locks(&self, run: &str) -> Result<Vec<HeldLock>> {
         let (store, run) = (self.0.clone(), run.to_owned());
-        aside(move || store.locks(&run)).await
+        self.0.cache().aside(move || store.locks(&run)).await
     }
 
     /// As [`crate::Store::clear_locks`].
@@ -99,7 +100,7 @@ impl Store {
     /// As there.
     pub async fn clear_locks(&self, run: &str) -> Result<u64> {
         let (store, run) = (self.0.clone(), run.to_owned());
-        aside(move || store.clear_locks(&run)).await
+        self.0.cache().aside(move || store.clear_locks(&run)).await
     }
 }
 
@@ -111,7 +112,7 @@ impl StoreBuilder {
     /// As there.
     #[cfg_attr(docsrs, doc(cfg(feature = "tokio")))]
     pub async fn open_async(self) -> Result<Store> {
-        aside(move || self.open()).await.map(Store)
+        Net::Tasks.aside(move || self.open()).await.map(Store)
     }
 }
 

@@ -1,4 +1,4 @@
-use super::{Store, Unsaved, to_its_end, while_wanted};
+use super::{Store, Unsaved};
 use crate::{
     engine::Net,
     model::Result,
@@ -77,8 +77,10 @@ async fn begin<V: Send + 'static>(
     parse: Parse<V>,
     wait: Duration,
 ) -> Result<Transaction<V>> {
-    let locked = async move { store.transaction_by(Net::Tasks, targets, parse, wait).await };
-    while_wanted(locked).await.map(Transaction)
+    let cache = store.cache().clone();
+    let lock = async move { store.transaction_by(Net::Tasks, targets, parse, wait).await };
+    let locked = cache.while_wanted(Net::Tasks, lock);
+    locked.await.map(Transaction)
 }
 
 impl<V> Transaction<V> {
@@ -138,7 +140,9 @@ impl<V: Values + Send + 'static> Transaction<V> {
     ///
     /// As there. If the runtime shuts down meanwhile, the guard is not returned.
     pub async fn commit_with(self, save: Save) -> Result<Outcome, Unsaved<Self>> {
-        let committed = to_its_end(async move { Ok(self.0.commit_by(save).await) });
+        let cache = self.0.cache().clone();
+        let commit = async move { Ok(self.0.commit_by(save).await) };
+        let committed = cache.to_its_end(Net::Tasks, commit);
         Unsaved::or(committed.await, |failed| {
             let (error, transaction) = failed.into_parts();
             (error, Self(transaction))

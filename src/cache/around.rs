@@ -7,7 +7,7 @@ use crate::{
     protocol::{CacheOutcome, Intent, Scope, around},
     rules::{KeyList, Params},
 };
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 impl Cache {
     /// Changes a source of truth that is not a document of a store (a database, say), and deletes
@@ -88,12 +88,11 @@ impl Cache {
             mark_ttl: self.mark_ttl(),
         };
         let cache = self.clone();
-        let around = net
-            .aside(move || Around::begin(cache, net, tasks, scope))
-            .await?;
+        let begin = async move { Around::begin(cache, net, tasks, scope).await };
+        let around = self.to_its_end(net, begin).await?;
         // If it panics or never completes, dropping `around` ends it.
         let changed = change().await;
-        let outcome = net.aside(|| around.end()).await?;
+        let outcome = self.to_its_end(net, around.end()).await?;
         match changed {
             Ok(result) => Ok((result, outcome)),
             Err(e) => Err(Error::new(Kind::Caller(e))),
@@ -111,23 +110,24 @@ struct Around {
 
 struct Ending {
     tasks: Vec<String>,
-    /// `None` once it has ended. A renewal holds the lock while it marks, so that no renewal
-    /// follows the end.
-    intent: Arc<Mutex<Option<Intent>>>,
+    intent: Intent,
+    /// `None` once it ends. A renewal holds the lock while it marks, so that no renewal follows the
+    /// end.
+    renewed: Renewed,
     renewal: Task,
 }
 
 impl Around {
-    fn begin(cache: Cache, net: Net, tasks: Vec<String>, scope: Scope) -> Result<Self> {
-        let begun = cache.drive(around::begin(scope))?;
-        let intent = Arc::new(Mutex::new(Some(begun)));
-        let shared = Arc::clone(&intent);
+    async fn begin(cache: Cache, net: Net, tasks: Vec<String>, scope: Scope) -> Result<Self> {
+        let begun = cache.drive_by(net, around::begin(scope)).await?;
+        let renewed = Arc::new(Mutex::new(Some(begun.clone())));
+        let shared = Arc::clone(&renewed);
         // Weak, so that a waiting job keeps nothing alive.
         let inner = Arc::downgrade(&cache.0);
         let pause = cache.mark_ttl() / 3;
         let renewal = cache.timer().start(pause, move |_| {
             let cache = Cache(inner.upgrade()?);
-            let intent = shared.lock().unwrap_or_else(PoisonError::into_inner);
+            let intent = lock(&shared);
             cache.drive(around::renew(intent.clone()?)).ok()?;
             Some(pause)
         });
@@ -136,34 +136,46 @@ impl Around {
             net,
             ending: Some(Ending {
                 tasks,
-                intent,
+                intent: begun,
+                renewed,
                 renewal,
             }),
         })
     }
 
-    fn end(mut self) -> Result<CacheOutcome> {
-        match self.ending.take() {
-            Some(ending) => ending.end(&self.cache),
-            None => Ok(CacheOutcome::Invalidated { removed: 0 }),
-        }
+    /// If this is dropped midway, dropping `self` ends it.
+    async fn end(mut self) -> Result<CacheOutcome> {
+        let Some(ending) = &self.ending else {
+            return Ok(CacheOutcome::Invalidated { removed: 0 });
+        };
+        let outcome = ending.end(&self.cache, self.net).await?;
+        self.ending = None;
+        Ok(outcome)
     }
 }
 
 impl Ending {
     /// Ends the renewals, waits for the one that is running, then ends the marks.
-    fn end(self, cache: &Cache) -> Result<CacheOutcome> {
+    async fn end(&self, cache: &Cache, net: Net) -> Result<CacheOutcome> {
         self.renewal.cancel();
-        let mut intent = self.intent.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(intent) = intent.take() else {
-            return Ok(CacheOutcome::Invalidated { removed: 0 });
-        };
+        let is_free = self.renewed.try_lock().map(|mut it| *it = None).is_ok();
+        if !is_free {
+            let renewed = Arc::clone(&self.renewed);
+            net.aside(move || Ok(*lock(&renewed) = None)).await?;
+        }
+        let intent = self.intent.clone();
         let what = intent.scope().what.clone();
         let began = cache.observers().begin();
-        let outcome = cache.drive(around::end(intent))?;
+        let outcome = cache.drive_by(net, around::end(intent)).await?;
         cache.invalidated(&what, &self.tasks, began, &outcome);
         Ok(outcome)
     }
+}
+
+type Renewed = Arc<Mutex<Option<Intent>>>;
+
+fn lock(renewed: &Renewed) -> MutexGuard<'_, Option<Intent>> {
+    renewed.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Drop for Around {
@@ -173,14 +185,14 @@ impl Drop for Around {
         };
         let cache = self.cache.clone();
         let end = move || {
-            if let Err(e) = ending.end(&cache) {
+            if let Err(e) = at_once(ending.end(&cache, Net::Threads)) {
                 log::error!("an invalidation around a change: {e}");
             }
         };
         match self.net {
             Net::Threads => end(),
             #[cfg(feature = "tokio")]
-            Net::Tasks => self.cache.timer().once(end),
+            Net::Tasks => self.cache.later(end),
         }
     }
 }

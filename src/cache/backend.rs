@@ -40,6 +40,26 @@ impl Cache {
         A::reply(reply).ok_or_else(|| Fault::Unknown(mismatch("an engine")))
     }
 
+    /// As [`Net::to_its_end`].
+    #[cfg(not(feature = "tokio"))]
+    pub(crate) async fn to_its_end<R: Send + 'static>(
+        &self,
+        net: Net,
+        run: impl Future<Output = Result<R>> + Send + 'static,
+    ) -> Result<R> {
+        net.to_its_end(run).await
+    }
+
+    /// As [`Net::while_wanted`].
+    #[cfg(not(feature = "tokio"))]
+    pub(crate) async fn while_wanted<R: Send + 'static>(
+        &self,
+        net: Net,
+        run: impl Future<Output = Result<R>> + Send + 'static,
+    ) -> Result<R> {
+        net.while_wanted(run).await
+    }
+
     /// Writes to the outbox.
     pub(super) async fn keep_by(&self, net: Net, action: OutboxAction) -> Result<OutboxGot> {
         let cache = self.clone();

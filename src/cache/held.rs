@@ -44,8 +44,8 @@ impl Held {
 
     /// Sets the entry and gives the lease back.
     pub(super) async fn fill(self, value: &Bytes, ttl: Duration) -> Result<load::Filled> {
-        let (net, value) = (self.net, value.clone());
-        net.to_its_end(self.fill_now(value, ttl)).await
+        let (cache, net, value) = (self.cache.clone(), self.net, value.clone());
+        cache.to_its_end(net, self.fill_now(value, ttl)).await
     }
 
     async fn fill_now(mut self, value: Bytes, ttl: Duration) -> Result<load::Filled> {
@@ -76,9 +76,7 @@ impl Drop for Held {
                 #[cfg(feature = "tokio")]
                 Net::Tasks => {
                     let cache = self.cache.clone();
-                    self.cache
-                        .timer()
-                        .once(move || drop(cache.drive(give_back)));
+                    self.cache.later(move || drop(cache.drive(give_back)));
                 }
             }
         }

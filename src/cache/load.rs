@@ -210,7 +210,10 @@ impl Cache {
         };
         let early = self.0.lives.early(target.ttl);
         let claim = self.claim(target.entry.clone(), wait, early)?;
-        let (is_early, held) = match net.to_its_end(self.clone().begin(net, claim)).await? {
+        let (is_early, held) = match self
+            .while_wanted(net, self.clone().begin(net, claim))
+            .await?
+        {
             Begun::Found(value) => {
                 self.counters().hits.add();
                 return Ok((value, LoadOutcome::Hit));

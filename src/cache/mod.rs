@@ -13,6 +13,8 @@ mod outbox;
 mod replayer;
 mod slots;
 mod stats;
+#[cfg(feature = "tokio")]
+mod tasks;
 mod timer;
 #[cfg(feature = "watch")]
 mod watch;
@@ -87,6 +89,8 @@ struct Inner {
     on_busy: OnBusy,
     lives: life::Lives,
     timer: Timer,
+    #[cfg(feature = "tokio")]
+    tasks: tasks::Tasks,
 }
 
 impl Cache {

@@ -147,6 +147,8 @@ impl CacheBuilder {
             on_busy: self.on_busy,
             lives: self.lives,
             timer: Timer::default(),
+            #[cfg(feature = "tokio")]
+            tasks: super::tasks::Tasks::default(),
         })))
     }
 }

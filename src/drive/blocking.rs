@@ -39,7 +39,7 @@ pub(crate) fn drive_while<D, B>(
             match go_on(&mut run, &mut backend, answer.take(), &is_on)? {
                 Stop::Done(done) => return ControlFlow::Continue(done),
                 Stop::Server(op) => Answer::Server(backend.server(op)),
-                Stop::Sleep(pause) => {
+                Stop::Sleep(pause) | Stop::Wait(pause) => {
                     thread::sleep(pause);
                     Answer::Slept
                 }

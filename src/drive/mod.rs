@@ -54,6 +54,7 @@ enum Stop<D> {
     Done(Result<D>),
     Server(Op),
     Sleep(Duration),
+    Wait(Duration),
     Listen(String, Duration),
 }
 
@@ -80,6 +81,7 @@ fn until_files<D, B>(
     ControlFlow::Continue(match action {
         Action::Server(op) => Pause::Else(Stop::Server(op)),
         Action::Sleep(pause) => Pause::Else(Stop::Sleep(pause)),
+        Action::Wait(pause) => Pause::Else(Stop::Wait(pause)),
         Action::Listen(channel, pause) => Pause::Else(Stop::Listen(channel, pause)),
         action @ (Action::Disk(..) | Action::Outbox(_)) => Pause::Files(action),
     })

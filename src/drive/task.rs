@@ -53,12 +53,14 @@ pub(crate) async fn drive_in_task<D: Send + 'static, L: Local + Send + 'static>(
                 tokio::time::sleep(pause).await;
                 Answer::Slept
             }
+            // The run holds nothing while it waits for a lock or another reader.
+            Stop::Wait(pause) => tokio::select! {
+                () = tokio::time::sleep(pause) => Answer::Slept,
+                () = nobody_waits() => return (Some(local), Err(Error::new(Kind::Abandoned))),
+            },
             Stop::Listen(channel, pause) => tokio::select! {
                 heard = remote.listen(channel, pause) => Answer::Heard(heard),
-                // The run holds nothing while it waits for a lock.
-                () = nobody_waits() => {
-                    return (Some(local), Err(Error::new(Kind::Abandoned)));
-                }
+                () = nobody_waits() => return (Some(local), Err(Error::new(Kind::Abandoned))),
             },
         });
     }

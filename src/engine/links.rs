@@ -10,7 +10,7 @@ use super::{
     refusal::unavailable,
     run_id::Identity,
 };
-use crate::model::{Effect, Error};
+use crate::model::{Effect, Error, limits};
 use std::{
     fmt,
     ops::{Deref, DerefMut},
@@ -240,6 +240,7 @@ impl SlotOfLinks<'_> {
         }
         // The name lookup, and the wait for a thread for it, are not bounded.
         let until = tokio::time::Instant::now() + 2 * door.peer().config().patience();
+        let mut ended = 0;
         loop {
             let mut opening = match self.links.opening(self.was.as_ref(), again) {
                 Ok(link) => return Ok(Link::Task(link)),
@@ -252,7 +253,12 @@ impl SlotOfLinks<'_> {
                     return opened.map_or_else(|| Err(in_vain()), |it| it.map(Link::Task));
                 }
                 // The runtime that was opening it has ended.
-                Ok(Err(_)) => {}
+                Ok(Err(_)) if ended < limits::CONNECT_ATTEMPTS => ended += 1,
+                Ok(Err(_)) => {
+                    let message = "the task that opens the connection has ended: does the runtime have I/O and time enabled (`enable_all`)?";
+                    let failed = unavailable(message.to_owned(), Effect::None);
+                    return Err((failed, Cause::Unreached));
+                }
                 Err(_) => {
                     self.links.give_up(&opening);
                     return Err(in_vain());

@@ -53,17 +53,22 @@ impl Net {
         }
     }
 
-    /// The same for work that waits for a lock: it stops waiting once the caller's future is
-    /// dropped.
-    #[cfg(feature = "tokio")]
+    /// The same for work that waits for a lock or another reader: it stops waiting once the
+    /// caller's future is dropped.
     pub(crate) async fn while_wanted<R: Send + 'static>(
         self,
         run: impl Future<Output = Result<R>> + Send + 'static,
     ) -> Result<R> {
-        let (caller, wanted) = watch::channel(());
-        let done = self.to_its_end(CALLER.scope(caller, run)).await;
-        drop(wanted);
-        done
+        match self {
+            Self::Threads => run.await,
+            #[cfg(feature = "tokio")]
+            Self::Tasks => {
+                let (caller, wanted) = watch::channel(());
+                let done = self.to_its_end(CALLER.scope(caller, run)).await;
+                drop(wanted);
+                done
+            }
+        }
     }
 
     /// Runs blocking work. For a task it runs in a thread of its runtime, to completion, even if
@@ -97,7 +102,7 @@ tokio::task_local! {
     static CALLER: watch::Sender<()>;
 }
 
-/// Completes once nobody wants the lock that the task waits for.
+/// Completes once nobody wants what the task waits for.
 #[cfg(feature = "tokio")]
 pub(crate) async fn nobody_waits() {
     match CALLER.try_with(Clone::clone) {

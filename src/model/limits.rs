@@ -99,7 +99,10 @@ pub(crate) const LISTEN_PAUSE_MAX: Duration = Duration::from_secs(5);
 /// set.
 #[cfg(feature = "tokio")]
 pub(crate) const ECHO_PAUSE: Duration = Duration::from_millis(1);
-/// How many blocking calls of tasks run on their runtime's threads at a time.
+/// How long closing a cache waits for calls of its tasks, and for what their dropped guards give back.
+#[cfg(feature = "tokio")]
+pub(crate) const CLOSE_WAIT: Duration = Duration::from_secs(10);
+/// How many blocking calls of one cache's tasks run on their runtime's threads at a time.
 #[cfg(feature = "tokio")]
 pub(crate) const ASIDE: usize = 64;
 /// Bytes of a request on the connection that tasks share: a bigger one would hold up the others.

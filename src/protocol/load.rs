@@ -186,7 +186,7 @@ async fn lease(io: &Io, claim: Claim) -> Begun {
                 }
                 let pause = pauses.next().unwrap_or(limits::LOAD_POLL_MAX);
                 let theirs = Duration::from_millis(left_ms.max(1));
-                io.sleep(pause.min(left).min(theirs)).await;
+                io.wait(pause.min(left).min(theirs)).await;
             }
             Ok(LeaseReply::Present { .. } | LeaseReply::Newer) => return Begun::Unleased,
             Err(Fault::Unknown(e)) => {

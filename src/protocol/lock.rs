@@ -172,7 +172,7 @@ async fn take_os_lock(io: &Io, claim: &Claim, until: Duration) -> Result<Held> {
             Got::Sidecar(_) => break,
             Got::Busy if io.now().boot < until => {
                 had_to_wait = true;
-                io.sleep(limits::LOCK_POLL_MIN).await;
+                io.wait(limits::LOCK_POLL_MIN).await;
             }
             Got::Busy => {
                 return Err(Error::new(Kind::LockHeld {

@@ -18,6 +18,8 @@ pub(crate) enum Action {
     Disk(Place, FileAction),
     Outbox(OutboxAction),
     Sleep(Duration),
+    /// Sleeps while the run holds nothing: it may be dropped here.
+    Wait(Duration),
     /// Waits for a message on the channel, at most this long. The run stays in the channel's queue
     /// until it ends.
     Listen(String, Duration),
@@ -31,6 +33,7 @@ impl Action {
             Self::Disk(_, action) => format!("disk.{}", action.name()),
             Self::Outbox(action) => format!("outbox.{}", action.name()),
             Self::Sleep(_) => "sleep".to_owned(),
+            Self::Wait(_) => "wait".to_owned(),
             Self::Listen(..) => "listen".to_owned(),
         }
     }
@@ -114,6 +117,11 @@ impl Io {
 
     pub(super) async fn sleep(&self, pause: Duration) {
         self.ask(Action::Sleep(pause)).await;
+    }
+
+    /// Sleeps while the run holds nothing.
+    pub(super) async fn wait(&self, pause: Duration) {
+        self.ask(Action::Wait(pause)).await;
     }
 
     /// Returns whether messages arrive.

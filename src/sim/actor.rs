@@ -86,7 +86,7 @@ struct Port {
     tick: u64,
     /// The tick of the first action since the script called [`Hand::begin`].
     began: Option<u64>,
-    /// Whether the task ends, where it waits for a lock, once nobody waits for it.
+    /// Whether the task ends, where it waits for others, once nobody waits for it.
     ends_unwanted: bool,
     unwanted: bool,
     common: Rc<Common>,
@@ -103,9 +103,9 @@ impl Hand {
         loop {
             let done = match run.resume(answer.take(), self.now()) {
                 Step::Do(action) => {
-                    let listens = matches!(action, Action::Listen(..));
+                    let waits = matches!(action, Action::Listen(..) | Action::Wait(_));
                     answer = Some(self.wait_for(Wish::Act(action)).await);
-                    match listens && self.0.borrow().is_abandoned() {
+                    match waits && self.0.borrow().is_abandoned() {
                         true => Err(Error::new(Kind::Abandoned)),
                         false => continue,
                     }

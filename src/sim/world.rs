@@ -176,7 +176,7 @@ impl World {
                 Answer::Disk(session.perform(&mut self.disk, place, action, wall_ns))
             }
             Action::Outbox(action) => Answer::Outbox(self.outboxes.perform(actor.process, action)),
-            Action::Sleep(_) => Answer::Slept,
+            Action::Sleep(_) | Action::Wait(_) => Answer::Slept,
             // No message ever arrives: a waiter has to poll.
             Action::Listen(..) => Answer::Heard(false),
         };
@@ -194,8 +194,8 @@ impl World {
             match script.resume(answer.take(), now, tick) {
                 Some(Wish::Act(action)) => {
                     actor.wakes = match action {
-                        Action::Listen(..) if script.is_abandoned() => self.clock,
-                        Action::Sleep(pause) | Action::Listen(_, pause) => {
+                        Action::Listen(..) | Action::Wait(_) if script.is_abandoned() => self.clock,
+                        Action::Sleep(pause) | Action::Wait(pause) | Action::Listen(_, pause) => {
                             self.clock.saturating_add(pause)
                         }
                         _ => Duration::ZERO,
@@ -244,7 +244,9 @@ impl World {
         for actor in tasks.filter(|actor| actor.caller == Some(who)) {
             if let Some(task) = &actor.script {
                 task.is_unwanted();
-                if task.is_abandoned() && matches!(actor.next, Some(Action::Listen(..))) {
+                if task.is_abandoned()
+                    && matches!(actor.next, Some(Action::Listen(..) | Action::Wait(_)))
+                {
                     actor.wakes = now;
                 }
             }

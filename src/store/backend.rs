@@ -58,7 +58,7 @@ impl Store {
         let store = self.clone();
         // The protocol logs a failure and leaves the lock to its TTL.
         let job = move || drop(store.drive(release));
-        self.cache().timer().once(job);
+        self.cache().later(job);
     }
 
     /// Drives a run in a thread or a task, with a workspace that outlives it.

@@ -6,6 +6,8 @@ use super::{
     observed::{Saving, lock_ended},
     snapshots::{Kept, Loaded},
 };
+#[cfg(feature = "tokio")]
+use crate::Cache;
 use crate::{
     disk::digest,
     drive::nested::{self, Begun, Load},
@@ -131,6 +133,11 @@ impl<T> Document<T> {
     /// The same document without its type.
     pub(crate) fn untyped(&self) -> Document<()> {
         Document::new(self.store.clone(), self.names.clone())
+    }
+
+    #[cfg(feature = "tokio")]
+    pub(crate) fn cache(&self) -> &Cache {
+        self.store.cache()
     }
 
     pub(super) fn is_of(&self, store: &Store) -> bool {

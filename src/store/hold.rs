@@ -7,6 +7,8 @@ use super::{
     names::Names,
     observed::Saving,
 };
+#[cfg(feature = "tokio")]
+use crate::Cache;
 use crate::{
     cache::{Task, observe::SaveKind},
     disk::Known,
@@ -308,11 +310,16 @@ impl Hold {
         Some(lock::release(self.names.document.clone(), lock))
     }
 
+    #[cfg(feature = "tokio")]
+    pub(super) fn cache(&self) -> &Cache {
+        self.store.cache()
+    }
+
     /// Releases the lock in a task, to completion.
     #[cfg(feature = "tokio")]
     pub(super) async fn release_in_task(mut self) {
-        let net = self.net;
-        let released = net.to_its_end(async move {
+        let (cache, net) = (self.store.cache().clone(), self.net);
+        let released = cache.to_its_end(net, async move {
             match self.release() {
                 Some(release) => self.drive(release).await,
                 None => Ok(()),

@@ -1,4 +1,6 @@
 use super::{LostLock, Save, SaveError, hold::Hold};
+#[cfg(feature = "tokio")]
+use crate::Cache;
 use crate::{engine::at_once, model::Result, protocol::Outcome};
 use serde::Serialize;
 use std::{
@@ -50,6 +52,11 @@ impl<T> Locked<T> {
         let Self { value, hold } = this;
         drop(hold);
         value
+    }
+
+    #[cfg(feature = "tokio")]
+    pub(crate) fn cache(&self) -> &Cache {
+        self.hold.cache()
     }
 
     #[cfg(feature = "tokio")]

@@ -259,7 +259,7 @@ async fn leaves_nothing(world: &World, store: &aio::Store) {
     // Of leases and marks.
     let mut keys = || {
         let left: Vec<String> = redis::cmd("KEYS")
-            .arg("cachetx:leases:*")
+            .arg("*cachetx:leases*")
             .query(&mut redis)
             .expect("KEYS");
         left.into_iter()

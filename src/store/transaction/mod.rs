@@ -6,6 +6,8 @@ mod tuples;
 pub(crate) use tuples::Target;
 
 use super::{Document, Save, Store, hold::Hold, names::Names, observed::Saving};
+#[cfg(feature = "tokio")]
+use crate::Cache;
 use crate::{
     cache::observe::SaveKind,
     disk::JournalId,
@@ -186,6 +188,11 @@ impl<V> Transaction<V> {
         let Self { values, holds, .. } = this;
         drop(holds);
         values
+    }
+
+    #[cfg(feature = "tokio")]
+    pub(crate) fn cache(&self) -> &Cache {
+        self.store.cache()
     }
 
     #[cfg(feature = "tokio")]
