@@ -24,6 +24,34 @@
 //!
 //! # Examples
 //!
+//! A document, an entry derived from it, and a save that deletes the entry. `in_memory()` stands
+//! for a server; with a real one it is `.url("redis://127.0.0.1/")`.
+//!
+//! ```
+//! use cachetx::{Cache, Document, Params, Rules, Store};
+//! use std::collections::BTreeMap;
+//!
+//! let cache = Cache::builder(Rules::from_path("rules/shop.json")?).in_memory().open()?;
+//! let folder = tempfile::tempdir()?;
+//! let store = Store::builder(&cache).root(folder.path()).run_param("shop_id")
+//!     .layout_of("product", "{shop_id}/product-{sku}.json").open()?;
+//! let sku = Params::new().with("sku", "tea");
+//! let tea: Document<BTreeMap<String, u32>> = store.document_with("main-street", "product", sku)?;
+//! tea.create(&[("cents".to_owned(), 400)].into())?;
+//! let shop = Params::new().with("shop_id", "main-street");
+//! let price_list = || cache.get_or_load_json("price_list", &shop, || Ok(tea.read()?["cents"]));
+//! assert_eq!(price_list()?, 400); // loaded, and cached
+//!
+//! let mut held = tea.lock()?;
+//! held.insert("cents".to_owned(), 500);
+//! held.dump_and_unlock_with_transaction(["reprice"])?;
+//! assert!(cache.get("price_list", &shop)?.is_none()); // the save has deleted it
+//! assert_eq!(price_list()?, 500);
+//! # Ok::<(), cachetx::BoxError>(())
+//! ```
+//!
+//! What a save deletes, without a cache:
+//!
 //! ```
 //! use cachetx::{Params, Rules};
 //!

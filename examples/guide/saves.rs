@@ -17,6 +17,7 @@ pub fn run() -> Result<(), BoxError> {
     keep_what_was_not_saved(held)?;
     crash_safe(&store, &tea)?;
     list(&store)?;
+    after_an_edit(&tea)?;
     restock(tea.lock()?)?;
     tea.delete(NO_TASKS)?;
     further_params(&product(&store, "gin")?)
@@ -100,6 +101,11 @@ fn list(store: &Store) -> Result<(), BoxError> {
     let gin: Document<Product> = store.document_with("main-street", "product", gin)?;
     let missing = gin.lock().expect_err("it was not created");
     assert!(missing.is_not_found());
+    Ok(())
+}
+
+fn after_an_edit(tea: &Document<Product>) -> Result<(), BoxError> {
+    tea.update(NO_TASKS, |_| Ok(()))?; // or with the tasks that the edit stands for
     Ok(())
 }
 

@@ -2,7 +2,7 @@
 
 use crate::Product;
 use cachetx::{
-    BoxError, Params, Rules,
+    BoxError, Error, Params, Rules,
     aio::{Cache, Document, Locked, Store},
 };
 use std::{path::Path, time::Duration};
@@ -19,6 +19,8 @@ pub async fn run() -> Result<(), BoxError> {
     })
     .await?;
     sell(&tea).await?;
+    reprice(&tea, 400).await?;
+    restock(&tea, 1).await?;
     in_time(&tea).await?;
 
     let shop = Params::new().with("shop_id", "main-street");
@@ -49,6 +51,26 @@ async fn sell(tea: &Document<Product>) -> Result<(), BoxError> {
     pay(held.cents).await; // a guard may be held over an await
     held.stock -= 1;
     held.dump_and_unlock_with_transaction(["sell"]).await?;
+    Ok(())
+}
+
+/// Returns the price before.
+async fn reprice(tea: &Document<Product>, cents: u32) -> Result<u32, Error> {
+    let (before, _) = tea
+        .update(["reprice"], move |tea| {
+            let before = tea.cents;
+            tea.cents = cents;
+            Ok(before)
+        })
+        .await?;
+    Ok(before)
+}
+
+async fn restock(tea: &Document<Product>, pieces: u32) -> Result<(), BoxError> {
+    let mut held = tea.lock().await?;
+    held.stock += pieces;
+    let saved = held.dump_and_unlock_with_transaction(["sell"]).await;
+    saved.map_err(Error::from)?; // an error without the guard: the lock is released
     Ok(())
 }
 

@@ -136,7 +136,9 @@ pub enum CacheOutcome {
     /// value it takes) but not the deletion; or an update did not find the entry of the file that
     /// it replaced. Readers use the file.
     Invalidated {
-        /// Number of entries that existed and were deleted.
+        /// Number of entries that existed and were deleted. A crash-safe save and
+        /// [`Cache::invalidate_around`](crate::Cache::invalidate_around) delete entries before the
+        /// change too; this counts only those deleted after it.
         removed: u64,
     },
     /// The server did not take the step, or did not confirm it. It is recorded in the outbox,

@@ -123,6 +123,9 @@ impl Store {
     /// Like [`document`](Self::document), for a controller whose key, or whose tasks' keys, have
     /// more placeholders than the run.
     ///
+    /// `run` is the value of the [run param](StoreBuilder::run_param); a param of that name among
+    /// `params` is ignored.
+    ///
     /// # Errors
     ///
     /// As [`Store::document`].
