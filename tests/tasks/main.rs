@@ -8,6 +8,7 @@ mod client;
 mod credentials;
 mod documents;
 mod dropped;
+mod left;
 mod links;
 mod many;
 #[cfg(feature = "cli")]
