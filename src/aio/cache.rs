@@ -242,7 +242,9 @@ impl Cache {
         self.0.aside(move || cache.replay_outbox()).await
     }
 
-    /// As [`crate::Cache::close`]. Await it before the runtime ends.
+    /// As [`crate::Cache::close`]. Await it before the runtime ends: it first waits, at most 10 s,
+    /// for all calls that are under way, also those whose futures were dropped, and until what
+    /// dropped guards had is given back.
     ///
     /// # Errors
     ///

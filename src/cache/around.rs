@@ -161,7 +161,11 @@ impl Ending {
         let is_free = self.renewed.try_lock().map(|mut it| *it = None).is_ok();
         if !is_free {
             let renewed = Arc::clone(&self.renewed);
-            net.aside(move || Ok(*lock(&renewed) = None)).await?;
+            let stop = move || {
+                *lock(&renewed) = None;
+                Ok(())
+            };
+            net.aside(stop).await?;
         }
         let intent = self.intent.clone();
         let what = intent.scope().what.clone();

@@ -1,5 +1,6 @@
-//! One server's connections for tasks: one that all tasks share for single requests, and a bounded
-//! number that a task has for itself.
+//! One server's connections for tasks: one that all tasks of a runtime share for single requests,
+//! and a bounded number that a task has for itself. A runtime uses no connection of another one,
+//! which may not be driven at the time.
 
 use super::{
     door::Door,
@@ -17,7 +18,10 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
-use tokio::sync::{Semaphore, SemaphorePermit, watch};
+use tokio::{
+    runtime::{Handle, Id},
+    sync::{Semaphore, SemaphorePermit, watch},
+};
 
 /// A node's connections for tasks.
 pub(super) struct Links {
@@ -31,9 +35,10 @@ pub(super) struct Links {
 
 #[derive(Default)]
 struct State {
-    shared: Option<Slot>,
-    /// The result of opening the shared connection, while it is being opened.
-    opening: Option<Opening>,
+    /// One for each runtime.
+    shared: Vec<Slot>,
+    /// The results of opening shared connections, while they are being opened.
+    opening: Vec<(Id, Opening)>,
     /// Connections for one task at a time, in the order of their last use.
     idle: Vec<Slot>,
     /// The last connection was lost.
@@ -67,8 +72,8 @@ impl Links {
         };
         let mut state = lock(&self.state);
         let mut slot = match sharing {
-            Sharing::Shared => state.shared_slot(),
-            Sharing::Own => state.idle_slot(),
+            Sharing::Shared => state.shared_slot(here()),
+            Sharing::Own => state.idle_slot(here()),
         }
         .unwrap_or_default();
         let was = task_link(&slot).cloned();
@@ -87,19 +92,21 @@ impl Links {
     /// Opening continues even if nobody waits for it any more; its result is shared by all, also a
     /// failure.
     fn opening(&self, was: Option<&TaskLink>, again: bool) -> Result<TaskLink, Opening> {
-        let mut state = lock(&self.state);
-        if let Some(link) = state.shared.as_ref().and_then(task_link)
+        let (runtime, mut state) = (here(), lock(&self.state));
+        if let Some(link) = state.shared_at(runtime).and_then(task_link)
             && !link.is_closed()
             && !was.is_some_and(|was| was.is_same(link))
         {
             return Ok(link.clone());
         }
         // One whose runtime has ended does not count.
-        if let Some(opening) = state.opening.as_ref().filter(|it| it.has_changed().is_ok()) {
+        state.opening.retain(|(_, it)| it.has_changed().is_ok());
+        let mut under_way = state.opening.iter();
+        if let Some((_, opening)) = under_way.find(|(of, _)| *of == runtime) {
             return Err(opening.clone());
         }
         let (opened, opening) = watch::channel(None);
-        state.opening = Some(opening.clone());
+        state.opening.push((runtime, opening.clone()));
         let (door, shared) = (Arc::clone(&self.door), Arc::clone(&self.state));
         let threads = Arc::clone(&self.threads);
         tokio::spawn(async move {
@@ -110,10 +117,12 @@ impl Links {
                     _ => Err(in_vain()),
                 });
             let mut state = lock(&shared);
-            state.opening = None;
+            state.opening.retain(|(of, _)| *of != runtime);
             if let Ok(link) = &done {
                 state.failed = false;
-                state.shared = Some(Slot::of(Link::Task(link.clone()), Identity::Unasked));
+                let slot = Slot::of(Link::Task(link.clone()), Identity::Unasked);
+                state.forget(runtime);
+                state.shared.push(slot);
             }
             drop(state);
             opened.send_replace(Some(done));
@@ -123,17 +132,10 @@ impl Links {
 }
 
 impl Links {
-    /// The runtime of this opening is not being driven: the next caller opens a connection in
-    /// another.
+    /// The next caller opens a connection anew.
     fn give_up(&self, opening: &Opening) {
         let mut state = lock(&self.state);
-        if state
-            .opening
-            .as_ref()
-            .is_some_and(|it| it.same_channel(opening))
-        {
-            state.opening = None;
-        }
+        state.opening.retain(|(_, it)| !it.same_channel(opening));
     }
 }
 
@@ -141,18 +143,44 @@ fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
     state.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// The runtime of the present task.
+fn here() -> Id {
+    Handle::current().id()
+}
+
+fn is_of(slot: &Slot, runtime: Id) -> bool {
+    task_link(slot).is_none_or(|link| link.runtime() == runtime)
+}
+
+fn is_closed(slot: &Slot) -> bool {
+    task_link(slot).is_some_and(TaskLink::is_closed)
+}
+
 impl State {
-    /// Another handle on the shared connection. If there is none, an idle connection (the first
-    /// one, from a boot) becomes it.
-    fn shared_slot(&mut self) -> Option<Slot> {
-        if self.shared.is_none() {
-            self.shared = self.idle_slot();
+    fn shared_at(&self, runtime: Id) -> Option<&Slot> {
+        self.shared.iter().find(|slot| is_of(slot, runtime))
+    }
+
+    fn forget(&mut self, runtime: Id) {
+        self.shared.retain(|slot| !is_of(slot, runtime));
+    }
+
+    /// Another handle on the runtime's shared connection. If there is none, an idle connection (the
+    /// first one, from a boot) becomes it.
+    fn shared_slot(&mut self, runtime: Id) -> Option<Slot> {
+        // Those of runtimes that have ended.
+        self.shared
+            .retain(|slot| is_of(slot, runtime) || !is_closed(slot));
+        if self.shared_at(runtime).is_none() {
+            let idle = self.idle_slot(runtime)?;
+            self.shared.push(idle);
         }
-        let shared = self.shared.as_ref()?;
+        let shared = self.shared_at(runtime)?;
         let (_, identity) = shared.connection.as_ref()?;
         let link = task_link(shared)?;
         if link.is_closed() {
-            (self.failed, self.shared) = (true, None);
+            self.failed = true;
+            self.forget(runtime);
             return None;
         }
         let mut slot = Slot::of(Link::Task(link.clone()), identity.clone());
@@ -160,10 +188,11 @@ impl State {
         Some(slot)
     }
 
-    fn idle_slot(&mut self) -> Option<Slot> {
+    fn idle_slot(&mut self, runtime: Id) -> Option<Slot> {
         loop {
-            let slot = self.idle.pop()?;
-            if !task_link(&slot).is_some_and(TaskLink::is_closed) {
+            let last = self.idle.iter().rposition(|slot| is_of(slot, runtime))?;
+            let slot = self.idle.remove(last);
+            if !is_closed(&slot) {
                 return Some(slot);
             }
             self.failed = true;
@@ -308,24 +337,24 @@ impl Drop for SlotOfLinks<'_> {
 impl State {
     /// Applies what one task has found out about the shared connection.
     fn give_back(&mut self, slot: Slot, was: Option<&TaskLink>) {
-        let Some(shared) = &mut self.shared else {
-            return;
-        };
-        let is_same = |link: Option<&TaskLink>| {
-            let own = task_link(shared);
-            own.is_some_and(|own| link.is_some_and(|link| own.is_same(link)))
+        let at = |link: &TaskLink| {
+            let mut shared = self.shared.iter();
+            shared.position(|slot| task_link(slot).is_some_and(|own| own.is_same(link)))
         };
         if let Some((Link::Task(link), identity)) = slot.connection {
-            if is_same(Some(&link)) {
+            if let Some(at) = at(&link) {
+                let shared = &mut self.shared[at];
                 shared.used = Some(Instant::now());
                 // Other tasks may have asked meanwhile.
                 if !matches!(identity, Identity::Unasked) {
                     shared.connection = Some((Link::Task(link), identity));
                 }
             }
-        } else if (slot.failed || slot.is_given_up) && is_same(was) {
+        } else if (slot.failed || slot.is_given_up)
+            && let Some(at) = was.and_then(at)
+        {
             self.failed |= slot.failed;
-            self.shared = None;
+            self.shared.remove(at);
         }
     }
 }

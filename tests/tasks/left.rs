@@ -167,6 +167,29 @@ fn changes_of_other_truths_hold_no_thread() {
     });
 }
 
+/// Each of them is driven only at times: no other one waits for it.
+#[test]
+fn runtimes_take_turns() {
+    let world = World::start();
+    let cache = world
+        .cache_builder()
+        .response_timeout(Duration::from_secs(60));
+    let cache = aio::Cache::from(cache.open().expect("a cache"));
+    let runtimes = [(); 3].map(|()| {
+        let runtime = Builder::new_current_thread().enable_all().build();
+        runtime.expect("a runtime")
+    });
+    let params = Params::new().with("run_id", RUN);
+    for _ in 0..20 {
+        for runtime in &runtimes {
+            let got = runtime.block_on(cache.get("wepp", &params));
+            assert_eq!(got.expect("answered"), None);
+        }
+    }
+    let open = cache.stats().connections_open;
+    assert!(open <= 4, "one for each, and one for threads: {open}");
+}
+
 #[test]
 fn a_runtime_without_io_is_named() {
     let world = World::start();

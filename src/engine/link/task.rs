@@ -146,6 +146,11 @@ impl TaskLink {
         self.requests.same_channel(&other.requests)
     }
 
+    /// The runtime of the connection's task.
+    pub(in crate::engine) fn runtime(&self) -> Id {
+        self.runtime
+    }
+
     /// Whether it takes no more requests: it was lost, or the server left one without an answer in
     /// time.
     pub(in crate::engine) fn is_closed(&self) -> bool {
