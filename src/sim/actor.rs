@@ -1,7 +1,6 @@
 //! A participant of a simulation: a script that drives protocols one after the other, and stops
 //! before each action.
 
-use super::world::Who;
 use crate::{
     disk::{FileAction, Got, Identity},
     model::{Error, Place, Result, error::Kind},
@@ -16,6 +15,9 @@ use std::{
     task::{Context, Poll, Waker},
     time::Duration,
 };
+
+/// Identifies a script. One that no other script has begun is a process of its own.
+pub(crate) type Who = usize;
 
 /// What a script waits for.
 #[derive(Debug)]

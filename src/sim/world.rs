@@ -1,5 +1,6 @@
 //! A disk, a server, outboxes, a clock, and scripts that take turns.
 
+pub(crate) use super::actor::Who;
 use super::{
     actor::{Begun, Common, Hand, Net, Script, Wish},
     outbox::SimOutboxes,
@@ -15,9 +16,6 @@ use std::{cell::RefCell, future::Future, rc::Rc, time::Duration};
 const EPOCH_NS: i64 = 1_700_000_000_000_000_000;
 /// The maximum number of turns in one simulation; more are a bug of a script or a protocol.
 const MAX_TURNS: u64 = 100_000;
-
-/// Identifies a script. One that no other script has begun is a process of its own.
-pub(crate) type Who = usize;
 
 enum Event {
     Took(Who, Action, Fate),
