@@ -70,10 +70,11 @@ impl Links {
                 Some(permit.await.ok()?.ok()?)
             }
         };
-        let mut state = lock(&self.state);
+        let (runtime, mut state) = (here(), lock(&self.state));
+        state.forget_ended(runtime);
         let mut slot = match sharing {
-            Sharing::Shared => state.shared_slot(here()),
-            Sharing::Own => state.idle_slot(here()),
+            Sharing::Shared => state.shared_slot(runtime),
+            Sharing::Own => state.idle_slot(runtime),
         }
         .unwrap_or_default();
         let was = task_link(&slot).cloned();
@@ -161,6 +162,13 @@ impl State {
         self.shared.iter().find(|slot| is_of(slot, runtime))
     }
 
+    /// Connections of other runtimes that have ended.
+    fn forget_ended(&mut self, runtime: Id) {
+        for slots in [&mut self.shared, &mut self.idle] {
+            slots.retain(|slot| is_of(slot, runtime) || !is_closed(slot));
+        }
+    }
+
     fn forget(&mut self, runtime: Id) {
         self.shared.retain(|slot| !is_of(slot, runtime));
     }
@@ -168,9 +176,6 @@ impl State {
     /// Another handle on the runtime's shared connection. If there is none, an idle connection (the
     /// first one, from a boot) becomes it.
     fn shared_slot(&mut self, runtime: Id) -> Option<Slot> {
-        // Those of runtimes that have ended.
-        self.shared
-            .retain(|slot| is_of(slot, runtime) || !is_closed(slot));
         if self.shared_at(runtime).is_none() {
             let idle = self.idle_slot(runtime)?;
             self.shared.push(idle);

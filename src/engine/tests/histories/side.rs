@@ -115,11 +115,13 @@ for _, key in ipairs(redis.call('KEYS', '*')) do
     if redis.call('TYPE', key).ok == 'hash' then
         for _, field in ipairs(redis.call('HKEYS', key)) do
             local text = redis.call('HGET', key, field)
-            local owner, ends = string.match(text, '^([lw]:[^:]*:)([1-9]%d*)$')
-            if owner and #ends >= 13 and #ends <= 16 then
-                local left = string.format('%.0f', tonumber(ends) - tonumber(ARGV[1]))
-                redis.call('HSET', key, field, owner .. left)
-            end
+            local left = string.gsub(text, '[^ ]+', function(flight)
+                local owner, ends = string.match(flight, '^([lw]:[^:]*:)([1-9]%d*)$')
+                if owner and #ends >= 13 and #ends <= 16 then
+                    return owner .. string.format('%.0f', tonumber(ends) - tonumber(ARGV[1]))
+                end
+            end)
+            redis.call('HSET', key, field, left)
         end
     end
     local left = redis.call('PTTL', key)
