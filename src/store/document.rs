@@ -7,7 +7,7 @@ use super::{
     snapshots::{Kept, Loaded},
 };
 #[cfg(feature = "tokio")]
-use crate::Cache;
+use crate::cache::Cache;
 use crate::{
     disk::digest,
     drive::nested::{self, Begun, Load},

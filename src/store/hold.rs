@@ -8,7 +8,7 @@ use super::{
     observed::Saving,
 };
 #[cfg(feature = "tokio")]
-use crate::Cache;
+use crate::cache::Cache;
 use crate::{
     cache::{Task, observe::SaveKind},
     disk::Known,

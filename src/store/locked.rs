@@ -1,6 +1,6 @@
 use super::{LostLock, Save, SaveError, hold::Hold};
 #[cfg(feature = "tokio")]
-use crate::Cache;
+use crate::cache::Cache;
 use crate::{engine::at_once, model::Result, protocol::Outcome};
 use serde::Serialize;
 use std::{

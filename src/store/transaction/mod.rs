@@ -7,7 +7,7 @@ pub(crate) use tuples::Target;
 
 use super::{Document, Save, Store, hold::Hold, names::Names, observed::Saving};
 #[cfg(feature = "tokio")]
-use crate::Cache;
+use crate::cache::Cache;
 use crate::{
     cache::observe::SaveKind,
     disk::JournalId,
