@@ -166,7 +166,10 @@ pub(crate) enum Kind {
     SidecarBusy { document: String, waited: Duration },
     /// The future that waited for the lock was dropped.
     #[error("nobody waits for the lock any more")]
-    #[cfg_attr(not(feature = "tokio"), expect(dead_code))]
+    #[cfg_attr(
+        not(any(feature = "tokio", all(test, feature = "testing"))),
+        expect(dead_code)
+    )]
     Abandoned,
     #[error("{0}")]
     Caller(BoxError),
