@@ -6,8 +6,8 @@
 -- values before this script has given them their TTL or deleted them again; if the script is lost,
 -- they expire by themselves.
 --
--- An own stamp that is this commit's voucher shows that the commit has run. What it set may have been
--- deleted since, so the values are deleted, and only the release is repeated.
+-- An own stamp that is this commit's voucher shows that the commit has run. What it set may have
+-- been deleted since, so the values are deleted, and only the release is repeated.
 --
 -- In these cases, what would have been set or deleted is deleted, which is always safe:
 -- - a lock is lost;

@@ -43,7 +43,7 @@ local function drop(flights)
     end
 end
 
--- Other writers' marks stay where the caller's was among them. A full server takes this only after a
+-- Drops the caller's mark where it is one of several. A full server accepts this only after a
 -- deletion.
 local function keep_others(flights)
     for _, flight in ipairs(flights) do

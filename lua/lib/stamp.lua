@@ -6,8 +6,8 @@ local function is_of(stored, file)
     return stored and string.sub(stored, 1, #file + 1) == file .. ':'
 end
 
--- Whether the stored stamp is of a later file than `file`, which may be a whole stamp. Times have no leading zeros, so a longer one is
--- later.
+-- Whether the stored stamp is of a later file than `file`, which may be a whole stamp. Times have no
+-- leading zeros, so a longer one is later.
 local function is_later(stored, file)
     local own, time = string.match(file, '^%d+'), stored and string.match(stored, '^%d+')
     if not own or not time then

@@ -40,24 +40,33 @@ impl Cache {
         A::reply(reply).ok_or_else(|| Fault::Unknown(mismatch("an engine")))
     }
 
-    /// As [`Net::to_its_end`].
-    #[cfg(not(feature = "tokio"))]
+    /// As [`Net::to_its_end`]. Closing a cache of tasks waits for it.
     pub(crate) async fn to_its_end<R: Send + 'static>(
         &self,
         net: Net,
         run: impl Future<Output = Result<R>> + Send + 'static,
     ) -> Result<R> {
-        net.to_its_end(run).await
+        let ongoing = self.ongoing(net);
+        let done = net.to_its_end(async move { Ok((run.await?, ongoing)) });
+        // A result that nobody wants is dropped before the call counts as ended.
+        done.await.map(|(done, _)| done)
     }
 
-    /// As [`Net::while_wanted`].
-    #[cfg(not(feature = "tokio"))]
+    /// The same, as [`Net::while_wanted`].
     pub(crate) async fn while_wanted<R: Send + 'static>(
         &self,
         net: Net,
         run: impl Future<Output = Result<R>> + Send + 'static,
     ) -> Result<R> {
-        net.while_wanted(run).await
+        let ongoing = self.ongoing(net);
+        let done = net.while_wanted(async move { Ok((run.await?, ongoing)) });
+        done.await.map(|(done, _)| done)
+    }
+
+    /// Only calls of tasks are counted.
+    #[cfg(not(feature = "tokio"))]
+    fn ongoing(&self, _: Net) -> Option<()> {
+        None
     }
 
     /// Writes to the outbox.

@@ -29,7 +29,7 @@ impl Default for Tasks {
 }
 
 /// One piece of work; it ends when this is dropped.
-struct Ongoing(watch::Sender<usize>);
+pub(super) struct Ongoing(watch::Sender<usize>);
 
 impl Tasks {
     fn begin(&self) -> Ongoing {
@@ -85,30 +85,8 @@ impl Cache {
         done.await
     }
 
-    /// As [`Net::to_its_end`]; [`settled`](Self::settled) waits for it.
-    pub(crate) async fn to_its_end<R: Send + 'static>(
-        &self,
-        net: Net,
-        run: impl Future<Output = Result<R>> + Send + 'static,
-    ) -> Result<R> {
-        let ongoing = self.ongoing(net);
-        let done = net.to_its_end(async move { Ok((run.await?, ongoing)) });
-        // A result that nobody wants is dropped before the call counts as ended.
-        done.await.map(|(done, _)| done)
-    }
-
-    /// As [`Net::while_wanted`]; [`settled`](Self::settled) waits for it.
-    pub(crate) async fn while_wanted<R: Send + 'static>(
-        &self,
-        net: Net,
-        run: impl Future<Output = Result<R>> + Send + 'static,
-    ) -> Result<R> {
-        let ongoing = self.ongoing(net);
-        let done = net.while_wanted(async move { Ok((run.await?, ongoing)) });
-        done.await.map(|(done, _)| done)
-    }
-
-    fn ongoing(&self, net: Net) -> Option<Ongoing> {
+    /// Counts a call until the result is dropped.
+    pub(super) fn ongoing(&self, net: Net) -> Option<Ongoing> {
         (net == Net::Tasks).then(|| self.0.tasks.begin())
     }
 }

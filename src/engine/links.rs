@@ -71,7 +71,6 @@ impl Links {
             }
         };
         let (runtime, mut state) = (here(), lock(&self.state));
-        state.forget_ended(runtime);
         let mut slot = match sharing {
             Sharing::Shared => state.shared_slot(runtime),
             Sharing::Own => state.idle_slot(runtime),
@@ -100,6 +99,7 @@ impl Links {
         {
             return Ok(link.clone());
         }
+        state.forget_ended(runtime);
         // One whose runtime has ended does not count.
         state.opening.retain(|(_, it)| it.has_changed().is_ok());
         let mut under_way = state.opening.iter();
@@ -269,7 +269,9 @@ impl SlotOfLinks<'_> {
         if self.permit.is_some() {
             let threads = Arc::clone(&self.links.threads);
             let link = open(Arc::clone(door), threads, again).await?;
-            lock(&self.links.state).failed = false;
+            let mut state = lock(&self.links.state);
+            state.failed = false;
+            state.forget_ended(here());
             return Ok(link);
         }
         // The name lookup, and the wait for a thread for it, are not bounded.

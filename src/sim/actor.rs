@@ -31,7 +31,7 @@ pub(super) enum Wish {
 
 /// Whose future an API's call is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Net {
+pub(crate) enum Caller {
     /// A thread's: it can only die with its process.
     Threads,
     /// A task's, which may be dropped.
@@ -81,7 +81,7 @@ pub(super) struct Begun {
 
 struct Port {
     who: Who,
-    net: Net,
+    net: Caller,
     wish: Option<Wish>,
     answer: Option<Answer>,
     now: Now,
@@ -132,7 +132,7 @@ impl Hand {
         &self,
         work: impl FnOnce(Self) -> F,
     ) -> Result<R> {
-        let ends_unwanted = self.net() != Net::Tasks(Some(TaskWeakness::WaitsUnwanted));
+        let ends_unwanted = self.net() != Caller::Tasks(Some(TaskWeakness::WaitsUnwanted));
         self.in_a_task(ends_unwanted, work).await
     }
 
@@ -142,10 +142,10 @@ impl Hand {
         work: impl FnOnce(Self) -> F,
     ) -> Result<R> {
         match self.net() {
-            Net::Threads | Net::Tasks(Some(TaskWeakness::NoTasksOfTheirOwn)) => {
+            Caller::Threads | Caller::Tasks(Some(TaskWeakness::NoTasksOfTheirOwn)) => {
                 work(self.clone()).await
             }
-            Net::Tasks(_) => {
+            Caller::Tasks(_) => {
                 let said = Rc::new(RefCell::new(None));
                 let result = Rc::clone(&said);
                 self.begin_task(true, ends_unwanted, |hand| {
@@ -160,7 +160,7 @@ impl Hand {
 
     /// Begins work for which nobody waits, as the timer's thread does it.
     pub(crate) fn later<F: Future<Output = ()> + 'static>(&self, work: impl FnOnce(Self) -> F) {
-        if self.net() != Net::Tasks(Some(TaskWeakness::ForgetfulGuards)) {
+        if self.net() != Caller::Tasks(Some(TaskWeakness::ForgetfulGuards)) {
             self.begin_task(false, false, work);
         }
     }
@@ -182,7 +182,7 @@ impl Hand {
         });
     }
 
-    fn net(&self) -> Net {
+    fn net(&self) -> Caller {
         self.0.borrow().net
     }
 
@@ -281,7 +281,7 @@ pub(super) struct Script {
 }
 
 impl Script {
-    pub(super) fn new<F>(common: Rc<Common>, net: Net, body: impl FnOnce(Hand) -> F) -> Self
+    pub(super) fn new<F>(common: Rc<Common>, net: Caller, body: impl FnOnce(Hand) -> F) -> Self
     where
         F: Future<Output = ()> + 'static,
     {

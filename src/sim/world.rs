@@ -2,7 +2,7 @@
 
 pub(crate) use super::actor::Who;
 use super::{
-    actor::{Begun, Common, Hand, Net, Script, Wish},
+    actor::{Begun, Caller, Common, Hand, Script, Wish},
     outbox::SimOutboxes,
     server::{Fate, SimServer},
 };
@@ -72,11 +72,16 @@ impl World {
     where
         F: Future<Output = ()> + 'static,
     {
-        self.start_by(Net::Threads, name, body)
+        self.start_by(Caller::Threads, name, body)
     }
 
     /// The same with calls of the API for threads or for tasks.
-    pub(crate) fn start_by<F>(&mut self, net: Net, name: &str, body: impl FnOnce(Hand) -> F) -> Who
+    pub(crate) fn start_by<F>(
+        &mut self,
+        net: Caller,
+        name: &str,
+        body: impl FnOnce(Hand) -> F,
+    ) -> Who
     where
         F: Future<Output = ()> + 'static,
     {

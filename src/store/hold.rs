@@ -318,7 +318,7 @@ impl Hold {
     /// Releases the lock in a task, to completion.
     #[cfg(feature = "tokio")]
     pub(super) async fn release_in_task(mut self) {
-        let (cache, net) = (self.store.cache().clone(), self.net);
+        let (cache, net) = (self.cache().clone(), self.net);
         let released = cache.to_its_end(net, async move {
             match self.release() {
                 Some(release) => self.drive(release).await,

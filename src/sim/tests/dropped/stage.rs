@@ -6,7 +6,7 @@ use crate::{
     model::{Error, Result},
     protocol::{Held, lock::Expect},
     sim::{
-        actor::{Hand, Net},
+        actor::{Caller, Hand},
         calls::{
             commit, create, delete, dump, get_or_load, invalidate, invalidate_around, lock,
             lock_all, put, read, save, unlock, update,
@@ -145,7 +145,7 @@ impl Stage {
         let setting = self.setting;
         let caller = {
             let (truths, said) = (truths.clone(), said.clone());
-            let net = Net::Tasks(setting.weakness);
+            let net = Caller::Tasks(setting.weakness);
             world.start_by(net, "caller", |hand| async move {
                 let done = call(&hand, setting.call, &truths, &said).await;
                 said.failures.borrow_mut().extend(done.err());
